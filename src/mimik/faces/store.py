@@ -1,0 +1,112 @@
+"""The prepared dataset on disk: a table and memory-mapped arrays, row for row. Nothing is decoded twice.
+
+    data/prepared/<dataset>/
+      index.csv        one row per usable face; row i of the table is row i of every array
+      quarantine.csv   path, stage, reason: every listed or found image that is not in the index, once
+      manifest.json    sizes, classes, digests of sources and parameters
+      images_<size>.npy    uint8 (N, size, size, 3) RGB
+      masks_<size>.npy     uint8 (N, size, size) class of mimik.labels.SEGMENTATION_CLASSES, 255 = unknown
+      depth_<size>.npy     uint8 (N, size, size), 0 = no surface, 1 (far) to 255 (near)
+      normals_<size>.npy   uint8 (N, size, size, 3), (n + 1) / 2 * 255 with x right, y up, z to the viewer; 0 = none
+      landmarks.npy        float32 (N, 68, 2) x then y, as fractions of the crop's side (pixel = fraction * size)
+      transforms.npy       float32 (N, 2, 3) source pixel -> fraction of the crop's side; NaN where there is no source image
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from mimik.errors import UserError
+from mimik.files import digest, read_json
+
+Array = npt.NDArray[Any]
+
+SPLITS: Sequence[str] = ("train", "val", "test")
+
+INDEX_COLUMNS: Sequence[str] = ("id", "split", "source", "expression", "identity")
+"""Columns that every index has; further ones (AU01 ... AU45 in [0, 1], yaw, pitch, roll in degrees, ...) may follow."""
+
+
+class FaceStore:
+    """One prepared dataset at one size, read through memory maps.
+
+    Attributes:
+        table: index.csv as a DataFrame; `expression` and `identity` are strings, empty where unknown.
+        classes: the expression classes of this dataset in order; a label is a position in this list.
+        images: uint8 (N, size, size, 3).
+        masks, depth, normals: like the module's docstring, or None when the dataset has none.
+        landmarks: float32 (N, 68, 2) in pixels at `size`, or None.
+        digest: identifies content and parameters of the preparation.
+    """
+
+    def __init__(self, directory: Path | str, size: int) -> None:
+        """Open `directory` at `size` pixels. Raises `UserError` when a file is missing or does not fit the index."""
+        self.directory = Path(directory)
+        self.size = size
+        self.manifest: dict[str, Any] = read_json(self.directory / "manifest.json")
+        if size not in self.manifest["sizes"]:
+            raise UserError(
+                f"{self.directory}: prepared at {self.manifest['sizes']} px, but {size} px is wanted. Add {size} to "
+                "the dataset's `sizes` in params.yaml and prepare it again."
+            )
+        self.table = pd.read_csv(
+            self.directory / "index.csv",
+            dtype={column: str for column in INDEX_COLUMNS},
+            keep_default_na=False,
+            na_values={},
+            float_precision="round_trip",
+        )
+        self.classes: list[str] = list(self.manifest["classes"])
+        images = self._array(f"images_{size}.npy")
+        if images is None:
+            raise UserError(f"{self.directory / f'images_{size}.npy'}: missing. Prepare the dataset again.")
+        self.images: Array = images
+        self.masks = self._array(f"masks_{size}.npy")
+        self.depth = self._array(f"depth_{size}.npy")
+        self.normals = self._array(f"normals_{size}.npy")
+        landmarks = self._array("landmarks.npy")
+        self.landmarks: Array | None = None if landmarks is None else np.asarray(landmarks) * np.float32(size)
+        self.digest: str = self.manifest["digest"]
+
+    def _array(self, name: str) -> Array | None:
+        path = self.directory / name
+        if not path.exists():
+            return None
+        array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
+        if len(array) != len(self.table):
+            raise UserError(
+                f"{path}: holds {len(array)} rows, but index.csv lists {len(self.table)}. Prepare the dataset again."
+            )
+        return array
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def rows(self, split: str) -> npt.NDArray[np.int64]:
+        """Row numbers of a split, ascending. Raises `UserError` when the split is empty."""
+        rows: npt.NDArray[np.int64] = np.flatnonzero(self.table["split"].to_numpy() == split).astype(np.int64)
+        if not len(rows):
+            raise UserError(f"{self.directory / 'index.csv'}: no face is in the split '{split}'.")
+        return rows
+
+    def labels(self) -> npt.NDArray[np.int64]:
+        """Class of every row as a position in `classes`; -1 where the expression is unknown."""
+        position = {name: index for index, name in enumerate(self.classes)}
+        return np.array([position.get(name, -1) for name in self.table["expression"]], dtype=np.int64)
+
+    def action_units(self) -> npt.NDArray[np.float32] | None:
+        """float32 (N, 17) intensities in [0, 1] in the order of `labels.ACTION_UNITS`, or None without annotation."""
+        from mimik.labels import ACTION_UNITS
+
+        if any(name not in self.table for name in ACTION_UNITS):
+            return None
+        return self.table[list(ACTION_UNITS)].to_numpy(dtype=np.float32)
+
+
+def store_digest(table: pd.DataFrame, parameters: dict[str, Any]) -> str:
+    """Digest of a preparation: its table (ids, splits, labels, source digests) and its parameters."""
+    return digest({"table": table.to_csv(index=False), "parameters": parameters})

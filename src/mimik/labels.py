@@ -1,0 +1,123 @@
+"""The class tables of the field, each written down once: expressions, action units, facial parts.
+
+Every other module takes names and orders from here, so that an index means the same thing everywhere.
+"""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+EXPRESSIONS: Sequence[str] = (
+    "neutral",
+    "happiness",
+    "sadness",
+    "surprise",
+    "fear",
+    "disgust",
+    "anger",
+    "contempt",
+)
+"""The eight expressions in the order of AffectNet's codes 0 to 7."""
+
+ACTION_UNITS: Sequence[str] = (
+    "AU01",
+    "AU02",
+    "AU04",
+    "AU05",
+    "AU06",
+    "AU07",
+    "AU09",
+    "AU10",
+    "AU12",
+    "AU14",
+    "AU15",
+    "AU17",
+    "AU20",
+    "AU23",
+    "AU25",
+    "AU26",
+    "AU45",
+)
+"""The 17 action units whose intensity OpenFace 2 estimates. mimik keeps intensities in [0, 1] (OpenFace: 0 to 5)."""
+
+SEGMENTATION_CLASSES: Sequence[str] = (
+    "background",
+    "skin",
+    "nose",
+    "eye_g",
+    "l_eye",
+    "r_eye",
+    "l_brow",
+    "r_brow",
+    "l_ear",
+    "r_ear",
+    "mouth",
+    "u_lip",
+    "l_lip",
+    "hair",
+    "hat",
+    "ear_r",
+    "neck_l",
+    "neck",
+    "cloth",
+)
+"""CelebAMask-HQ's 19 classes in the order of its official g_mask.py (index 0 is background).
+
+`l_eye` is the eye on the LEFT side of the image (the person's right eye), as in CelebAMask-HQ's annotation;
+`eye_g` glasses, `ear_r` earring, `neck_l` necklace, `l_lip` the lower lip, `mouth` the inner mouth.
+"""
+
+IGNORED = 255
+"""Mask value of pixels whose class is not known; losses and metrics leave them out."""
+
+PARTS: Mapping[str, Sequence[str]] = MappingProxyType(
+    {
+        "left_eye": ("l_eye", "l_brow"),
+        "right_eye": ("r_eye", "r_brow"),
+        "nose": ("nose",),
+        "mouth": ("mouth", "u_lip", "l_lip"),
+    }
+)
+"""The four disjoint local parts of hier_seg (Bodur et al., section 3.1) as sets of segmentation classes."""
+
+MIRRORED_CLASSES: Sequence[int] = tuple(
+    SEGMENTATION_CLASSES.index(
+        {
+            "l_eye": "r_eye",
+            "r_eye": "l_eye",
+            "l_brow": "r_brow",
+            "r_brow": "l_brow",
+            "l_ear": "r_ear",
+            "r_ear": "l_ear",
+        }.get(name, name)
+    )
+    for name in SEGMENTATION_CLASSES
+)
+"""Look-up table from a class to the class that it becomes when the image is flipped left to right."""
+
+PALETTE: Sequence[tuple[int, int, int]] = (
+    (24, 26, 32),
+    (236, 188, 158),
+    (214, 132, 98),
+    (110, 118, 132),
+    (64, 132, 214),
+    (64, 190, 200),
+    (112, 84, 58),
+    (150, 112, 70),
+    (224, 164, 130),
+    (206, 146, 120),
+    (120, 24, 40),
+    (206, 70, 84),
+    (236, 110, 116),
+    (84, 66, 100),
+    (70, 110, 80),
+    (236, 206, 90),
+    (200, 170, 60),
+    (198, 152, 128),
+    (96, 140, 110),
+)
+"""Display colour (RGB, 0 to 255) of each segmentation class."""
+
+
+def class_indices(names: Sequence[str]) -> list[int]:
+    """Indices of segmentation classes. Raises `ValueError` for a name that is not one."""
+    return [SEGMENTATION_CLASSES.index(name) for name in names]
