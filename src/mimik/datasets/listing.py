@@ -1,0 +1,22 @@
+"""What every dataset module's `index` returns."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The images of a dataset: those to prepare, and those that cannot be used, with the reason.
+
+    Attributes:
+        table: one row per usable image with the columns `id` (unique, the same in every run, safe as a file
+            name), `split` ("train", "val" or "test"), `source` (path relative to the raw folder, with `/`),
+            `expression` and `identity` (strings, empty where unknown); optional further columns
+            (`AU01` ... `AU45` in [0, 1], yaw, pitch, roll in degrees, ...).
+        quarantine: (path relative to the raw folder, stage, reason) of every listed or found image that is not
+            in the table, once.
+    """
+
+    table: pd.DataFrame
+    quarantine: list[tuple[str, str, str]]
