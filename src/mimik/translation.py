@@ -1,0 +1,204 @@
+"""A trained generator meets the test split: every image is asked for every class, and sent back again.
+
+What is written (docs/architecture.md, Results) is all that the metrics see of a method: uint8 images, so that no
+figure depends on how precisely a tensor was kept.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from mimik.errors import UserError
+from mimik.faces.store import FaceStore
+from mimik.files import atomic_path, file_sha256, write_json
+from mimik.method_training import load_method
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class TranslationSettings:
+    """The `translation` slice of params.yaml.
+
+    Attributes:
+        batch_size: translations per call of the generator.
+        limit: at most so many test images, the classes as equal in number as possible; None takes all.
+        precision: `fp32`, `bf16` (autocast), or `auto`: bf16 where the processor has it.
+        seed: of the choice that `limit` makes.
+    """
+
+    batch_size: int = 64
+    limit: int | None = None
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {self.batch_size}")
+        if self.limit is not None and self.limit < 1:
+            raise ValueError(f"limit must be at least 1 or empty, not {self.limit}")
+
+
+class Translator(Protocol):
+    """What this module needs of a method."""
+
+    def translate(self, images: Tensor, source: Tensor, target: Tensor) -> Tensor:
+        """(B, 3, H, W) in [-1, 1] with labels int64 (B,) -> the same shape and range."""
+        ...
+
+
+def translate(
+    result_dir: Path | str, store_dir: Path | str, output_dir: Path | str, settings: TranslationSettings
+) -> None:
+    """Translate the test split with the generator of `result_dir` and write `images.npy`, `cycle.npy`, `manifest.json`.
+
+    Args:
+        result_dir: holds `config.json` and `generator.safetensors`.
+        store_dir: the prepared dataset.
+        output_dir: where the three files go; memory use does not grow with the number of images.
+        settings: see `TranslationSettings`.
+
+    Raises:
+        UserError: no labelled test face, or the generator was trained for other classes than the dataset has.
+    """
+    result_dir, output_dir = Path(result_dir), Path(output_dir)
+    method, config = load_method(result_dir)
+    store = FaceStore(store_dir, int(config["image_size"]))
+    if list(config["classes"]) != store.classes:
+        raise UserError(
+            f"{result_dir / 'config.json'}: the generator was trained for the classes {list(config['classes'])}, but "
+            f"{store.directory} has {store.classes}. Train it again on this dataset."
+        )
+    labels = store.labels()
+    rows = store.rows("test")
+    labelled = rows[labels[rows] >= 0]
+    if not len(labelled):
+        raise UserError(
+            f"{store.directory / 'index.csv'}: no face of the split 'test' has a known expression, so nothing can be "
+            "translated and sent back. Add labels to the dataset."
+        )
+    chosen = balanced_subset(labelled, labels[labelled], settings.limit, settings.seed)
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    precision = resolve_precision(settings.precision, device)
+    method = method.to(device).eval()
+    manifest_path = output_dir / "manifest.json"
+    # A manifest beside arrays of another run would vouch for them, should this run be killed between two renames.
+    manifest_path.unlink(missing_ok=True)
+    shape = (len(chosen), len(store.classes), store.size, store.size, 3)
+    with (
+        _array_file(output_dir / "images.npy", shape) as images,
+        _array_file(output_dir / "cycle.npy", shape) as cycle,
+    ):
+        _fill(method, store, chosen, labels[chosen], images, cycle, settings.batch_size, device, precision)
+    write_json(
+        manifest_path,
+        {
+            "rows": chosen.tolist(),
+            "ids": store.table["id"].iloc[chosen].tolist(),
+            "source_labels": labels[chosen].tolist(),
+            "classes": store.classes,
+            "size": store.size,
+            "generator_sha256": file_sha256(result_dir / "generator.safetensors"),
+            "store_digest": store.digest,
+            "precision": precision,
+            "unlabelled": int(len(rows) - len(labelled)),
+            "limit": settings.limit,
+        },
+    )
+
+
+def balanced_subset(
+    rows: npt.NDArray[np.int64], labels: npt.NDArray[np.int64], limit: int | None, seed: int
+) -> npt.NDArray[np.int64]:
+    """At most `limit` of `rows`, drawn class by class in turn so that the counts differ by one at most.
+
+    A class that runs out leaves its turns to the others. Ascending; the same seed gives the same rows.
+
+    Args:
+        rows: row numbers (N,).
+        labels: their classes (N,).
+        limit: how many, or None for all.
+        seed: of the draw.
+    """
+    if limit is None or limit >= len(rows):
+        return np.sort(rows)
+    generator = np.random.default_rng(seed)
+    order = generator.permutation(len(rows))
+    turn = np.empty(len(rows), dtype=np.int64)
+    for label in np.unique(labels):
+        members = order[labels[order] == label]
+        turn[members] = np.arange(len(members))
+    # By turn first; within a turn in drawn order, so that no class is always the one that is cut off.
+    position = np.empty(len(rows), dtype=np.int64)
+    position[order] = np.arange(len(rows))
+    kept = np.lexsort((position, turn))[:limit]
+    return np.sort(rows[kept])
+
+
+def resolve_precision(precision: str, device: torch.device) -> str:
+    """`fp32` or `bf16`: what `auto` means on `device` (bf16 where arithmetic units for it exist)."""
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+    return "bf16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "fp32"
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """Float in [-1, 1] of any shape -> uint8 by round((x + 1) * 127.5), clamped."""
+    return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def to_float(images: Tensor) -> Tensor:
+    """uint8 of any shape -> float32 in [-1, 1]; undoes `to_uint8` up to its rounding."""
+    return images.float() / 127.5 - 1
+
+
+def _fill(
+    method: Translator,
+    store: FaceStore,
+    rows: npt.NDArray[np.int64],
+    labels: npt.NDArray[np.int64],
+    images: Array,
+    cycle: Array,
+    batch_size: int,
+    device: torch.device,
+    precision: str,
+) -> None:
+    classes = len(store.classes)
+    pairs = len(rows) * classes
+    flat_images = images.reshape(pairs, *images.shape[2:])
+    flat_cycle = cycle.reshape(pairs, *cycle.shape[2:])
+    progress = tqdm(total=2 * pairs, unit="image", desc="translate", smoothing=0.05)
+    with torch.inference_mode(), progress:
+        for start in range(0, pairs, batch_size):
+            pair = np.arange(start, min(start + batch_size, pairs))
+            inputs = torch.from_numpy(store.images[rows[pair // classes]]).permute(0, 3, 1, 2).to(device)
+            source = torch.from_numpy(labels[pair // classes]).to(device)
+            target = torch.from_numpy(pair % classes).to(device)
+            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+                translated = to_uint8(method.translate(to_float(inputs), source, target))
+                # The stored image is sent back, not the tensor: what hides below one grey level is lost, as it
+                # would be for anybody who only has the picture.
+                returned = to_uint8(method.translate(to_float(translated), target, source))
+            flat_images[pair] = translated.permute(0, 2, 3, 1).cpu().numpy()
+            flat_cycle[pair] = returned.permute(0, 2, 3, 1).cpu().numpy()
+            progress.update(2 * len(pair))
+
+
+@contextmanager
+def _array_file(path: Path, shape: tuple[int, ...]) -> Iterator[Array]:
+    """A writable uint8 .npy memory map that becomes `path` when the block ends well."""
+    with atomic_path(path) as temporary:
+        array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
+        yield array
+        array.flush()
