@@ -1,0 +1,159 @@
+"""Batches from the prepared store: one gather from the memory map per batch, a pure function of (seed, position).
+
+Position k of the stream always holds the same samples, flips and targets, whatever was read before; a resumed run
+continues where it stopped without any state to restore, and the number of processes does not change the stream.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from mimik.errors import UserError
+from mimik.faces.store import FaceStore
+from mimik.labels import IGNORED, MIRRORED_CLASSES
+
+Batch = dict[str, Tensor]
+
+_SHUFFLE, _AUGMENT = 1, 2
+
+
+class Batches:
+    """The training stream over some rows of a store."""
+
+    def __init__(
+        self,
+        store: FaceStore,
+        rows: npt.NDArray[np.int64],
+        batch_size: int,
+        *,
+        seed: int,
+        reads: Iterable[str] = (),
+        flip: bool = True,
+        balanced: bool = False,
+        rank: int = 0,
+        processes: int = 1,
+    ) -> None:
+        """Describe the stream; nothing is read yet.
+
+        Args:
+            store: the prepared dataset.
+            rows: rows to draw from, every one once per epoch (with `balanced`: classes equally likely instead).
+            batch_size: samples per batch over all processes together.
+            seed: seed of order, flips and targets.
+            reads: optional entries: any of `mask`, `action_units`, `identity_descriptor`.
+            flip: mirror half of the samples left to right.
+            balanced: draw classes with equal probability, samples within a class likewise.
+            rank, processes: this process's share of every batch.
+
+        Raises:
+            UserError: the store lacks what is to be read, or the batch does not divide over the processes.
+        """
+        self.store, self.rows, self.batch_size, self.seed = store, rows, batch_size, seed
+        self.reads = frozenset(reads)
+        self.flip, self.rank, self.processes = flip, rank, processes
+        if batch_size % processes:
+            raise UserError(f"batch_size: {batch_size} does not divide over {processes} processes.")
+        if "mask" in self.reads and store.masks is None:
+            raise UserError(
+                f"{store.directory}: has no masks_{store.size}.npy; add `masks` to the dataset's annotations."
+            )
+        self.labels = store.labels()
+        if len(rows) and self.labels[rows].min() < 0:
+            raise UserError(f"{store.directory / 'index.csv'}: a training face has no expression label.")
+        units = store.action_units()
+        if "action_units" in self.reads and units is None:
+            raise UserError(f"{store.directory / 'index.csv'}: has no action units (columns AU01 to AU45).")
+        self.action_units = units
+        self.identity_descriptor: npt.NDArray[np.float32] | None = None
+        if "identity_descriptor" in self.reads:
+            from mimik.datasets import synthetic
+
+            self.identity_descriptor = synthetic.identity_descriptor(store.table)
+        self._by_class = None
+        if balanced:
+            present = np.unique(self.labels[rows])
+            self._by_class = [rows[self.labels[rows] == label] for label in present]
+        self._epoch: tuple[int, npt.NDArray[np.int64]] = (-1, rows)
+
+    def _random(self, purpose: int, position: int) -> np.random.Generator:
+        return np.random.default_rng(np.random.SeedSequence((self.seed, purpose, position)))
+
+    def _rows_at(self, position: int) -> npt.NDArray[np.int64]:
+        if self._by_class is not None:
+            random = self._random(_SHUFFLE, position)
+            kinds = random.integers(len(self._by_class), size=self.batch_size)
+            picks = random.random(self.batch_size)
+            groups = (self._by_class[kind] for kind in kinds)
+            return np.array(
+                [group[int(pick * len(group))] for group, pick in zip(groups, picks, strict=True)]
+            )
+        start, count = position * self.batch_size, len(self.rows)
+        chosen: list[npt.NDArray[np.int64]] = []
+        wanted = self.batch_size
+        while wanted:
+            epoch, offset = divmod(start, count)
+            if self._epoch[0] != epoch:
+                self._epoch = (epoch, self._random(_SHUFFLE, epoch).permutation(self.rows))
+            piece = self._epoch[1][offset : offset + wanted]
+            chosen.append(piece)
+            start += len(piece)
+            wanted -= len(piece)
+        return np.concatenate(chosen)
+
+    def at(self, position: int, device: torch.device | str = "cpu") -> Batch:
+        """The batch at a position of the stream (this process's share of it).
+
+        Returns:
+            `image` float (B, 3, S, S) in [-1, 1]; `label`, `target` int64 (B,), `target` a permutation of the batch's
+            labels; `row` int64 (B,); as asked for: `mask` int64 (B, S, S), `action_units` float (B, 17) in [0, 1],
+            `identity_descriptor` float (B, d).
+        """
+        rows = self._rows_at(position)
+        random = self._random(_AUGMENT, position)
+        flips = random.random(self.batch_size) < 0.5 if self.flip else np.zeros(self.batch_size, bool)
+        target = random.permutation(self.labels[rows])
+        share = self.batch_size // self.processes
+        mine = slice(self.rank * share, (self.rank + 1) * share)
+        rows, flips, target = rows[mine], flips[mine], target[mine]
+        images = self.store.images[rows]
+        images[flips] = images[flips, :, ::-1]
+        batch = {
+            "image": to_tensor(images, device),
+            "label": torch.from_numpy(self.labels[rows]).to(device),
+            "target": torch.from_numpy(target).to(device),
+            "row": torch.from_numpy(rows).to(device),
+        }
+        if "mask" in self.reads and self.store.masks is not None:
+            masks = self.store.masks[rows]
+            masks[flips] = _MIRROR[masks[flips, :, ::-1]]
+            batch["mask"] = torch.from_numpy(masks).to(device).long()
+        if "action_units" in self.reads and self.action_units is not None:
+            batch["action_units"] = torch.from_numpy(self.action_units[rows]).to(device)
+        if self.identity_descriptor is not None:
+            batch["identity_descriptor"] = torch.from_numpy(self.identity_descriptor[rows]).to(device)
+        return batch
+
+
+_MIRROR = np.full(256, IGNORED, np.uint8)
+_MIRROR[: len(MIRRORED_CLASSES)] = MIRRORED_CLASSES
+
+
+def to_tensor(images: npt.NDArray[np.uint8], device: torch.device | str = "cpu") -> Tensor:
+    """uint8 (B, H, W, 3) -> float (B, 3, H, W) in [-1, 1], contiguous; the conversion runs on `device`."""
+    on_device = torch.from_numpy(np.ascontiguousarray(images)).to(device, non_blocking=True)
+    return (
+        on_device.permute(0, 3, 1, 2)
+        .to(torch.float32, memory_format=torch.contiguous_format)
+        .div_(127.5)
+        .sub_(1)
+    )
+
+
+def to_uint8(images: Tensor) -> npt.NDArray[np.uint8]:
+    """float (B, 3, H, W) in [-1, 1] -> uint8 (B, H, W, 3), rounded."""
+    scaled = ((images.detach().float() + 1) * 127.5).round_().clamp_(0, 255).to(torch.uint8)
+    array: npt.NDArray[np.uint8] = scaled.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    return array

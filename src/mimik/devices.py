@@ -1,0 +1,98 @@
+"""Where and how tensors are computed: device, precision, memory, processes."""
+
+import ctypes
+import os
+import platform
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+import torch
+import torch.distributed
+from filelock import FileLock, Timeout
+from torch import Tensor
+
+Precision = Literal["auto", "fp32", "bf16"]
+
+_held: list[FileLock] = []
+
+
+def pick_device() -> torch.device:
+    """The device of this process.
+
+    Under torchrun the GPU of the local rank; otherwise the first GPU that no other mimik process of this machine
+    holds (a lock file per GPU, kept until the process ends; Snakemake only counts GPUs, it assigns none); the CPU
+    where there is none.
+    """
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    if "LOCAL_RANK" in os.environ:
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+        return device
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "all").replace(",", "-")
+    for index in range(torch.cuda.device_count()):
+        lock = FileLock(Path(tempfile.gettempdir()) / f"mimik-gpu-{visible}-{index}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            continue
+        _held.append(lock)
+        return torch.device("cuda", index)
+    return torch.device("cuda", 0)
+
+
+def autocast_dtype(precision: Precision, device: torch.device) -> torch.dtype | None:
+    """bfloat16 where `precision` asks for it (`auto`: where the hardware multiplies it natively), else None."""
+    if precision == "fp32":
+        return None
+    if precision == "bf16":
+        return torch.bfloat16
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else None
+    return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else None
+
+
+def keep_freed_memory() -> None:
+    """Tell glibc's malloc to keep large blocks instead of returning them to the kernel after every step.
+
+    A training step allocates the same large activations again and again; by default each comes as fresh pages that
+    the kernel must zero (a third of the time of a StarGAN step at 64 px). Does nothing on other C libraries.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return
+    libc = ctypes.CDLL("libc.so.6")
+    trim_threshold, mmap_max = -1, -4
+    libc.mallopt(mmap_max, 0)
+    libc.mallopt(trim_threshold, 2**31 - 1)
+
+
+def start_processes(device: torch.device) -> tuple[int, int]:
+    """Join the process group that torchrun describes in the environment. Returns (rank, number of processes)."""
+    if "WORLD_SIZE" not in os.environ or int(os.environ["WORLD_SIZE"]) == 1:
+        return 0, 1
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    return torch.distributed.get_rank(), torch.distributed.get_world_size()
+
+
+def average_gradients(parameters: list[torch.nn.Parameter]) -> None:
+    """All-reduce the gradients of `parameters` to their mean over the processes, as one message.
+
+    Explicit rather than by DistributedDataParallel, whose hooks do not see the double backward of gradient penalties.
+    """
+    if not torch.distributed.is_initialized():
+        return
+    gradients: list[Tensor] = []
+    for parameter in parameters:
+        # A process whose batch lacks a part has no gradient for it; the message must have one shape everywhere.
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        gradients.append(parameter.grad)
+    flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+    torch.distributed.all_reduce(flat)
+    flat /= torch.distributed.get_world_size()
+    offset = 0
+    for gradient in gradients:
+        gradient.copy_(flat[offset : offset + gradient.numel()].view_as(gradient))
+        offset += gradient.numel()

@@ -1,0 +1,121 @@
+"""Loss terms that two or more methods use: pure functions of tensors, no state, no logging.
+
+Shapes: a discriminator's realness map is (B, P, h, w), where P is the number of independent discriminators that
+were evaluated side by side (1 for a whole-image discriminator, 4 for the parts of a face); losses come back as
+(B, P) so that the caller weighs samples and parts.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Objective = Literal["wgan-gp", "vanilla", "hinge"]
+
+
+def discriminator_adversarial(real: Tensor, fake: Tensor, objective: Objective) -> Tensor:
+    """What a discriminator minimises on realness maps, without penalties.
+
+    wgan-gp: E[D(fake)] - E[D(real)] (Gulrajani et al. 2017); vanilla: the log-loss of Goodfellow et al. 2014 on
+    logits; hinge: Lim and Ye 2017.
+
+    Args:
+        real, fake: realness maps (B, P, h, w).
+        objective: which of the three.
+
+    Returns:
+        (B, P) loss per sample and discriminator.
+    """
+    if objective == "wgan-gp":
+        return (fake - real).mean(dim=(2, 3))
+    if objective == "vanilla":
+        return (F.softplus(-real) + F.softplus(fake)).mean(dim=(2, 3))
+    return (F.relu(1 - real) + F.relu(1 + fake)).mean(dim=(2, 3))
+
+
+def generator_adversarial(fake: Tensor, objective: Objective) -> Tensor:
+    """What a generator minimises: -D(fake); for `vanilla` the non-saturating -log sigmoid(D(fake)).
+
+    Args:
+        fake: realness map (B, P, h, w).
+        objective: like `discriminator_adversarial`.
+
+    Returns:
+        (B, P) loss per sample and discriminator.
+    """
+    return (F.softplus(-fake) if objective == "vanilla" else -fake).mean(dim=(2, 3))
+
+
+def gradient_penalty(
+    realness: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, parts: int = 1
+) -> Tensor:
+    """The gradient penalty of WGAN-GP, (||grad_x D(x)||_2 - 1)^2 at random points between real and fake.
+
+    D is the SUM over its patch map, as in StarGAN's code: the scale of the penalty follows from it
+    (papers/spec: baselines 1). Runs in fp32 whatever the surrounding precision, for its double backward.
+
+    Args:
+        realness: images (B, P*3, H, W) -> realness maps (B, P, h, w).
+        real, fake: (B, P*3, H, W).
+        parts: P, the number of independent discriminators in the channel axis.
+
+    Returns:
+        (B, P) penalty per sample and discriminator.
+    """
+    with torch.autocast(real.device.type, enabled=False):
+        alpha = torch.rand(len(real), 1, 1, 1, device=real.device)
+        between = (alpha * real.float() + (1 - alpha) * fake.float()).detach().requires_grad_(True)
+        score = realness(between).sum()
+        (gradient,) = torch.autograd.grad(score, between, create_graph=True)
+        norm = gradient.reshape(len(real), parts, -1).norm(dim=2)
+        return (norm - 1) ** 2
+
+
+def r1_penalty(realness: Callable[[Tensor], Tensor], real: Tensor, parts: int = 1) -> Tensor:
+    """R1, ||grad_x D(x)||^2 at real images (Mescheder et al. 2018), without its factor gamma / 2.
+
+    D is the mean over its maps, so that the penalty does not depend on their size.
+
+    Args:
+        realness: images (B, P*3, H, W) -> maps (B, P, ...).
+        real: (B, P*3, H, W).
+        parts: P.
+
+    Returns:
+        (B, P) penalty per sample and discriminator.
+    """
+    with torch.autocast(real.device.type, enabled=False):
+        points = real.detach().float().requires_grad_(True)
+        maps = realness(points)
+        score = maps.reshape(len(real), parts, -1).mean(dim=2).sum()
+        (gradient,) = torch.autograd.grad(score, points, create_graph=True)
+        return gradient.reshape(len(real), parts, -1).pow(2).sum(dim=2)
+
+
+def classification(logits: Tensor, labels: Tensor) -> Tensor:
+    """Softmax cross-entropy of every discriminator's class head.
+
+    Args:
+        logits: (B, P, C).
+        labels: int64 (B,), shared by the P discriminators.
+
+    Returns:
+        (B, P).
+    """
+    batch, parts, classes = logits.shape
+    repeated = labels.repeat_interleave(parts)
+    return F.cross_entropy(logits.reshape(-1, classes).float(), repeated, reduction="none").view(batch, parts)
+
+
+def reconstruction(image: Tensor, reconstructed: Tensor, parts: int = 1) -> Tensor:
+    """Mean absolute difference, (B, P), of images (B, P*3, H, W) in [-1, 1]."""
+    return (image - reconstructed).abs().reshape(len(image), parts, -1).mean(dim=2)
+
+
+def total_variation(mask: Tensor) -> Tensor:
+    """Mean absolute difference between neighbouring pixels of (B, c, H, W); a scalar."""
+    return (mask[..., 1:, :] - mask[..., :-1, :]).abs().mean() + (
+        mask[..., :, 1:] - mask[..., :, :-1]
+    ).abs().mean()

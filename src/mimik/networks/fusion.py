@@ -1,0 +1,42 @@
+"""The fusion network of hier_seg (Bodur et al., section 3.2): global and local translation in, result out.
+
+"Two convolution blocks, four residual blocks and a convolution layer", without resampling. The paper prints no
+widths; 64 channels throughout follows APDrawingGAN's combiner (Yi et al., CVPR 2019), the model of the design.
+361,280 parameters at the default width.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from mimik.networks.stargan import Head, ResidualBlock, instance_norm
+
+
+class Fusion(nn.Module):
+    """Blend the global translation with the stitched local ones; it is told no label.
+
+    With `head="masked"` the network also gives a keep-mask m in [0, 1], and the result is m * global translation
+    + (1 - m) * colour.
+    """
+
+    def __init__(self, conv_dim: int = 64, residual_blocks: int = 4, head: Head = "direct") -> None:
+        super().__init__()
+        self.head = head
+        self.body = nn.Sequential(
+            nn.Conv2d(6, conv_dim, 7, 1, 3, bias=False),
+            instance_norm(conv_dim),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(conv_dim, conv_dim, 3, 1, 1, bias=False),
+            instance_norm(conv_dim),
+            nn.ReLU(inplace=True),
+            *(ResidualBlock(conv_dim) for _ in range(residual_blocks)),
+            nn.Conv2d(conv_dim, 3 if head == "direct" else 4, 7, 1, 3, bias=False),
+        )
+
+    def forward(self, global_image: Tensor, local_image: Tensor) -> Tensor:
+        """(B, 3, H, W) twice, in [-1, 1] -> (B, 3, H, W) in [-1, 1]."""
+        out: Tensor = self.body(torch.cat([global_image, local_image], 1)).float()
+        colour = torch.tanh(out[:, :3])
+        if self.head == "direct":
+            return colour
+        keep = torch.sigmoid(out[:, 3:])
+        return keep * global_image + (1 - keep) * colour

@@ -1,0 +1,224 @@
+"""Generator and discriminator of StarGAN (Choi et al., CVPR 2018, arXiv 1711.09020, tables 4 and 5).
+
+Known deviations from the authors' released code: instance normalisation keeps no running statistics (their test
+code never leaves training mode, so their published images use instance statistics as well). Everything else at
+the default settings is theirs: 8,439,936 generator parameters for 8 classes.
+
+Options beyond the paper, all off by default:
+- `parts`: P generators (discriminators) of equal shape side by side as one grouped network; part p owns the p-th
+  slice of every channel axis and shares nothing with the others.
+- `head="masked"`: the last convolution also gives a keep-mask m in [0, 1] and the output is m * x + (1 - m) * colour,
+  the output head of GANimation (Pumarola et al. 2018, eq. 1).
+- `stem="unshuffle"`: the first two resolutions are reached by pixel-unshuffle and left by pixel-shuffle, so that all
+  convolutions but the head's run at half the size or less; the head sees the input image at full size.
+"""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Head = Literal["direct", "masked"]
+Stem = Literal["conv", "unshuffle"]
+
+
+def instance_norm(channels: int) -> nn.InstanceNorm2d:
+    """Affine instance normalisation without running statistics."""
+    return nn.InstanceNorm2d(channels, affine=True, track_running_stats=False)
+
+
+class ResidualBlock(nn.Module):
+    """Conv3-IN-ReLU-Conv3-IN added to the input; no activation after the sum."""
+
+    def __init__(self, channels: int, groups: int = 1) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, 1, 1, bias=False, groups=groups),
+            instance_norm(channels),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(channels, channels, 3, 1, 1, bias=False, groups=groups),
+            instance_norm(channels),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, channels, H, W) -> the same shape."""
+        out: Tensor = features + self.body(features)
+        return out
+
+
+class Generator(nn.Module):
+    """Image and condition in, edited image out."""
+
+    def __init__(
+        self,
+        condition_dim: int,
+        *,
+        conv_dim: int = 64,
+        residual_blocks: int = 6,
+        parts: int = 1,
+        head: Head = "direct",
+        stem: Stem = "conv",
+    ) -> None:
+        """Build the network.
+
+        Args:
+            condition_dim: length of the condition vector, appended as constant planes.
+            conv_dim: width of the first layer (of each part).
+            residual_blocks: number of residual blocks at a quarter of the size.
+            parts: P, see the module's docstring.
+            head: `direct` (tanh) or `masked`.
+            stem: `conv` (published) or `unshuffle`.
+        """
+        super().__init__()
+        self.parts = parts
+        self.head = head
+        self.stem = stem
+        groups, c = parts, conv_dim * parts
+        outputs = (3 if head == "direct" else 4) * parts
+        planes = (3 + condition_dim) * parts
+        if stem == "conv":
+            first: list[nn.Module] = [
+                nn.Conv2d(planes, c, 7, 1, 3, bias=False, groups=groups),
+                instance_norm(c),
+                nn.ReLU(inplace=True),
+                nn.Conv2d(c, 2 * c, 4, 2, 1, bias=False, groups=groups),
+                instance_norm(2 * c),
+                nn.ReLU(inplace=True),
+            ]
+        else:
+            first = [
+                nn.Conv2d((12 + condition_dim) * parts, 2 * c, 3, 1, 1, bias=False, groups=groups),
+                instance_norm(2 * c),
+                nn.ReLU(inplace=True),
+            ]
+        self.encoder = nn.Sequential(
+            *first,
+            nn.Conv2d(2 * c, 4 * c, 4, 2, 1, bias=False, groups=groups),
+            instance_norm(4 * c),
+            nn.ReLU(inplace=True),
+            *(ResidualBlock(4 * c, groups) for _ in range(residual_blocks)),
+            nn.ConvTranspose2d(4 * c, 2 * c, 4, 2, 1, bias=False, groups=groups),
+            instance_norm(2 * c),
+            nn.ReLU(inplace=True),
+        )
+        if stem == "conv":
+            self.decoder = nn.Sequential(
+                nn.ConvTranspose2d(2 * c, c, 4, 2, 1, bias=False, groups=groups),
+                instance_norm(c),
+                nn.ReLU(inplace=True),
+            )
+            self.last = nn.Conv2d(c, outputs, 7, 1, 3, bias=False, groups=groups)
+        else:
+            # Half-size features become full-size ones by pixel-shuffle; the image is given to the head again, since
+            # everything finer than two pixels was mixed up on the way.
+            self.decoder = nn.Sequential(nn.Conv2d(2 * c, 4 * c, 3, 1, 1, groups=groups))
+            self.refine = nn.Conv2d(c + 3 * parts, c, 3, 1, 1, groups=groups)
+            self.last = nn.Conv2d(c, outputs, 3, 1, 1, groups=groups)
+
+    def forward(self, images: Tensor, condition: Tensor) -> Tensor:
+        """Edit images.
+
+        Args:
+            images: (B, P*3, H, W) in [-1, 1]; H and W multiples of 4.
+            condition: (B, condition_dim), shared by the parts.
+
+        Returns:
+            (B, P*3, H, W) in [-1, 1].
+        """
+        edited, _ = self.edit(images, condition)
+        return edited
+
+    def edit(self, images: Tensor, condition: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Like `forward`, with the keep-mask (B, P, H, W) in [0, 1] of the masked head (None for `direct`)."""
+        batch, _, height, width = images.shape
+        parts = self.parts
+        split = images.view(batch, parts, 3, height, width)
+        if self.stem == "conv":
+            planes = condition[:, None, :, None, None].expand(-1, parts, -1, height, width)
+            features = self.decoder(self.encoder(torch.cat([split, planes], 2).flatten(1, 2)))
+            out = self.last(features)
+        else:
+            packed = F.pixel_unshuffle(split, 2)
+            planes = condition[:, None, :, None, None].expand(-1, parts, -1, height // 2, width // 2)
+            features = self.decoder(self.encoder(torch.cat([packed, planes], 2).flatten(1, 2)))
+            features = F.pixel_shuffle(features.view(batch, parts, -1, height // 2, width // 2), 2)
+            joined = torch.cat([features, split.to(features.dtype)], 2).flatten(1, 2)
+            out = self.last(F.leaky_relu(self.refine(joined), 0.1))
+        out = out.float().view(batch, parts, -1, height, width)
+        colour = torch.tanh(out[:, :, :3])
+        if self.head == "direct":
+            return colour.flatten(1, 2), None
+        keep = torch.sigmoid(out[:, :, 3:])
+        edited = keep * split + (1 - keep) * colour
+        return edited.flatten(1, 2), keep.flatten(1, 2)
+
+
+class Discriminator(nn.Module):
+    """PatchGAN with a realness map and a class head; optionally one realness logit per class.
+
+    The per-class logits ("does this image show class k?", trained with real images under a wrong label as
+    negatives) are not in the paper; a generator cannot satisfy them by traces that only the class head reads.
+    """
+
+    def __init__(
+        self,
+        image_size: int,
+        classes: int,
+        *,
+        conv_dim: int = 64,
+        layers: int = 6,
+        max_conv_dim: int = 2048,
+        parts: int = 1,
+        per_class: bool = False,
+    ) -> None:
+        """Build the network.
+
+        Args:
+            image_size: side of the images; must be divisible by 2**layers.
+            classes: C.
+            conv_dim: width of the first layer; doubles with every layer up to `max_conv_dim`.
+            layers: number of stride-2 convolutions.
+            max_conv_dim: widest layer.
+            parts: P discriminators side by side.
+            per_class: add the per-class realness logits.
+        """
+        super().__init__()
+        if image_size % 2**layers:
+            raise ValueError(f"{layers} halvings do not divide an image of {image_size} pixels")
+        self.parts = parts
+        self.classes = classes
+        self.per_class = per_class
+        trunk: list[nn.Module] = []
+        last = 3
+        for layer in range(layers):
+            width = min(conv_dim * 2**layer, max_conv_dim)
+            trunk += [nn.Conv2d(last * parts, width * parts, 4, 2, 1, groups=parts), nn.LeakyReLU(0.01)]
+            last = width
+        self.trunk = nn.Sequential(*trunk)
+        side = image_size // 2**layers
+        self.realness_head = nn.Conv2d(last * parts, parts, 3, 1, 1, bias=False, groups=parts)
+        heads = classes * (2 if per_class else 1)
+        self.class_head = nn.Conv2d(last * parts, heads * parts, side, bias=False, groups=parts)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Judge images (B, P*3, H, W) in [-1, 1].
+
+        Returns:
+            realness map (B, P, h, w), class logits (B, P, C), per-class realness logits (B, P, C) or None.
+        """
+        features = self.trunk(images)
+        logits = self.class_head(features).view(len(images), self.parts, -1)
+        matching = logits[:, :, self.classes :].float() if self.per_class else None
+        return self.realness_head(features).float(), logits[:, :, : self.classes].float(), matching
+
+    def realness(self, images: Tensor) -> Tensor:
+        """The realness map alone, (B, P, h, w)."""
+        out: Tensor = self.realness_head(self.trunk(images))
+        return out
+
+    def realness_and_matching(self, images: Tensor) -> Tensor:
+        """Realness map and per-class logits flattened into (B, P, n), for penalties on all that is adversarial."""
+        realness, _, matching = self(images)
+        flat = realness.flatten(2)
+        return flat if matching is None else torch.cat([flat, matching], 2)
