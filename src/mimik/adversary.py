@@ -100,9 +100,7 @@ class Adversary(nn.Module):
         realness, logits, matching = self.network(both)
         real_map, fake_map = realness.chunk(2)
         terms = {
-            "adv": self._reduce(
-                losses.discriminator_adversarial(real_map, fake_map, config.objective), weight
-            ),
+            "adv": self._reduce(losses.discriminator_adversarial(real_map, fake_map, config.objective), weight),
             "cls": self._reduce(losses.classification(logits.chunk(2)[0], source), weight),
         }
         total = terms["adv"] + config.lambda_classification * terms["cls"]
@@ -120,9 +118,7 @@ class Adversary(nn.Module):
             total = total + 0.5 * config.r1_gamma * config.r1_every * terms["r1"]
         return total, terms
 
-    def generator_loss(
-        self, fake: Tensor, target: Tensor, weight: Tensor | None = None
-    ) -> tuple[Tensor, Terms]:
+    def generator_loss(self, fake: Tensor, target: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Terms]:
         """What the generator minimises against this discriminator: adversarial and class terms.
 
         Args:

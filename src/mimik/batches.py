@@ -87,9 +87,7 @@ class Batches:
             kinds = random.integers(len(self._by_class), size=self.batch_size)
             picks = random.random(self.batch_size)
             groups = (self._by_class[kind] for kind in kinds)
-            return np.array(
-                [group[int(pick * len(group))] for group, pick in zip(groups, picks, strict=True)]
-            )
+            return np.array([group[int(pick * len(group))] for group, pick in zip(groups, picks, strict=True)])
         start, count = position * self.batch_size, len(self.rows)
         chosen: list[npt.NDArray[np.int64]] = []
         wanted = self.batch_size
@@ -144,12 +142,7 @@ _MIRROR[: len(MIRRORED_CLASSES)] = MIRRORED_CLASSES
 def to_tensor(images: npt.NDArray[np.uint8], device: torch.device | str = "cpu") -> Tensor:
     """uint8 (B, H, W, 3) -> float (B, 3, H, W) in [-1, 1], contiguous; the conversion runs on `device`."""
     on_device = torch.from_numpy(np.ascontiguousarray(images)).to(device, non_blocking=True)
-    return (
-        on_device.permute(0, 3, 1, 2)
-        .to(torch.float32, memory_format=torch.contiguous_format)
-        .div_(127.5)
-        .sub_(1)
-    )
+    return on_device.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format).div_(127.5).sub_(1)
 
 
 def to_uint8(images: Tensor) -> npt.NDArray[np.uint8]:

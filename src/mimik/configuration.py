@@ -28,9 +28,7 @@ def build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     known = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     unknown = sorted(set(values) - known)
     if unknown:
-        raise UserError(
-            f"{where}: unknown setting {', '.join(unknown)}. Known settings: {', '.join(sorted(known))}."
-        )
+        raise UserError(f"{where}: unknown setting {', '.join(unknown)}. Known settings: {', '.join(sorted(known))}.")
     converted = {key: _convert(hints[key], value, f"{where}.{key}") for key, value in values.items()}
     try:
         return cls(**converted)
@@ -63,8 +61,6 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return value
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if isinstance(hint, type) and (
-        not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool)
-    ):
+    if isinstance(hint, type) and (not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool)):
         raise UserError(f"{where}: expected {hint.__name__}, got {value!r}.")
     return value

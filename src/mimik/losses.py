@@ -48,9 +48,7 @@ def generator_adversarial(fake: Tensor, objective: Objective) -> Tensor:
     return (F.softplus(-fake) if objective == "vanilla" else -fake).mean(dim=(2, 3))
 
 
-def gradient_penalty(
-    realness: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, parts: int = 1
-) -> Tensor:
+def gradient_penalty(realness: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, parts: int = 1) -> Tensor:
     """The gradient penalty of WGAN-GP, (||grad_x D(x)||_2 - 1)^2 at random points between real and fake.
 
     D is the SUM over its patch map, as in StarGAN's code: the scale of the penalty follows from it
@@ -69,8 +67,9 @@ def gradient_penalty(
         between = (alpha * real.float() + (1 - alpha) * fake.float()).detach().requires_grad_(True)
         score = realness(between).sum()
         (gradient,) = torch.autograd.grad(score, between, create_graph=True)
-        norm = gradient.reshape(len(real), parts, -1).norm(dim=2)
-        return (norm - 1) ** 2
+        norm = torch.linalg.vector_norm(gradient.reshape(len(real), parts, -1), dim=2)
+        penalty: Tensor = (norm - 1) ** 2
+        return penalty
 
 
 def r1_penalty(realness: Callable[[Tensor], Tensor], real: Tensor, parts: int = 1) -> Tensor:
@@ -116,6 +115,4 @@ def reconstruction(image: Tensor, reconstructed: Tensor, parts: int = 1) -> Tens
 
 def total_variation(mask: Tensor) -> Tensor:
     """Mean absolute difference between neighbouring pixels of (B, c, H, W); a scalar."""
-    return (mask[..., 1:, :] - mask[..., :-1, :]).abs().mean() + (
-        mask[..., :, 1:] - mask[..., :, :-1]
-    ).abs().mean()
+    return (mask[..., 1:, :] - mask[..., :-1, :]).abs().mean() + (mask[..., :, 1:] - mask[..., :, :-1]).abs().mean()

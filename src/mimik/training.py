@@ -235,9 +235,7 @@ class _Loop:
         self.task, self.config, self.seed = task.to(device).train(), config, seed
         self.device, self.rank = device, rank
         self.checkpoint = directory / "last.pt"
-        settings = {
-            k: v for k, v in asdict(config).items() if k not in ("log_every", "checkpoint_seconds", "compile")
-        }
+        settings = {k: v for k, v in asdict(config).items() if k not in ("log_every", "checkpoint_seconds", "compile")}
         self.fingerprint = digest({"settings": settings, "seed": seed, "store": store.digest, **fingerprint})
         self.batches = Batches(
             store,
@@ -382,11 +380,7 @@ class _Loop:
     def _report_divergence(self, name: str, batch: Batch, terms: Terms) -> None:
         values = ", ".join(f"{term} {float(value):.4g}" for term, value in terms.items())
         ids = self.batches.store.table["id"].iloc[batch["row"].cpu().numpy()].tolist()
-        kept = (
-            f"the last good state is {self.checkpoint}"
-            if self.checkpoint.exists()
-            else "no state was saved yet"
-        )
+        kept = f"the last good state is {self.checkpoint}" if self.checkpoint.exists() else "no state was saved yet"
         raise UserError(
             f"The {name} loss is not finite at step {self.step} ({values}); {kept}. Samples of the batch: "
             f"{', '.join(ids)}. Look at these samples; lower learning_rate, or set precision to fp32."
@@ -410,9 +404,7 @@ class _Loop:
                 parameter.copy_(self.average[name])
         return replaced
 
-    def _sample(
-        self, sample: Callable[[int], tuple[Path | None, Mapping[str, float]]], logger: Logger | None
-    ) -> None:
+    def _sample(self, sample: Callable[[int], tuple[Path | None, Mapping[str, float]]], logger: Logger | None) -> None:
         replaced = self._load_average() if self.average is not None else None
         path, values = sample(self.step)
         if replaced is not None:
@@ -454,9 +446,7 @@ class _Loop:
                 "Delete it to start the run over."
             ) from error
         if state.get("fingerprint") != self.fingerprint:
-            print(
-                f"{label}: the checkpoint belongs to other settings or data; starting over.", file=sys.stderr
-            )
+            print(f"{label}: the checkpoint belongs to other settings or data; starting over.", file=sys.stderr)
             return
         self.task.load_state_dict(state["task"])
         for name, optimiser in self.optimisers.items():

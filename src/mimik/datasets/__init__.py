@@ -1,0 +1,1 @@
+"""Raw layouts of datasets, one file each."""

@@ -1,0 +1,1 @@
+"""Methods, one paper a file: Config, Method, losses, translation."""

@@ -34,9 +34,13 @@ class Fusion(nn.Module):
 
     def forward(self, global_image: Tensor, local_image: Tensor) -> Tensor:
         """(B, 3, H, W) twice, in [-1, 1] -> (B, 3, H, W) in [-1, 1]."""
+        return self.blend(global_image, local_image)[0]
+
+    def blend(self, global_image: Tensor, local_image: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Like `forward`, with the keep-mask (B, 1, H, W) in [0, 1] of the masked head (None for `direct`)."""
         out: Tensor = self.body(torch.cat([global_image, local_image], 1)).float()
         colour = torch.tanh(out[:, :3])
         if self.head == "direct":
-            return colour
+            return colour, None
         keep = torch.sigmoid(out[:, 3:])
-        return keep * global_image + (1 - keep) * colour
+        return keep * global_image + (1 - keep) * colour, keep

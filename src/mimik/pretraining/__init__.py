@@ -1,0 +1,1 @@
+"""Supervised networks that methods and evaluation start from."""

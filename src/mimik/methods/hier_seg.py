@@ -1,0 +1,399 @@
+"""hier_seg: semantic segmentation and hierarchical GANs in one (Bodur, Bhattarai, Kim; papers/spec hier_seg).
+
+A face parser S cuts the input into disjoint free-shape parts (section 3.1); every part has its own small conditional
+GAN, the whole face a global one, and a fusion network makes the result from both (section 3.2). A sharp softmax
+instead of argmax lets the losses of the local GANs and of the fusion reach S. Equations, with signs put right:
+
+    M = softmax(phi S(x))                         Eq. 1   phi multiplies the logits
+    x_p = M_p * x                                 Eq. 2   M_p: summed probabilities of the part's classes
+    t_p = G_p(crop(x_p), y_t)                     Eq. 3
+    x_f = cat(G_global(x, y_t), stitch(t_p))      Eq. 4;  result x_t = G_fusion(x_f)
+    L_adv, L_cls, L_rec per p in {global, fusion, parts}   Eq. 5 to 7
+    L_G = sum_p lambda_p (L_adv + L_cls + 10 L_rec)        Eq. 8; the parts share lambda_local
+
+Choices where the paper is silent (each a setting): WGAN-GP and StarGAN's weights, since it names StarGAN; phi 10;
+black background; margins and least sizes of boxes; missing parts are skipped by a validity weight; targets of the
+parts' reconstruction and the discriminators' real parts are detached from S, or an empty mask would win; L_rec of the
+fusion is composed of the cycled global and local images, as Eq. 7 has it for the others (`fusion_reconstruction:
+full` sends the result through the whole pipeline instead, at 1.4 times the cost of a generator step).
+"""
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mimik import face_parts, losses
+from mimik.adversary import Adversary, AdversaryConfig, Terms
+from mimik.batches import Batch
+from mimik.conditions import target_label
+from mimik.face_parts import MaskSpace
+from mimik.labels import PARTS
+from mimik.networks.fusion import Fusion
+from mimik.networks.stargan import Generator, Head, Stem
+from mimik.training import Update
+
+TRAINING: Mapping[str, Any] = MappingProxyType(
+    {
+        "steps": 40_000,  # the paper's "200K epochs" are iterations of D, five per step
+        "batch_size": 8,
+        "learning_rate": 1e-4,
+        "betas": (0.5, 0.999),
+        "schedule": "linear",
+        "decay_start": 0.5,
+    }
+)
+"""The published schedule, as overrides of `mimik.training.TrainingConfig`."""
+
+RECTANGLES: Mapping[str, tuple[float, float, float, float]] = MappingProxyType(
+    {
+        "left_eye": (0.365, 0.375, 56 / 256, 40 / 256),
+        "right_eye": (0.635, 0.375, 56 / 256, 40 / 256),
+        "nose": (0.5, 0.53, 48 / 256, 48 / 256),
+        "mouth": (0.5, 0.70, 64 / 256, 40 / 256),
+    }
+)
+"""Centre and size (fractions of the side) of APDrawing's rectangles, for a face without a visible part to centre on."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings; the defaults are the published ones where the paper gives them.
+
+    Attributes:
+        segmenter: name of the pre-trained segmenter (params.yaml `segmenters`).
+        extract: `segmentation`, or `rectangles` of fixed size around the parts' centres (APDrawing, EF-GAN).
+        end_to_end: let gradients reach the segmenter and train it.
+        phi: inverse temperature of the softmax.
+        parts: which parts have a GAN.
+        mask_space: background of masked parts, see `mimik.face_parts.apply_mask`.
+        combine: how parts are stitched.
+        local_size: side of the local GANs' images.
+        margin, least_side, least_area: of a part's box, in pixels of a 256 px image.
+        lambda_global, lambda_local, lambda_fusion: of Eq. 8.
+        lambda_reconstruction: weight of L_rec within every bracket of Eq. 8.
+        fusion_reconstruction: `composed` or `full`, see the module's docstring.
+        segmenter_learning_rate: factor on the run's learning rate for the segmenter.
+        segmenter_batch_norm: `frozen` running statistics (a batch of another domain would shift them) or `train`.
+        segmenter_anchor: weight of the divergence from the pre-trained segmenter (0: none, as published).
+        conv_dim, residual_blocks, local_conv_dim, local_residual_blocks, fusion_conv_dim, fusion_residual_blocks,
+        head, stem: of the generators.
+        critic_updates, critic_head_start, lambda_change, lambda_smooth: like StarGAN's.
+        adversary: of the global and the fusion discriminator; local_adversary: of the parts'.
+    """
+
+    segmenter: str = "bisenet"
+    extract: Literal["segmentation", "rectangles"] = "segmentation"
+    end_to_end: bool = True
+    phi: float = 10.0
+    parts: tuple[str, ...] = tuple(PARTS)
+    mask_space: MaskSpace = "unit"
+    combine: Literal["max", "sum"] = "max"
+    local_size: int = 64
+    margin: float = 4.0
+    least_side: float = 16.0
+    least_area: float = 25.0
+    lambda_global: float = 0.2
+    lambda_local: float = 0.3
+    lambda_fusion: float = 0.5
+    lambda_reconstruction: float = 10.0
+    fusion_reconstruction: Literal["composed", "full"] = "composed"
+    segmenter_learning_rate: float = 1.0
+    segmenter_batch_norm: Literal["frozen", "train"] = "frozen"
+    segmenter_anchor: float = 0.0
+    conv_dim: int = 64
+    residual_blocks: int = 6
+    local_conv_dim: int = 64
+    local_residual_blocks: int = 6
+    fusion_conv_dim: int = 64
+    fusion_residual_blocks: int = 4
+    head: Head = "direct"
+    stem: Stem = "conv"
+    critic_updates: int = 5
+    critic_head_start: int = 0
+    lambda_change: float = 0.0
+    lambda_smooth: float = 0.0
+    adversary: AdversaryConfig = field(default_factory=AdversaryConfig)
+    local_adversary: AdversaryConfig = field(default_factory=lambda: AdversaryConfig(layers=5))
+
+    def __post_init__(self) -> None:
+        """Refuse combinations that make no sense."""
+        unknown = set(self.parts) - set(PARTS)
+        if unknown or not self.parts or len(set(self.parts)) < len(self.parts):
+            raise ValueError(f"parts is a list of distinct names out of {', '.join(PARTS)}")
+        if self.head == "direct" and (self.lambda_change or self.lambda_smooth):
+            raise ValueError("lambda_change and lambda_smooth need head: masked")
+        if self.extract == "rectangles" and self.end_to_end:
+            raise ValueError("rectangles carry no gradient to a segmenter; set end_to_end: false")
+        if self.phi <= 0:
+            raise ValueError("phi must be positive")
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What step 1 to 8 of the data flow make of a batch of faces.
+
+    Attributes:
+        masks: M_p, (B, P, H, W) in [0, 1].
+        crops: (B, P*3, s, s) in [-1, 1].
+        boxes: (B, P, 4) pixels.
+        valid: (B, P), 1 where the part is visible.
+        logits: of the segmenter, (B, 19, H, W); None without one.
+    """
+
+    masks: Tensor
+    crops: Tensor
+    boxes: Tensor
+    valid: Tensor
+    logits: Tensor | None
+
+
+class Method(nn.Module):
+    """hier_seg as a task for the training loop and as a translator."""
+
+    reads: frozenset[str] = frozenset()
+
+    def __init__(self, config: Config, classes: int, image_size: int, segmenter: nn.Module | None = None) -> None:
+        """Build the networks.
+
+        Args:
+            config: settings.
+            classes: number of expression classes.
+            image_size: side of the images in pixels.
+            segmenter: pre-trained; images (B, 3, H, W) in [-1, 1] -> logits (B, 19, H, W).
+
+        Raises:
+            ValueError: no segmenter was given.
+        """
+        super().__init__()
+        if segmenter is None:
+            raise ValueError("hier_seg needs a pre-trained segmenter")
+        self.config, self.classes, self.image_size = config, classes, image_size
+        count = len(config.parts)
+        self.generator: Any = nn.ModuleDict(
+            {
+                "whole": Generator(
+                    classes,
+                    conv_dim=config.conv_dim,
+                    residual_blocks=config.residual_blocks,
+                    head=config.head,
+                    stem=config.stem,
+                ),
+                # Four networks of equal shape as one grouped network: one call instead of four.
+                "local": Generator(
+                    classes,
+                    conv_dim=config.local_conv_dim,
+                    residual_blocks=config.local_residual_blocks,
+                    parts=count,
+                    head=config.head,
+                    stem=config.stem,
+                ),
+                "fusion": Fusion(config.fusion_conv_dim, config.fusion_residual_blocks, config.head),
+                "segmenter": segmenter,
+            }
+        )
+        self.discriminator: Any = nn.ModuleDict(
+            {
+                "global": Adversary(config.adversary, image_size, classes),
+                "fusion": Adversary(config.adversary, image_size, classes),
+                "local": Adversary(config.local_adversary, config.local_size, classes, count),
+            }
+        )
+        scale = image_size / 256
+        self.margin, self.least_side = config.margin * scale, config.least_side * scale
+        self.least_area = max(2.0, config.least_area * scale**2)
+        typical = torch.tensor([RECTANGLES[part] for part in config.parts]) * image_size
+        centre, extent = typical[:, :2], typical[:, 2:]
+        self.register_buffer("mean_boxes", torch.cat([centre - extent / 2, centre + extent / 2], 1))
+        self.mean_boxes: Tensor
+        self.anchor = copy.deepcopy(segmenter).requires_grad_(False).eval() if config.segmenter_anchor else None
+        self.updates: Sequence[Update] = (
+            Update("discriminator", config.critic_updates),
+            Update("generator", 1, start=config.critic_head_start),
+        )
+        if not config.end_to_end:
+            segmenter.requires_grad_(False)
+
+    @property
+    def segmenter(self) -> nn.Module:
+        """The segmenter, trained end to end or frozen."""
+        segmenter: nn.Module = self.generator["segmenter"]
+        return segmenter
+
+    @property
+    def averaged(self) -> nn.Module:
+        """All that a translation needs."""
+        return self.generator
+
+    @property
+    def compiled(self) -> list[nn.Module]:
+        """Networks without a double backward."""
+        return [self.generator[name] for name in ("whole", "local", "fusion")]
+
+    def train(self, mode: bool = True) -> "Method":
+        """Like `nn.Module.train`; the segmenter's batch norm stays in evaluation mode unless it is to be trained."""
+        super().train(mode)
+        if self.config.segmenter_batch_norm == "frozen" or not self.config.end_to_end:
+            self.segmenter.eval()
+        return self
+
+    def discriminator_parameters(self) -> list[dict[str, Any]]:
+        """Parameter groups of the discriminator update: all six discriminators."""
+        return [{"params": list(self.discriminator.parameters())}]
+
+    def generator_parameters(self) -> list[dict[str, Any]]:
+        """Parameter groups of the generator update: G_global, the local G, G_fusion and, end to end, S (Eq. 9)."""
+        nets = [self.generator[name] for name in ("whole", "local", "fusion")]
+        groups: list[dict[str, Any]] = [{"params": [p for net in nets for p in net.parameters()]}]
+        if self.config.end_to_end:
+            parameters = list(self.segmenter.parameters())
+            groups.append({"params": parameters, "learning_rate": self.config.segmenter_learning_rate})
+        return groups
+
+    # Data flow -------------------------------------------------------------------------------------------------------
+
+    def cut(self, images: Tensor) -> Cut:
+        """Steps 1 to 8: parts of faces (B, 3, H, W) in [-1, 1], cropped and resized."""
+        config = self.config
+        with torch.set_grad_enabled(torch.is_grad_enabled() and config.end_to_end):
+            logits = self.segmenter(images).float()
+            masks = face_parts.part_masks(torch.softmax(config.phi * logits, 1), config.parts)
+        with torch.no_grad():
+            hard = face_parts.hard_part_masks(logits.argmax(1), config.parts)
+            valid = (hard.sum((2, 3)) >= self.least_area).float()
+            boxes = self._boxes(face_parts.tight_boxes(hard), valid)
+        if config.extract == "rectangles":
+            masks = torch.ones_like(masks)
+        parts = face_parts.apply_mask(images, masks, config.mask_space)
+        crops = face_parts.crop(parts, boxes, config.local_size).flatten(1, 2)
+        return Cut(masks, crops, boxes, valid, logits)
+
+    def _boxes(self, tight: Tensor, valid: Tensor) -> Tensor:
+        """Step 7: boxes with margin; where a part is missing, the running mean box of that part."""
+        if self.training and valid.any():
+            seen = valid[:, :, None]
+            mean = (torch.nan_to_num(tight) * seen).sum(0) / seen.sum(0).clamp(min=1)
+            weight = 0.01 * (seen.sum(0) > 0)
+            self.mean_boxes.lerp_(mean, weight)
+        boxes = torch.where(valid[:, :, None] > 0, tight, self.mean_boxes)
+        if self.config.extract == "segmentation":
+            return face_parts.grow_boxes(boxes, self.margin, self.least_side, self.image_size)
+        extent = torch.tensor([RECTANGLES[part][2:] for part in self.config.parts], device=boxes.device)
+        centre = (boxes[..., :2] + boxes[..., 2:]) / 2
+        half = extent * self.image_size / 2
+        fixed = torch.cat([centre - half, centre + half], 2)
+        return face_parts.grow_boxes(fixed, 0.0, 0.0, self.image_size)
+
+    def stitch(self, crops: Tensor, cut: Cut) -> Tensor:
+        """Steps 11 and 12: translated crops (B, P*3, s, s) back in place -> (B, 3, H, W); missing parts stay out."""
+        config = self.config
+        parts = crops.view(len(crops), len(config.parts), 3, *crops.shape[2:])
+        placed = face_parts.paste(parts, cut.boxes, self.image_size, config.mask_space)
+        background = -1.0 if config.mask_space == "unit" else 0.0
+        placed = torch.where(cut.valid[:, :, None, None, None] > 0, placed, background)
+        return face_parts.combine(placed, config.combine, config.mask_space)
+
+    def run(self, images: Tensor, condition: Tensor) -> dict[str, Any]:
+        """Steps 1 to 15: everything that a translation passes through, by name."""
+        cut = self.cut(images)
+        local, local_keep = self.generator["local"].edit(cut.crops, condition)
+        whole, whole_keep = self.generator["whole"].edit(images, condition)
+        result, fusion_keep = self.generator["fusion"].blend(whole, self.stitch(local, cut))
+        keeps = [keep for keep in (whole_keep, local_keep, fusion_keep) if keep is not None]
+        return {"cut": cut, "local": local, "global": whole, "fusion": result, "keeps": keeps}
+
+    # Losses ----------------------------------------------------------------------------------------------------------
+
+    def discriminator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
+        """All discriminators, each with its own optimum, so without the lambda_p of Eq. 8."""
+        image, source, target = batch["image"], batch["label"], batch["target"]
+        with torch.no_grad():
+            out = self.run(image, target_label(target, self.classes))
+        cut: Cut = out["cut"]
+        total = image.new_zeros(())
+        terms: Terms = {}
+        for name, real, weight in (
+            ("global", image, None),
+            ("fusion", image, None),
+            ("local", cut.crops, cut.valid),
+        ):
+            loss, own = self.discriminator[name].discriminator_loss(real, out[name], source, target, step, weight)
+            total = total + loss
+            terms.update({f"{name}/{term}": value for term, value in own.items()})
+        return total, terms
+
+    def generator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
+        """Eq. 8; terms `<p>/adv`, `<p>/cls`, `<p>/rec`, and the mean area of every part's mask as a guard."""
+        config = self.config
+        image, source, target = batch["image"], batch["label"], batch["target"]
+        asked, back = target_label(target, self.classes), target_label(source, self.classes)
+        out = self.run(image, asked)
+        cut: Cut = out["cut"]
+        cycled = self._cycle(out, back)
+        total = image.new_zeros(())
+        terms: Terms = {}
+        count = len(config.parts)
+        # The target of a part's reconstruction is detached: both sides are functions of S, and an empty mask would win.
+        originals = {"global": image, "fusion": image, "local": cut.crops.detach()}
+        lambdas = {
+            "global": config.lambda_global,
+            "fusion": config.lambda_fusion,
+            "local": config.lambda_local,
+        }
+        for name, original in originals.items():
+            weight = cut.valid if name == "local" else None
+            loss, own = self.discriminator[name].generator_loss(out[name], target, weight)
+            difference = losses.reconstruction(original, cycled[name], count if name == "local" else 1)
+            if weight is not None:
+                own["rec"] = ((difference * weight).sum(0) / weight.sum(0).clamp(min=1)).sum()
+            else:
+                own["rec"] = difference.mean()
+            total = total + lambdas[name] * (loss + config.lambda_reconstruction * own["rec"])
+            terms.update({f"{name}/{term}": value for term, value in own.items()})
+        for index, part in enumerate(config.parts):
+            terms[f"area/{part}"] = cut.masks[:, index].mean()
+        if config.head == "masked":
+            terms["change"] = torch.stack([(1 - keep).mean() for keep in out["keeps"]]).sum()
+            terms["smooth"] = torch.stack([losses.total_variation(keep) for keep in out["keeps"]]).sum()
+            total = total + config.lambda_change * terms["change"] + config.lambda_smooth * terms["smooth"]
+        if self.anchor is not None and cut.logits is not None:
+            with torch.no_grad():
+                before = torch.log_softmax(self.anchor(image).float(), 1)
+            after = torch.log_softmax(cut.logits, 1)
+            divergence = F.kl_div(after, before, reduction="none", log_target=True).sum(1).mean()
+            terms["anchor"] = divergence
+            total = total + config.segmenter_anchor * divergence
+        return total, terms
+
+    def _cycle(self, out: Mapping[str, Any], back: Tensor) -> dict[str, Tensor]:
+        """The translations sent back to their source label (Eq. 7)."""
+        local = self.generator["local"](out["local"], back)
+        whole = self.generator["whole"](out["global"], back)
+        if self.config.fusion_reconstruction == "full":
+            fused = self.run(out["fusion"], back)["fusion"]
+        else:
+            fused = self.generator["fusion"](whole, self.stitch(local, out["cut"]))
+        return {"local": local, "global": whole, "fusion": fused}
+
+    # Translation -----------------------------------------------------------------------------------------------------
+
+    def translate(self, images: Tensor, source: Tensor, target: Tensor) -> Tensor:
+        """Edit images (B, 3, H, W) in [-1, 1] to the classes `target`, int64 (B,); `source` is not needed."""
+        result: Tensor = self.run(images, target_label(target, self.classes))["fusion"]
+        return result
+
+    def generator_state(self) -> dict[str, Tensor]:
+        """What `generator.safetensors` holds."""
+        state = {name: value.contiguous() for name, value in self.generator.state_dict().items()}
+        return {**state, "mean_boxes": self.mean_boxes}
+
+    def load_generator_state(self, state: Mapping[str, Tensor]) -> None:
+        """Load `generator_state()`. Raises `RuntimeError` when names or shapes differ."""
+        own = dict(state)
+        self.mean_boxes.copy_(own.pop("mean_boxes"))
+        self.generator.load_state_dict(own)
