@@ -182,7 +182,8 @@ def _download(url: str, target: Path, sha256: str | None, mirror: Path | str | N
             if sha256 is not None and hasher.hexdigest() != sha256:
                 raise UserError(
                     f"{url}: the download has SHA-256 {hasher.hexdigest()}, expected {sha256}; it was "
-                    f"thrown away. The file at this address has changed. {_where_to_put(target.name, mirror, target)}"
+                    "thrown away. The file at this address has changed. "
+                    + _where_to_put(target.name, mirror, target)
                 )
     except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
         raise UserError(

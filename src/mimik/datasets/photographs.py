@@ -1,0 +1,231 @@
+"""What indexes of photographs share: lists, headers, ids, byte duplicates, options, seeded splits."""
+
+import hashlib
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pandas as pd
+from PIL import Image
+
+from mimik.datasets.listing import INDEX_COLUMNS, SPLITS, Listing
+from mimik.errors import UserError
+from mimik.files import file_sha256
+from mimik.labels import EXPRESSIONS
+
+IMAGE_SUFFIXES: frozenset[str] = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+"""Endings (lower case) by which a file counts as an image; what is inside is found out from its header."""
+
+FAULT = "listing"
+"""Quarantine stage of an image whose file or annotation is at fault."""
+
+EXCLUDED = "selection"
+"""Quarantine stage of a sound image that the dataset's options leave out."""
+
+UNKNOWN = ""
+"""Value of `expression` and `identity` where nothing is known."""
+
+
+def read_list(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """Read a CSV with a header, every value as the string that is written there.
+
+    Args:
+        path: the file, UTF-8 with or without byte order mark.
+        columns: columns that must be there.
+
+    Raises:
+        UserError: no such file, not UTF-8, a row with too many fields, or a column is missing.
+    """
+    try:
+        table = pd.read_csv(
+            path,
+            dtype=str,
+            keep_default_na=False,
+            encoding="utf-8-sig",
+            skipinitialspace=True,
+            index_col=False,
+        )
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file; expected a CSV with the columns {', '.join(columns)}.") from error
+    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise UserError(
+            f"{path}: cannot be read as a UTF-8 CSV with the columns {', '.join(columns)} ({error}). Correct it."
+        ) from error
+    missing = [column for column in columns if column not in table]
+    if missing:
+        raise UserError(
+            f"{path}: the column {missing[0]!r} is missing; expected {', '.join(columns)}, found "
+            f"{', '.join(map(str, table.columns))}. Correct the header line."
+        )
+    return table
+
+
+def find_images(folder: Path) -> list[str]:
+    """Paths (relative to `folder`, with `/`, sorted) of all image files below it, hidden ones left out."""
+    found = []
+    for directory, subdirectories, names in os.walk(folder, followlinks=True):
+        subdirectories[:] = [name for name in subdirectories if not name.startswith(".")]
+        below = Path(directory).relative_to(folder)
+        found += [(below / name).as_posix() for name in names if is_image_name(name)]
+    return sorted(found)
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a bare file name is that of an image: a known ending, not hidden."""
+    return not name.startswith(".") and PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
+
+
+def image_mode(path: Path) -> str | None:
+    """Pillow's mode ("L", "RGB", ...) from the header, no pixel decoded; None when it is no image."""
+    try:
+        with Image.open(path) as image:
+            return image.mode
+    except (OSError, Image.DecompressionBombError):
+        return None
+
+
+def identifier(source: str) -> str:
+    """Id of an image: its path without the ending, made safe as a file name.
+
+    The same path gives the same id whatever other images there are. A bare name of plain characters that
+    ends in `.jpg` is kept; every other path gets a part of its SHA-256, so that `a/b.jpg`, `a_b.png` and
+    `a_b.jpg` differ.
+    """
+    path = PurePosixPath(source)
+    if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}\.jpg", source):
+        return path.stem
+    plain = re.sub(r"[^A-Za-z0-9_-]+", "_", path.with_suffix("").as_posix()).strip("_")
+    return f"{plain[-60:]}-{hashlib.sha256(source.encode()).hexdigest()[:8]}".lstrip("-")
+
+
+def same_bytes(folder: Path, sources: Iterable[str]) -> list[list[str]]:
+    """Groups (two or more, in the given order) of files with equal bytes; only equally long ones are read."""
+    by_length: dict[int, list[str]] = defaultdict(list)
+    for source in sources:
+        by_length[(folder / source).stat().st_size].append(source)
+    by_content: dict[str, list[str]] = defaultdict(list)
+    for candidates in by_length.values():
+        if len(candidates) > 1:
+            for source in candidates:
+                by_content[file_sha256(folder / source)].append(source)
+    return [group for group in by_content.values() if len(group) > 1]
+
+
+def classes_option(options: Mapping[str, Any], default: Sequence[str] | None, name: str) -> list[str] | None:
+    """The option `classes`: expressions to keep, in the order of their labels; `default` when it is absent.
+
+    Raises:
+        UserError: not a list of at least two different names of `mimik.labels.EXPRESSIONS`.
+    """
+    classes = options.get("classes")
+    if classes is None:
+        return None if default is None else list(default)
+    known = isinstance(classes, list | tuple) and all(entry in EXPRESSIONS for entry in classes)
+    if not known or len(set(classes)) != len(classes) or len(classes) < 2:
+        raise UserError(
+            f"params.yaml, datasets.{name}.classes: {classes!r} is not usable; give at least two different "
+            f"ones of {', '.join(EXPRESSIONS)}."
+        )
+    return list(classes)
+
+
+def flag_option(options: Mapping[str, Any], key: str, default: bool, name: str) -> bool:
+    """A yes-or-no option. Raises `UserError` when it is neither true nor false."""
+    value = options.get(key, default)
+    if not isinstance(value, bool):
+        raise UserError(f"params.yaml, datasets.{name}.{key}: {value!r} is neither true nor false.")
+    return value
+
+
+def split_option(options: Mapping[str, Any], name: str) -> dict[str, float]:
+    """The option `split`: share of each split; 0.8, 0.1, 0.1 when it is absent.
+
+    Raises:
+        UserError: not positive numbers for train, val and test that add up to 1.
+    """
+    shares = options.get("split", {"train": 0.8, "val": 0.1, "test": 0.1})
+    sound = (
+        isinstance(shares, Mapping)
+        and set(shares) == set(SPLITS)
+        and all(isinstance(share, int | float) and share > 0 for share in shares.values())
+        and abs(sum(shares.values()) - 1) < 1e-6
+    )
+    if not sound:
+        raise UserError(
+            f"params.yaml, datasets.{name}.split: {shares!r} is not usable; give positive shares of "
+            f"{', '.join(SPLITS)} that add up to 1."
+        )
+    return {split: float(shares[split]) for split in SPLITS}
+
+
+def seeded_rank(seed: int, key: Hashable) -> str:
+    """A pseudo-random sort key that depends on `seed` and `key` only, on every machine and Python."""
+    return hashlib.sha256(f"{seed}:{key}".encode()).hexdigest()
+
+
+def split_by_group(groups: Sequence[str], labels: Sequence[str], shares: Mapping[str, float], seed: int) -> list[str]:
+    """Distribute images over splits so that no group is divided, stratified by the group's majority label.
+
+    Within each stratum the groups come in seeded order, and each goes to the split that lacks the largest
+    part of its share, among those that it does not overfill; when it overfills all, to the one that lacks
+    most images.
+
+    Args:
+        groups: group of each image (identity; a unique string where it is unknown).
+        labels: label of each image.
+        shares: share of the images that each split shall get; splits are preferred in this order on ties.
+        seed: decides the order.
+
+    Returns:
+        The split of each image.
+    """
+    votes: dict[str, Counter[str]] = defaultdict(Counter)
+    for group, label in zip(groups, labels, strict=True):
+        votes[group][label] += 1
+    strata: dict[str, list[str]] = defaultdict(list)
+    for group, counts in votes.items():
+        strata[min(counts, key=lambda label: (-counts[label], label))].append(group)
+    assigned: dict[str, str] = {}
+    for _, members in sorted(strata.items()):
+        total = sum(votes[group].total() for group in members)
+        target = {split: share * total for split, share in shares.items()}
+        filled = dict.fromkeys(shares, 0)
+        for group in sorted(members, key=lambda group: seeded_rank(seed, group)):
+            size = votes[group].total()
+            lacking = {split: target[split] - filled[split] for split in shares}
+            # Half an image of tolerance: a stratum of five still gives one to val and one to test.
+            fitting = [split for split in shares if size <= lacking[split] + 0.5]
+            if fitting:
+                chosen = max(fitting, key=lambda split: lacking[split] / target[split])
+            else:
+                chosen = max(shares, key=lambda split: lacking[split])
+            assigned[group] = chosen
+            filled[chosen] += size
+    return [assigned[group] for group in groups]
+
+
+def make_listing(rows: Sequence[Mapping[str, Any]], quarantine: Iterable[tuple[str, str, str]]) -> Listing:
+    """A `Listing` in the order of ids, columns of `INDEX_COLUMNS` first; ids must be unique."""
+    table = pd.DataFrame(list(rows), columns=None if rows else list(INDEX_COLUMNS))
+    if table["id"].duplicated().any():
+        raise ValueError(f"id {table['id'][table['id'].duplicated()].iloc[0]!r} occurs twice")
+    further = [column for column in table.columns if column not in INDEX_COLUMNS]
+    ordered = table[[*INDEX_COLUMNS, *further]].sort_values("id", ignore_index=True)
+    return Listing(ordered, sorted(quarantine))
+
+
+def require_splits(listing: Listing, where: Path) -> Listing:
+    """Return `listing` when every split holds an image. Raises `UserError` that says how many there are."""
+    counts = {split: int((listing.table["split"] == split).sum()) for split in SPLITS}
+    if min(counts.values()) == 0:
+        told = ", ".join(f"{split} {count}" for split, count in counts.items())
+        reasons = Counter(reason for _, _, reason in listing.quarantine).most_common(3)
+        left_out = "; ".join(f"{count} x {reason}" for reason, count in reasons)
+        raise UserError(
+            f"{where}: a split is empty ({told} images). Add images or change the dataset's options in "
+            "params.yaml." + (f" Left out: {left_out}." if left_out else "")
+        )
+    return listing
