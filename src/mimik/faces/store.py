@@ -12,7 +12,6 @@
       transforms.npy       float32 (N, 2, 3) source pixel -> fraction of the crop's side; NaN where there is no source image
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +19,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from mimik.datasets.listing import INDEX_COLUMNS as INDEX_COLUMNS
+from mimik.datasets.listing import SPLITS as SPLITS
 from mimik.errors import UserError
 from mimik.files import digest, read_json
 
 Array = npt.NDArray[Any]
-
-SPLITS: Sequence[str] = ("train", "val", "test")
-
-INDEX_COLUMNS: Sequence[str] = ("id", "split", "source", "expression", "identity")
-"""Columns that every index has; further ones (AU01 ... AU45 in [0, 1], yaw, pitch, roll in degrees, ...) may follow."""
 
 
 class FaceStore:
