@@ -91,9 +91,7 @@ def locate(
         return found
     target = Path(destination) / name
     if url is None:
-        raise UserError(
-            f"{name}: not found, and it has no public address. {_where_to_put(name, mirror, target)}"
-        )
+        raise UserError(f"{name}: not found, and it has no public address. {_where_to_put(name, mirror, target)}")
     _download(url, target, sha256, mirror)
     return target
 
@@ -144,9 +142,7 @@ def _mirror_folders(mirror: Path | str | None) -> Iterator[Path]:
         if not folder:
             continue
         if not Path(folder).is_dir():
-            raise UserError(
-                f"{folder}: not a folder, but `{origin}` names it as mirror. Correct or empty `{origin}`."
-            )
+            raise UserError(f"{folder}: not a folder, but `{origin}` names it as mirror. Correct or empty `{origin}`.")
         yield Path(folder)
 
 
@@ -156,9 +152,7 @@ def _from(url: str | None) -> str:
 
 def _where_to_put(name: str, mirror: Path | str | None, target: Path) -> str:
     searched = [str(folder) for folder in _mirror_folders(mirror)]
-    places = (
-        f"{target.parent} or {' or '.join(searched)}" if searched else f"{target.parent} or a `mirror` folder"
-    )
+    places = f"{target.parent} or {' or '.join(searched)}" if searched else f"{target.parent} or a `mirror` folder"
     return f"Put {name} into {places} and run the same command again."
 
 
@@ -182,8 +176,7 @@ def _download(url: str, target: Path, sha256: str | None, mirror: Path | str | N
             if sha256 is not None and hasher.hexdigest() != sha256:
                 raise UserError(
                     f"{url}: the download has SHA-256 {hasher.hexdigest()}, expected {sha256}; it was "
-                    "thrown away. The file at this address has changed. "
-                    + _where_to_put(target.name, mirror, target)
+                    "thrown away. The file at this address has changed. " + _where_to_put(target.name, mirror, target)
                 )
     except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
         raise UserError(
@@ -264,3 +257,6 @@ def _unpack(
                 raise _damaged(archive, f"{member.name} holds {written.tell()} of {member.size} bytes")
     if not files:
         raise _damaged(archive, "it holds no file")
+    # A compressed stream carries its checksum behind the end of the tar archive, where tarfile stops reading.
+    while opened.fileobj is not None and opened.fileobj.read(BLOCK):
+        pass
