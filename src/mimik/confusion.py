@@ -1,7 +1,7 @@
 """Confusion matrices and the scores that are read off them; rows are the truth, columns the prediction.
 
-One implementation for segmentation (pixels) and classification (faces), for training and evaluation. A class that
-occurs neither in the truth nor in the prediction has no score: NaN per class, left out of every mean.
+One implementation for segmentation (pixels) and classification (faces), for training and evaluation. A class
+that occurs neither in the truth nor in the prediction has no score: NaN per class, left out of every mean.
 """
 
 import numpy as np
