@@ -1,0 +1,92 @@
+"""What a person sees of a job: progress on the screen, all of it in the log, one message for a fault."""
+
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from mimik.errors import UserError
+
+USER_ERROR = 2
+"""Exit status after a `UserError`."""
+
+
+@contextmanager
+def reported(log: Path | str | None = None) -> Iterator[None]:
+    """Run a job: a `UserError` becomes one message and exit status 2; any other exception keeps its traceback.
+
+    Args:
+        log: file that gets a copy of everything the block writes to standard output and standard error (of progress
+            bars the final state); None for no log.
+
+    Raises:
+        SystemExit: with status 2 after a `UserError`, with status 1 after any other exception.
+    """
+    with _copied_to(log):
+        try:
+            yield
+        except UserError as error:
+            print(f"\nmimik: {error}", file=sys.stderr, flush=True)
+            raise SystemExit(USER_ERROR) from None
+        except Exception:
+            # Printed here, while the log is still open: the interpreter would only write it to the screen.
+            traceback.print_exc()
+            raise SystemExit(1) from None
+
+
+@contextmanager
+def _copied_to(log: Path | str | None) -> Iterator[None]:
+    if log is None:
+        yield
+        return
+    Path(log).parent.mkdir(parents=True, exist_ok=True)
+    streams = sys.stdout, sys.stderr
+    with Path(log).open("w", encoding="utf-8", buffering=1) as opened:
+        sys.stdout, sys.stderr = _Copy(streams[0], opened), _Copy(streams[1], opened)
+        try:
+            yield
+        finally:
+            for stream in (sys.stdout, sys.stderr):
+                if isinstance(stream, _Copy):
+                    stream.finish()
+            sys.stdout, sys.stderr = streams
+
+
+class _Copy:
+    """A text stream that writes to the screen as it is and to the log line by line.
+
+    A carriage return takes back what stood on its line, so that a progress bar leaves one line in the log.
+    """
+
+    def __init__(self, screen: TextIO, log: TextIO) -> None:
+        self._screen, self._log, self._line = screen, log, ""
+
+    def write(self, text: str) -> int:
+        """Write to both."""
+        self._screen.write(text)
+        *lines, self._line = (self._line + text).split("\n")
+        for line in lines:
+            self._log.write(_visible(line) + "\n")
+        self._line = _visible(self._line) + ("\r" if self._line.endswith("\r") else "")
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush both."""
+        self._screen.flush()
+        self._log.flush()
+
+    def finish(self) -> None:
+        """Write the last line, if it has no end."""
+        if _visible(self._line):
+            self._log.write(_visible(self._line) + "\n")
+        self._line = ""
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._screen, name)  # isatty, fileno, encoding: those of the screen
+
+
+def _visible(line: str) -> str:
+    """What a terminal shows of a line with carriage returns in it."""
+    return line.rstrip("\r").rsplit("\r", 1)[-1]

@@ -1,0 +1,330 @@
+"""params.yaml: loaded, checked, and resolved into the settings of one job.
+
+Every rule of the workflow gets only the slice that decides its result, so that one changed number reruns what
+depends on it and nothing else. Resolution (docs/architecture.md): a Config's defaults are the published settings;
+`scales.<scale>.methods.<file>` overrides them, `methods.<name>` overrides both. Groups of settings are merged key by
+key, anything else is replaced. The same rule serves segmenters, classifiers and readers.
+
+This module stays light (no torch, no pandas): the Snakefile imports it.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from mimik.errors import UserError
+from mimik.files import read_json
+
+Params = dict[str, Any]
+Settings = dict[str, Any]
+
+SCHEMA = Path("workflow/schemas/params.schema.json")
+"""The JSON schema of params.yaml, relative to the project's folder."""
+
+
+class Experiment(NamedTuple):
+    """One method on one dataset."""
+
+    dataset: str
+    method: str
+
+
+def load(path: Path | str = "params.yaml", schema: Path | str | None = None) -> Params:
+    """Read and validate params.yaml.
+
+    Args:
+        path: the file; it stands in the project's folder.
+        schema: the JSON schema; None takes the project's own, beside `path`.
+
+    Raises:
+        UserError: the file is missing, is not YAML, or `validate` refuses it.
+    """
+    path = Path(path)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file. Run mimik in the project's folder, where it stands.") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not readable as YAML: {error}") from error
+    validate(values, path, schema if schema is not None else path.parent / SCHEMA)
+    return dict(values)
+
+
+def validate(params: Any, source: Path | str, schema: Path | str) -> None:
+    """Check params against the schema, then what a schema cannot express: that names refer to something.
+
+    Args:
+        params: the whole of params.yaml, with overrides of the command line.
+        source: file to name in messages.
+        schema: path of the JSON schema (draft 2020-12).
+
+    Raises:
+        UserError: lists every fault with its place, what was expected and what stands there.
+    """
+    from jsonschema import Draft202012Validator
+
+    validator = Draft202012Validator(read_json(schema))
+    faults = [
+        f"{_place(error.absolute_path)}: {_explanation(error)}"
+        for error in sorted(validator.iter_errors(params), key=lambda error: list(map(str, error.absolute_path)))
+    ]
+    if not faults:
+        faults = [*_unknown_names(params), *_unprepared_sizes(params)]
+    if faults:
+        raise UserError("\n  ".join([f"{source}: {len(faults)} setting(s) cannot be used.", *faults]))
+
+
+def experiments(params: Mapping[str, Any]) -> list[Experiment]:
+    """The pairs that plain `snakemake`, `dvc repro` and the report cover, in their order."""
+    return [Experiment(entry["dataset"], entry["method"]) for entry in params["experiments"]]
+
+
+def scale_of(params: Mapping[str, Any], dataset: str, scale: str | None = None) -> str:
+    """The scale a dataset runs at: the argument, else `scale` of params (the command line), else the dataset's own."""
+    chosen = scale or params.get("scale") or params["datasets"][dataset]["scale"]
+    if chosen not in params["scales"]:
+        raise UserError(f"scale {chosen!r} is not known. Known scales: {_listed(params['scales'])}.")
+    return str(chosen)
+
+
+def method_file(params: Mapping[str, Any], method: str) -> str:
+    """Name of the module in `mimik.methods` that an entry of `methods` configures."""
+    return str(_entry(params, "methods", method)["method"])
+
+
+def segmenter_of(params: Mapping[str, Any], dataset: str, method: str, scale: str | None = None) -> str | None:
+    """The segmenter that a method starts from, or None when it uses none."""
+    name = _method_values(params, dataset, method, scale).get("segmenter")
+    return None if name is None else str(name)
+
+
+def classifier_of(params: Mapping[str, Any], dataset: str, scale: str | None = None) -> str:
+    """The classifier that evaluates on this dataset."""
+    return str(params["scales"][scale_of(params, dataset, scale)]["classifier"])
+
+
+def reader_of(params: Mapping[str, Any], dataset: str, scale: str | None = None) -> str | None:
+    """The face reader that evaluates on this dataset; None unless the dataset has `ground_truth`."""
+    if not params["datasets"][dataset].get("ground_truth"):
+        return None
+    return str(params["scales"][scale_of(params, dataset, scale)]["reader"])
+
+
+def resolve(params: Mapping[str, Any], dataset: str, method: str, scale: str | None = None) -> Settings:
+    """Settings of the training of one method.
+
+    Returns:
+        dataset, method (name of the entry), file (module in `mimik.methods`), scale, seed, image_size,
+        segmenter (name or None; a method that uses one names it in its Config too), config (overrides of the
+        method's Config), training (overrides of TrainingConfig).
+
+    Raises:
+        UserError: a name that params.yaml does not know.
+    """
+    values = _method_values(params, dataset, method, scale)
+    training = _merge(_scale(params, dataset, scale)["training"], values.pop("training", {}))
+    return {
+        "dataset": dataset,
+        "method": method,
+        "file": values.pop("method"),
+        **_common(params, dataset, scale),
+        "segmenter": values.get("segmenter"),
+        "config": values,
+        "training": training,
+    }
+
+
+def resolve_dataset(params: Mapping[str, Any], dataset: str, scale: str | None = None) -> Settings:
+    """Settings of the preparation of one dataset: dataset, seed, options (its entry with the scale's overrides)."""
+    entry = dict(_entry(params, "datasets", dataset))
+    overrides = entry.pop("scales", {}).get(scale_of(params, dataset, scale), {})
+    for key in ("scale", "evaluation"):  # which scale, and how methods are evaluated: no matter of the preparation
+        entry.pop(key, None)
+    return {"dataset": dataset, "seed": params["seed"], "options": _merge(entry, overrides)}
+
+
+def resolve_segmenter(params: Mapping[str, Any], dataset: str, name: str, scale: str | None = None) -> Settings:
+    """Settings of the training of one segmenter: dataset, name, scale, seed, image_size, config, training."""
+    return _pretraining(params, dataset, "segmenters", name, scale)
+
+
+def resolve_classifier(params: Mapping[str, Any], dataset: str, name: str, scale: str | None = None) -> Settings:
+    """Settings of the training of one expression classifier; the keys are those of `resolve_segmenter`."""
+    return _pretraining(params, dataset, "classifiers", name, scale)
+
+
+def resolve_reader(params: Mapping[str, Any], dataset: str, name: str, scale: str | None = None) -> Settings:
+    """Settings of the training of one face reader; the keys are those of `resolve_segmenter`."""
+    return _pretraining(params, dataset, "readers", name, scale)
+
+
+def resolve_translation(params: Mapping[str, Any], dataset: str, method: str, scale: str | None = None) -> Settings:
+    """Settings of the translation of the test split (`mimik.translation.TranslationSettings`)."""
+    _entry(params, "methods", method)
+    overrides = _scale(params, dataset, scale).get("translation", {})
+    return {**_merge(params["translation"], overrides), "seed": params["seed"]}
+
+
+def resolve_evaluation(params: Mapping[str, Any], dataset: str, method: str, scale: str | None = None) -> Settings:
+    """Settings of the evaluation of one method.
+
+    Returns:
+        dataset, method, scale, seed, image_size, classifier, segmenter and reader (names or None), evaluation
+        (`mimik.measurements.EvaluationSettings`, with the dataset's own overrides).
+    """
+    scale = scale_of(params, dataset, scale)
+    evaluation = _merge(params["evaluation"], params["scales"][scale].get("evaluation", {}))
+    return {
+        "dataset": dataset,
+        "method": method,
+        **_common(params, dataset, scale),
+        "classifier": classifier_of(params, dataset, scale),
+        "segmenter": segmenter_of(params, dataset, method, scale),
+        "reader": reader_of(params, dataset, scale),
+        "evaluation": {
+            **_merge(evaluation, params["datasets"][dataset].get("evaluation", {})),
+            "seed": params["seed"],
+        },
+    }
+
+
+def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as one level with dotted keys, in their order; lists stay values."""
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _common(params: Mapping[str, Any], dataset: str, scale: str | None) -> Settings:
+    return {
+        "scale": scale_of(params, dataset, scale),
+        "seed": params["seed"],
+        "image_size": _scale(params, dataset, scale)["image_size"],
+    }
+
+
+def _scale(params: Mapping[str, Any], dataset: str, scale: str | None) -> Settings:
+    _entry(params, "datasets", dataset)
+    values: Settings = params["scales"][scale_of(params, dataset, scale)]
+    return values
+
+
+def _entry(params: Mapping[str, Any], group: str, name: str) -> Settings:
+    """One named entry of params.yaml, or a UserError that lists the names there are."""
+    if name not in params[group]:
+        raise UserError(f"{name!r} is not in params.yaml under '{group}'. Known: {_listed(params[group])}.")
+    entry: Settings = params[group][name]
+    return entry
+
+
+def _method_values(params: Mapping[str, Any], dataset: str, method: str, scale: str | None) -> Settings:
+    entry = _entry(params, "methods", method)
+    return _merge(_scale(params, dataset, scale).get("methods", {}).get(entry["method"], {}), entry)
+
+
+def _pretraining(params: Mapping[str, Any], dataset: str, group: str, name: str, scale: str | None) -> Settings:
+    entry = _entry(params, group, name)
+    values = _merge(_scale(params, dataset, scale).get(group, {}).get(entry["network"], {}), entry)
+    training = values.pop("training", {})
+    return {
+        "dataset": dataset,
+        "name": name,
+        **_common(params, dataset, scale),
+        "config": values,
+        "training": training,
+    }
+
+
+def _merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> Settings:
+    """`base` with `overrides`; where both hold a group of settings, the groups are merged the same way."""
+    merged = dict(base)
+    for key, value in overrides.items():
+        both_groups = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _merge(merged[key], value) if both_groups else value
+    return merged
+
+
+def _place(path: Iterable[Any]) -> str:
+    return ".".join(str(step) for step in path) or "the whole file"
+
+
+def _explanation(error: Any) -> str:
+    """One line on a fault the schema found; the schema's `description` says what was expected."""
+    expected = error.schema.get("description") if isinstance(error.schema, dict) else None
+    found = repr(error.instance)
+    message = error.message if len(error.message) < 200 else f"{error.validator} is violated"
+    if error.validator in ("required", "additionalProperties", "unevaluatedProperties"):
+        return str(message)
+    if expected:
+        return f"expected {expected}; it is {found if len(found) < 80 else found[:77] + '...'}"
+    return str(message)
+
+
+def _unknown_names(params: Mapping[str, Any]) -> list[str]:
+    """References to names that no entry defines."""
+    faults: list[str] = []
+
+    def refer(place: str, name: Any, group: str) -> None:
+        if name is not None and name not in params[group]:
+            faults.append(f"{place}: {name!r} is not under '{group}'. Known: {_listed(params[group])}.")
+
+    refer("scale", params["scale"], "scales")
+    for number, entry in enumerate(params["experiments"]):
+        refer(f"experiments.{number}.dataset", entry["dataset"], "datasets")
+        refer(f"experiments.{number}.method", entry["method"], "methods")
+    for name, dataset in params["datasets"].items():
+        refer(f"datasets.{name}.scale", dataset["scale"], "scales")
+        for scale in dataset.get("scales", {}):
+            refer(f"datasets.{name}.scales", scale, "scales")
+    for name, method in params["methods"].items():
+        refer(f"methods.{name}.segmenter", method.get("segmenter"), "segmenters")
+    files = {method["method"] for method in params["methods"].values()}
+    for name, scale in params["scales"].items():
+        refer(f"scales.{name}.classifier", scale["classifier"], "classifiers")
+        refer(f"scales.{name}.reader", scale["reader"], "readers")
+        for file, overrides in scale.get("methods", {}).items():
+            refer(f"scales.{name}.methods.{file}.segmenter", overrides.get("segmenter"), "segmenters")
+            if file not in files:
+                faults.append(
+                    f"scales.{name}.methods.{file}: overrides go by the name of a method's file, which is the "
+                    f"`method` of its entries. Known: {_listed(files)}."
+                )
+        for group in ("segmenters", "classifiers", "readers"):
+            networks = {entry["network"] for entry in params[group].values()}
+            faults += [
+                f"scales.{name}.{group}.{network}: overrides go by the `network` of the entries. "
+                f"Known: {_listed(networks)}."
+                for network in scale.get(group, {})
+                if network not in networks
+            ]
+    return faults
+
+
+def _unprepared_sizes(params: Mapping[str, Any]) -> list[str]:
+    """Datasets that are not prepared at the size that their scale trains at.
+
+    Checked for the scale each dataset runs at and for those it has overrides for.
+    """
+    if _unknown_names(params):
+        return []
+    faults = []
+    for name, dataset in params["datasets"].items():
+        for scale in dict.fromkeys([scale_of(params, name), dataset["scale"], *dataset.get("scales", {})]):
+            wanted = params["scales"][scale]["image_size"]
+            sizes = resolve_dataset(params, name, scale)["options"]["sizes"]
+            if wanted not in sizes:
+                faults.append(
+                    f"datasets.{name}.sizes: {sizes} at scale {scale}, but scales.{scale}.image_size is {wanted}. "
+                    f"Add {wanted} to the sizes."
+                )
+    return faults
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))
