@@ -1,5 +1,6 @@
 """What indexes of photographs share: lists, headers, ids, byte duplicates, options, seeded splits."""
 
+import csv
 import hashlib
 import os
 import re
@@ -37,23 +38,28 @@ def read_list(path: Path, columns: Sequence[str]) -> pd.DataFrame:
         columns: columns that must be there.
 
     Raises:
-        UserError: no such file, not UTF-8, a row with too many fields, or a column is missing.
+        UserError: no such file, not UTF-8, a row with more or fewer fields than the header, or a column is
+            missing.
     """
+    wanted = f"a UTF-8 CSV with the columns {', '.join(columns)}"
     try:
-        table = pd.read_csv(
-            path,
-            dtype=str,
-            keep_default_na=False,
-            encoding="utf-8-sig",
-            skipinitialspace=True,
-            index_col=False,
-        )
+        with path.open(encoding="utf-8-sig", newline="") as opened:
+            reader = csv.reader(opened, skipinitialspace=True)
+            header = next(reader, [])
+            rows = []
+            for row in reader:
+                if row and len(row) != len(header):
+                    raise UserError(
+                        f"{path}, line {reader.line_num}: {len(row)} fields, but the header has {len(header)}; "
+                        f"expected {wanted}. Correct the line (a comma inside a value needs quotes)."
+                    )
+                if row:
+                    rows.append(row)
     except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file; expected a CSV with the columns {', '.join(columns)}.") from error
-    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise UserError(
-            f"{path}: cannot be read as a UTF-8 CSV with the columns {', '.join(columns)} ({error}). Correct it."
-        ) from error
+        raise UserError(f"{path}: no such file; expected {wanted}.") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: cannot be read ({error}); expected {wanted}. Correct it.") from error
+    table = pd.DataFrame(rows, columns=header, dtype=str)
     missing = [column for column in columns if column not in table]
     if missing:
         raise UserError(
