@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from mimik.batches import to_tensor, to_uint8
+from mimik.devices import Precision, autocast_dtype, pick_device
 from mimik.errors import UserError
 from mimik.faces.store import FaceStore
 from mimik.files import atomic_path, file_sha256, write_json
@@ -37,7 +39,7 @@ class TranslationSettings:
 
     batch_size: int = 64
     limit: int | None = None
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Precision = "auto"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -87,8 +89,8 @@ def translate(
         )
     chosen = balanced_subset(labelled, labels[labelled], settings.limit, settings.seed)
 
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    precision = resolve_precision(settings.precision, device)
+    device = pick_device()
+    dtype = autocast_dtype(settings.precision, device)
     method = method.to(device).eval()
     manifest_path = output_dir / "manifest.json"
     # A manifest beside arrays of another run would vouch for them, should this run be killed between two renames.
@@ -98,7 +100,7 @@ def translate(
         _array_file(output_dir / "images.npy", shape) as images,
         _array_file(output_dir / "cycle.npy", shape) as cycle,
     ):
-        _fill(method, store, chosen, labels[chosen], images, cycle, settings.batch_size, device, precision)
+        _fill(method, store, chosen, labels[chosen], images, cycle, settings.batch_size, device, dtype)
     write_json(
         manifest_path,
         {
@@ -109,7 +111,7 @@ def translate(
             "size": store.size,
             "generator_sha256": file_sha256(result_dir / "generator.safetensors"),
             "store_digest": store.digest,
-            "precision": precision,
+            "precision": "fp32" if dtype is None else "bf16",
             "unlabelled": int(len(rows) - len(labelled)),
             "limit": settings.limit,
         },
@@ -144,25 +146,6 @@ def balanced_subset(
     return np.sort(rows[kept])
 
 
-def resolve_precision(precision: str, device: torch.device) -> str:
-    """`fp32` or `bf16`: what `auto` means on `device` (bf16 where arithmetic units for it exist)."""
-    if precision != "auto":
-        return precision
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
-    return "bf16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "fp32"
-
-
-def to_uint8(images: Tensor) -> Tensor:
-    """Float in [-1, 1] of any shape -> uint8 by round((x + 1) * 127.5), clamped."""
-    return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-
-
-def to_float(images: Tensor) -> Tensor:
-    """uint8 of any shape -> float32 in [-1, 1]; undoes `to_uint8` up to its rounding."""
-    return images.float() / 127.5 - 1
-
-
 def _fill(
     method: Translator,
     store: FaceStore,
@@ -172,7 +155,7 @@ def _fill(
     cycle: Array,
     batch_size: int,
     device: torch.device,
-    precision: str,
+    dtype: torch.dtype | None,
 ) -> None:
     classes = len(store.classes)
     pairs = len(rows) * classes
@@ -182,16 +165,15 @@ def _fill(
     with torch.inference_mode(), progress:
         for start in range(0, pairs, batch_size):
             pair = np.arange(start, min(start + batch_size, pairs))
-            inputs = torch.from_numpy(store.images[rows[pair // classes]]).permute(0, 3, 1, 2).to(device)
+            inputs = to_tensor(store.images[rows[pair // classes]], device)
             source = torch.from_numpy(labels[pair // classes]).to(device)
             target = torch.from_numpy(pair % classes).to(device)
-            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-                translated = to_uint8(method.translate(to_float(inputs), source, target))
+            with torch.autocast(device.type, torch.bfloat16, enabled=dtype is not None):
+                flat_images[pair] = to_uint8(method.translate(inputs, source, target))
                 # The stored image is sent back, not the tensor: what hides below one grey level is lost, as it
                 # would be for anybody who only has the picture.
-                returned = to_uint8(method.translate(to_float(translated), target, source))
-            flat_images[pair] = translated.permute(0, 2, 3, 1).cpu().numpy()
-            flat_cycle[pair] = returned.permute(0, 2, 3, 1).cpu().numpy()
+                translated = to_tensor(flat_images[pair], device)
+                flat_cycle[pair] = to_uint8(method.translate(translated, target, source))
             progress.update(2 * len(pair))
 
 

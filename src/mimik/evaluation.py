@@ -1,0 +1,268 @@
+"""Translations in, metrics.json out: opens what a method produced and the extractors, and runs the metrics."""
+
+import importlib
+import math
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from mimik import mirror as mirrors
+from mimik.devices import pick_device
+from mimik.errors import UserError
+from mimik.faces.store import FaceStore
+from mimik.files import file_sha256, read_json, write_json
+from mimik.measurements import Entry, EvaluationSettings, Extractor, Measurements, Missing, Renderer
+from mimik.method_training import load_method
+from mimik.networks import arcface, expression_classifier, face_reader, inception, segmenter
+
+
+def evaluate(
+    settings: EvaluationSettings,
+    result_dir: Path | str,
+    store_dir: Path | str,
+    classifier_dir: Path | str | None,
+    segmenter_dir: Path | str | None,
+    reader_dir: Path | str | None,
+    weights_dir: Path | str,
+    output: Path | str,
+    mirror: Path | str | None = None,
+) -> None:
+    """Measure the translations of one method and write metrics.json.
+
+    Args:
+        settings: see `EvaluationSettings`.
+        result_dir: results/<dataset>/<method>, with `config.json`, `generator.safetensors` and `translations/`.
+        store_dir: the prepared dataset.
+        classifier_dir, segmenter_dir, reader_dir: pre-trained networks; None leaves out what needs them.
+        weights_dir: where Inception and ArcFace weights are looked for, then in `mirror`.
+        output: the file to write.
+        mirror: folder that is searched for weights, see mimik.mirror.
+
+    Raises:
+        UserError: a file is missing, or translations, generator, dataset and classifier do not belong together.
+    """
+    modules = metric_modules(settings.metrics)
+    result_dir = Path(result_dir)
+    manifest = read_json(result_dir / "translations" / "manifest.json")
+    store = FaceStore(store_dir, int(manifest["size"]))
+    config = read_json(result_dir / "config.json")
+    _check_match(manifest, store, result_dir)
+    unknown = set(settings.class_filter.classes) - set(store.classes) if settings.class_filter else set()
+    if unknown:
+        raise UserError(
+            f"evaluation.class_filter: {', '.join(sorted(unknown))} is not a class of this dataset ({store.classes})."
+        )
+    device = pick_device()
+    before, after = _segmenters(segmenter_dir, result_dir, manifest["generator_sha256"], device)
+    with _scratch(Path(output).parent / ".evaluation") as scratch:
+        measurements = Measurements(
+            translations=_translations(result_dir, "images.npy", manifest),
+            cycle=_translations(result_dir, "cycle.npy", manifest),
+            store=store,
+            rows=np.array(manifest["rows"], dtype=np.int64),
+            settings=settings,
+            scratch=scratch,
+            classifier=_classifier(classifier_dir, store, device),
+            inception=_inception(weights_dir, mirror, device),
+            arcface=_arcface(weights_dir, mirror, device),
+            reader=_reader(reader_dir, device),
+            segmenter_before=before,
+            segmenter_after=after,
+            renderer=_renderer(config["dataset"]),
+        )
+        entries: dict[str, Entry] = {}
+        with tqdm(modules.items(), desc="evaluate", unit="metric") as progress:
+            for name, module in progress:
+                progress.set_postfix_str(name)
+                entries |= module.compute(measurements)
+    write_json(
+        output,
+        {
+            "dataset": config["dataset"],
+            "method": config["method"],
+            "scale": config["scale"],
+            "seed": config["seed"],
+            "git_commit": _git_commit(),
+            "dataset_digest": store.digest,
+            "config_digest": config["config_digest"],
+            "mlflow_run_id": None,
+            "classes": store.classes,
+            "metrics": {name: _finite(entry, name) for name, entry in entries.items()},
+        },
+    )
+
+
+def metric_modules(names: tuple[str, ...]) -> dict[str, ModuleType]:
+    """The modules of mimik.metrics by name, in this order. Raises `UserError` for a name without a file."""
+    modules = {}
+    for name in names:
+        full = f"mimik.metrics.{name}"
+        try:
+            modules[name] = importlib.import_module(full)
+        except ModuleNotFoundError as error:
+            if error.name != full:
+                raise
+            raise UserError(
+                f"evaluation.metrics: there is no metric '{name}'. A metric is a file of src/mimik/metrics; name one "
+                "of those, or add it."
+            ) from error
+    return modules
+
+
+def _check_match(manifest: Mapping[str, Any], store: FaceStore, result_dir: Path) -> None:
+    folder = result_dir / "translations"
+    if manifest["store_digest"] != store.digest:
+        raise UserError(
+            f"{folder / 'manifest.json'}: the translations were made from another preparation of the dataset than "
+            f"{store.directory} holds now. Translate again."
+        )
+    generator = result_dir / "generator.safetensors"
+    if not generator.is_file() or file_sha256(generator) != manifest["generator_sha256"]:
+        raise UserError(f"{folder / 'manifest.json'}: {generator} is not the one that translated. Translate again.")
+
+
+def _translations(result_dir: Path, name: str, manifest: Mapping[str, Any]) -> Any:
+    path = result_dir / "translations" / name
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: missing or damaged ({error}). Translate again.") from error
+    size = manifest["size"]
+    expected = (len(manifest["rows"]), len(manifest["classes"]), size, size, 3)
+    if array.shape != expected or array.dtype != np.uint8:
+        raise UserError(
+            f"{path}: holds {array.dtype} {array.shape}, but its manifest promises uint8 {expected}. Translate again."
+        )
+    return array
+
+
+def _classifier(directory: Path | str | None, store: FaceStore, device: torch.device) -> Extractor | Missing:
+    if directory is None:
+        return Missing("name an expression classifier for this scale in params.yaml (`classifier`).")
+    network = expression_classifier.load(directory).to(device)
+    if network.classes != store.classes:
+        raise UserError(
+            f"{directory}: knows the classes {network.classes}, but {store.directory} has {store.classes}. Train the "
+            "classifier again on this dataset."
+        )
+
+    def outputs(images: Tensor) -> dict[str, Tensor]:
+        features = network.features(images.to(device))
+        return {"features": features, "logits": network.network.classify(features)}
+
+    return Extractor(network.name, network.sha256, outputs)
+
+
+def _reader(directory: Path | str | None, device: torch.device) -> Extractor | Missing:
+    if directory is None:
+        return Missing("name a face reader for this scale in params.yaml (`reader`); it needs a rendered dataset.")
+    network = face_reader.load(directory).to(device)
+
+    def outputs(images: Tensor) -> dict[str, Tensor]:
+        units, identity = network(images.to(device))
+        return {"action_units": units, "identity": identity}
+
+    return Extractor(network.name, network.sha256, outputs)
+
+
+def _segmenters(
+    directory: Path | str | None, result_dir: Path, generator_sha256: str, device: torch.device
+) -> tuple[Extractor | Missing, Extractor | Missing]:
+    method, _ = load_method(result_dir)
+    trained = getattr(method, "segmenter", None)
+    if trained is None:
+        nothing = Missing("this method has no segmenter.")
+        return nothing, nothing
+    if directory is None:
+        raise UserError(f"{result_dir}: this method has a segmenter; name the folder of the pre-trained one as well.")
+    before = segmenter.load(directory).to(device)
+    assert isinstance(trained, nn.Module)
+    after = trained.to(device).eval()
+    return (
+        Extractor(before.name, before.sha256, _parser(before, device)),
+        Extractor(before.name, generator_sha256, _parser(after, device)),
+    )
+
+
+def _parser(network: nn.Module, device: torch.device) -> Callable[[Tensor], Mapping[str, Tensor]]:
+    def outputs(images: Tensor) -> dict[str, Tensor]:
+        return {"classes": network(images.to(device)).argmax(1).to(torch.uint8)}
+
+    return outputs
+
+
+def _inception(folder: Path | str, mirror: Path | str | None, device: torch.device) -> Extractor | Missing:
+    path = next((found for name in inception.WEIGHTS if (found := mirrors.find(name, mirror, folder))), None)
+    if path is None:
+        return Missing(f"put {inception.WEIGHTS[0]} into {folder} or the mirror folder; it is at {inception.URL}")
+    network = inception.load(path).to(device)
+    return Extractor("inception-2015-12-05", file_sha256(path), lambda images: {"features": network(images.to(device))})
+
+
+def _arcface(folder: Path | str, mirror: Path | str | None, device: torch.device) -> Extractor | Missing:
+    path = mirrors.find(arcface.WEIGHTS, mirror, folder)
+    if path is None:
+        return Missing(
+            f"put {arcface.WEIGHTS} (ArcFace IR-SE50 of the GitHub project TreB1eN/InsightFace_Pytorch) into {folder} "
+            "or the mirror folder."
+        )
+    network = arcface.load(path).to(device)
+    return Extractor("arcface_ir_se50", file_sha256(path), lambda faces: {"features": network(faces.to(device))})
+
+
+def _renderer(dataset: str) -> Renderer | Missing:
+    module = importlib.import_module(f"mimik.datasets.{dataset}")
+    if not hasattr(module, "with_expression"):
+        return Missing("only datasets with ground truth (synthetic) have a true target image.")
+    renderer: Renderer = module
+    return renderer
+
+
+def _git_commit() -> str | None:
+    """The commit that mimik runs from; None outside of a git checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return None
+    return answer.stdout.strip() if answer.returncode == 0 else None
+
+
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """An empty folder beside the output (the system's own may lie in memory), taken away afterwards.
+
+    Its name is fixed, so that what a killed run left behind goes with the next one.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def _finite(entry: Entry, name: str) -> Entry:
+    """The entry, once it is sure that no number in it is NaN or infinite: a metric that yields one is wrong."""
+
+    def check(value: Any) -> None:
+        if isinstance(value, Mapping):
+            for item in value.values():
+                check(item)
+        elif isinstance(value, list):
+            for item in value:
+                check(item)
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"metric {name} yields {value}: {entry}")
+
+    check(entry)
+    return entry

@@ -1,0 +1,51 @@
+"""Error of the action units that a network reads from a translation, against those of the true target.
+
+On rendered faces only: there the target's action units are known and the reader was trained on exact ones. Beside
+it two baselines read by the same network: the input image (nothing edited) and the true target (the reader's own
+error, which no method can beat honestly).
+"""
+
+import numpy as np
+
+from mimik.labels import ACTION_UNITS
+from mimik.measurements import Array, Entry, Measurements, Missing
+
+NAMES = ("au_error", "au_error_copy", "au_error_truth")
+PROTOCOL = (
+    "Mean absolute difference of the 17 action units (0 to 1) that the reader network sees in the {subject} from those "
+    "of the true target; target = source left out."
+)
+HIGHER_IS_BETTER = dict.fromkeys(NAMES, False)
+UNIT = dict.fromkeys(NAMES, "")
+FORMAT = dict.fromkeys(NAMES, "{:.4f}")
+
+
+def compute(measurements: Measurements) -> dict[str, Entry]:
+    """The three entries of metrics.json, with `per_action_unit`; skipped without ground truth or reader."""
+    renderer, reader = measurements.renderer, measurements.reader
+    for needed in (renderer, reader):
+        if isinstance(needed, Missing):
+            return {name: {"skipped": needed.reason} for name in NAMES}
+    assert not isinstance(reader, Missing)
+    wanted = np.stack([table[list(ACTION_UNITS)].to_numpy(np.float32) for table in measurements.true_tables], 1)
+    read = {
+        "au_error": ("translation", measurements.of_translations(reader)["action_units"]),
+        "au_error_copy": ("input image", measurements.of_sources(reader)["action_units"][:, None]),
+        "au_error_truth": ("true target image", measurements.of_truth(reader)["action_units"]),
+    }
+    keep = measurements.other
+    return {
+        name: measurements.mean_entry(
+            np.abs(seen - wanted).mean(-1),
+            keep,
+            reader,
+            PROTOCOL.format(subject=subject),
+            per_action_unit=_per_unit(seen, wanted, keep),
+        )
+        for name, (subject, seen) in read.items()
+    }
+
+
+def _per_unit(seen: Array, wanted: Array, keep: Array) -> dict[str, float]:
+    errors = np.abs(seen - wanted)[keep].mean(0)
+    return {name: float(error) for name, error in zip(ACTION_UNITS, errors, strict=True)}

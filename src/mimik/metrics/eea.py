@@ -1,0 +1,79 @@
+"""Expression editing accuracy: how often a classifier sees in a translation the expression that was asked for.
+
+Bodur et al. (hier_seg), section 4; the same figure is called expression generation rate by EF-GAN and editing
+accuracy by SECGAN. Protocol: papers/spec/metrics.md 1, conventions (a) and (b).
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from mimik import bootstrap
+from mimik.measurements import Entry, Measurements, Missing
+
+NAMES = ("eea", "eea_with_self", "eea_per_class", "confusion")
+PROTOCOL = "Share of translations that the evaluating classifier gives the target class, mean over the targets' shares"
+HIGHER_IS_BETTER = {"eea": True, "eea_with_self": True, "eea_per_class": True, "confusion": None}
+UNIT = {"eea": "%", "eea_with_self": "%", "eea_per_class": "%", "confusion": "translations"}
+FORMAT = {"eea": "{:.1%}", "eea_with_self": "{:.1%}", "eea_per_class": "{:.1%}", "confusion": "{:d}"}
+
+
+def compute(measurements: Measurements) -> dict[str, Entry]:
+    """The four entries of metrics.json."""
+    classifier = measurements.classifier
+    if isinstance(classifier, Missing):
+        return {name: {"skipped": classifier.reason} for name in NAMES}
+    predicted = measurements.of_translations(classifier)["logits"].argmax(-1)
+    right = hits(predicted)
+    every = measurements.classified_pairs
+    edits = every & measurements.other
+    without = f"{PROTOCOL}; target = source left out."
+    return {
+        "eea": measurements.mean_entry(right, edits, classifier, without, macro=True),
+        "eea_with_self": measurements.mean_entry(
+            right, every, classifier, f"{PROTOCOL}; target = source included.", macro=True
+        ),
+        "eea_per_class": _per_class(measurements, right, edits),
+        "confusion": measurements.entry(
+            confusion(predicted, edits, len(measurements.classes)).tolist(),
+            None,
+            int(edits.sum()),
+            classifier,
+            "Number of translations by target and predicted class; target = source left out.",
+            rows="target",
+            columns="predicted",
+        ),
+    }
+
+
+def hits(predicted: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Classes (N, C) predicted for translations to targets 0 to C-1 -> 1.0 where the target is predicted, else 0.0."""
+    right: npt.NDArray[np.float64] = (predicted == np.arange(predicted.shape[1])).astype(np.float64)
+    return right
+
+
+def confusion(predicted: npt.NDArray[np.int64], keep: npt.NDArray[np.bool_], classes: int) -> npt.NDArray[np.int64]:
+    """Counts (C, classes): how often target t was predicted as p among the kept pairs.
+
+    Args:
+        predicted: (N, C) classes.
+        keep: (N, C) the pairs that count.
+        classes: number of predictable classes.
+    """
+    target = np.broadcast_to(np.arange(predicted.shape[1]), predicted.shape)
+    table = np.zeros((predicted.shape[1], classes), dtype=np.int64)
+    np.add.at(table, (target[keep], predicted[keep]), 1)
+    return table
+
+
+def _per_class(measurements: Measurements, right: npt.NDArray[np.float64], keep: npt.NDArray[np.bool_]) -> Entry:
+    assert not isinstance(measurements.classifier, Missing)
+    values, intervals = {}, {}
+    for target, name in enumerate(measurements.classes):
+        if not keep[:, target].any():
+            continue
+        counts = keep[:, target, None].astype(np.float64)
+        values[name], intervals[name] = bootstrap.mean_interval(
+            right[:, target, None] * counts, counts, measurements.weights
+        )
+    protocol = "Share of translations to each target that the evaluating classifier gives it; target = source left out."
+    return measurements.entry(values, intervals, int(keep.sum()), measurements.classifier, protocol)
