@@ -1,0 +1,158 @@
+"""How each measure is printed: heading, direction, unit, digits. One place, so that all tables agree."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from mimik.results import BASELINES, Measured, Result
+from mimik.tabular import EMPTY, Cell, Column, Direction, Line, Table
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How a metric of metrics.json is printed: its value times `factor` with `digits` decimals."""
+
+    heading: str
+    direction: Direction
+    explanation: str
+    unit: str = ""
+    digits: int = 3
+    factor: float = 1.0
+    group: str = ""
+
+
+def _percent(heading: str, direction: Direction, explanation: str, group: str) -> Measure:
+    return Measure(heading, direction, explanation, "%", 1, 100.0, group)
+
+
+MEASURES: Mapping[str, Measure] = {
+    "truth_psnr_changed": Measure(
+        "PSNR, changed pixels",
+        "up",
+        "distance to the true image of the edit, over the pixels that the true edit changes by more than 8/255",
+        "dB",
+        2,
+        group="Distance to the true edit",
+    ),
+    "truth_psnr": Measure(
+        "PSNR, whole face", "up", "the same over all pixels", "dB", 2, group="Distance to the true edit"
+    ),
+    "truth_ssim": Measure(
+        "SSIM, whole face", "up", "structural similarity to the true image", group="Distance to the true edit"
+    ),
+    "au_error": Measure(
+        "AU error",
+        "down",
+        "mean absolute error of the 17 action units (0 to 1) that a reader network sees, against the true edit's",
+        group="Distance to the true edit",
+    ),
+    "eea": _percent(
+        "EEA", "up", "share of edits that an independent classifier reads as the target; target ≠ source", "Expression"
+    ),
+    "eea_with_source": _percent("EEA incl. own", "up", "EEA with the edits whose target is the source", "Expression"),
+    "preservation_error": _percent(
+        "Preservation error", "down", "share of edits towards other classes that are read as a class; mean", "Expression"
+    ),
+    "identity_loss": Measure("Identity loss", "down", "distance of identity features to the input's", group="Person"),
+    "outside_change": Measure(
+        "Change outside", "down", "change of the pixels outside the face parts", digits=4, group="Person"
+    ),
+    "fid": Measure("FID", "down", "Fréchet distance of Inception features to real faces", digits=1, group="Realism"),
+    "kid": Measure("KID", "down", "kernel distance of Inception features to real faces", digits=4, group="Realism"),
+    "fd_classifier": Measure(
+        "FD, own classifier",
+        "down",
+        "Fréchet distance of the features of this project's classifier; not comparable with FID",
+        digits=2,
+        group="Realism",
+    ),
+    "l1": Measure("L1", "down", "mean absolute error of the self reconstruction", digits=4, group="Self reconstruction"),
+    "psnr": Measure("PSNR", "up", "of the self reconstruction (target = source)", "dB", 2, group="Self reconstruction"),
+    "ssim": Measure("SSIM", "up", "of the self reconstruction", group="Self reconstruction"),
+    "cycle_l1": Measure("L1", "down", "of the image that was edited and sent back", digits=4, group="There and back"),
+    "cycle_psnr": Measure("PSNR", "up", "of the image that was edited and sent back", "dB", 2, group="There and back"),
+    "cycle_ssim": Measure("SSIM", "up", "of the image that was edited and sent back", group="There and back"),
+    "miou_before": _percent("mIoU before", "", "segmenter as pre-trained, on test faces", "Segmenter"),
+    "miou_after": _percent("mIoU after", "up", "segmenter after end-to-end training", "Segmenter"),
+    "classifier_accuracy": _percent("Accuracy", "", "of the judging classifier on real test faces", "Judge"),
+    "aligned_fraction": _percent("Aligned", "", "share of the outputs in which a face is found", "Judge"),
+}
+
+EXACT: Mapping[str, str] = {"truth_psnr": "∞", "truth_psnr_changed": "∞", "truth_ssim": "1"}
+"""What the true target scores by definition against itself."""
+
+
+def printed(name: str, measured: Measured | None) -> Cell:
+    """A metric as a cell: value, interval in the small line; 'skipped' or a dash when there is no value."""
+    if measured is None:
+        return EMPTY
+    if measured.value is None:
+        return Cell("skipped", measured.skipped, muted=True)
+    measure = MEASURES[name]
+
+    def text(value: float) -> str:
+        return f"{value * measure.factor:.{measure.digits}f}".replace("-", "−")
+
+    small = ""
+    if measured.interval is not None:
+        small = f"{text(measured.interval[0])} to {text(measured.interval[1])}"
+    return Cell(text(measured.value), small, measured.value)
+
+
+def table(results: Sequence[Result], names: Sequence[str]) -> Table | None:
+    """Rows: the results, then the baselines; columns: those of `names` that any result has measured.
+
+    The best of every column is chosen among the results, as printed (equal print is equally good), never among the
+    baselines. A measure that no result has taken becomes a note with the reason. None when nothing was measured.
+    """
+    taken = [name for name in names if any(_has_value(result.metric(name)) for result in results)]
+    notes = []
+    for name in names:
+        reasons = {found.skipped for result in results if (found := result.metric(name)) is not None and found.skipped}
+        if name not in taken:
+            notes += [f"{MEASURES[name].heading} skipped: {reason}" for reason in sorted(reasons)]
+    if not taken and not notes:
+        return None
+    grid = [[printed(name, result.metric(name)) for name in taken] for result in results]
+    if len(results) > 1:
+        for column, name in enumerate(taken):
+            _mark_best([row for row in grid], column, MEASURES[name].direction)
+    lines = [Line(result.method, cells) for result, cells in zip(results, grid, strict=True)]
+    lines += [line for prefix in BASELINES if (line := _baseline(results, taken, prefix)) is not None]
+    columns = [
+        Column(name, m.heading, m.direction, m.unit, m.explanation, m.group)
+        for name in taken
+        for m in (MEASURES[name],)
+    ]
+    return Table("", columns, lines, tuple(notes))
+
+
+def _has_value(measured: Measured | None) -> bool:
+    return measured is not None and measured.value is not None
+
+
+def _mark_best(grid: list[list[Cell]], column: int, direction: Direction) -> None:
+    values = [row[column].number for row in grid if row[column].number is not None]
+    if not direction or len(values) < 2:
+        return
+    best = max(values) if direction == "up" else min(values)  # type: ignore[type-var]
+    shown = next(row[column].text for row in grid if row[column].number == best)
+    for row in grid:
+        cell = row[column]
+        if cell.number is not None and cell.text == shown:
+            row[column] = Cell(cell.text, cell.small, cell.number, best=True)
+
+
+def _baseline(results: Sequence[Result], names: Sequence[str], prefix: str) -> Line | None:
+    """The row of a baseline: the first result that has measured it; what holds by definition is printed so."""
+    cells = []
+    for name in names:
+        found = next((m for result in results if _has_value(m := result.metric(f"{prefix}_{name}"))), None)
+        if found is not None:
+            cells.append(printed(name, found))
+        elif prefix == "target" and name in EXACT:
+            cells.append(Cell(EXACT[name], "by definition"))
+        else:
+            cells.append(EMPTY)
+    measured = any(cell.number is not None for cell in cells)
+    known = prefix == "target" and any(name in EXACT for name in names)
+    return Line(BASELINES[prefix], cells, baseline=True) if measured or known else None

@@ -1,0 +1,149 @@
+"""The look of every plot, and plots as SVG that takes its ink, ground and font from the page around it."""
+
+import hashlib
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mimik.files import write_text
+
+INK, FAINT, GRID, GROUND = "#1b2026", "#5d6673", "#dfe3e8", "#fffffe"
+"""Colours of text, secondary text, grid lines and ground. In a page they become CSS variables."""
+
+SERIES: Sequence[str] = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b58900", "#56b4e9", "#7a5fd0", "#8c564b")
+"""Colours of methods and terms: Okabe and Ito's palette with yellow and black replaced, which vanish on white
+or on dark ground; told apart under the common colour blindnesses and readable on both grounds."""
+
+MARKERS: Sequence[str] = ("o", "s", "D", "^", "v", "P", "X", "h")
+"""A marker for every series, so that nothing hangs on colour alone."""
+
+VARIABLES: Mapping[str, str] = {INK: "--ink", FAINT: "--faint", GRID: "--line", GROUND: "--ground"}
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A finished figure.
+
+    Attributes:
+        svg: inline SVG; colours of ink and ground are CSS variables with light values to fall back on.
+        width: natural width in CSS pixels.
+        facts: what the module's CAPTION is filled with (`CAPTION.format(**facts)`).
+    """
+
+    svg: str
+    width: int
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Absent:
+    """A figure or table that cannot be drawn from these results, and why (shown in its place)."""
+
+    reason: str
+
+
+def colour(index: int) -> str:
+    """Colour of the series at `index`; repeats after eight."""
+    return SERIES[index % len(SERIES)]
+
+
+def marker(index: int) -> str:
+    """Marker of the series at `index`; repeats after eight."""
+    return MARKERS[index % len(MARKERS)]
+
+
+@contextmanager
+def style() -> Iterator[Any]:
+    """matplotlib.pyplot with mimik's settings; figures opened inside are closed at the end."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as pyplot
+
+    settings = {
+        "svg.fonttype": "none",
+        "svg.hashsalt": "mimik",
+        "font.family": "sans-serif",
+        "font.sans-serif": ["DejaVu Sans"],
+        "font.size": 9,
+        "axes.titlesize": 10,
+        "axes.titleweight": "bold",
+        "axes.titlelocation": "left",
+        "axes.labelsize": 9,
+        "axes.edgecolor": FAINT,
+        "axes.labelcolor": FAINT,
+        "axes.titlecolor": INK,
+        "axes.linewidth": 0.7,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "axes.facecolor": "none",
+        "figure.facecolor": "none",
+        "grid.color": GRID,
+        "grid.linewidth": 0.7,
+        "text.color": INK,
+        "xtick.color": FAINT,
+        "ytick.color": FAINT,
+        "xtick.labelsize": 8.5,
+        "ytick.labelsize": 8.5,
+        "xtick.major.size": 0,
+        "ytick.major.size": 0,
+        "legend.frameon": False,
+        "legend.fontsize": 8.5,
+        "lines.linewidth": 1.8,
+        "figure.constrained_layout.use": True,
+    }
+    before = set(pyplot.get_fignums())
+    with matplotlib.rc_context(settings):
+        try:
+            yield pyplot
+        finally:
+            for number in set(pyplot.get_fignums()) - before:
+                pyplot.close(number)
+
+
+def drawing(figure: Any, facts: Mapping[str, Any], title: str) -> Drawing:
+    """Turn a matplotlib figure into inline SVG.
+
+    Every id gets a prefix made from the content, since ids of several plots would clash in one page; text stays
+    text in the page's font; `title` is what a screen reader says.
+    """
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    # matplotlib's <style> would apply to the whole page; its two settings move to the root element below.
+    svg = re.sub(r"<metadata>.*?</metadata>|<defs>\s*<style.*?</style>\s*</defs>", "", svg, flags=re.DOTALL)
+    prefix = "p" + hashlib.sha256(svg.encode()).hexdigest()[:8]
+    svg = re.sub(r'\bid="', f'id="{prefix}-', svg)
+    svg = re.sub(r"url\(#", f"url(#{prefix}-", svg)
+    svg = re.sub(r'href="#', f'href="#{prefix}-', svg)
+    for plain, variable in VARIABLES.items():
+        svg = svg.replace(plain, f"var({variable}, {plain})")
+    svg = re.sub(r"font-family: [^;\"]*;?|'DejaVu Sans'(, sans-serif)?", "", svg)
+    svg = re.sub(r"font: ([^;\"]*?px) *(?=[;\"])", r"font: \1 inherit", svg)
+    width, height = (72 * side for side in figure.get_size_inches())
+    svg = re.sub(r'<svg\b[^>]*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1">', svg, count=1, flags=re.DOTALL)
+    # One inch is drawn as 96 CSS pixels: text set at 9 pt is then 12 px on the page.
+    css_width = round(width * 96 / 72)
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" class="plot" role="img" '
+        'stroke-linejoin="round" stroke-linecap="butt" '
+        f'width="{css_width}" height="{round(height * 96 / 72)}" viewBox='
+    )
+    svg = svg.replace("<svg viewBox=", head, 1)
+    opening = svg.index(">") + 1
+    return Drawing(f"{svg[:opening]}<title>{title}</title>{svg[opening:]}", css_width, dict(facts))
+
+
+def write(finished: Drawing, path: Path | str) -> None:
+    """Write a figure as a file of its own (SVG, light ground, no CSS variables)."""
+    svg = re.sub(r"var\(--[a-z]+, (#[0-9a-f]{6})\)", r"\1", finished.svg)
+    svg = svg.replace("currentColor", INK)
+    svg = svg.replace("<svg ", '<svg font-family="DejaVu Sans, Helvetica, Arial, sans-serif" ', 1)
+    write_text(path, '<?xml version="1.0" encoding="utf-8"?>\n' + svg + "\n")

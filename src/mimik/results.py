@@ -1,0 +1,307 @@
+"""One result directory, read: what tables, figures and the report are made from. Nothing is computed here.
+
+    results/<dataset>/<method>/   metrics.json, config.json, history.csv, translations/{manifest.json, *.npy}
+
+Every reader says what it could not find; a missing optional file is `None`, a missing required one a `UserError`.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from mimik.errors import UserError
+from mimik.faces.store import FaceStore
+from mimik.files import read_json
+
+Array = npt.NDArray[Any]
+
+BASELINES: Mapping[str, str] = {"copy": "Copy the input", "target": "True target"}
+"""Prefixes of metrics that belong to a baseline and not to the method, with the row's name in tables."""
+
+
+@dataclass(frozen=True)
+class ReportSettings:
+    """The section `report` of params.yaml.
+
+    Attributes:
+        figures: modules of mimik.figures in the order of the page.
+        tables: modules of mimik.tables in the order of the page.
+        rows: how many test faces an image grid shows.
+        seed: seed of the draw that picks them.
+        ids: ids of test faces to show instead of a draw.
+        difference_maximum: top of the colour scale of difference maps, in levels of 0 to 255.
+        smoothing: share of a loss curve's points that the moving average covers, in (0, 1).
+    """
+
+    figures: tuple[str, ...] = (
+        "distance_to_truth",
+        "comparison_grid",
+        "translation_grid",
+        "difference_maps",
+        "masks_before_after",
+        "per_class_bars",
+        "confusion_matrix",
+        "loss_curves",
+    )
+    tables: tuple[str, ...] = ("results", "reconstruction", "settings", "protocols")
+    rows: int = 8
+    seed: int = 0
+    ids: tuple[str, ...] = ()
+    difference_maximum: int = 64
+    smoothing: float = 0.05
+
+    def __post_init__(self) -> None:
+        if self.rows < 1:
+            raise ValueError(f"rows must be at least 1, got {self.rows}")
+        if not 1 <= self.difference_maximum <= 255:
+            raise ValueError(f"difference_maximum must be in 1..255, got {self.difference_maximum}")
+        if not 0 < self.smoothing < 1:
+            raise ValueError(f"smoothing must be in (0, 1), got {self.smoothing}")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One scalar of metrics.json.
+
+    Attributes:
+        value: the value, or None when it was skipped.
+        interval: bootstrap confidence interval (low, high), or None.
+        skipped: what to do so that it is measured; empty when it was.
+        entry: the whole entry of metrics.json (n, extractor, protocol, ...).
+    """
+
+    value: float | None
+    interval: tuple[float, float] | None
+    skipped: str
+    entry: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Result:
+    """The result directory of one (dataset, method); files are opened when they are first asked for.
+
+    Attributes:
+        directory: results/<dataset>/<method>.
+        store_directory: data/prepared/<dataset>.
+        record: metrics.json as a dict.
+        config: config.json as a dict.
+    """
+
+    directory: Path
+    store_directory: Path
+    record: Mapping[str, Any]
+    config: Mapping[str, Any]
+
+    @property
+    def dataset(self) -> str:
+        """Name of the dataset (file name = params key)."""
+        return str(self.record["dataset"])
+
+    @property
+    def method(self) -> str:
+        """Name of the method or variant (params key)."""
+        return str(self.record["method"])
+
+    @property
+    def scale(self) -> str:
+        """`paper`, `demo`, `smoke` or another scale of params.yaml."""
+        return str(self.record["scale"])
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """translations/manifest.json."""
+        manifest: dict[str, Any] = read_json(self.directory / "translations" / "manifest.json")
+        missing = sorted({"rows", "source_labels", "classes", "size"} - set(manifest))
+        if missing:
+            raise UserError(
+                f"{self.directory / 'translations' / 'manifest.json'}: lacks {', '.join(missing)}. "
+                "Delete the folder `translations` and make it again."
+            )
+        return manifest
+
+    @property
+    def classes(self) -> list[str]:
+        """Expression classes in the order of the label."""
+        return [str(name) for name in self.manifest["classes"]]
+
+    @property
+    def size(self) -> int:
+        """Side of the translated images in pixels."""
+        return int(self.manifest["size"])
+
+    @cached_property
+    def rows(self) -> npt.NDArray[np.int64]:
+        """Row of the prepared store for every translated face."""
+        return np.asarray(self.manifest["rows"], dtype=np.int64)
+
+    @cached_property
+    def source_labels(self) -> npt.NDArray[np.int64]:
+        """Label of every translated face, -1 where unknown."""
+        return np.asarray(self.manifest["source_labels"], dtype=np.int64)
+
+    @cached_property
+    def store(self) -> FaceStore:
+        """The prepared dataset at the size of the translations."""
+        return FaceStore(self.store_directory, self.size)
+
+    @cached_property
+    def translations(self) -> Array:
+        """uint8 (N, C, S, S, 3), memory-mapped: column t is the face asked for class t.
+
+        Raises:
+            UserError: the file is missing or does not fit its manifest.
+        """
+        array = self.optional("images.npy")
+        path = self.directory / "translations" / "images.npy"
+        if array is None:
+            raise UserError(f"{path}: missing. Translate the test split again.")
+        expected = (len(self.rows), len(self.classes), self.size, self.size, 3)
+        if array.shape != expected or array.dtype != np.uint8:
+            raise UserError(
+                f"{path}: holds {array.dtype} {array.shape}, but its manifest promises uint8 {expected}. "
+                "Delete the folder `translations` and make it again."
+            )
+        return array
+
+    def optional(self, name: str) -> Array | None:
+        """An array of translations/, memory-mapped, or None when it does not exist."""
+        path = self.directory / "translations" / name
+        return np.load(path, mmap_mode="r", allow_pickle=False) if path.exists() else None
+
+    @cached_property
+    def history(self) -> pd.DataFrame | None:
+        """history.csv (column `step`, then `<update>/<term>`), or None."""
+        path = self.directory / "history.csv"
+        if not path.exists():
+            return None
+        table = pd.read_csv(path)
+        if "step" not in table:
+            raise UserError(f"{path}: has no column `step`. Train the method again.")
+        return table
+
+    def metric(self, name: str) -> Measured | None:
+        """A scalar metric, or None when metrics.json does not have it or it is not a scalar."""
+        entry = self.record["metrics"].get(name)
+        if not isinstance(entry, Mapping):
+            return None
+        if "skipped" in entry:
+            return Measured(None, None, str(entry["skipped"]), entry)
+        value = entry.get("value")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            return None
+        return Measured(float(value), _interval(entry.get("ci")), "", entry)
+
+    def per_class(self, name: str) -> dict[str, Measured]:
+        """A metric given for every class ({"value": {class: value}, "ci": {class: [low, high]}}); empty if absent."""
+        entry = self.record["metrics"].get(name)
+        if not isinstance(entry, Mapping) or not isinstance(entry.get("value"), Mapping):
+            return {}
+        intervals = entry.get("ci") if isinstance(entry.get("ci"), Mapping) else {}
+        return {
+            str(key): Measured(float(value), _interval(intervals.get(key)), "", entry)  # type: ignore[union-attr]
+            for key, value in entry["value"].items()
+            if value is not None
+        }
+
+    def position_of(self, row: int) -> int:
+        """Position in the translations of a row of the store. Raises `ValueError` when it was not translated."""
+        found = np.flatnonzero(self.rows == row)
+        if not len(found):
+            raise ValueError(f"{self.directory}: row {row} of the store was not translated")
+        return int(found[0])
+
+
+def _interval(value: Any) -> tuple[float, float] | None:
+    if isinstance(value, Sequence) and len(value) == 2 and all(isinstance(end, int | float) for end in value):
+        return float(value[0]), float(value[1])
+    return None
+
+
+def load(directory: Path | str, store_directory: Path | str) -> Result:
+    """Open a result directory.
+
+    Raises:
+        UserError: metrics.json or config.json is missing, not JSON, or lacks what identifies the result.
+    """
+    directory = Path(directory)
+    record = read_json(directory / "metrics.json")
+    for key in ("dataset", "method", "scale", "metrics"):
+        if key not in record:
+            raise UserError(f"{directory / 'metrics.json'}: lacks `{key}`. Evaluate the method again.")
+    return Result(directory, Path(store_directory), record, read_json(directory / "config.json"))
+
+
+def choose_rows(results: Sequence[Result], count: int, seed: int, ids: Sequence[str] = ()) -> list[int]:
+    """Rows of the store to show: a fixed list of ids, else a seeded draw; never anything that looks at a score.
+
+    The draw takes the source expressions in turn and prefers a person who is not shown yet, so that few rows
+    show many expressions and many people. Only rows that every result has translated are taken.
+
+    Args:
+        results: results of one dataset at one size; at least one.
+        count: how many rows at most.
+        seed: seed of the draw.
+        ids: ids of the store's table; when given they are shown in this order and nothing is drawn.
+
+    Raises:
+        UserError: an id is not among the translated faces.
+    """
+    first = results[0]
+    common = set(first.rows.tolist()).intersection(*(set(result.rows.tolist()) for result in results[1:]))
+    table = first.store.table
+    if ids:
+        row_of = {str(table["id"].iloc[row]): row for row in sorted(common)}
+        absent = [name for name in ids if name not in row_of]
+        if absent:
+            raise UserError(
+                f"report.ids: {', '.join(absent)} is not among the translated test faces of {first.dataset}. "
+                f"Take ids of the split 'test' in {first.store.directory / 'index.csv'}."
+            )
+        return [row_of[name] for name in ids][:count]
+    order = np.random.default_rng(seed).permutation(np.array(sorted(common), dtype=np.int64))
+    label_of = dict(zip(first.rows.tolist(), first.source_labels.tolist(), strict=True))
+    waiting: dict[int, list[int]] = {}
+    for row in order.tolist():
+        waiting.setdefault(label_of[row], []).append(row)
+    people: set[str] = set()
+    chosen: list[int] = []
+    while len(chosen) < count and any(waiting.values()):
+        for label in sorted(waiting):
+            if not waiting[label] or len(chosen) >= count:
+                continue
+            fresh = (row for row in waiting[label] if str(table["identity"].iloc[row]) not in people)
+            row = next(fresh, waiting[label][0])
+            waiting[label].remove(row)
+            people.add(str(table["identity"].iloc[row]))
+            chosen.append(row)
+    return chosen
+
+
+def true_targets(result: Result, rows: Sequence[int]) -> Array | None:
+    """The true image of every edit, uint8 (len(rows), C, S, S, 3), or None for a dataset that has no such thing.
+
+    Only a dataset that can render a face with another expression (`with_expression`, `render`) has it.
+    """
+    name = f"mimik.datasets.{result.dataset}"
+    try:
+        module = import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        return None
+    if not hasattr(module, "with_expression"):
+        return None
+    table = result.store.table.iloc[list(rows)]
+    rendered = [
+        module.render(module.with_expression(table, expression), result.size, outputs=("images",)).images
+        for expression in result.classes
+    ]
+    return np.stack(rendered, axis=1)

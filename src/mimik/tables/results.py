@@ -1,0 +1,34 @@
+"""The result table: led by the distance to the true edit where it is known, then expression, person, realism."""
+
+from collections.abc import Sequence
+
+from mimik.measures import table
+from mimik.plotting import Absent
+from mimik.results import ReportSettings, Result
+from mimik.tabular import Table
+
+TITLE = "Results"
+CAPTION = (
+    "Small: bootstrap 95 % interval over test faces. Bold: best of the column among the trained methods, as printed. "
+    "Baselines in italics take no part in that; 'True target' is the rendered truth put through the same measures."
+)
+PAGES = frozenset({"method", "comparison"})
+
+MEASURED: Sequence[str] = (
+    "truth_psnr_changed",
+    "truth_psnr",
+    "truth_ssim",
+    "au_error",
+    "eea",
+    "preservation_error",
+    "identity_loss",
+    "outside_change",
+    "fid",
+    "kid",
+    "fd_classifier",
+)
+
+
+def build(results: Sequence[Result], settings: ReportSettings) -> Table | Absent:
+    """Rows: methods and baselines."""
+    return table(results, MEASURED) or Absent("metrics.json holds none of the measures of this table")
