@@ -1,15 +1,15 @@
 """The prepared dataset on disk: a table and memory-mapped arrays, row for row. Nothing is decoded twice.
 
-    data/prepared/<dataset>/
-      index.csv        one row per usable face; row i of the table is row i of every array
-      quarantine.csv   path, stage, reason: every listed or found image that is not in the index, once
-      manifest.json    sizes, classes, digests of sources and parameters
-      images_<size>.npy    uint8 (N, size, size, 3) RGB
-      masks_<size>.npy     uint8 (N, size, size) class of mimik.labels.SEGMENTATION_CLASSES, 255 = unknown
-      depth_<size>.npy     uint8 (N, size, size), 0 = no surface, 1 (far) to 255 (near)
-      normals_<size>.npy   uint8 (N, size, size, 3), (n + 1) / 2 * 255 with x right, y up, z to the viewer; 0 = none
-      landmarks.npy        float32 (N, 68, 2) x then y, as fractions of the crop's side (pixel = fraction * size)
-      transforms.npy       float32 (N, 2, 3) source pixel -> fraction of the crop's side; NaN where there is no source image
+data/prepared/<dataset>/
+  index.csv        one row per usable face; row i of the table is row i of every array
+  quarantine.csv   path, stage, reason: every listed or found image that is not in the index, once
+  manifest.json    sizes, classes, digests of sources and parameters
+  images_<size>.npy    uint8 (N, size, size, 3) RGB
+  masks_<size>.npy     uint8 (N, size, size) class of mimik.labels.SEGMENTATION_CLASSES, 255 = unknown
+  depth_<size>.npy     uint8 (N, size, size), 0 = no surface, 1 (far) to 255 (near)
+  normals_<size>.npy   uint8 (N, size, size, 3), (n + 1) / 2 * 255 with x right, y up, z to the viewer; 0 = none
+  landmarks.npy        float32 (N, 68, 2) x then y, as fractions of the crop's side (pixel = fraction * size)
+  transforms.npy       float32 (N, 2, 3) source pixel -> fraction of the crop's side; NaN where there is no source image
 """
 
 from pathlib import Path

@@ -1,0 +1,172 @@
+"""The dense 3D face mesh of a photograph, by MediaPipe's face mesh (offline: its networks come with the package).
+
+The network estimates 478 points: 468 of the surface and 5 per iris, in weak perspective: x and y in the image,
+z on the same scale. It comes from one picture and a learned prior of faces, so depth is plausible, not measured.
+"""
+
+import os
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mimik.errors import UserError
+from mimik.faces.topology import LEFT_EYE_LOWER, LEFT_EYE_UPPER, RIGHT_EYE_LOWER, RIGHT_EYE_UPPER
+
+PACKAGE = "mediapipe"
+SMALL = 160
+"""Photographs with a shorter side below this are enlarged before detection, pixels."""
+
+PADDING = (0.0, 0.25, 0.5)
+"""Borders tried in turn, in image sides: a face that fills its picture is found once it has some surroundings."""
+
+QUARTERS_FROM = 320
+"""Pixels of the shorter side from which, at last, faces are sought in overlapping parts of the picture: the
+detector sees 128 x 128 pixels and misses faces that are small in it."""
+
+FACES = 4
+"""Most faces that are looked at in one photograph; the largest near the middle is taken."""
+
+
+class FaceMesher:
+    """Finds the face mesh in photographs. Use it as a context manager, or call `close`.
+
+    Every call is independent of the calls before it.
+    """
+
+    def __init__(self) -> None:
+        """Load the networks. Raises `UserError` when mediapipe is not installed."""
+        os.environ.setdefault("GLOG_minloglevel", "2")
+        try:
+            import mediapipe
+
+            face_mesh = mediapipe.solutions.face_mesh
+        except (ImportError, AttributeError) as error:
+            raise UserError(
+                f"landmarks: '{PACKAGE}' (and depth, normals and masks of photographs) need mediapipe 0.10.21: "
+                f"{error}. Install it with `pip install 'mimik[mesh]'`; the releases from 0.10.30 on have no "
+                "face mesh."
+            ) from error
+        self.version = f"{PACKAGE} {mediapipe.__version__}"
+        self._network = face_mesh.FaceMesh(
+            static_image_mode=True, max_num_faces=FACES, refine_landmarks=True, min_detection_confidence=0.5
+        )
+
+    def __call__(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64] | None:
+        """Mesh of the main face.
+
+        Args:
+            image: uint8 (H, W, 3) RGB.
+
+        Returns:
+            (478, 3) in pixels of the image: x right, y down, z towards the viewer; None when no face is found.
+        """
+        for left, top, right, bottom in _windows(image.shape[0], image.shape[1]):
+            found = self._search(image, left, top, right, bottom)
+            plausible = [mesh for mesh in found if _plausible(mesh, image.shape)]
+            if plausible:
+                return max(plausible, key=lambda mesh: _prominence(mesh, image.shape))
+        return None
+
+    def _search(
+        self, image: npt.NDArray[np.uint8], left: int, top: int, right: int, bottom: int
+    ) -> list[npt.NDArray[np.float64]]:
+        """Meshes of all faces in a window, which may reach beyond the image (its border pixels go on there)."""
+        height, width = image.shape[:2]
+        if (left, top, right, bottom) == (0, 0, width, height):
+            window = image
+        else:
+            rows = np.arange(top, bottom).clip(0, height - 1)
+            window = image[rows[:, None], np.arange(left, right).clip(0, width - 1)]
+        shorter = min(window.shape[:2])
+        if shorter < SMALL:
+            from PIL import Image
+
+            factor = SMALL / shorter
+            enlarged = Image.fromarray(window).resize(
+                (round(window.shape[1] * factor), round(window.shape[0] * factor)), Image.Resampling.BICUBIC
+            )
+            window = np.asarray(enlarged)
+        result: Any = self._network.process(np.ascontiguousarray(window)).multi_face_landmarks
+        scale = np.array([right - left, bottom - top, -(right - left)], np.float64)
+        return [
+            np.array([(point.x, point.y, point.z) for point in face.landmark]) * scale + (left, top, 0.0)
+            for face in result or []
+        ]
+
+    def close(self) -> None:
+        """Free the networks."""
+        self._network.close()
+
+    def __enter__(self) -> "FaceMesher":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _windows(height: int, width: int) -> Iterator[tuple[int, int, int, int]]:
+    """(left, top, right, bottom) of the windows to search, the likeliest first."""
+    for share in PADDING:
+        across, down = round(share * width), round(share * height)
+        yield -across, -down, width + across, height + down
+    if min(height, width) >= QUARTERS_FROM:
+        tall, wide = round(0.6 * height), round(0.6 * width)
+        for top in (0, (height - tall) // 2, height - tall):
+            for left in (0, (width - wide) // 2, width - wide):
+                yield left, top, left + wide, top + tall
+
+
+def _eyes(mesh: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    left = mesh[[*LEFT_EYE_UPPER, *LEFT_EYE_LOWER[1:-1]], :2].mean(axis=0)
+    right = mesh[[*RIGHT_EYE_UPPER, *RIGHT_EYE_LOWER[1:-1]], :2].mean(axis=0)
+    return np.stack([left, right])
+
+
+def _plausible(mesh: npt.NDArray[np.float64], shape: tuple[int, ...]) -> bool:
+    """Whether most of the surface, and the middle between the eyes, lie within the photograph."""
+    inside = ((mesh[:, :2] >= 0) & (mesh[:, :2] <= (shape[1], shape[0]))).all(axis=1)
+    middle = _eyes(mesh).mean(axis=0)
+    return bool(
+        np.isfinite(mesh).all()
+        and inside.mean() > 0.5
+        and (middle >= 0).all()
+        and (middle <= (shape[1], shape[0])).all()
+    )
+
+
+def _prominence(mesh: npt.NDArray[np.float64], shape: tuple[int, ...]) -> float:
+    """Size of a face, halved when it lies half an image away from the middle."""
+    extent = float(np.ptp(mesh[:, :2], axis=0).max())
+    centre = np.array([shape[1], shape[0]]) / 2
+    distance = float(np.linalg.norm((mesh[:, :2].mean(axis=0) - centre) / (shape[1], shape[0])))
+    return extent / (1.0 + 2.0 * distance)
+
+
+def pose(mesh: npt.NDArray[Any]) -> tuple[float, float, float]:
+    """Head pose of a mesh in degrees: yaw, pitch, roll, all 0 when it looks straight into the camera.
+
+    Yaw is positive when the face turns to the image's right, pitch when it looks up, roll when the head tilts
+    clockwise on the screen. The head's axes come from vertices that expressions do not move: temples and outer
+    eye corners give the sideways axis, forehead (10) to the base of the nose (2) the upright one; pitch counts
+    from the angle that these two have in an upright frontal head.
+    """
+    points = np.asarray(mesh, np.float64) * (1.0, -1.0, 1.0)
+    sideways = np.sum([points[b] - points[a] for a, b in ((127, 356), (234, 454), (33, 263))], axis=0)
+    sideways /= np.linalg.norm(sideways)
+    upright = points[10] - points[2]
+    upright = upright - (upright @ sideways) * sideways
+    upright /= np.linalg.norm(upright)
+    forward = np.cross(sideways, upright)
+    yaw = np.degrees(np.arctan2(forward[0], forward[2]))
+    pitch = np.degrees(np.arcsin(np.clip(forward[1], -1.0, 1.0))) - PITCH_ZERO
+    roll = -np.degrees(np.arctan2(sideways[1], np.hypot(sideways[0], sideways[2])))
+    return float(yaw), float(pitch), float(roll)
+
+
+PITCH_ZERO = 0.0
+"""Degrees by which the plane through temples, forehead and base of the nose leans back in a frontal head."""

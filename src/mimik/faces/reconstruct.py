@@ -1,0 +1,186 @@
+"""One photograph -> one prepared face: landmarks, aligned crops, depth, normals, part masks, pose."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mimik.errors import UserError
+from mimik.faces import alignment
+from mimik.faces.landmarks import BACKENDS, FanLandmarks
+from mimik.faces.masks import part_mask
+from mimik.faces.mesh import FaceMesher, pose
+from mimik.faces.rasterise import encode_depth, encode_normals, interpolate, rasterise
+from mimik.faces.topology import IBUG_68, VERTICES, topology, vertex_normals
+
+Array = npt.NDArray[Any]
+
+ANNOTATIONS: Sequence[str] = ("depth", "normals", "masks")
+
+DEPTH_FAR, DEPTH_NEAR = -0.45, 0.25
+"""Depths stored as 1 and 255, in crop sides in front of the plane of the eye centres.
+
+The crop is scaled by the face, so the same value means the same depth, relative to the face, in every picture.
+The tip of the nose of a frontal face lies near 0.17, the temples near -0.3.
+"""
+
+SMALLEST_EYES = 4.0
+"""Faces whose eyes are closer than this in the photograph are rejected, pixels."""
+
+SMALLEST_COVERAGE = 0.4
+"""Crops of which the photograph covers less than this share are rejected."""
+
+
+@dataclass(frozen=True)
+class Face:
+    """A prepared face.
+
+    Attributes:
+        images: size -> uint8 (size, size, 3).
+        depth, normals, masks: size -> arrays encoded like `mimik.faces.store`; empty when not wanted.
+        landmarks: float32 (68, 2), fractions of the crop's side.
+        transform: float32 (2, 3), source pixel -> fraction of the crop's side.
+        pose: yaw, pitch, roll in degrees (see `mimik.faces.mesh.pose`); None without a mesh.
+        eye_distance: distance of the eye centres in the photograph, pixels.
+        coverage: share of the crop that the photograph covers, 0 to 1.
+    """
+
+    images: dict[int, npt.NDArray[np.uint8]]
+    depth: dict[int, npt.NDArray[np.uint8]]
+    normals: dict[int, npt.NDArray[np.uint8]]
+    masks: dict[int, npt.NDArray[np.uint8]]
+    landmarks: npt.NDArray[np.float32]
+    transform: npt.NDArray[np.float32]
+    pose: tuple[float, float, float] | None
+    eye_distance: float
+    coverage: float
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A photograph that cannot be used: the stage that gave up, and why."""
+
+    stage: str
+    reason: str
+
+
+class Reconstructor:
+    """Turns photographs into prepared faces. Holds the networks; make one per process."""
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        landmarks: str = "mediapipe",
+        annotations: Sequence[str] = ANNOTATIONS,
+        mirror: Path | None = None,
+    ) -> None:
+        """Load what is needed.
+
+        Args:
+            sizes: sides of the crops, pixels.
+            landmarks: one of `mimik.faces.landmarks.BACKENDS`.
+            annotations: any of `ANNOTATIONS`; they need the mesh, whatever finds the landmarks.
+            mirror: folder with weights, searched before any URL.
+
+        Raises:
+            UserError: a setting is unknown, or a package or file is missing.
+        """
+        if landmarks not in BACKENDS:
+            raise UserError(f"landmarks: '{landmarks}' is unknown; choose one of {', '.join(BACKENDS)}.")
+        if unknown := [name for name in annotations if name not in ANNOTATIONS]:
+            raise UserError(f"annotations: {unknown} are unknown; choose from {', '.join(ANNOTATIONS)}.")
+        if not sizes or any(size < 16 for size in sizes):
+            raise UserError(f"sizes: expected one or more sides of at least 16 px, found {list(sizes)}.")
+        self.sizes = sorted(set(sizes), reverse=True)
+        self.backend = landmarks
+        self.annotations = tuple(annotations)
+        self._mesher = FaceMesher() if landmarks == "mediapipe" or annotations else None
+        self._fan = FanLandmarks(mirror) if landmarks == "face_alignment" else None
+
+    @property
+    def versions(self) -> list[str]:
+        """Names and versions of the packages whose networks are used."""
+        return [tool.version for tool in (self._fan, self._mesher) if tool is not None]
+
+    def __call__(self, image: npt.NDArray[np.uint8], landmarks: Array | None = None) -> Face | Rejected:
+        """Prepare one photograph.
+
+        Args:
+            image: uint8 (H, W, 3) RGB.
+            landmarks: (68, 2) source pixels; needed when, and used only when, the backend is `precomputed`.
+        """
+        mesh: Array | None = None
+        if self.backend == "mediapipe":
+            assert self._mesher is not None
+            mesh = self._mesher(image)
+            points = None if mesh is None else mesh[list(IBUG_68), :2]
+        elif self.backend == "face_alignment":
+            assert self._fan is not None
+            points = self._fan(image)
+        else:
+            points = landmarks
+            if points is None:
+                return Rejected("landmarks", "the dataset gives no landmarks for this image")
+        if points is None:
+            return Rejected("landmarks", "no face found")
+
+        try:
+            transform = alignment.alignment(points)
+        except ValueError:
+            return Rejected("alignment", "the landmarks coincide or are not numbers")
+        eyes = alignment.five_points(points)[:2]
+        eye_distance = float(np.linalg.norm(eyes[1] - eyes[0]))
+        if eye_distance < SMALLEST_EYES:
+            return Rejected("alignment", f"the face is too small: {eye_distance:.1f} px between the eyes")
+        inside = {size: alignment.inside_source(transform, image.shape, size) for size in self.sizes}
+        coverage = float(inside[self.sizes[0]].mean())
+        if coverage < SMALLEST_COVERAGE:
+            return Rejected("alignment", f"only {coverage:.0%} of the aligned face lies within the image")
+
+        largest = alignment.crop(image, transform, self.sizes[0])
+        images = {size: alignment.resize(largest, size) for size in self.sizes}
+        if mesh is None and self._mesher is not None:
+            # Landmarks came from elsewhere: the mesh is sought where they say that the face is.
+            side = self.sizes[0]
+            mesh = self._mesher(largest)
+            if mesh is None:
+                return Rejected("mesh", "landmarks are known, but no face mesh was found there")
+            planar = alignment.apply(alignment.inverse(transform), mesh[:, :2] / side)
+            mesh = np.column_stack([planar, mesh[:, 2] / side / alignment.scale_of(transform)])
+        annotated = self._annotate(mesh, transform, inside) if self.annotations and mesh is not None else {}
+        return Face(
+            images=images,
+            depth=annotated.get("depth", {}),
+            normals=annotated.get("normals", {}),
+            masks=annotated.get("masks", {}),
+            landmarks=alignment.apply(transform, points).astype(np.float32),
+            transform=transform.astype(np.float32),
+            pose=None if mesh is None else pose(mesh),
+            eye_distance=eye_distance,
+            coverage=coverage,
+        )
+
+    def _annotate(
+        self, mesh: Array, transform: Array, inside: dict[int, npt.NDArray[np.bool_]]
+    ) -> dict[str, dict[int, npt.NDArray[np.uint8]]]:
+        """Depth, normals and masks of the wanted kinds at all sizes, rasterised from the mesh at each size."""
+        surface = topology()
+        planar = alignment.apply(transform, mesh[:VERTICES, :2])
+        depth = mesh[:VERTICES, 2] * alignment.scale_of(transform)
+        depth -= depth[list(IBUG_68[36:48])].mean()
+        points = np.column_stack([planar, depth])
+        normals = vertex_normals(points, surface.triangles)
+        made: dict[str, dict[int, npt.NDArray[np.uint8]]] = {name: {} for name in self.annotations}
+        for size in self.sizes:
+            raster = rasterise(points * size, surface.triangles, size)
+            if "masks" in made:
+                made["masks"][size] = part_mask(raster, surface.classes, inside[size])
+            values = interpolate(raster, surface.triangles, np.column_stack([depth, normals]))
+            if "depth" in made:
+                made["depth"][size] = encode_depth(values[..., 0], raster.covered, far=DEPTH_FAR, near=DEPTH_NEAR)
+            if "normals" in made:
+                made["normals"][size] = encode_normals(values[..., 1:], raster.covered)
+        return made
