@@ -62,7 +62,7 @@ class Task(Protocol):
     """What the loop trains; an `nn.Module` that offers this besides.
 
     For every update `<name>`: `<name>_loss(batch, step) -> (total, terms)` and `<name>_parameters() -> groups`, a list
-    of dicts with `params` and, where they differ from the run's setting, `learning_rate` (a factor).
+    of dicts with `params` and, where they differ from the run's setting, `learning_rate` (a factor) and `weight_decay`.
     """
 
     updates: Sequence[Update]
@@ -269,7 +269,7 @@ class _Loop:
 
     def _optimiser(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
         config = self.config
-        arguments = [{"params": group["params"]} for group in groups]
+        arguments = [{key: group[key] for key in ("params", "weight_decay") if key in group} for group in groups]
         if config.optimiser == "adam":
             betas = (config.betas[0], config.betas[1])
             return torch.optim.Adam(
@@ -351,7 +351,7 @@ class _Loop:
                     continue
                 # Everything drawn inside a loss depends on (seed, position, update) alone, never on history.
                 entropy = (self.seed, position, index, self.rank)
-                torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1))
+                torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]) >> 1)
                 yield from self._update(update.name, batch, rate)
 
     def _update(self, name: str, batch: Batch, rate: float) -> Iterator[tuple[str, Tensor]]:

@@ -47,7 +47,11 @@ class ExpressionClassifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W) in [-1, 1] -> logits (B, C), float32."""
-        return self.network.classify(self.features(images)).float()
+        return self.classify(self.features(images))
+
+    def classify(self, features: Tensor) -> Tensor:
+        """What `features` returned, (B, D) -> logits (B, C), float32."""
+        return self.network.classify(features).float()
 
 
 def build(settings: Mapping[str, Any], classes: Sequence[str]) -> ExpressionClassifier:
@@ -74,7 +78,7 @@ def load(directory: Path | str) -> ExpressionClassifier:
         UserError: a file is missing or damaged, or the weights are not those that the config was written for.
     """
     config, state = read_network(directory, KIND)
-    classifier = build(config["settings"], config["classes"])
+    classifier = build(config["architecture"], config["classes"])
     load_weights(classifier, state, directory)
     classifier.name, classifier.sha256 = config["name"], config["model_sha256"]
     return classifier.eval()

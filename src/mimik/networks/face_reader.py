@@ -73,9 +73,16 @@ class FaceReader(nn.Module):
         return units  # type: ignore[no-any-return]
 
     def identity(self, images: Tensor) -> Tensor:
-        """Images (B, 3, H, W) in [-1, 1] -> identity descriptor (B, d) in the units of the dataset's descriptor."""
-        _, standardised = self(images)
-        return standardised * self.identity_scale + self.identity_mean  # type: ignore[no-any-return]
+        """Images (B, 3, H, W) in [-1, 1] -> standardised identity descriptor (B, d), see `standardise`."""
+        _, descriptor = self(images)
+        return descriptor  # type: ignore[no-any-return]
+
+    def standardise(self, descriptor: Tensor) -> Tensor:
+        """The dataset's own descriptor (B, d) in the units of `identity`: mean 0, variance 1 over training faces.
+
+        Standardised because its entries have different units, and because cosines need a centre.
+        """
+        return (descriptor - self.identity_mean) / self.identity_scale
 
 
 def build(settings: Mapping[str, Any], identity_dim: int) -> FaceReader:
@@ -90,7 +97,7 @@ def load(directory: Path | str) -> FaceReader:
         UserError: a file is missing or damaged, or the weights are not those that the config was written for.
     """
     config, state = read_network(directory, KIND)
-    reader = build(config["settings"], int(config["identity_dim"]))
+    reader = build(config["architecture"], int(config["identity_dim"]))
     load_weights(reader, state, directory)
     reader.name, reader.sha256 = config["name"], config["model_sha256"]
     return reader.eval()

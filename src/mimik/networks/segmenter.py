@@ -20,6 +20,8 @@ from mimik.networks.unet import UNet
 
 KIND = "segmenter"
 
+_PUBLISHED_WIDTH = {"bisenet": 64, "unet": 16}
+
 
 class Segmenter(nn.Module):
     """A parsing network with its normalisation.
@@ -30,6 +32,7 @@ class Segmenter(nn.Module):
         input_size: side of the images that it is trained for, pixels. Other sizes work, less well.
         sha256: digest of the weights it was loaded with; empty for a network that was not loaded.
         name: the name it was trained under; empty likewise.
+        settings: what `build` makes the same architecture from; JSON-able.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class Segmenter(nn.Module):
         self.upscale = upscale
         self.sha256 = ""
         self.name = ""
+        self.settings: dict[str, Any] = {}
         self._frozen = False
 
     def forward(self, images: Tensor) -> Tensor:
@@ -112,13 +116,17 @@ def build(settings: Mapping[str, Any]) -> Segmenter:
         UserError: an unknown network.
     """
     classes = len(SEGMENTATION_CLASSES)
-    size, upscale = int(settings["image_size"]), int(settings.get("upscale", 1))
-    width = settings.get("width")
-    if settings["network"] == "bisenet":
-        return Segmenter(BiSeNet(classes, width=width or 64), classes, "imagenet", size, upscale=upscale)
-    if settings["network"] == "unet":
-        return Segmenter(UNet(classes, base=width or 16), classes, "half", size, upscale=upscale)
-    raise UserError(f"segmenters: network must be `bisenet` or `unet`, got {settings['network']!r}.")
+    size, upscale = int(settings["image_size"]), int(settings.get("upscale") or 1)
+    kind = settings["network"]
+    width = int(settings.get("width") or _PUBLISHED_WIDTH.get(kind, 0))
+    if kind == "bisenet":
+        segmenter = Segmenter(BiSeNet(classes, width=width), classes, "imagenet", size, upscale=upscale)
+    elif kind == "unet":
+        segmenter = Segmenter(UNet(classes, base=width), classes, "half", size, upscale=upscale)
+    else:
+        raise UserError(f"segmenters: network must be `bisenet` or `unet`, got {kind!r}.")
+    segmenter.settings = {"network": kind, "image_size": size, "width": width, "upscale": upscale}
+    return segmenter
 
 
 def load(directory: Path | str) -> Segmenter:
@@ -133,7 +141,7 @@ def load(directory: Path | str) -> Segmenter:
             f"{Path(directory) / 'config.json'}: trained for other segmentation classes than this version of mimik "
             "uses. Train the segmenter again."
         )
-    segmenter = build(config["settings"])
+    segmenter = build(config["architecture"])
     load_weights(segmenter, state, directory)
     segmenter.sha256, segmenter.name = config["model_sha256"], config["name"]
     return segmenter.eval()

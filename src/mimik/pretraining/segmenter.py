@@ -1,0 +1,276 @@
+"""Pre-training of the face parsers of hier_seg (Bodur et al., section 3.1) on label maps.
+
+BiSeNet: OHEM cross-entropy (Shrivastava et al., CVPR 2016, in the form of the face parser's code: threshold 0.7, at
+least a sixteenth of the pixels) on the main and both auxiliary heads; SGD with momentum, warm-up and polynomial decay,
+ten times the learning rate on feature fusion and heads, no weight decay on biases and batch normalisation; colour
+jitter, flips with left and right classes swapped by table, scales 0.75 to 2, random crops of 448 of 512 pixels.
+U-Net: plain cross-entropy, Adam, no augmentation. `TRAINING` and `CONFIG` hold these schedules.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mimik.batches import Batch
+from mimik.configuration import build as build_config
+from mimik.confusion import accuracy, confusion_matrix, intersection_over_union
+from mimik.errors import UserError
+from mimik.faces.store import FaceStore
+from mimik.labels import IGNORED, SEGMENTATION_CLASSES
+from mimik.networks.bisenet import BiSeNet
+from mimik.networks.segmenter import KIND, Segmenter, build, load
+from mimik.pretraining import runs
+from mimik.pretraining.augmentation import colour_jitter, scale_and_crop
+from mimik.training import Logger, Terms, Update
+
+__all__ = ["SegmenterConfig", "SegmenterTask", "load", "pretrain_segmenter", "segmentation_confusion"]
+
+TRAINING: Mapping[str, Mapping[str, Any]] = {
+    "bisenet": {
+        "steps": 80_000,
+        "batch_size": 32,
+        "learning_rate": 1e-2,
+        "optimiser": "sgd",
+        "momentum": 0.9,
+        "weight_decay": 5e-4,
+        "schedule": "poly",
+        "warmup": 1000,
+        "flip": True,
+    },
+    "unet": {"steps": 1_000_000, "batch_size": 8, "learning_rate": 2e-4, "betas": (0.5, 0.999), "flip": False},
+}
+"""Published schedules, by network."""
+
+CONFIG: Mapping[str, Mapping[str, Any]] = {
+    "bisenet": {"jitter": 0.5, "scales": (0.75, 1.0, 1.25, 1.5, 1.75, 2.0), "crop": 0.875, "ohem": True},
+    "unet": {},
+}
+"""Published losses and augmentation, by network."""
+
+
+@dataclass(frozen=True)
+class SegmenterConfig:
+    """Settings of one segmenter; what is left out is as published for its network (`CONFIG`).
+
+    Attributes:
+        network: `bisenet` or `unet`.
+        fraction: part of the training faces that is used, chosen under the seed; smaller parts lie within larger ones
+            (Bodur et al., figure 5).
+        width: channels of the first layer; None as published (64 and 16).
+        upscale: factor by which images are enlarged before the network (1; 2 for BiSeNet on faces of 64 px).
+        ohem: train on the hard pixels only; else on all.
+        jitter: strength of the colour jitter.
+        scales: factors of the random enlargement.
+        crop: side of the random crop as a fraction of the image's.
+        initial_weights: path of ImageNet weights of ResNet-18 (.pth) for BiSeNet; None starts from random weights.
+    """
+
+    network: Literal["bisenet", "unet"] = "bisenet"
+    fraction: float = 1.0
+    width: int | None = None
+    upscale: int = 1
+    ohem: bool = False
+    jitter: float = 0.0
+    scales: tuple[float, ...] = (1.0,)
+    crop: float = 1.0
+    initial_weights: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.fraction <= 1:
+            raise ValueError(f"fraction must be above 0 and at most 1, not {self.fraction}")
+        if not 0 < self.crop <= 1:
+            raise ValueError(f"crop must be above 0 and at most 1, not {self.crop}")
+        if not self.scales or min(self.scales) <= 0:
+            raise ValueError("scales are one or more numbers above 0")
+        if not 0 <= self.jitter <= 1:
+            raise ValueError(f"jitter must be in 0 to 1, not {self.jitter}")
+        if self.upscale < 1 or (self.width is not None and self.width < 1):
+            raise ValueError("width and upscale must be at least 1")
+        if self.initial_weights is not None and (self.network != "bisenet" or self.width is not None):
+            raise ValueError("initial_weights are for BiSeNet of the published width")
+
+
+def cross_entropy(logits: Tensor, truth: Tensor) -> Tensor:
+    """Mean cross-entropy over the pixels whose class is known; 0 when there is none.
+
+    Args:
+        logits: (B, C, H, W).
+        truth: int64 (B, H, W), 255 where unknown.
+    """
+    losses = F.cross_entropy(logits.float(), truth, ignore_index=IGNORED, reduction="none")
+    return losses.sum() / (truth != IGNORED).sum().clamp(min=1)
+
+
+def ohem_cross_entropy(logits: Tensor, truth: Tensor, threshold: float = 0.7, least: int | None = None) -> Tensor:
+    """Mean cross-entropy over the hard pixels (online hard example mining).
+
+    Hard are those whose true class has a probability below `threshold`; where these are no more than `least`, the
+    `least` worst pixels instead. Unknown pixels are left out, also when fewer than `least` are known.
+
+    Args:
+        logits: (B, C, H, W).
+        truth: int64 (B, H, W), 255 where unknown.
+        threshold: probability.
+        least: number of pixels; None: B * H * W / 16.
+    """
+    losses = F.cross_entropy(logits.float(), truth, ignore_index=IGNORED, reduction="none").flatten()
+    least = losses.numel() // 16 if least is None else least
+    hard = losses > -float(np.log(threshold))
+    count = int(hard.sum())
+    if count > least:
+        return (losses * hard).sum() / count
+    known = int((truth != IGNORED).sum())
+    worst: Tensor = losses.topk(min(least, known)).values
+    return worst.sum() / max(1, len(worst))
+
+
+class SegmenterTask(nn.Module):
+    """A segmenter under supervision by label maps."""
+
+    updates: Sequence[Update] = (Update("segmenter"),)
+    reads = frozenset({"mask"})
+    averaged: nn.Module | None = None
+
+    def __init__(self, segmenter: Segmenter, config: SegmenterConfig) -> None:
+        super().__init__()
+        self.segmenter = segmenter
+        self.config = config
+
+    @property
+    def compiled(self) -> list[nn.Module]:
+        """What may be compiled."""
+        return [self.segmenter.network]
+
+    def segmenter_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
+        """Sum over the heads of the (OHEM) cross-entropy on the augmented batch."""
+        config = self.config
+        images, masks = scale_and_crop(batch["image"], batch["mask"], config.scales, config.crop)
+        images = colour_jitter(images, config.jitter)
+        criterion = ohem_cross_entropy if config.ohem else cross_entropy
+        losses = [criterion(logits, masks) for logits in self.segmenter.all_logits(images)]
+        total = torch.stack(losses).sum()
+        terms = {name: loss.detach() for name, loss in zip(("main", "aux16", "aux32"), losses, strict=False)}
+        return total, terms
+
+    def segmenter_parameters(self) -> list[dict[str, Any]]:
+        """Groups by learning rate (fusion and heads of BiSeNet: ten times) and by weight decay (none on vectors)."""
+        network = self.segmenter.network
+        fast = network.fast_modules() if isinstance(network, BiSeNet) else []
+        fast_ids = {id(parameter) for module in fast for parameter in module.parameters()}
+        groups: list[dict[str, Any]] = []
+        for factor in (1.0, 10.0):
+            for decayed in (True, False):
+                chosen = [
+                    p for p in network.parameters() if (id(p) in fast_ids) == (factor > 1) and (p.ndim > 1) == decayed
+                ]
+                if chosen:
+                    group: dict[str, Any] = {"params": chosen, "learning_rate": factor}
+                    groups.append(group if decayed else {**group, "weight_decay": 0.0})
+        return groups
+
+
+def nested_fraction(rows: npt.NDArray[Any], fraction: float, seed: int) -> npt.NDArray[Any]:
+    """A random part of `rows`, ascending, at least one; under one seed smaller fractions are subsets of larger ones."""
+    order = np.random.default_rng(np.random.SeedSequence((seed, 0x5E6))).permutation(rows)
+    part: npt.NDArray[Any] = np.sort(order[: max(1, round(fraction * len(rows)))])
+    return part
+
+
+@torch.no_grad()
+def segmentation_confusion(segmenter: Segmenter, store: FaceStore, rows: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """Confusion of all known pixels of `rows`, int64 (19, 19), rows the truth; the segmenter is put into eval mode.
+
+    Raises:
+        UserError: the store has no masks.
+    """
+    if store.masks is None:
+        raise UserError(f"{store.directory}: has no masks_{store.size}.npy; add `masks` to the dataset's annotations.")
+    classes = len(SEGMENTATION_CLASSES)
+    device = next(segmenter.parameters()).device
+    segmenter.eval()
+    total = np.zeros((classes, classes), np.int64)
+    for part, images in runs.image_batches(store, rows, device):
+        predicted = segmenter(images).argmax(1).cpu().numpy()
+        total += confusion_matrix(predicted, store.masks[part], classes, IGNORED)
+    return total
+
+
+def pretrain_segmenter(
+    settings: Mapping[str, Any],
+    store_dir: Path | str,
+    output_dir: Path | str,
+    checkpoint_dir: Path | str,
+    logger: Logger | None = None,
+) -> None:
+    """Train a segmenter on the label maps of the train split and measure it on the test split.
+
+    Writes model.safetensors, config.json, history.csv and metrics.json (`miou`, `iou_per_class`, `pixel_accuracy`,
+    `confusion`): one confusion over all pixels of the test split, the mean over the classes that occur.
+
+    Args:
+        settings: `dataset`, `name`, `seed`, `image_size`, `config` (see `SegmenterConfig`), `training` (overrides of
+            the published schedule); further entries are recorded only.
+        store_dir: the prepared dataset, with masks.
+        output_dir, checkpoint_dir: where results and the run's state go.
+        logger: mirror of the losses.
+
+    Raises:
+        UserError: settings that do not fit, a missing file, a store without masks, a diverging run.
+    """
+    where = f"segmenters.{settings['name']}"
+    network_name = settings["config"].get("network", "bisenet")
+    config = build_config(SegmenterConfig, {**CONFIG.get(network_name, {}), **settings["config"]}, where)
+    training = runs.training_config(TRAINING[config.network], settings, where)
+    store = FaceStore(store_dir, settings["image_size"])
+    rows = nested_fraction(store.rows("train"), config.fraction, settings["seed"])
+    test_rows = store.rows("test")
+    torch.manual_seed(settings["seed"])
+    segmenter = build({"image_size": store.size, **runs.plain(config)})
+    start = "random"
+    if config.initial_weights is not None and isinstance(segmenter.network, BiSeNet):
+        state, start = runs.read_initial_weights(config.initial_weights, where)
+        _load_backbone(segmenter.network, state, config.initial_weights)
+    resolved = {**runs.plain(config), "initial_weights": start}
+    task = SegmenterTask(segmenter, config)
+    history = runs.fit(task, store, rows, training, settings, resolved, checkpoint_dir, logger)
+    if not runs.is_first_process():
+        return
+    confusion = segmentation_confusion(segmenter, store, test_rows)
+    mean, per_class = intersection_over_union(confusion)
+    metrics = {
+        "split": "test",
+        "images": len(test_rows),
+        "miou": mean,
+        "iou_per_class": dict(zip(SEGMENTATION_CLASSES, per_class.tolist(), strict=True)),
+        "pixel_accuracy": accuracy(confusion),
+        "confusion": confusion.tolist(),
+    }
+    record = {
+        "kind": KIND,
+        "name": settings["name"],
+        "dataset": settings["dataset"],
+        "seed": settings["seed"],
+        "image_size": store.size,
+        "architecture": segmenter.settings,
+        "normalisation": segmenter.normalisation,
+        "classes": list(SEGMENTATION_CLASSES),
+        "config": resolved,
+        "training": runs.plain(training),
+        "training_images": len(rows),
+        "dataset_digest": store.digest,
+    }
+    runs.write_results(output_dir, checkpoint_dir, segmenter, record, history, metrics)
+
+
+def _load_backbone(network: BiSeNet, state: Mapping[str, Tensor], path: str) -> None:
+    try:
+        network.context.resnet.load_state_dict({k: v for k, v in state.items() if not k.startswith("fc.")})
+    except RuntimeError as error:
+        raise UserError(f"{path}: not the weights of ResNet-18 ({error}).") from error
