@@ -24,6 +24,7 @@ from mimik.datasets.photographs import (
     FAULT,
     UNKNOWN,
     classes_option,
+    drop_same_bytes,
     find_images,
     flag_option,
     identifier,
@@ -32,7 +33,6 @@ from mimik.datasets.photographs import (
     make_listing,
     read_list,
     require_splits,
-    same_bytes,
     split_by_group,
     split_option,
 )
@@ -116,17 +116,13 @@ def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
     left_out: dict[str, tuple[str, str]] = {}
     kept: dict[str, str] = {}
     for name in sorted(listed.keys() | found):
-        reason = _reason(root / "images" / name, listed.get(name, set()), name in found, classes, include_rgb)
-        if reason is None:
+        excuse = _excuse(root / "images" / name, listed.get(name, set()), name in found, classes, include_rgb)
+        if excuse is None:
             (kept[name],) = listed[name]
         else:
-            left_out[name] = reason
-    for group in same_bytes(root / "images", kept):
-        agree = len({kept[name] for name in group}) == 1
-        for name in group[1:] if agree else group:
-            others = " and ".join(other for other in group if other != name)
-            left_out[name] = (FAULT, f"same bytes as {others}" + ("" if agree else ", with another label"))
-            del kept[name]
+            left_out[name] = excuse
+    for name, reason in drop_same_bytes(root / "images", kept).items():
+        left_out[name] = (FAULT, reason)
 
     names = list(kept)
     people = [match.group(1) if (match := _PERSON.fullmatch(name)) else UNKNOWN for name in names]
@@ -144,7 +140,7 @@ def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
         }
         for name, person, split in zip(names, people, splits, strict=True)
     ]
-    quarantine = [((prefix / "images" / name).as_posix(), *reason) for name, reason in left_out.items()]
+    quarantine = [((prefix / "images" / name).as_posix(), *excuse) for name, excuse in left_out.items()]
     quarantine += [
         ((prefix / "test" / name).as_posix(), EXCLUDED, "no label: in the folder test/")
         for name in find_images(root / "test")
@@ -153,7 +149,7 @@ def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
 
 
 def _options(options: Mapping[str, Any]) -> tuple[list[str], bool, dict[str, float]]:
-    classes = classes_option(options, CLASSES, "open_faces") or []
+    classes = classes_option(options, "open_faces", EXPRESSIONS, CLASSES)
     return (
         classes,
         flag_option(options, "include_rgb", False, "open_faces"),
@@ -169,7 +165,7 @@ def _root(raw: Path) -> Path | None:
     return None
 
 
-def _reason(
+def _excuse(
     path: Path, labels: set[str], exists: bool, classes: list[str], include_rgb: bool
 ) -> tuple[str, str] | None:
     """Stage and reason why an image is left out, or None."""

@@ -15,7 +15,6 @@ from PIL import Image
 from mimik.datasets.listing import INDEX_COLUMNS, SPLITS, Listing
 from mimik.errors import UserError
 from mimik.files import file_sha256
-from mimik.labels import EXPRESSIONS
 
 IMAGE_SUFFIXES: frozenset[str] = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 """Endings (lower case) by which a file counts as an image; what is inside is found out from its header."""
@@ -30,12 +29,14 @@ UNKNOWN = ""
 """Value of `expression` and `identity` where nothing is known."""
 
 
-def read_list(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+def read_list(path: Path, columns: Sequence[str], *, header_optional: bool = False) -> pd.DataFrame:
     """Read a CSV with a header, every value as the string that is written there.
 
     Args:
         path: the file, UTF-8 with or without byte order mark.
         columns: columns that must be there.
+        header_optional: a file whose first field is not the name of the first column has no header, and exactly
+            `columns`.
 
     Raises:
         UserError: no such file, not UTF-8, a row with more or fewer fields than the header, or a column is
@@ -47,6 +48,8 @@ def read_list(path: Path, columns: Sequence[str]) -> pd.DataFrame:
             reader = csv.reader(opened, skipinitialspace=True)
             header = next(reader, [])
             rows = []
+            if header_optional and header[:1] != list(columns[:1]):
+                rows, header = [header], list(columns)
             for row in reader:
                 if row and len(row) != len(header):
                     raise UserError(
@@ -60,6 +63,8 @@ def read_list(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path}: cannot be read ({error}); expected {wanted}. Correct it.") from error
     table = pd.DataFrame(rows, columns=header, dtype=str)
+    if not table.columns.is_unique:
+        raise UserError(f"{path}: a column's name occurs twice in the header: {', '.join(header)}. Correct it.")
     missing = [column for column in columns if column not in table]
     if missing:
         raise UserError(
@@ -107,7 +112,28 @@ def identifier(source: str) -> str:
     return f"{plain[-60:]}-{hashlib.sha256(source.encode()).hexdigest()[:8]}".lstrip("-")
 
 
-def same_bytes(folder: Path, sources: Iterable[str]) -> list[list[str]]:
+def drop_same_bytes(folder: Path, labels: dict[str, str]) -> dict[str, str]:
+    """Take files with equal bytes out of `labels`: all but the first, or all of them when their labels differ.
+
+    Args:
+        folder: what the names in `labels` are relative to.
+        labels: label of each file; changed in place.
+
+    Returns:
+        Why each file was taken out.
+    """
+    dropped: dict[str, str] = {}
+    for group in _same_bytes(folder, labels):
+        agree = len({labels[name] for name in group}) == 1
+        for name in group[1:] if agree else group:
+            others = " and ".join(other for other in group if other != name)
+            dropped[name] = f"same bytes as {others}" + ("" if agree else ", with another label")
+    for name in dropped:
+        del labels[name]
+    return dropped
+
+
+def _same_bytes(folder: Path, sources: Iterable[str]) -> list[list[str]]:
     """Groups (two or more, in the given order) of files with equal bytes; only equally long ones are read."""
     by_length: dict[int, list[str]] = defaultdict(list)
     for source in sources:
@@ -120,21 +146,24 @@ def same_bytes(folder: Path, sources: Iterable[str]) -> list[list[str]]:
     return [group for group in by_content.values() if len(group) > 1]
 
 
-def classes_option(options: Mapping[str, Any], default: Sequence[str] | None, name: str) -> list[str] | None:
-    """The option `classes`: expressions to keep, in the order of their labels; `default` when it is absent.
+def classes_option(
+    options: Mapping[str, Any], name: str, known: Sequence[str] | None = None, default: Sequence[str] = ()
+) -> list[str]:
+    """The option `classes`: expressions to keep, in the order of their labels; `default` when absent or empty.
 
     Raises:
-        UserError: not a list of at least two different names of `mimik.labels.EXPRESSIONS`.
+        UserError: not a list of at least two different names, or one that is not in `known`.
     """
-    classes = options.get("classes")
-    if classes is None:
-        return None if default is None else list(default)
-    known = isinstance(classes, list | tuple) and all(entry in EXPRESSIONS for entry in classes)
-    if not known or len(set(classes)) != len(classes) or len(classes) < 2:
-        raise UserError(
-            f"params.yaml, datasets.{name}.classes: {classes!r} is not usable; give at least two different "
-            f"ones of {', '.join(EXPRESSIONS)}."
-        )
+    classes = options.get("classes") or list(default)
+    sound = (
+        isinstance(classes, list | tuple)
+        and all(isinstance(entry, str) and entry for entry in classes)
+        and (known is None or set(classes) <= set(known))
+        and len(set(classes)) == len(classes) != 1
+    )
+    if not sound:
+        wanted = "different names" if known is None else f"different ones of {', '.join(known)}"
+        raise UserError(f"params.yaml, datasets.{name}.classes: {classes!r} is not usable; give at least two {wanted}.")
     return list(classes)
 
 
