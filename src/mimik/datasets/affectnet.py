@@ -1,0 +1,281 @@
+"""AffectNet (Mollahosseini, Hasani, Mahoor 2017), given out on request: its CSV release and its newer npy release.
+
+CSV release: uncropped photographs and lists with eleven codes, of which 0 to 7 are expressions. npy release:
+224 px crops and one small array per annotation. Which of the two lies at `raw` is found out from its folders.
+
+The official validation set is the test split, as the test set was never released; `val` is held out of the
+training set. The training set is balanced as in Bodur et al. (3D Dense Geometry-Guided Facial Expression
+Synthesis, section 4): at most `per_class` images of a class, drawn after the unusable ones are gone, so that full
+classes stay full. The cap holds for the validation set too, where it matters for small scales only.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from mimik.datasets.listing import Listing
+from mimik.datasets.photographs import (
+    EXCLUDED,
+    FAULT,
+    UNKNOWN,
+    classes_option,
+    find_images,
+    identifier,
+    make_listing,
+    read_list,
+    require_splits,
+    seeded_rank,
+)
+from mimik.errors import UserError
+from mimik.labels import EXPRESSIONS
+
+LICENCE = (
+    "Given by the authors under a signed agreement, for research only; no redistribution. Lab managers and "
+    "professors can ask for it, students through their advisor."
+)
+CITATION = (
+    "A. Mollahosseini, B. Hasani, M. H. Mahoor, AffectNet: A Database for Facial Expression, Valence, and Arousal "
+    "Computing in the Wild, IEEE Transactions on Affective Computing 10(1), 18-31, 2019."
+)
+PAGE = "http://mohammadmahoor.com/affectnet/"
+CSV_LAYOUT = (
+    "Manually_Annotated/Manually_Annotated_Images",
+    "Manually_Annotated_file_lists/training.csv",
+    "Manually_Annotated_file_lists/validation.csv",
+)
+NPY_LAYOUT = ("train_set/images", "train_set/annotations", "val_set/images", "val_set/annotations")
+ACCESS = (
+    f"Ask for AffectNet at {PAGE} (free of charge for research, after an agreement). Unpack either release into "
+    "data/raw/affectnet/ (a link to another disk will do), so that these exist there. CSV release: "
+    f"{', '.join(CSV_LAYOUT)}. npy release: {', '.join(NPY_LAYOUT)}."
+)
+
+CODES = (*EXPRESSIONS, "none", "uncertain", "non-face")
+"""Meaning of the codes 0 to 10 of the CSV release; the npy release holds 0 to 7 only."""
+
+_COLUMNS = [
+    "subDirectory_filePath",
+    "face_x",
+    "face_y",
+    "face_width",
+    "face_height",
+    "facial_landmarks",
+    "expression",
+    "valence",
+    "arousal",
+]
+
+
+@dataclass
+class _Found:
+    """What a release holds: usable images of each set (source -> expression), and the rest with its reason."""
+
+    train: dict[str, str] = field(default_factory=dict)
+    test: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+
+def check(raw: Path, options: Mapping[str, Any], mirror: Path | None) -> None:
+    """Check that one release is at `raw`. Raises `UserError` that says what to obtain and where to put it."""
+    _options(options)
+    _layout(raw)
+
+
+def fetch(raw: Path, options: Mapping[str, Any], mirror: Path | None) -> None:
+    """Nothing to fetch: AffectNet is given out on request only. Raises `UserError` when it is not there."""
+    check(raw, options, mirror)
+
+
+def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
+    """List the usable images.
+
+    Options:
+        classes: expressions to keep; default all eight.
+        per_class: most images of a class in the training set (with `val`) and in the test set; default: all.
+        held_out: share of the training set that becomes `val`, drawn class by class; default 0.05.
+
+    AffectNet names no persons: `identity` is empty.
+
+    Raises:
+        UserError: no release at `raw`, or both; an unreadable list; an unusable option; an empty split.
+    """
+    classes, per_class, held_out = _options(options)
+    found = _from_csv(raw) if _layout(raw) == "csv" else _from_npy(raw)
+    kept_test = _select(found.test, classes, per_class, seed, found.left_out)
+    kept_train = _select(found.train, classes, per_class, seed, found.left_out)
+    splits = dict.fromkeys(kept_test, "test") | _hold_out(kept_train, held_out, seed)
+    rows = [
+        {
+            "id": _identifier(source),
+            "split": splits[source],
+            "source": source,
+            "expression": expression,
+            "identity": UNKNOWN,
+        }
+        for source, expression in (kept_train | kept_test).items()
+    ]
+    quarantine = [(source, *excuse) for source, excuse in found.left_out.items()]
+    return require_splits(make_listing(rows, quarantine), raw)
+
+
+def _options(options: Mapping[str, Any]) -> tuple[list[str], int | None, float]:
+    per_class = options.get("per_class")
+    if per_class is not None and (type(per_class) is not int or per_class < 2):
+        raise UserError(
+            f"params.yaml, datasets.affectnet.per_class: {per_class!r} is not usable; give a whole number of at "
+            "least 2, or nothing for all images."
+        )
+    held_out = options.get("held_out", 0.05)
+    if not isinstance(held_out, float) or not 0 < held_out < 1:
+        raise UserError(
+            f"params.yaml, datasets.affectnet.held_out: {held_out!r} is not usable; give the share of the training "
+            "set that becomes the split val, above 0 and below 1."
+        )
+    return classes_option(options, "affectnet", EXPRESSIONS, EXPRESSIONS), per_class, held_out
+
+
+def _layout(raw: Path) -> str:
+    """Which release lies at `raw`: "csv" or "npy"."""
+    present = {
+        name: [path for path in layout if (raw / path).exists()]
+        for name, layout in (("csv", CSV_LAYOUT), ("npy", NPY_LAYOUT))
+    }
+    complete = [
+        name for name, layout in (("csv", CSV_LAYOUT), ("npy", NPY_LAYOUT)) if len(present[name]) == len(layout)
+    ]
+    if len(complete) == 1:
+        return complete[0]
+    if complete:
+        raise UserError(f"{raw}: both releases of AffectNet lie here. Leave one of them; move the other away.")
+    begun = [
+        f"Of the {name} release {', '.join(path for path in layout if path not in present[name])} is missing."
+        for name, layout in (("csv", CSV_LAYOUT), ("npy", NPY_LAYOUT))
+        if present[name]
+    ]
+    raise UserError(" ".join([f"{raw}: AffectNet is not there.", *begun, ACCESS]))
+
+
+def _identifier(source: str) -> str:
+    """`train_123` or `val_123` for the npy release, which uses the same numbers in both sets; else by the path."""
+    path = PurePosixPath(source)
+    if path.parts[0] in ("train_set", "val_set"):
+        return f"{path.parts[0].removesuffix('_set')}_{path.stem}"
+    return identifier(source)
+
+
+def _from_csv(raw: Path) -> _Found:
+    """Read the lists. An image in both lists belongs to the validation set; with two labels, to neither."""
+    found = _Found()
+    folder = raw / CSV_LAYOUT[0]
+    present = set(find_images(folder))
+    codes: dict[str, set[str]] = defaultdict(set)
+    sets: dict[str, str] = {}
+    boxless: set[str] = set()
+    for name, path in (("train", CSV_LAYOUT[1]), ("test", CSV_LAYOUT[2])):
+        table = read_list(raw / path, _COLUMNS, header_optional=True)
+        for image, code, width in zip(
+            table["subDirectory_filePath"], table["expression"], table["face_width"], strict=True
+        ):
+            codes[image].add(code.strip())
+            sets[image] = name
+            if not _positive(width):
+                boxless.add(image)
+    for image in sorted(codes.keys() | present):
+        source = f"{CSV_LAYOUT[0]}/{image}"
+        if image not in codes:
+            found.left_out[source] = (FAULT, "in neither list")
+        elif image not in present and not (folder / image).is_file():  # some end in .gif and the like
+            found.left_out[source] = (FAULT, "listed, but there is no such file")
+        elif len(codes[image]) > 1:
+            found.left_out[source] = (FAULT, f"listed with different codes: {', '.join(sorted(codes[image]))}")
+        elif image in boxless:
+            found.left_out[source] = (FAULT, "listed without a face box")
+        else:
+            (code,) = codes[image]
+            _file(found, sets[image], source, code)
+    return found
+
+
+def _from_npy(raw: Path) -> _Found:
+    found = _Found()
+    for name, folder in (("train", "train_set"), ("test", "val_set")):
+        images = {PurePosixPath(path).stem: path for path in find_images(raw / folder / "images")}
+        annotated = {path.name.removesuffix("_exp.npy") for path in (raw / folder / "annotations").glob("*_exp.npy")}
+        for stem in tqdm(sorted(images.keys() | annotated), desc=f"annotations of {folder}", unit="image"):
+            source = f"{folder}/images/{images.get(stem, f'{stem}.jpg')}"
+            if stem not in images:
+                found.left_out[source] = (FAULT, "annotated, but there is no such file")
+            elif stem not in annotated:
+                found.left_out[source] = (FAULT, f"no annotation {folder}/annotations/{stem}_exp.npy")
+            elif (code := _read_code(raw / folder / "annotations" / f"{stem}_exp.npy")) is None:
+                found.left_out[source] = (FAULT, f"unreadable annotation {folder}/annotations/{stem}_exp.npy")
+            else:
+                _file(found, name, source, code)
+    return found
+
+
+def _read_code(path: Path) -> str | None:
+    """The code in a 0-d array, which holds a text in the copies known; None for anything else, pickles included."""
+    try:
+        value = np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError):
+        return None
+    return str(value.item()).strip() if value.size == 1 else None
+
+
+def _file(found: _Found, name: str, source: str, code: str) -> None:
+    """Enter an image under its expression, or among those left out."""
+    if not code.isascii() or not code.isdigit() or int(code) >= len(CODES):
+        found.left_out[source] = (FAULT, f"unknown code {code!r}")
+    elif int(code) >= len(EXPRESSIONS):
+        found.left_out[source] = (EXCLUDED, f"labelled {CODES[int(code)]}: no expression")
+    else:
+        (found.train if name == "train" else found.test)[source] = EXPRESSIONS[int(code)]
+
+
+def _positive(number: str) -> bool:
+    try:
+        return float(number) > 0
+    except ValueError:
+        return False
+
+
+def _select(
+    images: Mapping[str, str],
+    classes: list[str],
+    per_class: int | None,
+    seed: int,
+    left_out: dict[str, tuple[str, str]],
+) -> dict[str, str]:
+    """Images of `classes`, at most `per_class` of each in seeded order; the others are entered into `left_out`."""
+    kept = {}
+    counts: Counter[str] = Counter()
+    for source in sorted(images, key=lambda source: seeded_rank(seed, source)):
+        expression = images[source]
+        if expression not in classes:
+            left_out[source] = (EXCLUDED, f"expression {expression} is not among `classes`")
+        elif per_class is not None and counts[expression] == per_class:
+            left_out[source] = (EXCLUDED, f"above the {per_class} images of {expression} that `per_class` keeps")
+        else:
+            counts[expression] += 1
+            kept[source] = expression
+    return kept
+
+
+def _hold_out(images: Mapping[str, str], share: float, seed: int) -> dict[str, str]:
+    """Split of each image of the training set: `share` of every class, at least one image, becomes `val`."""
+    by_class: dict[str, list[str]] = defaultdict(list)
+    for source, expression in images.items():
+        by_class[expression].append(source)
+    splits: dict[str, str] = {}
+    for sources in by_class.values():
+        held = max(1, round(share * len(sources)))
+        # Another key than that of `_select`, whose order decided who is here at all.
+        ordered = sorted(sources, key=lambda source: seeded_rank(seed, f"val {source}"))
+        splits |= dict.fromkeys(ordered[:held], "val") | dict.fromkeys(ordered[held:], "train")
+    return splits
