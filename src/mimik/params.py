@@ -2,12 +2,13 @@
 
 Every rule of the workflow gets only the slice that decides its result, so that one changed number reruns what
 depends on it and nothing else. Resolution (docs/architecture.md): a Config's defaults are the published settings;
-`scales.<scale>.methods.<file>` overrides them, `methods.<name>` overrides both. Groups of settings are merged key by
+`scales.<scale>.methods.<module>` overrides them, `methods.<name>` overrides both. Groups of settings are merged key by
 key, anything else is replaced. The same rule serves segmenters, classifiers and readers.
 
 This module stays light (no torch, no pandas): the Snakefile imports it.
 """
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -76,6 +77,12 @@ def validate(params: Any, source: Path | str, schema: Path | str) -> None:
         raise UserError("\n  ".join([f"{source}: {len(faults)} setting(s) cannot be used.", *faults]))
 
 
+def mirror_of(params: Mapping[str, Any]) -> Path | None:
+    """The folder that is searched before any download: `mirror`, else the variable MIMIK_MIRROR, else none."""
+    folder = params.get("mirror") or os.environ.get("MIMIK_MIRROR")
+    return Path(folder) if folder else None
+
+
 def experiments(params: Mapping[str, Any]) -> list[Experiment]:
     """The pairs that plain `snakemake`, `dvc repro` and the report cover, in their order."""
     return [Experiment(entry["dataset"], entry["method"]) for entry in params["experiments"]]
@@ -89,8 +96,8 @@ def scale_of(params: Mapping[str, Any], dataset: str, scale: str | None = None) 
     return str(chosen)
 
 
-def method_file(params: Mapping[str, Any], method: str) -> str:
-    """Name of the module in `mimik.methods` that an entry of `methods` configures."""
+def method_module(params: Mapping[str, Any], method: str) -> str:
+    """Name of the file in `mimik.methods` that an entry of `methods` configures."""
     return str(_entry(params, "methods", method)["method"])
 
 
@@ -116,7 +123,7 @@ def resolve(params: Mapping[str, Any], dataset: str, method: str, scale: str | N
     """Settings of the training of one method.
 
     Returns:
-        dataset, method (name of the entry), file (module in `mimik.methods`), scale, seed, image_size,
+        dataset, method (name of the entry), module (its file in `mimik.methods`), scale, seed, image_size,
         segmenter (name or None; a method that uses one names it in its Config too), config (overrides of the
         method's Config), training (overrides of TrainingConfig).
 
@@ -128,7 +135,7 @@ def resolve(params: Mapping[str, Any], dataset: str, method: str, scale: str | N
     return {
         "dataset": dataset,
         "method": method,
-        "file": values.pop("method"),
+        "module": values.pop("method"),
         **_common(params, dataset, scale),
         "segmenter": values.get("segmenter"),
         "config": values,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 PACKAGE = "mimik"
 
-NEUTRAL: frozenset[str] = frozenset({"cli", "console", "errors", "params", "sources", "tracking"})
+NEUTRAL: frozenset[str] = frozenset({"cli", "console", "errors", "params", "sources", "stages", "tracking"})
 """Modules that never change a result: how a job is called, how faults are told, where results are mirrored to.
 
 What `params` resolves reaches a job as its settings, which are watched by themselves.

@@ -1,0 +1,39 @@
+# Entry point and table of contents. Plain `snakemake` makes the experiments of params.yaml and the report; any other
+# pair is made by its name: snakemake --cores 8 results/affectnet/hier_seg/metrics.json
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: "params.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/prepare.smk"
+include: "workflow/rules/pretrain.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/report.smk"
+
+
+wildcard_constraints:
+    dataset="|".join(config["datasets"]),
+    method="|".join(config["methods"]),
+    segmenter="|".join(config["segmenters"]),
+    classifier="|".join(config["classifiers"]),
+    reader="|".join(config["readers"]),
+
+
+localrules:
+    all,
+
+
+rule all:
+    default_target: True
+    input:
+        expand(
+            "results/{experiment[0]}/{experiment[1]}/{file}",
+            experiment=params.experiments(config),
+            file=["metrics.json", "report.html"],
+        ),
+        "report/index.html",

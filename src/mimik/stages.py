@@ -1,0 +1,195 @@
+"""The jobs of the workflow: what decides the result of each. Snakemake's rules and DVC's stages both take it from here.
+
+A job is a rule with its wildcards, for example `train` of {dataset: synthetic, method: hier_seg}. Its result is
+decided by its settings (a slice of params.yaml), by the source files it runs, and by the files it reads.
+
+DVC cannot resolve settings nor follow imports. So its first stage writes, for every job, one small file with the
+settings and the digests of the source files (`write_decisions`); the other stages depend on these files. Which stages
+there are stands in a file that dvc.yaml loads (`stage_table`), as dvc.yaml cannot work it out from params.yaml.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mimik import params as resolution
+from mimik.errors import UserError
+from mimik.files import file_sha256, read_json, write_json
+from mimik.params import Params, Settings
+from mimik.sources import source_files
+
+Wildcards = Mapping[str, str]
+
+TABLE = Path("workflow/stages.json")
+"""What dvc.yaml loads, relative to the project's folder."""
+
+DECISIONS = Path("data/settings")
+"""Where `write_decisions` writes, relative to the project's folder."""
+
+START: Mapping[str, tuple[str, ...]] = {
+    "prepare": ("faces.prepare", "datasets.{dataset}"),
+    "segmenter": ("pretraining.segmenter",),
+    "classifier": ("pretraining.classifier",),
+    "reader": ("pretraining.reader",),
+    "train": ("method_training", "methods.{module}"),
+    "translate": ("translation", "methods.{module}"),
+    "evaluate": ("evaluation", "methods.{module}", "{metrics}", "{renderer}"),
+    "report": ("report", "figures.*", "tables.*", "{renderer}"),
+    "compare": ("report", "figures.*", "tables.*"),
+}
+"""Modules where the jobs of a rule start. `folder.*` is a whole folder; those in braces depend on the wildcards."""
+
+_RESOLVE: Mapping[str, Callable[[Params, Wildcards], Settings]] = {
+    "prepare": lambda params, at: resolution.resolve_dataset(params, at["dataset"]),
+    "segmenter": lambda params, at: resolution.resolve_segmenter(params, at["dataset"], at["segmenter"]),
+    "classifier": lambda params, at: resolution.resolve_classifier(params, at["dataset"], at["classifier"]),
+    "reader": lambda params, at: resolution.resolve_reader(params, at["dataset"], at["reader"]),
+    "train": lambda params, at: resolution.resolve(params, at["dataset"], at["method"]),
+    "translate": lambda params, at: resolution.resolve_translation(params, at["dataset"], at["method"]),
+    "evaluate": lambda params, at: resolution.resolve_evaluation(params, at["dataset"], at["method"]),
+    "report": lambda params, at: dict(params["report"]),
+    "compare": lambda params, at: dict(params["report"]),
+}
+
+
+def settings(params: Params, rule: str, wildcards: Wildcards) -> Settings:
+    """The slice of params.yaml that a job uses, JSON-able."""
+    return _RESOLVE[rule](params, wildcards)
+
+
+def code(params: Params, rule: str, wildcards: Wildcards, package: Path) -> list[Path]:
+    """The source files that decide what a job does, sorted.
+
+    Args:
+        params: validated params.
+        rule: of the workflow.
+        wildcards: of the job.
+        package: the folder of the package `mimik`.
+    """
+    files: set[Path] = set(source_files(package, *_modules(params, rule, wildcards, package)))
+    if rule in ("report", "compare"):
+        files.update(file for file in (package / "templates").iterdir() if file.is_file())
+    return sorted(files)
+
+
+def weights(params: Params, kind: str, wildcards: Wildcards) -> str | None:
+    """Path of the pre-trained network of a kind (`segmenter`, `classifier`, `reader`) that a job reads, if any."""
+    dataset = wildcards["dataset"]
+    name = {
+        "segmenter": lambda: resolution.segmenter_of(params, dataset, wildcards["method"]),
+        "classifier": lambda: resolution.classifier_of(params, dataset),
+        "reader": lambda: resolution.reader_of(params, dataset),
+    }[kind]()
+    return None if name is None else f"data/pretrained/{dataset}/{kind}/{name}/model.safetensors"
+
+
+def stage_table(params: Params) -> dict[str, Any]:
+    """The stages that the experiments need: for every rule, by name, the wildcards and the files each one reads."""
+    table: dict[str, dict[str, Any]] = {
+        rule: {}
+        for rule in ("prepare", "segmenter", "classifier", "reader", "train", "translate", "evaluate", "report")
+    }
+    pages = []
+    for dataset, method in resolution.experiments(params):
+        store = f"data/prepared/{dataset}"
+        result = f"results/{dataset}/{method}"
+        at = {"dataset": dataset, "method": method}
+        table["prepare"][dataset] = _stage("prepare", {"dataset": dataset}, [])
+        networks = {kind: weights(params, kind, at) for kind in ("segmenter", "classifier", "reader")}
+        for kind, path in networks.items():
+            if path is not None:
+                name = Path(path).parent.name
+                at_network = {"dataset": dataset, kind: name}
+                table[kind][f"{dataset}-{name}"] = {**_stage(kind, at_network, [store]), "name": name}
+        folders = {kind: [str(Path(path).parent)] if path else [] for kind, path in networks.items()}
+        trained = [f"{result}/{name}" for name in ("generator.safetensors", "config.json")]
+        pictured = [f"{result}/{name}" for name in ("history.csv", "samples.png")]
+        measures = [*folders["segmenter"], *folders["classifier"], *folders["reader"]]
+        shown = [store, *trained, *pictured, f"{result}/translations"]
+        table["train"][f"{dataset}-{method}"] = _stage("train", at, [store, *folders["segmenter"]])
+        table["translate"][f"{dataset}-{method}"] = _stage("translate", at, [store, *trained])
+        table["evaluate"][f"{dataset}-{method}"] = _stage("evaluate", at, [*shown, *measures])
+        table["report"][f"{dataset}-{method}"] = _stage(
+            "report", at, [*shown, *folders["segmenter"], f"{result}/metrics.json"]
+        )
+        pages += [*trained, *pictured, f"{result}/translations", f"{result}/metrics.json"]
+        if store not in pages:
+            pages.append(store)
+    return {"jobs": table, "compare": {"deps": [_decisions("compare", {}), *pages]}}
+
+
+def write_table(params: Params, project: Path) -> bool:
+    """Write `stage_table` where dvc.yaml loads it. Returns whether that changed anything."""
+    path = project / TABLE
+    if _current_table(path) == stage_table(params):
+        return False
+    write_json(path, stage_table(params))
+    return True
+
+
+def write_decisions(params: Params, project: Path) -> None:
+    """Write settings and source digests of every job of the experiments, as DVC's stages depend on them.
+
+    A file whose content would stay the same is left alone; files of jobs that are gone are removed.
+
+    Raises:
+        UserError: the stages that dvc.yaml has are not those of the experiments.
+    """
+    table = stage_table(params)
+    if _current_table(project / TABLE) != table:
+        raise UserError(
+            f"{TABLE}: dvc.yaml's stages are not those of the experiments in params.yaml any more. Run "
+            "`mimik params --stages`, then the same command again."
+        )
+    jobs = [
+        (rule, {key: stage[key] for key in ("dataset", "method", rule) if key in stage})
+        for rule, stages in table["jobs"].items()
+        for stage in stages.values()
+    ]
+    package = project / "src" / "mimik"
+    wanted = set()
+    for rule, at in [*jobs, ("compare", {})]:
+        path = project / _decisions(rule, at)
+        wanted.add(path)
+        files = code(params, rule, at, package)
+        write_json(
+            path,
+            {
+                "settings": settings(params, rule, at),
+                "code": {file.relative_to(package).as_posix(): file_sha256(file) for file in files},
+            },
+        )
+    for path in sorted((project / DECISIONS).rglob("*.json")):
+        if path not in wanted:
+            path.unlink()
+
+
+def _stage(rule: str, at: Wildcards, reads: list[str]) -> dict[str, Any]:
+    return {**at, "deps": [_decisions(rule, at), *reads]}
+
+
+def _decisions(rule: str, at: Wildcards) -> str:
+    name = "-".join(at.values()) or rule
+    return f"{DECISIONS}/{rule}/{name}.json"
+
+
+def _current_table(path: Path) -> Any:
+    return read_json(path) if path.exists() else None
+
+
+def _modules(params: Params, rule: str, wildcards: Wildcards, package: Path) -> list[str]:
+    names: list[str] = []
+    for pattern in START[rule]:
+        if pattern == "{metrics}":
+            names += [f"metrics.{name}" for name in settings(params, rule, wildcards)["evaluation"]["metrics"]]
+        elif pattern == "{renderer}":
+            if params["datasets"][wildcards["dataset"]].get("ground_truth"):
+                names.append(f"datasets.{wildcards['dataset']}")
+        elif pattern.endswith(".*"):
+            folder = pattern.removesuffix(".*")
+            names += [f"{folder}.{file.stem}" for file in (package / folder).glob("*.py") if file.stem[0] != "_"]
+        elif "{module}" in pattern:
+            names.append(pattern.format(module=resolution.method_module(params, wildcards["method"])))
+        else:
+            names.append(pattern.format(**wildcards))
+    return names

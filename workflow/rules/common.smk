@@ -1,0 +1,77 @@
+# What the rules share: validated settings, the slices the jobs get, the source files they depend on, threads.
+import importlib
+import os
+import sys
+from pathlib import Path
+
+PROJECT = Path(workflow.basedir)
+PACKAGE = PROJECT / "src" / "mimik"
+
+# A copy of the project (a clone, `dvc exp run --temp`) runs its own code, also where another copy is installed.
+sys.path.insert(0, str(PROJECT / "src"))
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [str(PROJECT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
+)
+
+from mimik import params, stages
+from mimik.errors import UserError
+from mimik.files import file_sha256
+
+
+def stop(error):
+    """End with one message and no traceback, before any job has started."""
+    sys.stderr.write(f"\nmimik: {error}\n")
+    sys.stderr.flush()
+    raise SystemExit(2)
+
+
+try:
+    params.validate(config, "params.yaml", PROJECT / params.SCHEMA)
+except UserError as error:
+    stop(error)
+
+# Threads of one training job. A single thread at the small scales: two jobs side by side do more than one job with
+# two threads, and the same number everywhere gives the same weights on every machine.
+# `--set-threads train=4` overrides it for one call.
+TRAINING_THREADS = {"paper": 16, "demo": 1, "smoke": 1}
+
+
+def cores_at_most(number):
+    """`number`, or as many as this machine has: --cores may promise more."""
+    return max(1, min(number, os.cpu_count() or 1))
+
+
+def training_threads(wildcards):
+    return cores_at_most(TRAINING_THREADS.get(params.scale_of(config, wildcards.dataset), 16))
+
+
+# What decides a job's result, as mimik.stages says it: settings, source files, networks trained before.
+def settings_of(rule):
+    def settings(wildcards):
+        return stages.settings(config, rule, wildcards)
+
+    return settings
+
+
+def code_of(rule):
+    def code(wildcards):
+        return [os.path.relpath(file) for file in stages.code(config, rule, wildcards, PACKAGE)]
+
+    return code
+
+
+def weights_of(kind):
+    """Input function: the trained network of a kind that a job reads; no file where it needs none."""
+
+    def weights(wildcards):
+        path = stages.weights(config, kind, wildcards)
+        return [] if path is None else [path]
+
+    return weights
+
+
+def published_weights(wildcards):
+    """Inception and ArcFace weights, if somebody put them there: their metrics then appear."""
+    return sorted(
+        str(file) for file in Path("data/weights").glob("*") if file.is_file() and file.name[0] != "."
+    )

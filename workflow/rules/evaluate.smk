@@ -1,0 +1,64 @@
+# generator + test split -> translations -> metrics.json.
+
+
+rule translate:
+    input:
+        index="data/prepared/{dataset}/index.csv",
+        manifest="data/prepared/{dataset}/manifest.json",
+        generator="results/{dataset}/{method}/generator.safetensors",
+        config="results/{dataset}/{method}/config.json",
+        code=code_of("translate"),
+    output:
+        images="results/{dataset}/{method}/translations/images.npy",
+        cycle="results/{dataset}/{method}/translations/cycle.npy",
+        manifest="results/{dataset}/{method}/translations/manifest.json",
+    log:
+        "logs/translate/{dataset}_{method}.log",
+    benchmark:
+        "logs/translate/{dataset}_{method}.tsv"
+    conda:
+        "../envs/mimik.yaml"
+    threads: training_threads
+    resources:
+        gpu=1,
+    params:
+        settings=settings_of("translate"),
+    message:
+        "Translate the test faces of {wildcards.dataset} with {wildcards.method}"
+    script:
+        "../scripts/translate.py"
+
+
+rule evaluate:
+    input:
+        index="data/prepared/{dataset}/index.csv",
+        manifest="data/prepared/{dataset}/manifest.json",
+        translations=rules.translate.output.manifest,
+        images=rules.translate.output.images,
+        cycle=rules.translate.output.cycle,
+        generator=rules.train.output.generator,
+        config=rules.train.output.config,
+        history=rules.train.output.history,
+        samples=rules.train.output.samples,
+        classifier=weights_of("classifier"),
+        segmenter=weights_of("segmenter"),
+        reader=weights_of("reader"),
+        weights=published_weights,
+        code=code_of("evaluate"),
+    output:
+        metrics="results/{dataset}/{method}/metrics.json",
+    log:
+        "logs/evaluate/{dataset}_{method}.log",
+    benchmark:
+        "logs/evaluate/{dataset}_{method}.tsv"
+    conda:
+        "../envs/mimik.yaml"
+    threads: training_threads
+    resources:
+        gpu=1,
+    params:
+        settings=settings_of("evaluate"),
+    message:
+        "Evaluate {wildcards.method} on {wildcards.dataset}"
+    script:
+        "../scripts/evaluate.py"

@@ -1,0 +1,82 @@
+# faces -> supervised networks: the segmenters that methods start from, and the networks that measure results.
+
+
+rule segmenter:
+    input:
+        index="data/prepared/{dataset}/index.csv",
+        manifest="data/prepared/{dataset}/manifest.json",
+        code=code_of("segmenter"),
+    output:
+        model="data/pretrained/{dataset}/segmenter/{segmenter}/model.safetensors",
+        config="data/pretrained/{dataset}/segmenter/{segmenter}/config.json",
+        history="data/pretrained/{dataset}/segmenter/{segmenter}/history.csv",
+        metrics="data/pretrained/{dataset}/segmenter/{segmenter}/metrics.json",
+    log:
+        "logs/segmenter/{dataset}_{segmenter}.log",
+    benchmark:
+        "logs/segmenter/{dataset}_{segmenter}.tsv"
+    conda:
+        "../envs/mimik.yaml"
+    threads: training_threads
+    resources:
+        gpu=1,
+    params:
+        settings=settings_of("segmenter"),
+    message:
+        "Train the segmenter {wildcards.segmenter} on {wildcards.dataset}"
+    script:
+        "../scripts/pretrain.py"
+
+
+rule classifier:
+    input:
+        index="data/prepared/{dataset}/index.csv",
+        manifest="data/prepared/{dataset}/manifest.json",
+        code=code_of("classifier"),
+    output:
+        model="data/pretrained/{dataset}/classifier/{classifier}/model.safetensors",
+        config="data/pretrained/{dataset}/classifier/{classifier}/config.json",
+        history="data/pretrained/{dataset}/classifier/{classifier}/history.csv",
+        metrics="data/pretrained/{dataset}/classifier/{classifier}/metrics.json",
+    log:
+        "logs/classifier/{dataset}_{classifier}.log",
+    benchmark:
+        "logs/classifier/{dataset}_{classifier}.tsv"
+    conda:
+        "../envs/mimik.yaml"
+    threads: training_threads
+    resources:
+        gpu=1,
+    params:
+        settings=settings_of("classifier"),
+    message:
+        "Train the classifier {wildcards.classifier} on {wildcards.dataset}"
+    script:
+        "../scripts/pretrain.py"
+
+
+rule reader:
+    input:
+        index="data/prepared/{dataset}/index.csv",
+        manifest="data/prepared/{dataset}/manifest.json",
+        code=code_of("reader"),
+    output:
+        model="data/pretrained/{dataset}/reader/{reader}/model.safetensors",
+        config="data/pretrained/{dataset}/reader/{reader}/config.json",
+        history="data/pretrained/{dataset}/reader/{reader}/history.csv",
+        metrics="data/pretrained/{dataset}/reader/{reader}/metrics.json",
+    log:
+        "logs/reader/{dataset}_{reader}.log",
+    benchmark:
+        "logs/reader/{dataset}_{reader}.tsv"
+    conda:
+        "../envs/mimik.yaml"
+    threads: training_threads
+    resources:
+        gpu=1,
+    params:
+        settings=settings_of("reader"),
+    message:
+        "Train the reader {wildcards.reader} on {wildcards.dataset}"
+    script:
+        "../scripts/pretrain.py"

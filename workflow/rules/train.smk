@@ -1,0 +1,29 @@
+# faces (and a segmenter) -> a trained generator.
+
+
+rule train:
+    input:
+        index="data/prepared/{dataset}/index.csv",
+        manifest="data/prepared/{dataset}/manifest.json",
+        segmenter=weights_of("segmenter"),
+        code=code_of("train"),
+    output:
+        generator="results/{dataset}/{method}/generator.safetensors",
+        config="results/{dataset}/{method}/config.json",
+        history="results/{dataset}/{method}/history.csv",
+        samples="results/{dataset}/{method}/samples.png",
+    log:
+        "logs/train/{dataset}_{method}.log",
+    benchmark:
+        "logs/train/{dataset}_{method}.tsv"
+    conda:
+        "../envs/mimik.yaml"
+    threads: training_threads
+    resources:
+        gpu=1,
+    params:
+        settings=settings_of("train"),
+    message:
+        "Train {wildcards.method} on {wildcards.dataset}"
+    script:
+        "../scripts/train.py"

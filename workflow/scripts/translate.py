@@ -1,0 +1,16 @@
+"""Rule `translate`: every test face asked for every class, and sent back again."""
+
+from pathlib import Path
+
+from mimik.console import reported
+
+with reported(snakemake.log[0]):
+    from mimik.configuration import build
+    from mimik.translation import TranslationSettings, translate
+
+    translate(
+        Path(snakemake.input.generator).parent,
+        Path(snakemake.input.manifest).parent,
+        Path(snakemake.output.manifest).parent,
+        build(TranslationSettings, snakemake.params.settings, "translation"),
+    )
