@@ -251,7 +251,7 @@ class Measurements:
         arrays: dict[str, Array] = {}
         with torch.inference_mode():
             for part in self.batches(len(images), f"{extractor.name}: {what}"):
-                for key, value in extractor.outputs(to_tensor(images[part])).items():
+                for key, value in extractor.outputs(to_tensor(np.array(images[part]))).items():
                     measured = value.float().cpu().numpy() if value.is_floating_point() else value.cpu().numpy()
                     if key not in arrays:
                         arrays[key] = np.lib.format.open_memmap(
@@ -355,4 +355,4 @@ def flat(images: Array) -> Array:
 
 def unit_tensor(images: Array) -> Tensor:
     """uint8 (B, S, S, 3) -> float32 (B, 3, S, S) in [0, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
+    return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 255

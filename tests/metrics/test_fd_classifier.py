@@ -1,0 +1,31 @@
+import pytest
+
+from mimik.measurements import Missing
+from mimik.metrics import fd_classifier
+from mimik.metrics.fid import frechet_distance, moments
+
+
+def test_uses_the_classifier_and_never_the_name_fid(measure) -> None:
+    measurements = measure()
+    entries = fd_classifier.compute(measurements)
+    assert set(entries) == {"fd_classifier"}
+    entry = entries["fd_classifier"]
+    real = measurements.of_reals(measurements.classifier)["features"]
+    fake = measurements.of_translations(measurements.classifier)["features"].reshape(12, 3)
+    assert entry["value"] == pytest.approx(frechet_distance(*moments(real), *moments(fake)))
+    assert entry["value"] > 0
+    assert entry["extractor"] == "colour"
+    assert "not comparable" in entry["protocol"]
+
+
+def test_real_images_as_translations_are_nearer_than_black_ones(measure) -> None:
+    measurements = measure()
+    value = fd_classifier.compute(measurements)["fd_classifier"]["value"]
+    measurements._outputs.clear()
+    measurements.translations[:] = 0
+    assert fd_classifier.compute(measurements)["fd_classifier"]["value"] > value
+    assert fd_classifier.HIGHER_IS_BETTER["fd_classifier"] is False
+
+
+def test_without_classifier_it_says_what_to_do(measure) -> None:
+    assert fd_classifier.compute(measure(classifier=Missing("x"))) == {"fd_classifier": {"skipped": "x"}}

@@ -1,0 +1,40 @@
+import numpy as np
+import pytest
+
+from mimik.image_similarity import PSNR_LIMIT
+from mimik.metrics import reconstruction
+from mimik.metrics.cycle import similarities
+
+
+def test_the_fixture_reconstructs_perfectly(measure) -> None:
+    entries = reconstruction.compute(measure())
+    assert entries["l1"]["value"] == 0.0
+    assert entries["psnr"]["value"] == PSNR_LIMIT
+    assert entries["ssim"]["value"] == pytest.approx(1.0)
+    assert entries["l1"]["n"] == 4
+
+
+def test_only_the_own_class_counts(measure) -> None:
+    measurements = measure()
+    measurements.translations[1, 0] = 255  # image of class 1, edited
+    assert reconstruction.compute(measurements)["l1"]["value"] == 0.0
+    measurements.translations[1, 1] = measurements.sources[slice(1, 2)][0] + 51  # the same, reconstructed
+    assert reconstruction.compute(measurements)["l1"]["value"] == pytest.approx(0.2 / 4)
+
+
+def test_agrees_with_the_similarities_of_each_image(measure) -> None:
+    measurements = measure()
+    measurements.translations[:] = np.random.default_rng(0).integers(0, 256, size=measurements.translations.shape)
+    entries = reconstruction.compute(measurements)
+    own = np.stack([measurements.translations[index, label] for index, label in enumerate([0, 1, 2, 0])])
+    expected = similarities(measurements.sources[slice(0, 4)], own[:, None])[:, 0].mean(0)
+    assert [entries[name]["value"] for name in reconstruction.NAMES] == pytest.approx(expected, rel=1e-5)
+
+
+def test_noise_is_worse_in_the_stated_direction(measure) -> None:
+    measurements = measure()
+    clean = reconstruction.compute(measurements)
+    measurements.translations[:, :, ::2] //= 2
+    noisy = reconstruction.compute(measurements)
+    for name in reconstruction.NAMES:
+        assert (clean[name]["value"] > noisy[name]["value"]) is reconstruction.HIGHER_IS_BETTER[name]
