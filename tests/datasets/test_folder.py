@@ -122,18 +122,19 @@ def test_csv_labels_persons_and_faults(tmp_path: Path) -> None:
     assert listing.table["identity"].nunique() == 15
 
 
-def test_split_of_the_csv_is_kept(tmp_path: Path) -> None:
+def test_split_and_landmarks_of_the_csv_are_kept(tmp_path: Path) -> None:
     rows = []
     for number in range(12):
         photo(tmp_path / f"{number}.jpg", number)
         split = ("train", "val", "test")[number % 3]
-        rows.append((f"{number}.jpg", ("smile", "frown")[number % 2], split))
-    options = by_csv(tmp_path, rows, "path,expression,split")
-    table = folder.index(tmp_path, options, 0).table.set_index("source")
-    assert {path: table.loc[path, "split"] for path, _, _ in rows} == {path: split for path, _, split in rows}
-    rows[3] = (*rows[3][:2], "valid")
+        rows.append((f"{number}.jpg", ("smile", "frown")[number % 2], split, f"{number};2"))
+    options = by_csv(tmp_path, rows, "path,expression,split,landmarks")
+    table = folder.index(tmp_path, options, 0).table
+    found = zip(table["source"], table["expression"], table["split"], table["landmarks"], strict=True)
+    assert sorted(found) == sorted(rows)
+    rows[3] = (*rows[3][:2], "valid", "")
     with pytest.raises(UserError, match="'valid' is no split"):
-        folder.check(tmp_path, by_csv(tmp_path, rows, "path,expression,split"), None)
+        folder.check(tmp_path, by_csv(tmp_path, rows, "path,expression,split,landmarks"), None)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ classes stay full. The cap holds for the validation set too, where it matters fo
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -73,11 +73,15 @@ _COLUMNS = [
 
 @dataclass
 class _Found:
-    """What a release holds: usable images of each set (source -> expression), and the rest with its reason."""
+    """What a release holds: usable images of each set (source -> expression), and the rest with its reason.
+
+    `landmarks` is filled from the lists of the CSV release, when they are wanted.
+    """
 
     train: dict[str, str] = field(default_factory=dict)
     test: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, tuple[str, str]] = field(default_factory=dict)
+    landmarks: dict[str, str] = field(default_factory=dict)
 
 
 def check(raw: Path, options: Mapping[str, Any], mirror: Path | None) -> None:
@@ -98,6 +102,8 @@ def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
         classes: expressions to keep; default all eight.
         per_class: most images of a class in the training set (with `val`) and in the test set; default: all.
         held_out: share of the training set that becomes `val`, drawn class by class; default 0.05.
+        landmarks: with "precomputed" the table has the column `landmarks`: the 68 points of the release. For the
+            CSV release they tell which face of a photograph is meant.
 
     AffectNet names no persons: `identity` is empty.
 
@@ -105,7 +111,9 @@ def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
         UserError: no release at `raw`, or both; an unreadable list; an unusable option; an empty split.
     """
     classes, per_class, held_out = _options(options)
-    found = _from_csv(raw) if _layout(raw) == "csv" else _from_npy(raw)
+    precomputed = options.get("landmarks") == "precomputed"
+    release = _layout(raw)
+    found = _from_csv(raw, precomputed) if release == "csv" else _from_npy(raw)
     kept_test = _select(found.test, classes, per_class, seed, found.left_out)
     kept_train = _select(found.train, classes, per_class, seed, found.left_out)
     splits = dict.fromkeys(kept_test, "test") | _hold_out(kept_train, held_out, seed)
@@ -119,6 +127,12 @@ def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
         }
         for source, expression in (kept_train | kept_test).items()
     ]
+    if precomputed:
+        if release == "npy":
+            _read_landmarks(raw, splits, found)
+        rows = [
+            {**row, "landmarks": found.landmarks[row["source"]]} for row in rows if row["source"] in found.landmarks
+        ]
     quarantine = [(source, *excuse) for source, excuse in found.left_out.items()]
     return require_splits(make_listing(rows, quarantine), raw)
 
@@ -168,7 +182,7 @@ def _identifier(source: str) -> str:
     return identifier(source)
 
 
-def _from_csv(raw: Path) -> _Found:
+def _from_csv(raw: Path, landmarks: bool) -> _Found:
     """Read the lists. An image in both lists belongs to the validation set; with two labels, to neither."""
     found = _Found()
     folder = raw / CSV_LAYOUT[0]
@@ -177,7 +191,11 @@ def _from_csv(raw: Path) -> _Found:
     sets: dict[str, str] = {}
     boxless: set[str] = set()
     for name, path in (("train", CSV_LAYOUT[1]), ("test", CSV_LAYOUT[2])):
-        table = read_list(raw / path, _COLUMNS, header_optional=True)
+        keep = ["subDirectory_filePath", "face_width", "expression", *(["facial_landmarks"] if landmarks else [])]
+        table = read_list(raw / path, _COLUMNS, header_optional=True, keep=keep)
+        if landmarks:
+            sources = f"{CSV_LAYOUT[0]}/" + table["subDirectory_filePath"]
+            found.landmarks |= dict(zip(sources, table["facial_landmarks"], strict=True))
         for image, code, width in zip(
             table["subDirectory_filePath"], table["expression"], table["face_width"], strict=True
         ):
@@ -226,6 +244,19 @@ def _read_code(path: Path) -> str | None:
     except (ValueError, OSError, EOFError):
         return None
     return str(value.item()).strip() if value.size == 1 else None
+
+
+def _read_landmarks(raw: Path, sources: Iterable[str], found: _Found) -> None:
+    """Enter the 68 points of each image of the npy release; an image without them is left out."""
+    for source in tqdm(sources, desc="landmarks", unit="image"):
+        path = PurePosixPath(source)
+        name = f"{path.parts[0]}/annotations/{path.stem}_lnd.npy"
+        try:
+            points = np.load(raw / name, allow_pickle=False).astype(np.float64).reshape(136)
+        except (ValueError, OSError, EOFError):
+            found.left_out[source] = (FAULT, f"missing or unreadable landmarks {name}")
+            continue
+        found.landmarks[source] = ";".join(f"{number:g}" for number in points)
 
 
 def _file(found: _Found, name: str, source: str, code: str) -> None:

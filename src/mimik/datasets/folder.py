@@ -1,8 +1,9 @@
 """folder: anybody's own photographs, labelled by the folder they lie in or by a CSV.
 
 Folders: `<root>/<class>/**/<image>`; the name of the folder is the class. CSV (option `csv`): columns `path`
-(relative to `<root>`) and `expression`, and, where known, `identity` (the person) and `split` (train, val or
-test). Any class names will do; eight that other datasets share stand in `mimik.labels.EXPRESSIONS`.
+(relative to `<root>`) and `expression`, and, where known, `identity` (the person), `split` (train, val or test)
+and `landmarks` (136 numbers x;y;x;y;..., the 68 points in pixels). Any class names will do; the eight that other
+datasets share stand in `mimik.labels.EXPRESSIONS`.
 """
 
 from collections import Counter
@@ -108,6 +109,8 @@ def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
         }
         for path, identity, split in zip(usable["path"], usable["identity"], splits, strict=True)
     ]
+    if "landmarks" in usable:
+        rows = [row | {"landmarks": points} for row, points in zip(rows, usable["landmarks"], strict=True)]
     quarantine = [((prefix / path).as_posix(), *excuse) for path, excuse in left_out.items()]
     return require_splits(make_listing(rows, quarantine), root)
 
@@ -134,7 +137,7 @@ def _from_csv(csv: Path) -> tuple[pd.DataFrame, dict[str, tuple[str, str]]]:
     table = read_list(csv, _COLUMNS)
     if "identity" not in table:
         table["identity"] = UNKNOWN
-    table = table[[*_COLUMNS, "identity", *(["split"] if "split" in table else [])]]
+    table = table[[*_COLUMNS, "identity", *(name for name in ("split", "landmarks") if name in table)]]
     table = table.apply(lambda column: column.str.strip())
     if "split" in table and not (known := table["split"].isin(SPLITS)).all():
         raise UserError(

@@ -6,6 +6,7 @@ import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -29,7 +30,9 @@ UNKNOWN = ""
 """Value of `expression` and `identity` where nothing is known."""
 
 
-def read_list(path: Path, columns: Sequence[str], *, header_optional: bool = False) -> pd.DataFrame:
+def read_list(
+    path: Path, columns: Sequence[str], *, header_optional: bool = False, keep: Sequence[str] | None = None
+) -> pd.DataFrame:
     """Read a CSV with a header, every value as the string that is written there.
 
     Args:
@@ -37,6 +40,7 @@ def read_list(path: Path, columns: Sequence[str], *, header_optional: bool = Fal
         columns: columns that must be there.
         header_optional: a file whose first field is not the name of the first column has no header, and exactly
             `columns`.
+        keep: columns to keep in memory; None keeps all.
 
     Raises:
         UserError: no such file, not UTF-8, a row with more or fewer fields than the header, or a column is
@@ -47,31 +51,32 @@ def read_list(path: Path, columns: Sequence[str], *, header_optional: bool = Fal
         with path.open(encoding="utf-8-sig", newline="") as opened:
             reader = csv.reader(opened, skipinitialspace=True)
             header = next(reader, [])
-            rows = []
+            first = []
             if header_optional and header[:1] != list(columns[:1]):
-                rows, header = [header], list(columns)
-            for row in reader:
+                first, header = [header], list(columns)
+            if len(set(header)) != len(header):
+                raise UserError(f"{path}: a name occurs twice in the header: {', '.join(header)}. Correct it.")
+            missing = [column for column in columns if column not in header]
+            if missing:
+                raise UserError(
+                    f"{path}: the column {missing[0]!r} is missing; expected {', '.join(columns)}, found "
+                    f"{', '.join(header)}. Correct the header line."
+                )
+            kept = [header.index(column) for column in (keep or header)]
+            rows = []
+            for row in chain(first, reader):
                 if row and len(row) != len(header):
                     raise UserError(
                         f"{path}, line {reader.line_num}: {len(row)} fields, but the header has {len(header)}; "
                         f"expected {wanted}. Correct the line (a comma inside a value needs quotes)."
                     )
                 if row:
-                    rows.append(row)
+                    rows.append([row[position] for position in kept])
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file; expected {wanted}.") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path}: cannot be read ({error}); expected {wanted}. Correct it.") from error
-    table = pd.DataFrame(rows, columns=header, dtype=str)
-    if not table.columns.is_unique:
-        raise UserError(f"{path}: a column's name occurs twice in the header: {', '.join(header)}. Correct it.")
-    missing = [column for column in columns if column not in table]
-    if missing:
-        raise UserError(
-            f"{path}: the column {missing[0]!r} is missing; expected {', '.join(columns)}, found "
-            f"{', '.join(map(str, table.columns))}. Correct the header line."
-        )
-    return table
+    return pd.DataFrame(rows, columns=[header[position] for position in kept], dtype=str)
 
 
 def find_images(folder: Path) -> list[str]:
