@@ -48,13 +48,20 @@ MEASURES: Mapping[str, Measure] = {
     "eea": _percent(
         "EEA", "up", "share of edits that an independent classifier reads as the target; target ≠ source", "Expression"
     ),
-    "eea_with_source": _percent("EEA incl. own", "up", "EEA with the edits whose target is the source", "Expression"),
+    "eea_with_self": _percent("EEA with own", "up", "the same, with target = source", "Expression"),
     "preservation_error": _percent(
-        "Preservation error", "down", "share of edits towards other classes that are read as a class; mean", "Expression"
+        "Preservation error",
+        "down",
+        "share of the edits towards other classes that are read as a class, mean over the classes",
+        "Expression",
     ),
     "identity_loss": Measure("Identity loss", "down", "distance of identity features to the input's", group="Person"),
     "outside_change": Measure(
-        "Change outside", "down", "change of the pixels outside the face parts", digits=4, group="Person"
+        "Change outside",
+        "down",
+        "mean absolute change, on [0, 1], of the pixels outside eyes, brows, nose and mouth",
+        digits=4,
+        group="Person",
     ),
     "fid": Measure("FID", "down", "Fréchet distance of Inception features to real faces", digits=1, group="Realism"),
     "kid": Measure("KID", "down", "kernel distance of Inception features to real faces", digits=4, group="Realism"),
@@ -65,20 +72,30 @@ MEASURES: Mapping[str, Measure] = {
         digits=2,
         group="Realism",
     ),
-    "l1": Measure("L1", "down", "mean absolute error of the self reconstruction", digits=4, group="Self reconstruction"),
-    "psnr": Measure("PSNR", "up", "of the self reconstruction (target = source)", "dB", 2, group="Self reconstruction"),
-    "ssim": Measure("SSIM", "up", "of the self reconstruction", group="Self reconstruction"),
-    "cycle_l1": Measure("L1", "down", "of the image that was edited and sent back", digits=4, group="There and back"),
-    "cycle_psnr": Measure("PSNR", "up", "of the image that was edited and sent back", "dB", 2, group="There and back"),
-    "cycle_ssim": Measure("SSIM", "up", "of the image that was edited and sent back", group="There and back"),
+    "kd_classifier": Measure(
+        "KD, own classifier",
+        "down",
+        "kernel distance of the features of this project's classifier; not comparable with KID",
+        digits=4,
+        group="Realism",
+    ),
+    "l1": Measure("L1", "down", "", digits=4, group="Self reconstruction"),
+    "psnr": Measure("PSNR", "up", "", "dB", 2, group="Self reconstruction"),
+    "ssim": Measure("SSIM", "up", "", group="Self reconstruction"),
+    "cycle_l1": Measure("L1", "down", "", digits=4, group="There and back"),
+    "cycle_psnr": Measure("PSNR", "up", "", "dB", 2, group="There and back"),
+    "cycle_ssim": Measure("SSIM", "up", "", group="There and back"),
     "miou_before": _percent("mIoU before", "", "segmenter as pre-trained, on test faces", "Segmenter"),
     "miou_after": _percent("mIoU after", "up", "segmenter after end-to-end training", "Segmenter"),
     "classifier_accuracy": _percent("Accuracy", "", "of the judging classifier on real test faces", "Judge"),
     "aligned_fraction": _percent("Aligned", "", "share of the outputs in which a face is found", "Judge"),
 }
 
-EXACT: Mapping[str, str] = {"truth_psnr": "∞", "truth_psnr_changed": "∞", "truth_ssim": "1"}
-"""What the true target scores by definition against itself."""
+EXACT: Mapping[str, Mapping[str, str]] = {
+    "Copy the input": {"identity_loss": "0", "outside_change": "0"},
+    "True target": {"truth_psnr": "∞", "truth_psnr_changed": "∞", "truth_ssim": "1"},
+}
+"""What a baseline scores by definition."""
 
 
 def printed(name: str, measured: Measured | None) -> Cell:
@@ -105,25 +122,32 @@ def table(results: Sequence[Result], names: Sequence[str]) -> Table | None:
     baselines. A measure that no result has taken becomes a note with the reason. None when nothing was measured.
     """
     taken = [name for name in names if any(_has_value(result.metric(name)) for result in results)]
-    notes = []
+    left_out: dict[str, list[str]] = {}
     for name in names:
         reasons = {found.skipped for result in results if (found := result.metric(name)) is not None and found.skipped}
-        if name not in taken:
-            notes += [f"{MEASURES[name].heading} skipped: {reason}" for reason in sorted(reasons)]
+        for reason in sorted(reasons) if name not in taken else ():
+            left_out.setdefault(reason, []).append(_full_heading(MEASURES[name]))
+    notes = [f"{', '.join(headings)} skipped: {reason}" for reason, headings in left_out.items()]
     if not taken and not notes:
         return None
     grid = [[printed(name, result.metric(name)) for name in taken] for result in results]
     if len(results) > 1:
         for column, name in enumerate(taken):
-            _mark_best([row for row in grid], column, MEASURES[name].direction)
+            _mark_best(grid, column, MEASURES[name].direction)
     lines = [Line(result.method, cells) for result, cells in zip(results, grid, strict=True)]
-    lines += [line for prefix in BASELINES if (line := _baseline(results, taken, prefix)) is not None]
+    lines += [line for name in BASELINES if (line := _baseline(results, taken, name)) is not None]
     columns = [
         Column(name, m.heading, m.direction, m.unit, m.explanation, m.group)
         for name in taken
         for m in (MEASURES[name],)
     ]
     return Table("", columns, lines, tuple(notes))
+
+
+def _full_heading(measure: Measure) -> str:
+    """The heading, with its group where the heading alone stands for several measures."""
+    alone = [other for other in MEASURES.values() if other.heading == measure.heading] == [measure]
+    return measure.heading if alone else f"{measure.heading} ({measure.group.lower()})"
 
 
 def _has_value(measured: Measured | None) -> bool:
@@ -142,17 +166,20 @@ def _mark_best(grid: list[list[Cell]], column: int, direction: Direction) -> Non
             row[column] = Cell(cell.text, cell.small, cell.number, best=True)
 
 
-def _baseline(results: Sequence[Result], names: Sequence[str], prefix: str) -> Line | None:
-    """The row of a baseline: the first result that has measured it; what holds by definition is printed so."""
+def _baseline(results: Sequence[Result], names: Sequence[str], baseline: str) -> Line | None:
+    """The row of a baseline: the first result that has measured it; what holds by definition is printed so.
+
+    None when nothing was measured for it: then the row would only say what everybody knows.
+    """
     cells = []
+    known = False
     for name in names:
-        found = next((m for result in results if _has_value(m := result.metric(f"{prefix}_{name}"))), None)
+        found = next((m for result in results if (m := result.baseline(baseline, name)) is not None), None)
+        known = known or found is not None
         if found is not None:
             cells.append(printed(name, found))
-        elif prefix == "target" and name in EXACT:
-            cells.append(Cell(EXACT[name], "by definition"))
+        elif name in EXACT[baseline]:
+            cells.append(Cell(EXACT[baseline][name], "by definition"))
         else:
             cells.append(EMPTY)
-    measured = any(cell.number is not None for cell in cells)
-    known = prefix == "target" and any(name in EXACT for name in names)
-    return Line(BASELINES[prefix], cells, baseline=True) if measured or known else None
+    return Line(baseline, cells, baseline=True) if known else None

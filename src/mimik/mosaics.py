@@ -175,7 +175,9 @@ def _scale(table: Picture, words: Sequence[str], width: float, y: float) -> tupl
     for index, word in enumerate(words):
         anchor = "start" if index == 0 else "end" if index == len(words) - 1 else "middle"
         x = left + length * index / (len(words) - 1)
-        parts.append(f'<text x="{x:.1f}" y="{top + 25:.1f}" text-anchor="{anchor}" font-size="12">{escape(word)}</text>')
+        parts.append(
+            f'<text x="{x:.1f}" y="{top + 25:.1f}" text-anchor="{anchor}" font-size="12">{escape(word)}</text>'
+        )
     return "".join(parts), top + 30
 
 

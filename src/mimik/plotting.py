@@ -56,6 +56,10 @@ def marker(index: int) -> str:
     return MARKERS[index % len(MARKERS)]
 
 
+WIDTH = 13.8
+"""Width of a plot that fills the page, in inches."""
+
+
 @contextmanager
 def style() -> Iterator[Any]:
     """matplotlib.pyplot with mimik's settings; figures opened inside are closed at the end."""
@@ -64,7 +68,7 @@ def style() -> Iterator[Any]:
     matplotlib.use("Agg")
     import matplotlib.pyplot as pyplot
 
-    settings = {
+    settings: Any = {
         "svg.fonttype": "none",
         "svg.hashsalt": "mimik",
         "font.family": "sans-serif",
@@ -107,6 +111,40 @@ def style() -> Iterator[Any]:
                 pyplot.close(number)
 
 
+def grouped_bars(
+    axis: Any,
+    groups: Sequence[str],
+    series: Sequence[tuple[str, str, Mapping[str, tuple[float, tuple[float, float] | None]]]],
+    digits: int,
+) -> None:
+    """Bars side by side for every group, values on top, whiskers for intervals.
+
+    Args:
+        axis: of matplotlib.
+        groups: names along the horizontal axis.
+        series: (name, colour, {group: (value, interval or None)}); a group without a value is left empty.
+        digits: decimals of the values on top; they are printed for up to four series.
+    """
+    width = 0.74 / len(series)
+    for index, (name, tint, values) in enumerate(series):
+        offset = (index - (len(series) - 1) / 2) * width
+        present = [(position, *values[group]) for position, group in enumerate(groups) if group in values]
+        xs = [position + offset for position, _, _ in present]
+        axis.bar(xs, [value for _, value, _ in present], width * 0.92, color=tint, label=name, linewidth=0)
+        for x, (_, value, interval) in zip(xs, present, strict=True):
+            if interval is not None:
+                axis.plot([x, x], interval, color=INK, linewidth=1.1, zorder=3)
+            if len(series) <= 4:
+                top = max(value, interval[1]) if interval is not None else value
+                place = {"xytext": (0, 2), "textcoords": "offset points", "ha": "center", "va": "bottom"}
+                axis.annotate(f"{value:.{digits}f}", (x, top), fontsize=7.5, **place)
+    axis.set_xticks(range(len(groups)), groups)
+    axis.tick_params(axis="x", labelcolor=INK, labelsize=9)
+    axis.set_xlim(-0.6, len(groups) - 0.4)
+    axis.grid(axis="x", visible=False)
+    axis.margins(y=0.14)
+
+
 def drawing(figure: Any, facts: Mapping[str, Any], title: str) -> Drawing:
     """Turn a matplotlib figure into inline SVG.
 
@@ -125,8 +163,11 @@ def drawing(figure: Any, facts: Mapping[str, Any], title: str) -> Drawing:
     svg = re.sub(r'href="#', f'href="#{prefix}-', svg)
     for plain, variable in VARIABLES.items():
         svg = svg.replace(plain, f"var({variable}, {plain})")
-    svg = re.sub(r"font-family: [^;\"]*;?|'DejaVu Sans'(, sans-serif)?", "", svg)
-    svg = re.sub(r"font: ([^;\"]*?px) *(?=[;\"])", r"font: \1 inherit", svg)
+    # The page's font, and it alone: matplotlib names its own in two ways.
+    svg = re.sub(r"font-family: [^;\"]*;?", "", svg)
+    svg = re.sub(
+        r"font: ((?:[\w.]+ )*[\d.]+px) 'DejaVu Sans'(?:, sans-serif)?", r"font: \1 var(--sans, sans-serif)", svg
+    )
     width, height = (72 * side for side in figure.get_size_inches())
     svg = re.sub(r'<svg\b[^>]*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1">', svg, count=1, flags=re.DOTALL)
     # One inch is drawn as 96 CSS pixels: text set at 9 pt is then 12 px on the page.

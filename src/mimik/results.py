@@ -23,8 +23,11 @@ from mimik.files import read_json
 
 Array = npt.NDArray[Any]
 
-BASELINES: Mapping[str, str] = {"copy": "Copy the input", "target": "True target"}
-"""Prefixes of metrics that belong to a baseline and not to the method, with the row's name in tables."""
+BASELINES: Mapping[str, Sequence[str]] = {
+    "Copy the input": ("copy_{}", "{}_copy"),
+    "True target": ("{}_truth",),
+}
+"""Rows of tables that are no method's, with the names in metrics.json of their value of a metric."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class ReportSettings:
         "difference_maps",
         "masks_before_after",
         "per_class_bars",
+        "region_change",
         "confusion_matrix",
         "loss_curves",
     )
@@ -174,7 +178,10 @@ class Result:
     def optional(self, name: str) -> Array | None:
         """An array of translations/, memory-mapped, or None when it does not exist."""
         path = self.directory / "translations" / name
-        return np.load(path, mmap_mode="r", allow_pickle=False) if path.exists() else None
+        if not path.exists():
+            return None
+        array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
+        return array
 
     @cached_property
     def history(self) -> pd.DataFrame | None:
@@ -199,17 +206,30 @@ class Result:
             return None
         return Measured(float(value), _interval(entry.get("ci")), "", entry)
 
-    def per_class(self, name: str) -> dict[str, Measured]:
-        """A metric given for every class ({"value": {class: value}, "ci": {class: [low, high]}}); empty if absent."""
+    def parts(self, name: str, part: str = "") -> dict[str, Measured]:
+        """A metric piece by piece, by name of the piece; empty when metrics.json does not have it.
+
+        Args:
+            name: the metric.
+            part: key of its entry that holds the pieces (`per_class`, `per_region`), or nothing when its `value`
+                does, and its `ci` their intervals.
+        """
         entry = self.record["metrics"].get(name)
-        if not isinstance(entry, Mapping) or not isinstance(entry.get("value"), Mapping):
+        pieces = entry.get(part or "value") if isinstance(entry, Mapping) else None
+        if not isinstance(pieces, Mapping):
             return {}
-        intervals = entry.get("ci") if isinstance(entry.get("ci"), Mapping) else {}
+        intervals = entry.get("ci") if not part else None
+        intervals = intervals if isinstance(intervals, Mapping) else {}
         return {
-            str(key): Measured(float(value), _interval(intervals.get(key)), "", entry)  # type: ignore[union-attr]
-            for key, value in entry["value"].items()
+            str(key): Measured(float(value), _interval(intervals.get(key)), "", entry)
+            for key, value in pieces.items()
             if value is not None
         }
+
+    def baseline(self, baseline: str, name: str) -> Measured | None:
+        """What a baseline (a key of `BASELINES`) scores in a metric, or None when it was not measured."""
+        found = (self.metric(pattern.format(name)) for pattern in BASELINES[baseline])
+        return next((measured for measured in found if measured is not None and measured.value is not None), None)
 
     def position_of(self, row: int) -> int:
         """Position in the translations of a row of the store. Raises `ValueError` when it was not translated."""
@@ -304,4 +324,5 @@ def true_targets(result: Result, rows: Sequence[int]) -> Array | None:
         module.render(module.with_expression(table, expression), result.size, outputs=("images",)).images
         for expression in result.classes
     ]
-    return np.stack(rendered, axis=1)
+    truth: Array = np.stack(rendered, axis=1)
+    return truth

@@ -59,10 +59,11 @@ class Table:
     notes: Sequence[str] = field(default_factory=tuple)
 
     def to_csv(self) -> str:
-        """Comma separated values; the interval of a column stands in the two columns after it, numbers in full."""
+        """Comma separated values; numbers in full; every column is followed by `<key>_note`, its small print."""
         written = io.StringIO()
         writer = csv.writer(written, lineterminator="\n")
-        writer.writerow([self.corner, *(name for column in self.columns for name in (column.key, f"{column.key}_note"))])
+        keys = [column.key for column in self.columns]
+        writer.writerow([self.corner, *(name for key in keys for name in (key, f"{key}_note"))])
         for line in self.lines:
             row = [line.name]
             for cell in line.cells:
@@ -80,7 +81,7 @@ class Table:
 
     def to_latex(self) -> str:
         """A booktabs `tabular`; the best of a column in bold, baselines below a rule."""
-        rows = [" & ".join(_latex(text) for text in [self.corner, *(self._heading(c) for c in self.columns)])]
+        head = " & ".join(_latex(text) for text in [self.corner, *(self._heading(c) for c in self.columns)])
         body: list[str] = []
         for index, line in enumerate(self.lines):
             if index and line.baseline != self.lines[index - 1].baseline:
@@ -92,10 +93,8 @@ class Table:
             ]
             body.append(" & ".join([_latex(line.name), *cells]) + " \\\\")
         alignment = "l" + "".join("l" if column.text else "r" for column in self.columns)
-        return "\n".join(
-            [f"\\begin{{tabular}}{{{alignment}}}", "\\toprule", f"{rows[0]} \\\\", "\\midrule", *body]
-            + ["\\bottomrule", "\\end{tabular}", ""]
-        )
+        opening = [f"\\begin{{tabular}}{{{alignment}}}", "\\toprule", f"{head} \\\\", "\\midrule"]
+        return "\n".join([*opening, *body, "\\bottomrule", "\\end{tabular}", ""])
 
     @staticmethod
     def _heading(column: Column) -> str:

@@ -29,6 +29,7 @@ def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absen
         return Absent("the methods have no translated face in common")
     truth = true_targets(first, rows)
     mosaic = Mosaic(["input", *first.classes], first.size, title=f"Translations of every method on {first.dataset}")
+    apart = len(results) > 1 or truth is not None
     for order, row in enumerate(rows):
         for number, result in enumerate(results):
             position = result.position_of(row)
@@ -38,7 +39,7 @@ def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absen
                 for target in range(len(result.classes))
             ]
             head = Cell(np.asarray(result.store.images[row])) if number == 0 else None
-            mosaic.strips.append(Strip([head, *made], result.method, spaced=number == 0, emphasised=True))
+            mosaic.strips.append(Strip([head, *made], result.method, spaced=number == 0 and apart, emphasised=True))
         if truth is not None:
             mosaic.strips.append(Strip([None, *(Cell(image) for image in truth[order])], label="truth"))
     svg, width = mosaic.svg()

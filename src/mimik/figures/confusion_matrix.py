@@ -1,16 +1,19 @@
 """What the independent classifier reads in the edits: target against prediction, in percent of the target."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from mimik.plotting import Absent, Drawing, drawing, style
+from mimik.plotting import FAINT, INK, SERIES, WIDTH, Absent, Drawing, drawing, style
 from mimik.results import ReportSettings, Result
 
 TITLE = "What the classifier reads"
 CAPTION = (
     "Rows: the expression that was asked for; columns: the one that the independent classifier reads in the output, in "
-    "percent of the row. A perfect method has 100 on the diagonal. Cells below 0.5 % are left empty."
+    "percent of the row; target = source left out. A perfect method has 100 on the diagonal. Cells below 0.5 % are left "
+    "empty."
 )
 PAGES = frozenset({"method", "comparison"})
 
@@ -27,8 +30,8 @@ def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absen
     with style() as pyplot:
         down = -(-len(shown) // ACROSS)
         across = min(ACROSS, len(shown))
-        side = 4.3
-        figure, axes = pyplot.subplots(down, across, figsize=(side * across, 3.75 * down), squeeze=False)
+        side = WIDTH / ACROSS
+        figure, axes = pyplot.subplots(down, across, figsize=(side * across, 4.1 * down), squeeze=False)
         for axis in axes.flat[len(shown) :]:
             axis.set_visible(False)
         for axis, (result, matrix) in zip(axes.flat, shown, strict=False):
@@ -50,7 +53,7 @@ def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absen
         return drawing(figure, {}, TITLE)
 
 
-def _matrix(result: Result) -> np.ndarray | None:
+def _matrix(result: Result) -> npt.NDArray[np.float64] | None:
     entry = result.record["metrics"].get("confusion")
     if not isinstance(entry, dict) or "value" not in entry:
         return None
@@ -58,19 +61,15 @@ def _matrix(result: Result) -> np.ndarray | None:
     return matrix if matrix.shape == (len(result.classes),) * 2 else None
 
 
-def _cell(axis: object, row: int, column: int, percent: float) -> None:
+def _cell(axis: Any, row: int, column: int, percent: float) -> None:
     """A tinted square: blue on the diagonal, orange beside it, opacity by value, so that both grounds work."""
     from matplotlib.patches import Rectangle
 
-    from mimik.plotting import FAINT, INK, SERIES
-
     tint = SERIES[0] if row == column else SERIES[1]
     opacity = 0.06 + 0.74 * min(percent, 100) / 100
-    axis.add_patch(  # type: ignore[attr-defined]
-        Rectangle((column - 0.47, row - 0.47), 0.94, 0.94, facecolor=tint, alpha=opacity, linewidth=0)
-    )
+    axis.add_patch(Rectangle((column - 0.47, row - 0.47), 0.94, 0.94, facecolor=tint, alpha=opacity, linewidth=0))
     if percent >= 0.5:
-        axis.annotate(  # type: ignore[attr-defined]
+        axis.annotate(
             f"{percent:.0f}",
             (column, row),
             ha="center",

@@ -51,6 +51,7 @@ def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absen
     truth = true_targets(first, rows)
     table = colour_map()
     mosaic = Mosaic(["input", *first.classes], first.size, title=f"Differences to the input on {first.dataset}")
+    apart = len(results) > 1 or truth is not None
     for order, row in enumerate(rows):
         image = np.asarray(first.store.images[row])
         for number, result in enumerate(results):
@@ -64,9 +65,11 @@ def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absen
                 for target, made in enumerate(result.translations[position])
             ]
             head = Cell(image) if number == 0 else None
-            mosaic.strips.append(Strip([head, *maps], result.method, spaced=number == 0, emphasised=True))
+            mosaic.strips.append(Strip([head, *maps], result.method, spaced=number == 0 and apart, emphasised=True))
         if truth is not None:
-            cells = [Cell(coloured(difference(made, image), settings.difference_maximum, table)) for made in truth[order]]
+            cells = [
+                Cell(coloured(difference(made, image), settings.difference_maximum, table)) for made in truth[order]
+            ]
             mosaic.strips.append(Strip([None, *cells], label="true edit"))
     maximum = settings.difference_maximum
     mosaic.scale = (table, ("0", f"{maximum / 2:g}", f"≥ {maximum}"))

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from mimik.plotting import FAINT, GROUND, INK, Absent, Drawing, colour, drawing, marker, style
-from mimik.results import BASELINES, Measured, ReportSettings, Result
+from mimik.plotting import FAINT, GROUND, INK, WIDTH, Absent, Drawing, colour, drawing, marker, style
+from mimik.results import Measured, ReportSettings, Result
 
 TITLE = "Distance to the true edit"
 CAPTION = (
@@ -13,6 +13,9 @@ CAPTION = (
     "mended. 'Changed pixels' are those that the true edit changes by more than 8/255 in any channel."
 )
 PAGES = frozenset({"method", "comparison"})
+
+COPY = "Copy the input"
+"""The baseline that is drawn as a line."""
 
 PANELS: Sequence[tuple[str, str]] = (
     ("truth_psnr_changed", "PSNR over changed pixels (dB)"),
@@ -29,7 +32,7 @@ def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absen
     names = [result.method for result in results]
     with style() as pyplot:
         height = 1.05 + 0.34 * len(results)
-        figure, axes = pyplot.subplots(1, len(panels), figsize=(12.4, height), sharey=True, squeeze=False)
+        figure, axes = pyplot.subplots(1, len(panels), figsize=(WIDTH, height), sharey=True, squeeze=False)
         for axis, (name, label) in zip(axes[0], panels, strict=True):
             _panel(axis, results, name)
             axis.set_title(label)
@@ -43,11 +46,11 @@ def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absen
 
 
 def _panel(axis: Any, results: Sequence[Result], name: str) -> None:
-    baseline = next((found for result in results if (found := _value(result, f"copy_{name}"))), None)
+    baseline = next((found for result in results if (found := result.baseline(COPY, name))), None)
     if baseline is not None and baseline.value is not None:
         axis.axvline(baseline.value, color=FAINT, linewidth=1.1, linestyle=(0, (4, 3)), zorder=1)
         axis.annotate(
-            BASELINES["copy"].lower(),
+            COPY.lower(),
             (baseline.value, -0.72),
             xytext=(4, 0),
             textcoords="offset points",

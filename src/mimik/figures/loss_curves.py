@@ -7,14 +7,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mimik.plotting import Absent, Drawing, colour, drawing, style
+from mimik.plotting import WIDTH, Absent, Drawing, colour, drawing, style
 from mimik.results import ReportSettings, Result
 
 TITLE = "Training"
 CAPTION = (
     "Losses of {method} by step. Thin: as logged in history.csv; thick: centred moving average over {window} % of "
-    "the steps. Solid: terms of the generator; dashed: terms of the discriminator or critic; dotted: others. Names as in the paper; "
-    "values are those of the terms before they are weighted, unless the term's name says otherwise."
+    "the logged rows, each of which is itself the mean since the row before. Solid: terms of the generator; dashed: of "
+    "the discriminator; dotted: others."
 )
 PAGES = frozenset({"method"})
 
@@ -73,7 +73,7 @@ def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absen
     with style() as pyplot:
         across = min(2, len(order))
         down = -(-len(order) // across)
-        figure, axes = pyplot.subplots(down, across, figsize=(6.2 * across, 2.9 * down), squeeze=False)
+        figure, axes = pyplot.subplots(down, across, figsize=(WIDTH / 2 * across, 2.9 * down), squeeze=False)
         for axis in axes.flat[len(order) :]:
             axis.set_visible(False)
         for axis, name in zip(axes.flat, order, strict=False):

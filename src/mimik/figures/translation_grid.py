@@ -34,7 +34,12 @@ def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absen
         ]
         name = result.method if truth is not None else (result.classes[source] if source >= 0 else "")
         mosaic.strips.append(
-            Strip([Cell(np.asarray(result.store.images[row])), *made], label=name, spaced=True, emphasised=True)
+            Strip(
+                [Cell(np.asarray(result.store.images[row])), *made],
+                label=name,
+                spaced=truth is not None,
+                emphasised=True,
+            )
         )
         if truth is not None:
             mosaic.strips.append(Strip([None, *(Cell(image) for image in truth[order])], label="truth"))

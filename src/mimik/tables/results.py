@@ -26,6 +26,7 @@ MEASURED: Sequence[str] = (
     "fid",
     "kid",
     "fd_classifier",
+    "kd_classifier",
 )
 
 

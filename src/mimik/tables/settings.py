@@ -12,19 +12,17 @@ from mimik.tabular import EMPTY, Cell, Column, Line, Table
 
 TITLE = "What differs from the published settings"
 CAPTION = (
-    "Every setting in which a run differs from its method's defaults, which are the published ones (small: the default). "
-    "First what changes the method's objective, critic, output head or optimisation; then mere sizes and lengths. "
-    "'As published' where a method keeps the default."
+    "Every setting in which a run differs from its method's defaults, which are the published ones (small: the "
+    "default). First what changes the objective, the critic, the output head or the optimisation, which is more than "
+    "making things smaller; then mere sizes and lengths."
 )
 PAGES = frozenset({"method", "comparison"})
 
-SIZES = re.compile(
-    r"(^|_)(conv_dim|blocks|layers|size|side|steps|updates_per_second|log_every|sample_every|checkpoint_every)$"
-)
+SIZES = re.compile(r"(^|_)(conv_dim|blocks|layers|size|steps)$")
 """Settings (last part of the name) that are sizes or lengths."""
 
 UNSCIENTIFIC = frozenset(
-    {"log_every", "sample_every", "checkpoint_every", "checkpoint_seconds", "precision", "compile", "workers", "threads"}
+    {"log_every", "sample_every", "checkpoint_seconds", "precision", "channels_last", "compile", "accumulate"}
 )
 """Settings of the run that change no result, or only its rounding; they are left out."""
 
@@ -60,9 +58,7 @@ def differences(result: Result) -> dict[str, tuple[Any, Any]]:
 
     defaults = {f"training.{key}": value for key, value in flat(dataclasses.asdict(TrainingConfig())).items()}
     defaults.update(published(name))
-    here = flat(
-        {**dict(result.config.get("config", {})), "training": dict(result.config.get("training", {}))}
-    )
+    here = flat({**dict(result.config.get("config", {})), "training": dict(result.config.get("training", {}))})
     return {
         key: (defaults.get(key), value)
         for key, value in here.items()

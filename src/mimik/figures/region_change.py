@@ -1,0 +1,46 @@
+"""How much an edit changes each region of the face, beside what the true edit changes there."""
+
+from collections.abc import Mapping, Sequence
+
+from mimik.plotting import FAINT, WIDTH, Absent, Drawing, colour, drawing, grouped_bars, style
+from mimik.results import Measured, ReportSettings, Result
+
+TITLE = "How much changes where"
+CAPTION = (
+    "Mean absolute change of the pixels of each region of the input, in levels of 0 to 255. Bars from left to right: "
+    "{series}. {reading}"
+)
+PAGES = frozenset({"method", "comparison"})
+
+
+def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absent:
+    """Groups of bars are regions of the mask, bars are methods and the true edit."""
+    found = [(result.method, result.parts("outside_change", "per_region")) for result in results]
+    if not any(parts for _, parts in found):
+        return Absent("the change was not measured region by region")
+    truth = next((parts for result in results if (parts := result.parts("outside_change_truth", "per_region"))), {})
+    regions = list(dict.fromkeys(name for _, parts in found for name in parts))
+    series = [(method, colour(index), _levels(parts)) for index, (method, parts) in enumerate(found)]
+    if truth:
+        series.append(("true edit", FAINT, _levels(truth)))
+    with style() as pyplot:
+        figure, axis = pyplot.subplots(figsize=(WIDTH, 2.7))
+        grouped_bars(axis, [_words(name) for name in regions], series, 1)
+        axis.set_title("Mean absolute change (levels of 0 to 255)")
+        if len(series) > 1:
+            axis.legend(loc="upper right", ncols=len(series))
+        reading = "Outside eyes, brows, nose and mouth little should change."
+        if truth:
+            reading = (
+                "A faithful edit changes as much as the true one: less leaves the old expression, more disturbs what "
+                "should stay."
+            )
+        return drawing(figure, {"series": ", ".join(name for name, _, _ in series), "reading": reading}, TITLE)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _levels(parts: Mapping[str, Measured]) -> dict[str, tuple[float, tuple[float, float] | None]]:
+    return {_words(name): (255 * m.value, None) for name, m in parts.items() if m.value is not None}
