@@ -78,7 +78,8 @@ def alignment(landmarks: npt.NDArray[Any]) -> Points:
 def apply(transform: npt.NDArray[Any], points: npt.NDArray[Any]) -> Points:
     """Transform points (..., 2) by a (2, 3) matrix."""
     matrix = np.asarray(transform, np.float64)
-    return np.asarray(points, np.float64) @ matrix[:, :2].T + matrix[:, 2]
+    moved: Points = np.asarray(points, np.float64) @ matrix[:, :2].T + matrix[:, 2]
+    return moved
 
 
 def inverse(transform: npt.NDArray[Any]) -> Points:

@@ -1,0 +1,77 @@
+"""Reading a photograph, whatever it is stored as, to upright RGB."""
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+
+LARGEST = 100_000_000
+"""Pixels above which an image is refused: no camera's picture, and it would not fit beside others in memory."""
+
+
+class UnreadableError(Exception):
+    """A file that is no usable image; the message says why."""
+
+
+def read_photograph(path: Path, *, grey: bool = False) -> npt.NDArray[np.uint8]:
+    """Read an image file.
+
+    The camera's orientation (EXIF) is applied, 16-bit values are scaled to 8 bits, transparent parts become
+    white, any colour model becomes RGB.
+
+    Args:
+        path: a file of any format that Pillow reads; its ending does not matter.
+        grey: replace the colours by their luminance (ITU-R 601), three times.
+
+    Returns:
+        uint8 (H, W, 3).
+
+    Raises:
+        UnreadableError: no file, empty, truncated, damaged, not an image, too large, or of an unknown kind.
+    """
+    try:
+        if not path.stat().st_size:
+            raise UnreadableError("the file is empty")
+        with Image.open(path) as opened:
+            if opened.width * opened.height > LARGEST:
+                raise UnreadableError(f"too large: {opened.width} x {opened.height} pixels")
+            opened.load()
+            rgb = _rgb(ImageOps.exif_transpose(opened))
+    except FileNotFoundError as error:
+        raise UnreadableError("no such file") from error
+    except (
+        OSError,
+        SyntaxError,  # Pillow's word for a broken PNG
+        ValueError,
+        EOFError,
+        IndexError,
+        KeyError,
+        TypeError,
+        struct.error,
+        zlib.error,
+        Image.DecompressionBombError,
+    ) as error:
+        # Pillow's decoders raise all of these on damaged files; what they say names the path, which is known.
+        reason = str(error).replace(str(path), "the file").replace(repr(str(path)), "the file")
+        raise UnreadableError(f"cannot be decoded: {reason or type(error).__name__}") from error
+    if grey:
+        rgb = rgb.convert("L").convert("RGB")
+    return np.asarray(rgb)
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """An image of any mode as RGB."""
+    if image.mode.startswith("I"):  # 16 bits, or 32-bit containers of 16 bits
+        values = np.asarray(image).astype(np.float64)
+        if values.min() < 0 or values.max() > 65535:
+            raise ValueError("more than 16 bits per pixel")
+        image = Image.fromarray((values / 257.0).round().astype(np.uint8))
+    elif image.mode == "F":
+        raise ValueError("floating-point pixels, whose range is not known")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", layer.size, (255, 255, 255, 255)), layer)
+    return image.convert("RGB")

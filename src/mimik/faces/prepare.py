@@ -1,0 +1,441 @@
+"""`prepare`: a dataset's archive -> the packed store of faces that everything later reads.
+
+Photographs are read, aligned and annotated in shards by worker processes; datasets that are rendered with ground
+truth fill the same shards. The shards are then written, streaming, to the arrays of `mimik.faces.store`.
+Twice the store's size is needed on disk until the last shard is packed; memory does not grow with the dataset.
+"""
+
+import hashlib
+import importlib
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from filelock import FileLock
+from tqdm import tqdm
+
+from mimik.datasets.listing import Listing
+from mimik.errors import UserError
+from mimik.faces.alignment import TEMPLATE_NAME
+from mimik.faces.landmarks import COLUMN, fetch_fan_weights, parse_landmarks
+from mimik.faces.photograph import UnreadableError, read_photograph
+from mimik.faces.reconstruct import (
+    ANNOTATIONS,
+    DEPTH_FAR,
+    DEPTH_NEAR,
+    Reconstructor,
+    Rejected,
+)
+from mimik.faces.shards import Arrays, Shard, load, run
+from mimik.faces.store import SPLITS, store_digest
+from mimik.files import atomic_path, digest, file_sha256, write_json
+from mimik.sources import source_files
+
+SHARD_BYTES = 32 << 20
+"""Aim for the size of a shard; a few of them are what a worker holds in memory."""
+
+SHARD_ROWS = 256
+"""Most rows of a shard."""
+
+CHANNELS: Mapping[str, tuple[int, ...]] = {"images": (3,), "masks": (), "depth": (), "normals": (3,)}
+"""Trailing axes of the arrays that exist once per size."""
+
+MEASURED: Sequence[str] = ("yaw", "pitch", "roll", "eye_distance", "coverage")
+"""Columns that preparing a photograph adds to the index (degrees; pixels of the photograph; 0 to 1)."""
+
+
+def prepare(
+    dataset: str,
+    options: Mapping[str, Any],
+    raw: Path,
+    output: Path,
+    *,
+    seed: int,
+    workers: int,
+    mirror: Path | None,
+    work: Path,
+    progress: bool = True,
+) -> None:
+    """Prepare a dataset. A run that was stopped goes on where it was when called with the same arguments.
+
+    Args:
+        dataset: name of the module in `mimik.datasets`.
+        options: its entry of params.yaml. Read here: `classes` (default: those in the table, by name), `sizes`,
+            `landmarks` (mediapipe, face_alignment or precomputed), `annotations` (any of masks, depth, normals;
+            landmarks are always kept; default all), `grey` (luminance instead of colours; default false). The
+            rest is the dataset's own.
+        raw: folder of the raw archive.
+        output: folder for the store; manifest.json is written last, so without it nothing there is valid.
+        seed: for splits.
+        workers: processes.
+        mirror: folder that is searched before any URL.
+        work: folder for shards and their log; emptied at the end.
+        progress: show a progress bar.
+
+    Raises:
+        UserError: the archive or an option is unusable, no face was found, or the disk is full.
+    """
+    module = importlib.import_module(f"mimik.datasets.{dataset}")
+    settings = _Settings.of(dataset, options)
+    raw, output, work = Path(raw), Path(output), Path(work)
+    module.check(raw, options, mirror)
+    work.mkdir(parents=True, exist_ok=True)
+    with FileLock(work / ".lock"):
+        module.fetch(raw, options, mirror)
+        listing: Listing = module.index(raw, options, seed)
+        if listing.table["id"].duplicated().any():
+            raise ValueError(f"mimik.datasets.{dataset}: ids are not unique")
+        rendered = hasattr(module, "render")
+        make: Callable[[pd.DataFrame], Arrays]
+        if rendered:
+            make = partial(_render, dataset, settings)
+        else:
+            make = partial(_photographs, settings, raw, mirror)
+            if settings.landmarks == "face_alignment":
+                fetch_fan_weights(mirror)
+        shards = _shards(listing.table, settings, raw, work, rendered)
+        _check_room(len(listing.table), settings, shards, output, work)
+        _remove_unwanted(work, shards)
+        missing = [shard for shard in shards if not shard.path.exists()]
+        with tqdm(
+            total=len(listing.table),
+            initial=len(listing.table) - sum(len(shard.rows) for shard in missing),
+            desc=f"prepare {dataset}",
+            unit="img",
+            disable=not progress,
+        ) as bar:
+            run(
+                missing,
+                make,
+                workers=workers,
+                log=work / "workers.log",
+                done=lambda shard: _advance(bar, shard),
+            )
+        _pack(module, dataset, options, settings, listing, shards, output, seed, rendered)
+        shutil.rmtree(work / "shards")
+
+
+def _advance(bar: Any, shard: Shard) -> None:
+    bar.update(len(shard.rows))
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """The options that this module reads, checked."""
+
+    dataset: str
+    sizes: tuple[int, ...]
+    landmarks: str
+    annotations: tuple[str, ...]
+    grey: bool
+
+    @classmethod
+    def of(cls, dataset: str, options: Mapping[str, Any]) -> "_Settings":
+        where = f"params.yaml, datasets.{dataset}"
+        sizes = options.get("sizes")
+        if not isinstance(sizes, Sequence) or not sizes or any(not isinstance(s, int) or s < 16 for s in sizes):
+            raise UserError(f"{where}.sizes: expected a list of sides of at least 16 px, found {sizes!r}.")
+        annotations = options.get("annotations", ANNOTATIONS)
+        known = (*ANNOTATIONS, "landmarks")
+        if isinstance(annotations, str) or any(name not in known for name in annotations):
+            raise UserError(f"{where}.annotations: expected a list of {', '.join(known)}; found {annotations!r}.")
+        grey = options.get("grey", False)
+        if not isinstance(grey, bool):
+            raise UserError(f"{where}.grey: expected true or false, found {grey!r}.")
+        return cls(
+            dataset,
+            tuple(sorted(set(sizes), reverse=True)),
+            str(options.get("landmarks", "mediapipe")),
+            tuple(name for name in ANNOTATIONS if name in annotations),
+            grey,
+        )
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of one row of every uint8 array of the store."""
+        kinds = ("images", *self.annotations)
+        return {f"{kind}_{size}": (size, size, *CHANNELS[kind]) for kind in kinds for size in self.sizes}
+
+    def row_bytes(self) -> int:
+        """Bytes of one face in the store."""
+        return sum(int(np.prod(shape)) for shape in self.shapes().values()) + 68 * 8 + 24
+
+
+# --- shards ----------------------------------------------------------------------------------------------------
+
+
+def _shards(table: pd.DataFrame, settings: _Settings, raw: Path, work: Path, rendered: bool) -> list[Shard]:
+    """Cut the table into shards. A shard's name depends on settings, code, rows, and the files' sizes and times."""
+    package = Path(__file__).parents[1]
+    code = {
+        file.relative_to(package).as_posix(): file_sha256(file)
+        for file in source_files(package, "faces.prepare", f"datasets.{settings.dataset}")
+    }
+    common = digest({"settings": repr(settings), "code": code, "raw": str(raw.resolve())})
+    length = max(1, min(SHARD_ROWS, SHARD_BYTES // settings.row_bytes()))
+    shards = []
+    for number, start in enumerate(range(0, len(table), length)):
+        rows = table.iloc[start : start + length]
+        stamps = [] if rendered else [_stamp(raw / source) for source in rows["source"]]
+        name = digest({"common": common, "rows": rows.to_csv(index=False), "stamps": stamps})[:20]
+        shards.append(Shard(rows, work / "shards" / f"{number:06d}-{name}.npz"))
+    return shards
+
+
+def _stamp(path: Path) -> list[int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return [status.st_size, status.st_mtime_ns]
+
+
+def _remove_unwanted(work: Path, shards: Sequence[Shard]) -> None:
+    """Delete results of other settings and what a killed process left half written."""
+    wanted = {shard.path for shard in shards}
+    for path in (work / "shards").glob("*"):
+        if path not in wanted:
+            path.unlink()
+
+
+def _check_room(rows: int, settings: _Settings, shards: Sequence[Shard], output: Path, work: Path) -> None:
+    """Raise `UserError` when the disk cannot hold the result, before hours are spent on it."""
+    output.mkdir(parents=True, exist_ok=True)
+    to_do = sum(len(shard.rows) for shard in shards if not shard.path.exists())
+    needs = {output: rows * settings.row_bytes(), work: to_do * settings.row_bytes()}
+    devices: Counter[int] = Counter()
+    for folder, need in needs.items():
+        devices[folder.stat().st_dev] += need
+    for folder in needs:
+        need, free = devices[folder.stat().st_dev], shutil.disk_usage(folder).free
+        if need > free:
+            raise UserError(
+                f"{folder}: preparing {settings.dataset} needs up to {need / 1e9:.1f} GB there, but {free / 1e9:.1f} "
+                "GB are free. Free some room, or ask for fewer sizes or annotations in params.yaml."
+            )
+
+
+# --- what the workers do ---------------------------------------------------------------------------------------
+
+_reconstructors: dict[_Settings, Reconstructor] = {}
+"""This process's reconstructor; it is made when the first shard arrives, as loading the networks takes a second."""
+
+
+def _photographs(settings: _Settings, raw: Path, mirror: Path | None, rows: pd.DataFrame) -> Arrays:
+    """Arrays of a shard of photographs.
+
+    Returns:
+        One array per entry of `_Settings.shapes`, landmarks (K, 68, 2), transforms (K, 2, 3), measured (K, 5),
+        sha256 (K,) of the source files, kept (K,) positions in `rows`, rejected (R, 3): position, stage, reason.
+    """
+    if settings not in _reconstructors:
+        _reconstructors.clear()
+        _reconstructors[settings] = Reconstructor(settings.sizes, settings.landmarks, settings.annotations, mirror)
+    reconstruct = _reconstructors[settings]
+    shapes = settings.shapes()
+    arrays = {name: np.empty((len(rows), *shape), np.uint8) for name, shape in shapes.items()}
+    landmarks, transforms, measured, hashes = [], [], [], []
+    kept: list[int] = []
+    rejected: list[tuple[str, str, str]] = []
+    for position, row in enumerate(rows.to_dict("records")):
+        path = raw / row["source"]
+        try:
+            image = read_photograph(path, grey=settings.grey)
+            given = parse_landmarks(row[COLUMN]) if settings.landmarks == "precomputed" else None
+        except UnreadableError as error:
+            rejected.append((str(position), "read", str(error)))
+            continue
+        except KeyError:
+            raise UserError(
+                f"params.yaml, datasets.{settings.dataset}.landmarks: 'precomputed', but the dataset's index has "
+                f"no column '{COLUMN}'. Choose mediapipe or face_alignment."
+            ) from None
+        except (ValueError, AttributeError) as error:
+            rejected.append((str(position), "landmarks", str(error)))
+            continue
+        face = reconstruct(image, given)
+        if isinstance(face, Rejected):
+            rejected.append((str(position), face.stage, face.reason))
+            continue
+        by_kind = {"images": face.images, "masks": face.masks, "depth": face.depth, "normals": face.normals}
+        for name in shapes:
+            kind, _, size = name.rpartition("_")
+            arrays[name][len(kept)] = by_kind[kind][int(size)]
+        landmarks.append(face.landmarks)
+        transforms.append(face.transform)
+        measured.append((*(face.pose or (np.nan,) * 3), face.eye_distance, face.coverage))
+        hashes.append(file_sha256(path))
+        kept.append(position)
+    return {name: array[: len(kept)] for name, array in arrays.items()} | {
+        "landmarks": np.array(landmarks, np.float32).reshape(-1, 68, 2),
+        "transforms": np.array(transforms, np.float32).reshape(-1, 2, 3),
+        "measured": np.array(measured, np.float64).reshape(-1, len(MEASURED)),
+        "sha256": np.array(hashes, "U64"),
+        "kept": np.array(kept, np.int64),
+        "rejected": np.array(rejected, np.str_).reshape(-1, 3),
+    }
+
+
+def _render(dataset: str, settings: _Settings, rows: pd.DataFrame) -> Arrays:
+    """Arrays of a shard of rendered faces, like `_photographs`; nothing is measured or rejected."""
+    module = importlib.import_module(f"mimik.datasets.{dataset}")
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    for size in settings.sizes:
+        rendering = module.render(rows, size, ("images", "landmarks", *settings.annotations))
+        for kind in ("images", *settings.annotations):
+            values = np.asarray(getattr(rendering, kind))
+            if values.dtype != np.uint8 or values.shape != (len(rows), size, size, *CHANNELS[kind]):
+                raise ValueError(f"{dataset}.render: {kind} are {values.dtype} {values.shape}")
+            if settings.grey and kind == "images":
+                luminance = np.rint(values @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)
+                values = np.repeat(luminance[..., None], 3, axis=-1)
+            arrays[f"{kind}_{size}"] = values
+        arrays["landmarks"] = np.asarray(rendering.landmarks, np.float32)
+    return arrays | {
+        "transforms": np.full((len(rows), 2, 3), np.nan, np.float32),
+        "measured": np.empty((len(rows), 0)),
+        "sha256": np.empty(0, "U64"),
+        "kept": np.arange(len(rows)),
+        "rejected": np.empty((0, 3), np.str_),
+    }
+
+
+# --- packing ---------------------------------------------------------------------------------------------------
+
+
+def _pack(
+    module: ModuleType,
+    dataset: str,
+    options: Mapping[str, Any],
+    settings: _Settings,
+    listing: Listing,
+    shards: Sequence[Shard],
+    output: Path,
+    seed: int,
+    rendered: bool,
+) -> None:
+    """Write the store from its shards: arrays, index, quarantine, and the manifest last."""
+    kept, quarantine = [], list(listing.quarantine)
+    for shard in shards:
+        positions, measured, hashes, rejected = load(shard.path, ("kept", "measured", "sha256", "rejected"))
+        rows = shard.rows.iloc[positions].drop(columns=COLUMN, errors="ignore").reset_index(drop=True)
+        if not rendered:
+            rows["sha256"] = hashes
+            for column, values in zip(MEASURED, measured.T, strict=True):
+                if not np.isnan(values).all():
+                    rows[column] = values
+        kept.append(rows)
+        sources = shard.rows["source"].tolist()
+        quarantine += [(sources[int(position)], stage, reason) for position, stage, reason in rejected]
+    table = pd.concat(kept, ignore_index=True)
+    if table.empty:
+        raise UserError(
+            f"{dataset}: none of the {len(listing.table)} images could be used{_told(quarantine)}. Look at a few of "
+            "them, and at `landmarks` of the dataset in params.yaml."
+        )
+
+    (output / "manifest.json").unlink(missing_ok=True)  # from here on the old store is no longer whole
+    for path in output.glob("*.npy"):
+        path.unlink()
+    contents = {}
+    dtypes: dict[str, type[Any]] = {"landmarks": np.float32, "transforms": np.float32}
+    shapes = settings.shapes() | {"landmarks": (68, 2), "transforms": (2, 3)}
+    for name, shape in shapes.items():
+        path = output / f"{name}.npy"
+        contents[path.name] = _write_array(path, name, (len(table), *shape), dtypes.get(name, np.uint8), shards)
+    with atomic_path(output / "index.csv") as temporary:
+        table.to_csv(temporary, index=False)
+    with atomic_path(output / "quarantine.csv") as temporary:
+        columns = ["path", "stage", "reason"]
+        pd.DataFrame(sorted(quarantine), columns=columns, dtype=str).to_csv(temporary, index=False)
+
+    tried = len(listing.table)
+    parameters = {
+        "dataset": dataset,
+        "seed": seed,
+        "options": dict(options),
+        "template": None if rendered else TEMPLATE_NAME,
+        "arrays": contents,
+    }
+    classes = list(options.get("classes") or sorted(set(table["expression"]) - {""}))
+    counts = {
+        split: {name: int(((table["split"] == split) & (table["expression"] == name)).sum()) for name in classes}
+        for split in SPLITS
+    }
+    manifest = {
+        "dataset": dataset,
+        "digest": store_digest(table, parameters),
+        "sizes": sorted(settings.sizes),
+        "classes": classes,
+        "counts": counts,
+        "faces": len(table),
+        "aligned_fraction": None if rendered else len(table) / tried,
+        "quarantined": dict(sorted(Counter(stage for _, stage, _ in quarantine).items())),
+        "annotations": list(settings.annotations),
+        "source": "rendered" if rendered else "photographs",
+        "landmarks": "rendered" if rendered else settings.landmarks,
+        "template": parameters["template"],
+        "depth_range": None if rendered else [DEPTH_FAR, DEPTH_NEAR],
+        "packages": [] if rendered else _versions(settings),
+        "seed": seed,
+        "options": dict(options),
+        "licence": module.LICENCE,
+        "citation": module.CITATION,
+        "arrays": contents,
+    }
+    write_json(output / "manifest.json", manifest)
+    failed = tried - len(table)
+    print(
+        f"{dataset}: {len(table)} faces prepared"
+        + ("" if rendered else f" ({len(table) / tried:.1%} of the {tried} usable images aligned, {failed} not)")
+        + f"; {len(quarantine)} images in all are left out, listed with reasons in {output / 'quarantine.csv'}",
+        file=sys.stderr,
+    )
+
+
+def _write_array(path: Path, name: str, shape: tuple[int, ...], dtype: type[Any], shards: Sequence[Shard]) -> str:
+    """Write one array of the store from the shards, one at a time; SHA-256 of its values.
+
+    Written through a file rather than a memory map: on a full disk a map ends the process by a signal.
+    """
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
+    content = hashlib.sha256()
+    length = 0
+    with atomic_path(path) as temporary, temporary.open("wb") as opened:
+        np.lib.format.write_array_header_1_0(opened, header)
+        for shard in shards:
+            (block,) = load(shard.path, (name,))
+            if block.dtype != dtype or block.shape[1:] != shape[1:]:
+                raise ValueError(f"{shard.path}: {name} is {block.dtype} {block.shape}")
+            data = np.ascontiguousarray(block).data
+            opened.write(data)
+            content.update(data)
+            length += len(block)
+    if length != shape[0]:
+        raise ValueError(f"{path}: {length} rows written, {shape[0]} expected")
+    return content.hexdigest()
+
+
+def _told(quarantine: Sequence[tuple[str, str, str]]) -> str:
+    common = Counter(f"{stage}: {reason}" for _, stage, reason in quarantine).most_common(3)
+    return " (" + "; ".join(f"{count} x {reason}" for reason, count in common) + ")" if common else ""
+
+
+def _versions(settings: _Settings) -> list[str]:
+    """Packages whose networks found the faces."""
+    from importlib.metadata import version
+
+    names = []
+    if settings.landmarks == "face_alignment":
+        names.append("face-alignment")
+    if settings.landmarks == "mediapipe" or settings.annotations:
+        names.append("mediapipe")
+    return [f"{name} {version(name)}" for name in names]

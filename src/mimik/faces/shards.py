@@ -1,0 +1,142 @@
+"""Work in pieces: each piece's result is a file under a name that says what made it, so a killed run goes on.
+
+A shard is some consecutive rows of a table and the arrays made from them, an uncompressed .npz. Its name holds a
+digest of all that decides its content. Shards are computed by worker processes and read back one at a time.
+"""
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from mimik.errors import UserError
+from mimik.files import atomic_path
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A piece of work.
+
+    Attributes:
+        rows: the rows of the table to prepare.
+        path: where its result goes; the name is unique for rows and settings.
+    """
+
+    rows: pd.DataFrame
+    path: Path
+
+
+def save(path: Path, arrays: Arrays) -> None:
+    """Write a shard's arrays atomically."""
+    with atomic_path(path) as temporary, temporary.open("wb") as opened:
+        np.savez(opened, allow_pickle=False, **arrays)
+
+
+def load(path: Path, names: Sequence[str]) -> list[npt.NDArray[Any]]:
+    """Read some arrays of a shard, and only these."""
+    with np.load(path, allow_pickle=False) as opened:
+        return [opened[name] for name in names]
+
+
+def run(
+    shards: Sequence[Shard],
+    make: Callable[[pd.DataFrame], Arrays],
+    *,
+    workers: int,
+    log: Path,
+    done: Callable[[Shard], None],
+) -> None:
+    """Make the files of `shards`, in any order.
+
+    Args:
+        shards: those whose file is missing.
+        make: picklable; arrays of some rows. It is called in `workers` processes of one thread each, or in this
+            process when there is one worker or one shard.
+        workers: processes.
+        log: file for what the workers' libraries write to standard error.
+        done: called in this process after each shard.
+
+    Raises:
+        UserError: from `make`, or a worker died.
+    """
+    if workers <= 1 or len(shards) <= 1:
+        for shard in shards:
+            save(shard.path, make(shard.rows))
+            done(shard)
+        return
+    context = multiprocessing.get_context("spawn")
+    workers = min(workers, len(shards))
+    with ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(log,)) as pool:
+        try:
+            with _fresh_children():
+                futures: dict[Future[None], Shard] = {pool.submit(_make_file, make, shard): shard for shard in shards}
+            for future in as_completed(futures):
+                future.result()
+                done(futures[future])
+        except BrokenProcessPool as error:
+            raise UserError(
+                f"a worker process died while faces were prepared (see {log}). Most often the machine had too "
+                "little memory: run the same command again with fewer cores; finished parts are kept."
+            ) from error
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _make_file(make: Callable[[pd.DataFrame], Arrays], shard: Shard) -> None:
+    save(shard.path, make(shard.rows))
+
+
+def _begin(log: Path) -> None:
+    """Set a worker up: no messages of libraries on the screen, no interrupt of its own, never an orphan."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and stops the work in order
+    opened = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(opened, 2)
+    os.close(opened)
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+
+
+def _leave_with_parent() -> None:
+    """End this process when its parent is gone, even by a signal that nobody can catch."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+@contextmanager
+def _fresh_children() -> Iterator[None]:
+    """Processes started here get one thread each, and do not run the main script again.
+
+    A spawned process imports the script of its parent, which would start everything anew where that script has
+    no guard, as in a Snakemake `script:`. What workers call lives in modules, so they do not need it.
+    """
+    settings = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    before = {name: os.environ.get(name) for name in settings}
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
