@@ -84,38 +84,31 @@ def weights(params: Params, kind: str, wildcards: Wildcards) -> str | None:
 
 
 def stage_table(params: Params) -> dict[str, Any]:
-    """The stages that the experiments need: for every rule, by name, the wildcards and the files each one reads."""
-    table: dict[str, dict[str, Any]] = {
-        rule: {}
-        for rule in ("prepare", "segmenter", "classifier", "reader", "train", "translate", "evaluate", "report")
-    }
-    pages = []
+    """The stages that the experiments need: `jobs.<rule>.<name>` holds the wildcards of a job and what it reads.
+
+    dvc.yaml lists the same number of dependencies for every job of a rule. Where a method has no segmenter or a
+    dataset no reader, a file that the job reads anyway stands in its place.
+    """
+    names = ("prepare", "segmenter", "classifier", "reader", "train", "translate", "evaluate", "report")
+    table: dict[str, dict[str, Any]] = {rule: {} for rule in names}
     for dataset, method in resolution.experiments(params):
-        store = f"data/prepared/{dataset}"
-        result = f"results/{dataset}/{method}"
         at = {"dataset": dataset, "method": method}
-        table["prepare"][dataset] = _stage("prepare", {"dataset": dataset}, [])
-        networks = {kind: weights(params, kind, at) for kind in ("segmenter", "classifier", "reader")}
-        for kind, path in networks.items():
-            if path is not None:
+        table["prepare"][dataset] = {"dataset": dataset}
+        folders = {}
+        for kind, otherwise in (("segmenter", "manifest.json"), ("classifier", ""), ("reader", "index.csv")):
+            path = weights(params, kind, at)
+            if path is None:
+                folders[kind] = f"data/prepared/{dataset}/{otherwise}"
+            else:
+                folders[kind] = str(Path(path).parent)
                 name = Path(path).parent.name
-                at_network = {"dataset": dataset, kind: name}
-                table[kind][f"{dataset}-{name}"] = {**_stage(kind, at_network, [store]), "name": name}
-        folders = {kind: [str(Path(path).parent)] if path else [] for kind, path in networks.items()}
-        trained = [f"{result}/{name}" for name in ("generator.safetensors", "config.json")]
-        pictured = [f"{result}/{name}" for name in ("history.csv", "samples.png")]
-        measures = [*folders["segmenter"], *folders["classifier"], *folders["reader"]]
-        shown = [store, *trained, *pictured, f"{result}/translations"]
-        table["train"][f"{dataset}-{method}"] = _stage("train", at, [store, *folders["segmenter"]])
-        table["translate"][f"{dataset}-{method}"] = _stage("translate", at, [store, *trained])
-        table["evaluate"][f"{dataset}-{method}"] = _stage("evaluate", at, [*shown, *measures])
-        table["report"][f"{dataset}-{method}"] = _stage(
-            "report", at, [*shown, *folders["segmenter"], f"{result}/metrics.json"]
-        )
-        pages += [*trained, *pictured, f"{result}/translations", f"{result}/metrics.json"]
-        if store not in pages:
-            pages.append(store)
-    return {"jobs": table, "compare": {"deps": [_decisions("compare", {}), *pages]}}
+                table[kind][f"{dataset}-{name}"] = {"dataset": dataset, kind: name}
+        key = f"{dataset}-{method}"
+        table["train"][key] = {**at, "reads": {"segmenter": folders["segmenter"]}}
+        table["translate"][key] = at
+        table["evaluate"][key] = {**at, "reads": folders}
+        table["report"][key] = at
+    return {"jobs": table}
 
 
 def write_table(params: Params, project: Path) -> bool:
@@ -142,7 +135,7 @@ def write_decisions(params: Params, project: Path) -> None:
             "`mimik params --stages`, then the same command again."
         )
     jobs = [
-        (rule, {key: stage[key] for key in ("dataset", "method", rule) if key in stage})
+        (rule, {key: value for key, value in stage.items() if key != "reads"})
         for rule, stages in table["jobs"].items()
         for stage in stages.values()
     ]
@@ -164,13 +157,8 @@ def write_decisions(params: Params, project: Path) -> None:
             path.unlink()
 
 
-def _stage(rule: str, at: Wildcards, reads: list[str]) -> dict[str, Any]:
-    return {**at, "deps": [_decisions(rule, at), *reads]}
-
-
 def _decisions(rule: str, at: Wildcards) -> str:
-    name = "-".join(at.values()) or rule
-    return f"{DECISIONS}/{rule}/{name}.json"
+    return f"{DECISIONS}/{rule}/{'-'.join(at.values()) or 'all'}.json"
 
 
 def _current_table(path: Path) -> Any:

@@ -1,0 +1,277 @@
+"""`mimik <verb>`: every step of the workflow by hand, with the settings that params.yaml resolves to.
+
+The verbs write to the same places as the rules of the workflow; `snakemake` runs them in the right order and only where
+something has changed, so that it is the better choice for anything longer than one step.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+
+from mimik import __version__, params, stages
+from mimik.console import reported
+from mimik.params import Params
+
+PREPARED, RAW, RESULTS, WEIGHTS = Path("data/prepared"), Path("data/raw"), Path("results"), Path("data/weights")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point. Exits with status 2 and one message when something outside mimik is wrong."""
+    chosen = parser().parse_args(arguments)
+    action: Callable[[argparse.Namespace], None] = chosen.action
+    with reported():
+        action(chosen)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(
+        prog="mimik",
+        description="Editing of facial expressions with conditional GANs, step by step.",
+        epilog="Run it in the project's folder, where params.yaml stands. The whole way at once: snakemake --cores 2",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"mimik {__version__}")
+    verbs = top.add_subparsers(title="verbs", required=True, metavar="VERB")
+
+    data = verbs.add_parser("data", help="check or prepare a dataset")
+    data_verbs = data.add_subparsers(title="verbs", required=True, metavar="VERB")
+    check = _verb(
+        data_verbs, "check", check_data, "say whether a dataset is usable, and if not, what to put where",
+        "mimik data check affectnet", "mimik data check open_faces --mirror ~/downloads",
+    )  # fmt: skip
+    prepare = _verb(
+        data_verbs, "prepare", prepare_data, "find, align and annotate the faces of a dataset",
+        "mimik data prepare synthetic", "mimik data prepare folder --scale smoke --workers 4",
+    )  # fmt: skip
+    prepare.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default: 1)")
+    for verb in (check, prepare):
+        verb.add_argument("--mirror", metavar="DIR", help="folder searched before any download")
+
+    _verb(
+        verbs, "pretrain", pretrain_network, "train a segmenter, an expression classifier or a face reader",
+        "mimik pretrain synthetic segmenter bisenet", "mimik pretrain open_faces classifier small --scale smoke",
+        kind=("segmenter", "classifier", "reader"), name="an entry of params.yaml's segmenters, classifiers or readers",
+    )  # fmt: skip
+    _verb(
+        verbs, "train", train_method, "train a method",
+        "mimik train synthetic stargan", "torchrun --nproc-per-node 4 -m mimik.cli train affectnet hier_seg",
+        method="an entry of params.yaml's methods",
+    )  # fmt: skip
+    _verb(
+        verbs, "translate", translate_faces, "translate every test face to every class",
+        "mimik translate synthetic hier_seg", method="a method that is trained",
+    )  # fmt: skip
+    evaluate = _verb(
+        verbs, "evaluate", evaluate_method, "measure the translations of a method",
+        "mimik evaluate synthetic hier_seg", method="a method whose translations are made",
+    )  # fmt: skip
+    evaluate.add_argument("--mirror", metavar="DIR", help="folder searched for Inception and ArcFace weights")
+    _verb(
+        verbs, "report", report_method, "write the page of one method",
+        "mimik report synthetic hier_seg", method="a method that is evaluated",
+    )  # fmt: skip
+    _verb(
+        verbs, "compare", compare_results, "write report/index.html from everything in results/",
+        "mimik compare", dataset=None,
+    )  # fmt: skip
+    show = _verb(
+        verbs, "params", show_params, "check params.yaml, print what it resolves to, or tell DVC about it",
+        "mimik params", "mimik params synthetic hier_seg --scale paper", "mimik params --stages",
+        dataset=None,
+    )  # fmt: skip
+    show.add_argument("dataset", nargs="?", help="print the settings of this dataset")
+    show.add_argument("method", nargs="?", help="print the settings of this method on it")
+    show.add_argument("--scale", help="paper, demo or smoke instead of the dataset's own")
+    show.add_argument("--stages", action="store_true", help="write the stages that dvc.yaml has")
+    show.add_argument("--settings", action="store_true", help="write what decides every job (DVC's first stage)")
+    return top
+
+
+def _verb(
+    verbs: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    word: str,
+    action: Callable[[argparse.Namespace], None],
+    summary: str,
+    *examples: str,
+    dataset: str | None = "an entry of params.yaml's datasets",
+    **positionals: str | tuple[str, ...],
+) -> argparse.ArgumentParser:
+    """Add a verb; `positionals` are name and help text, or the choices, of what follows the dataset."""
+    verb = verbs.add_parser(
+        word,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog="examples:\n" + "\n".join(f"  {example}" for example in examples),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    if dataset is not None:
+        verb.add_argument("dataset", help=dataset)
+        for key, value in positionals.items():
+            if isinstance(value, tuple):
+                verb.add_argument(key, choices=value)
+            else:
+                verb.add_argument(key, help=value)
+        verb.add_argument("--scale", help="paper, demo or smoke instead of the dataset's own")
+    verb.set_defaults(action=action)
+    return verb
+
+
+def check_data(chosen: argparse.Namespace) -> None:
+    """`mimik data check`."""
+    values = _params(chosen)
+    options = params.resolve_dataset(values, chosen.dataset)["options"]
+    dataset = import_module(f"mimik.datasets.{chosen.dataset}")
+    try:
+        dataset.check(RAW / chosen.dataset, options, params.mirror_of(values))
+    finally:
+        print(f"{chosen.dataset}\n  access   {dataset.ACCESS}")
+        print(f"  licence  {dataset.LICENCE}\n  cite     {dataset.CITATION}")
+    print("  usable   yes")
+
+
+def prepare_data(chosen: argparse.Namespace) -> None:
+    """`mimik data prepare`."""
+    from mimik.faces.prepare import prepare
+
+    values = _params(chosen)
+    settings = params.resolve_dataset(values, chosen.dataset)
+    prepare(
+        chosen.dataset,
+        settings["options"],
+        RAW / chosen.dataset,
+        PREPARED / chosen.dataset,
+        seed=settings["seed"],
+        workers=chosen.workers,
+        mirror=params.mirror_of(values),
+        work=Path("checkpoints/prepare") / chosen.dataset,
+    )
+
+
+def pretrain_network(chosen: argparse.Namespace) -> None:
+    """`mimik pretrain`."""
+    values = _params(chosen)
+    at = {"dataset": chosen.dataset, chosen.kind: chosen.name}
+    settings = stages.settings(values, chosen.kind, at)
+    pretrain = getattr(import_module(f"mimik.pretraining.{chosen.kind}"), f"pretrain_{chosen.kind}")
+    pretrain(
+        settings,
+        PREPARED / chosen.dataset,
+        Path("data/pretrained") / chosen.dataset / chosen.kind / chosen.name,
+        Path("checkpoints/pretrain") / chosen.dataset / chosen.kind / chosen.name,
+        None,
+    )
+
+
+def train_method(chosen: argparse.Namespace) -> None:
+    """`mimik train`."""
+    from mimik import method_training, tracking
+
+    values = _params(chosen)
+    settings = params.resolve(values, chosen.dataset, chosen.method)
+    store, segmenter = PREPARED / chosen.dataset, _weights(values, "segmenter", chosen)
+    with tracking.training_run(settings, store) as (settings, logger):
+        method_training.train_method(
+            settings,
+            store,
+            segmenter,
+            RESULTS / chosen.dataset / chosen.method,
+            Path("checkpoints/train") / chosen.dataset / chosen.method,
+            logger,
+        )
+
+
+def translate_faces(chosen: argparse.Namespace) -> None:
+    """`mimik translate`."""
+    from mimik.configuration import build
+    from mimik.translation import TranslationSettings, translate
+
+    values = _params(chosen)
+    result = RESULTS / chosen.dataset / chosen.method
+    settings = params.resolve_translation(values, chosen.dataset, chosen.method)
+    translate(
+        result, PREPARED / chosen.dataset, result / "translations", build(TranslationSettings, settings, "translation")
+    )
+
+
+def evaluate_method(chosen: argparse.Namespace) -> None:
+    """`mimik evaluate`."""
+    from mimik import tracking
+    from mimik.configuration import build
+    from mimik.evaluation import evaluate
+    from mimik.measurements import EvaluationSettings
+
+    values = _params(chosen)
+    result, store = RESULTS / chosen.dataset / chosen.method, PREPARED / chosen.dataset
+    settings = params.resolve_evaluation(values, chosen.dataset, chosen.method)
+    with tracking.evaluated_run(result, store) as run_id:
+        evaluate(
+            build(EvaluationSettings, settings["evaluation"], "evaluation"),
+            result,
+            store,
+            _weights(values, "classifier", chosen),
+            _weights(values, "segmenter", chosen),
+            _weights(values, "reader", chosen),
+            WEIGHTS,
+            result / "metrics.json",
+            params.mirror_of(values),
+        )
+
+
+def report_method(chosen: argparse.Namespace) -> None:
+    """`mimik report`."""
+    from mimik.report import method_report
+
+    result = RESULTS / chosen.dataset / chosen.method
+    method_report(result, PREPARED / chosen.dataset, result / "report.html", _params(chosen)["report"])
+
+
+def compare_results(chosen: argparse.Namespace) -> None:
+    """`mimik compare`."""
+    from mimik.report import comparison
+
+    values = _params(chosen)
+    first = [RESULTS / dataset / method for dataset, method in params.experiments(values)]
+    found = [file.parent for file in sorted(RESULTS.glob("*/*/metrics.json"))]
+    results = [folder for folder in dict.fromkeys([*first, *found]) if folder in found]
+    comparison(results, PREPARED, Path("report/index.html"), values["report"])
+
+
+def show_params(chosen: argparse.Namespace) -> None:
+    """`mimik params`."""
+    values = _params(chosen)
+    if chosen.stages:
+        print(f"{stages.TABLE}: {'written' if stages.write_table(values, Path.cwd()) else 'up to date'}")
+    if chosen.settings:
+        stages.write_decisions(values, Path.cwd())
+    if chosen.method:
+        json.dump(params.resolve(values, chosen.dataset, chosen.method), sys.stdout, indent=2)
+        print()
+    elif chosen.dataset:
+        json.dump(params.resolve_dataset(values, chosen.dataset), sys.stdout, indent=2)
+        print()
+    elif not (chosen.stages or chosen.settings):
+        print("params.yaml: fine. Experiments: " + ", ".join("/".join(pair) for pair in params.experiments(values)))
+
+
+def _params(chosen: argparse.Namespace) -> Params:
+    """params.yaml with what the command line overrides."""
+    values = params.load()
+    if getattr(chosen, "scale", None):
+        values["scale"] = chosen.scale
+    if getattr(chosen, "mirror", None):
+        values["mirror"] = chosen.mirror
+    params.validate(values, "params.yaml", params.SCHEMA)
+    return values
+
+
+def _weights(values: Params, kind: str, chosen: argparse.Namespace) -> Path | None:
+    path = stages.weights(values, kind, {"dataset": chosen.dataset, "method": chosen.method})
+    return None if path is None else Path(path).parent
+
+
+if __name__ == "__main__":
+    main()
