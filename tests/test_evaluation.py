@@ -1,0 +1,266 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from mimik import evaluation, metrics
+from mimik.configuration import build
+from mimik.errors import UserError
+from mimik.evaluation import evaluate, metric_modules
+from mimik.files import file_sha256
+from mimik.labels import ACTION_UNITS, SEGMENTATION_CLASSES
+from mimik.measurements import ClassFilter, EvaluationSettings
+from mimik.methods import stargan
+from mimik.networks import expression_classifier, face_reader, segmenter
+from mimik.networks.stored import save_network
+from mimik.translation import TranslationSettings, translate
+
+CLASSES = ["anger", "fear", "happiness"]
+SIZE = 32
+METRICS = tuple(sorted(path.stem for path in Path(metrics.__file__).parent.glob("[a-z]*.py")))
+NAMES = {name for module in metric_modules(METRICS).values() for name in module.NAMES}
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A dataset with ground truth: every expression is a brightness."""
+    module = ModuleType("mimik.datasets.drawn")
+
+    def with_expression(table: pd.DataFrame, expression: str) -> pd.DataFrame:
+        return table.assign(expression=expression, **dict.fromkeys(ACTION_UNITS, CLASSES.index(expression) / 2))
+
+    def render(table: pd.DataFrame, size: int, outputs: Any) -> SimpleNamespace:
+        levels = np.array(
+            [60 * CLASSES.index(name) + int(face[4:]) for name, face in table[["expression", "id"]].values]
+        )
+        shape = (len(levels), size, size, 3)
+        return SimpleNamespace(images=np.broadcast_to(levels[:, None, None, None], shape).astype(np.uint8))
+
+    module.with_expression, module.render = with_expression, render  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "mimik.datasets.drawn", module)
+    return module
+
+
+@pytest.fixture
+def project(tmp_path: Path, drawn: ModuleType) -> SimpleNamespace:
+    """A prepared dataset, tiny untrained networks, a StarGAN result and its translations."""
+    torch.manual_seed(0)
+    store = tmp_path / "store"
+    store.mkdir()
+    number = 9
+    table = pd.DataFrame(
+        {
+            "id": [f"face{index}" for index in range(number)],
+            "split": ["train"] * 2 + ["test"] * 7,
+            "source": "",
+            "expression": [CLASSES[index % 3] for index in range(number)],
+            "identity": "1",
+        }
+    )
+    table.to_csv(store / "index.csv", index=False)
+    np.save(store / f"images_{SIZE}.npy", drawn.render(table, SIZE, ("images",)).images)
+    np.save(store / f"masks_{SIZE}.npy", np.random.default_rng(0).integers(0, 19, (number, SIZE, SIZE), dtype=np.uint8))
+    manifest = {"sizes": [SIZE], "classes": CLASSES, "digest": "abc"}
+    (store / "manifest.json").write_text(json.dumps(manifest))
+
+    networks = {
+        "classifier": expression_classifier.build({"network": "small", "width": 4}, CLASSES),
+        "reader": face_reader.build({"width": 4}, 5),
+        "segmenter": segmenter.build({"network": "unet", "image_size": SIZE, "width": 4}),
+    }
+    for kind, network in networks.items():
+        settings = {"network": "unet" if kind == "segmenter" else "small", "image_size": SIZE, "width": 4}
+        classes = list(SEGMENTATION_CLASSES) if kind == "segmenter" else CLASSES
+        config = {"kind": kind, "name": f"tiny_{kind}", "architecture": settings, "classes": classes, "identity_dim": 5}
+        save_network(tmp_path / kind, network, config)
+
+    result = tmp_path / "results" / "drawn" / "stargan"
+    result.mkdir(parents=True)
+    overrides = {"conv_dim": 4, "residual_blocks": 1, "adversary": {"conv_dim": 4, "layers": 3}}
+    method = stargan.Method(build(stargan.Config, overrides, "test"), len(CLASSES), SIZE)
+    save_file(method.generator_state(), result / "generator.safetensors")
+    config = {
+        "dataset": "drawn",
+        "method": "stargan",
+        "module": "stargan",
+        "scale": "smoke",
+        "seed": 3,
+        "image_size": SIZE,
+        "classes": CLASSES,
+        "config": overrides,
+        "config_digest": "cd",
+    }
+    (result / "config.json").write_text(json.dumps(config))
+    translate(result, store, result / "translations", TranslationSettings(precision="fp32"))
+    return SimpleNamespace(store=store, result=result, folder=tmp_path)
+
+
+def run(project: SimpleNamespace, **settings: Any) -> dict[str, Any]:
+    output = project.result / "metrics.json"
+    defaults: dict[str, Any] = {"metrics": METRICS, "bootstrap": 20, "batch_size": 4, "kid_subsets": 2}
+    evaluate(
+        EvaluationSettings(**{**defaults, **settings}),
+        project.result,
+        project.store,
+        project.folder / "classifier",
+        project.folder / "segmenter",
+        project.folder / "reader",
+        project.folder / "weights",
+        output,
+    )
+    loaded: dict[str, Any] = json.loads(output.read_text())
+    return loaded
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_every_metric_offers_what_tables_need(name: str) -> None:
+    module = metric_modules((name,))[name]
+    assert module.__doc__
+    assert isinstance(module.PROTOCOL, str)
+    for table in (module.HIGHER_IS_BETTER, module.UNIT, module.FORMAT):
+        assert set(table) == set(module.NAMES)
+    assert all(module.FORMAT[name].format(1) for name in module.NAMES)
+
+
+def test_no_name_is_given_by_two_metrics() -> None:
+    every = [name for module in metric_modules(METRICS).values() for name in module.NAMES]
+    assert len(every) == len(set(every))
+
+
+def test_record_is_complete_and_every_entry_has_a_value_or_says_why_not(project) -> None:
+    record = run(project)
+    assert (record["dataset"], record["method"], record["scale"], record["seed"]) == ("drawn", "stargan", "smoke", 3)
+    assert record["dataset_digest"] == "abc"
+    assert record["config_digest"] == "cd"
+    assert record["mlflow_run_id"] is None
+    assert record["classes"] == CLASSES
+    assert set(record["metrics"]) == NAMES
+    skipped = {name for name, entry in record["metrics"].items() if "skipped" in entry}
+    assert skipped == {"fid", "kid", "miou_before", "miou_after"}
+    for name in NAMES - skipped:
+        entry = record["metrics"][name]
+        assert {"value", "ci", "n", "extractor", "extractor_sha256", "protocol"} <= set(entry), name
+    assert record["metrics"]["eea"]["extractor"] == "tiny_classifier"
+    assert record["metrics"]["eea"]["extractor_sha256"] == file_sha256(project.folder / "classifier/model.safetensors")
+    assert "pt_inception-2015-12-05-6726825d.pth" in record["metrics"]["fid"]["skipped"]
+
+
+def test_nothing_but_the_record_is_left_behind(project) -> None:
+    before = sorted(project.result.iterdir())
+    run(project)
+    assert sorted(project.result.iterdir()) == sorted([*before, project.result / "metrics.json"])
+
+
+def test_values_do_not_depend_on_the_batch_size(project) -> None:
+    first, second = run(project)["metrics"], run(project, batch_size=1000)["metrics"]
+    for name in NAMES:
+        one, other = first[name].get("value"), second[name].get("value")
+        assert (other if name == "confusion" else pytest.approx(other, rel=1e-4, abs=1e-6)) == one, name
+
+
+def test_the_seed_moves_intervals_and_not_values(project) -> None:
+    first, second = run(project)["metrics"], run(project, seed=1)["metrics"]
+    assert first["l1"]["value"] == second["l1"]["value"]
+    assert first["l1"]["ci"] != second["l1"]["ci"]
+
+
+def test_copying_the_input_equals_the_copy_baseline_end_to_end(project) -> None:
+    path = project.result / "translations" / "images.npy"
+    store_images = np.load(project.store / f"images_{SIZE}.npy")[2:]
+    np.save(path, np.repeat(store_images[:, None], 3, 1))
+    values = {name: entry.get("value") for name, entry in run(project)["metrics"].items()}
+    assert values["truth_psnr"] == pytest.approx(values["copy_truth_psnr"])
+    assert values["truth_ssim"] == pytest.approx(values["copy_truth_ssim"])
+    assert values["au_error"] == pytest.approx(values["au_error_copy"])
+    assert values["identity_loss"] == pytest.approx(0.0, abs=1e-6)
+    assert values["l1"] == values["outside_change"] == 0.0
+
+
+def test_every_image_goes_through_the_classifier_once(project, monkeypatch) -> None:
+    counts: list[int] = []
+    original = expression_classifier.ExpressionClassifier.features
+
+    def counting(self, images):
+        counts.append(len(images))
+        return original(self, images)
+
+    monkeypatch.setattr(expression_classifier.ExpressionClassifier, "features", counting)
+    run(project)
+    assert sum(counts) == 7 + 7 * 3
+
+
+def test_class_filter_of_the_settings_reaches_the_metrics(project) -> None:
+    entries = run(project, class_filter=ClassFilter(("anger", "fear")))["metrics"]
+    assert set(entries["eea_per_class"]["value"]) == {"anger", "fear"}
+    assert entries["truth_psnr"]["n"] == 14
+    with pytest.raises(UserError, match="sleepy"):
+        run(project, class_filter=ClassFilter(("sleepy",)))
+
+
+def test_unknown_metric_names_the_folder() -> None:
+    with pytest.raises(UserError, match="no metric 'beauty'"):
+        metric_modules(("beauty",))
+
+
+def test_translations_of_another_generator_are_refused(project) -> None:
+    with (project.result / "generator.safetensors").open("ab") as opened:
+        opened.write(b"x")
+    with pytest.raises(UserError, match="Translate again"):
+        run(project)
+
+
+def test_translations_of_another_preparation_are_refused(project) -> None:
+    path = project.store / "manifest.json"
+    path.write_text(path.read_text().replace("abc", "xyz"))
+    with pytest.raises(UserError, match="another preparation"):
+        run(project)
+
+
+def test_truncated_translations_are_refused(project) -> None:
+    path = project.result / "translations" / "cycle.npy"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(UserError, match=r"cycle\.npy"):
+        run(project)
+
+
+def test_classifier_of_other_classes_is_refused(project) -> None:
+    path = project.folder / "classifier" / "config.json"
+    path.write_text(path.read_text().replace("happiness", "disgust"))
+    with pytest.raises(UserError, match="knows the classes"):
+        run(project)
+
+
+def test_a_number_that_is_none_is_a_defect(project, monkeypatch) -> None:
+    from mimik.metrics import cycle
+
+    monkeypatch.setattr(cycle, "compute", lambda _: {"cycle_l1": {"value": float("nan")}})
+    with pytest.raises(ValueError, match="cycle_l1 yields nan"):
+        run(project, metrics=("cycle",))
+
+
+def test_datasets_without_truth_skip_what_needs_it(project) -> None:
+    path = project.result / "config.json"
+    path.write_text(path.read_text().replace('"drawn"', '"open_faces"'))
+    entries = run(project)["metrics"]
+    for name in ("truth_psnr", "au_error", "identity_loss_truth", "outside_change_truth"):
+        assert "ground truth" in entries[name]["skipped"]
+    assert "model_ir_se50.pth" in entries["identity_loss"]["skipped"]
+    assert "value" in entries["eea"]
+
+
+def test_commit_is_that_of_the_checkout_or_none() -> None:
+    here = subprocess.run(
+        ["git", "-C", str(Path(evaluation.__file__).parent), "rev-parse", "HEAD"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert evaluation._git_commit() == (here.stdout.strip() or None)
