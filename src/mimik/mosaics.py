@@ -88,7 +88,7 @@ class Mosaic:
             parts.append(
                 f'<text x="{left + shown / 2:.1f}" y="14" text-anchor="middle" class="column">{escape(name)}</text>'
             )
-        y = 22.0
+        y = 22.0 if any(self.columns) else 0.0
         for index, strip in enumerate(self.strips):
             y += 14 if strip.spaced and index else 0
             canvas, present = _compose(strip, lefts, label_width, cell, factor, scale)
@@ -100,7 +100,7 @@ class Mosaic:
             for left, item in zip(lefts, strip.cells, strict=True):
                 if item is not None and item.outlined:
                     parts.append(
-                        f'<rect x="{left + 1:.1f}" y="{y + 1:.1f}" width="{shown - 2:.1f}" height="{shown - 2:.1f}" '
+                        f'<rect x="{left + 4:.1f}" y="{y + 4:.1f}" width="{shown - 8:.1f}" height="{shown - 8:.1f}" '
                         'fill="none" stroke="#fff" stroke-opacity=".9" stroke-width="1.5" stroke-dasharray="5 4"/>'
                     )
             if strip.label:
@@ -187,7 +187,8 @@ def data_uri(image: Picture, lossless: bool | None = None) -> str:
     buffer = io.BytesIO()
     picture = Image.fromarray(image)
     if lossless:
-        picture.save(buffer, "WEBP", lossless=True, quality=60, method=3)
+        # The fastest effort: 25 times as fast as the default for a third more bytes.
+        picture.save(buffer, "WEBP", lossless=True, quality=30, method=0)
     else:
         picture.save(buffer, "WEBP", quality=92, method=3)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -137,7 +137,7 @@ def grouped_bars(
             if len(series) <= 4:
                 top = max(value, interval[1]) if interval is not None else value
                 place = {"xytext": (0, 2), "textcoords": "offset points", "ha": "center", "va": "bottom"}
-                axis.annotate(f"{value:.{digits}f}", (x, top), fontsize=7.5, **place)
+                axis.annotate(f"{value:.{digits}f}", (x, top), fontsize=7.5, **place).set_in_layout(False)
     axis.set_xticks(range(len(groups)), groups)
     axis.tick_params(axis="x", labelcolor=INK, labelsize=9)
     axis.set_xlim(-0.6, len(groups) - 0.4)

@@ -179,12 +179,19 @@ def _write(template: str, output: Path, **content: Any) -> None:
 
     environment.filters["link"] = link
     environment.filters["spans"] = _spans
+    environment.filters["machine"] = _machine
     page = environment.get_template(template).render(
         **content,
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
     )
     write_text(output, page)
+
+
+def _machine(environment: Mapping[str, Any]) -> str:
+    """The environment of a training run (config.json) in words; the device first, which needs no name."""
+    words = [f"{key} {value}" for key, value in environment.items() if key != "device"]
+    return ", ".join([str(environment["device"]), *words] if "device" in environment else words)
 
 
 def _spans(table: Table) -> list[tuple[str, int]]:

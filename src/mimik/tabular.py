@@ -51,12 +51,16 @@ class Line:
 
 @dataclass(frozen=True)
 class Table:
-    """A table: columns, lines, and notes below it (such as what was skipped and why)."""
+    """A table: columns, lines, and notes below it (such as what was skipped and why).
+
+    `dense` tables are long lists: they are set with less air, and small print on the same line.
+    """
 
     corner: str
     columns: Sequence[Column]
     lines: Sequence[Line]
     notes: Sequence[str] = field(default_factory=tuple)
+    dense: bool = False
 
     def to_csv(self) -> str:
         """Comma separated values; numbers in full; every column is followed by `<key>_note`, its small print."""

@@ -12,8 +12,8 @@ from mimik.results import ReportSettings, Result
 TITLE = "What the classifier reads"
 CAPTION = (
     "Rows: the expression that was asked for; columns: the one that the independent classifier reads in the output, in "
-    "percent of the row; target = source left out. A perfect method has 100 on the diagonal. Cells below 0.5 % are left "
-    "empty."
+    "percent of the row; target = source left out. A perfect method has 100 on the diagonal. Cells below 0.5 % are "
+    "left empty."
 )
 PAGES = frozenset({"method", "comparison"})
 
@@ -69,7 +69,7 @@ def _cell(axis: Any, row: int, column: int, percent: float) -> None:
     opacity = 0.06 + 0.74 * min(percent, 100) / 100
     axis.add_patch(Rectangle((column - 0.47, row - 0.47), 0.94, 0.94, facecolor=tint, alpha=opacity, linewidth=0))
     if percent >= 0.5:
-        axis.annotate(
+        number = axis.annotate(
             f"{percent:.0f}",
             (column, row),
             ha="center",
@@ -77,3 +77,4 @@ def _cell(axis: Any, row: int, column: int, percent: float) -> None:
             fontsize=8,
             color="#ffffff" if opacity > 0.5 else INK if row == column or percent >= 5 else FAINT,
         )
+        number.set_in_layout(False)  # it lies inside its axes: measuring it would only cost time

@@ -42,6 +42,7 @@ def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absen
             axis.grid(axis="y", visible=False)
             axis.spines["left"].set_visible(False)
             axis.tick_params(axis="y", labelcolor=INK, labelsize=9)
+        figure.get_layout_engine().set(wspace=0.05)
         return drawing(figure, {"methods": ", ".join(names)}, TITLE)
 
 

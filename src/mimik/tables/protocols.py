@@ -39,4 +39,4 @@ def build(results: Sequence[Result], settings: ReportSettings) -> Table | Absent
             count = EMPTY if entry.get("n") is None else Cell(f"{entry['n']:,}", number=float(entry["n"]))
             cells = [Cell(f"{measured.value:.5g}", number=measured.value), shown, count, extractor, protocol]
         lines.append(Line(name, cells))
-    return Table("Metric", COLUMNS, lines) if lines else Absent("metrics.json holds no scalar")
+    return Table("Metric", COLUMNS, lines, dense=True) if lines else Absent("metrics.json holds no scalar")

@@ -18,7 +18,7 @@ CAPTION = (
 )
 PAGES = frozenset({"method", "comparison"})
 
-SIZES = re.compile(r"(^|_)(conv_dim|blocks|layers|size|steps)$")
+SIZES = re.compile(r"(^|[_.])(conv_dim|blocks|layers|size|steps)$")
 """Settings (last part of the name) that are sizes or lengths."""
 
 UNSCIENTIFIC = frozenset(
@@ -86,7 +86,7 @@ def build(results: Sequence[Result], settings: ReportSettings) -> Table | Absent
                 cells.append(EMPTY)
         lines.append(Line(name, cells))
     columns = [Column("kind", "Changes", text=True), *(Column(r.method, r.method, text=True) for r in results)]
-    return Table("Setting", columns, lines)
+    return Table("Setting", columns, lines, dense=True)
 
 
 def shown(value: Any) -> str:
