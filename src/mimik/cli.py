@@ -218,6 +218,7 @@ def evaluate_method(chosen: argparse.Namespace) -> None:
             WEIGHTS,
             result / "metrics.json",
             params.mirror_of(values),
+            run_id,
         )
 
 

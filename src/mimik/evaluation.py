@@ -35,6 +35,7 @@ def evaluate(
     weights_dir: Path | str,
     output: Path | str,
     mirror: Path | str | None = None,
+    run_id: str | None = None,
 ) -> None:
     """Measure the translations of one method and write metrics.json.
 
@@ -46,6 +47,7 @@ def evaluate(
         weights_dir: where Inception and ArcFace weights are looked for, then in `mirror`.
         output: the file to write.
         mirror: folder that is searched for weights, see mimik.mirror.
+        run_id: the MLflow run that mirrors this result.
 
     Raises:
         UserError: a file is missing, or translations, generator, dataset and classifier do not belong together.
@@ -94,7 +96,7 @@ def evaluate(
             "git_commit": _git_commit(),
             "dataset_digest": store.digest,
             "config_digest": config["config_digest"],
-            "mlflow_run_id": None,
+            "mlflow_run_id": run_id,
             "classes": store.classes,
             "metrics": {name: _finite(entry, name) for name, entry in entries.items()},
         },

@@ -31,4 +31,5 @@ with reported(snakemake.log[0]):
             Path("data/weights"),
             Path(snakemake.output.metrics),
             mirror_of(snakemake.config),
+            run_id,
         )

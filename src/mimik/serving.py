@@ -1,0 +1,58 @@
+"""A trained generator as a model that MLflow loads (`loader_module` of its pyfunc flavour): weights, no pickle.
+
+After `mlflow.pyfunc.load_model("models:/hier_seg-synthetic/1")`, with mimik installed:
+
+    edited = model.predict({"image": faces, "source": labels, "target": labels})
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from mimik.translation import Translator
+
+
+class Editor:
+    """Edits faces with the generator of one result folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Load `generator.safetensors` with `config.json`. Raises `UserError` when one is missing or damaged."""
+        from mimik.method_training import load_method
+
+        method, self.config = load_method(folder)
+        self._method: Translator = cast("Translator", method)
+
+    def predict(
+        self, model_input: Mapping[str, npt.NDArray[Any]], params: Mapping[str, Any] | None = None
+    ) -> npt.NDArray[np.uint8]:
+        """Edit a batch.
+
+        Args:
+            model_input: `image` uint8 (B, S, S, 3), faces aligned like the training's; `source` and `target` int64
+                (B,), positions in the classes of config.json: what they show, what they shall show.
+            params: none are known; MLflow hands them over.
+
+        Returns:
+            uint8 (B, S, S, 3).
+        """
+        import torch
+
+        from mimik.batches import to_tensor, to_uint8
+
+        with torch.inference_mode():
+            source, target = (
+                torch.as_tensor(np.asarray(model_input[key]).reshape(-1), dtype=torch.int64)
+                for key in ("source", "target")
+            )
+            images = to_tensor(np.asarray(model_input["image"], dtype=np.uint8))
+            edited: npt.NDArray[np.uint8] = to_uint8(self._method.translate(images, source, target))
+        return edited
+
+
+def _load_pyfunc(path: str) -> Editor:
+    """What MLflow calls with the folder that `tracking` gave it."""
+    return Editor(Path(path))

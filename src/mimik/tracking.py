@@ -1,0 +1,379 @@
+"""MLflow's copy of what happens: one experiment for each dataset, one run for each method, configuration and seed.
+
+A mirror: nothing is read back from it, and a run is found by what it is (`run_key`), never by an id that some file
+would have to keep. So an empty or lost database breaks nothing, a killed training that goes on reopens its run, and
+whatever the training could not deliver the evaluation brings later.
+
+The server is MLFLOW_TRACKING_URI, or mlflow.db in the project's folder. The only module that imports mlflow.
+"""
+
+import csv
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
+
+from mimik.errors import UserError
+from mimik.files import digest, file_sha256, read_json
+from mimik.params import Settings, flatten
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric
+
+DATABASE = "mlflow.db"
+
+BATCH = 500
+"""Values sent at once; MLflow takes at most 1000."""
+
+SECONDS = 10.0
+"""Longest time that a value waits for its batch."""
+
+LONGEST_PARAM = 6000
+"""Characters of a parameter that MLflow keeps."""
+
+
+def tracking_uri(folder: Path | None = None) -> str:
+    """The server: MLFLOW_TRACKING_URI, or SQLite in `folder` (default: the current one; absolute, so that a job that
+    changes its folder does not start another database)."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(folder or Path.cwd()).resolve() / DATABASE}"
+
+
+def run_key(settings: Mapping[str, Any], dataset_digest: str) -> str:
+    """What makes a run this run: its settings (seed included) and the data it is trained on."""
+    return digest({"settings": dict(settings), "dataset": dataset_digest})[:16]
+
+
+@contextmanager
+def training_run(settings: Settings, store_dir: Path | str) -> Iterator[tuple[Settings, "RunLogger | None"]]:
+    """A run that mirrors a training; None instead of the logger in all but the first of several processes.
+
+    When MLflow fails in the middle the training goes on, the failure is told on the screen, and the evaluation sends
+    the rest.
+
+    Args:
+        settings: of the training, see `mimik.params.resolve`.
+        store_dir: the prepared dataset.
+
+    Yields:
+        the settings with `run_key` (for config.json, by which the evaluation finds the run), and the logger.
+
+    Raises:
+        UserError: MLflow cannot be opened; nothing has been trained yet then.
+    """
+    manifest = read_json(Path(store_dir) / "manifest.json")
+    key = run_key(settings, manifest["digest"])
+    keyed = {**settings, "run_key": key}
+    if int(os.environ.get("RANK", "0")) != 0:
+        yield keyed, None
+        return
+    with _opened(keyed, Path(store_dir), manifest["digest"], system_metrics=True) as run:
+        logger = RunLogger(run)
+        try:
+            yield keyed, logger
+        finally:
+            logger.close()
+
+
+@contextmanager
+def evaluated_run(result_dir: Path | str, store_dir: Path | str) -> Iterator[str]:
+    """The run of a result while it is evaluated; when the block ends well, MLflow gets metrics, pictures and generator.
+
+    Args:
+        result_dir: results/<dataset>/<method>; the block writes its metrics.json.
+        store_dir: the prepared dataset.
+
+    Yields:
+        the run's id.
+
+    Raises:
+        UserError: MLflow cannot be opened, or does not take what it is given.
+    """
+    result = Path(result_dir)
+    config = read_json(result / "config.json")
+    with _opened(config, Path(store_dir), config["dataset_digest"]) as run:
+        yield run.info.run_id
+        with _told("metrics, pictures or generator of " + str(result)):
+            _send_history(run, result / "history.csv")
+            _send_result(run, result, config)
+
+
+class RunLogger:
+    """Losses and pictures of a training to its run, in batches; a `mimik.training.Logger`."""
+
+    def __init__(self, run: Any) -> None:
+        """Mirror to an MLflow run (`mlflow.entities.Run`); of a run that goes on, the steps it has are left out."""
+        self._run = run
+        self._last_step = _last_step(run)
+        self._waiting: list[Metric] = []
+        self._sent = time.monotonic()
+        self._failure: str | None = None
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Record values of a step."""
+        from mlflow.entities import Metric
+
+        if step <= self._last_step or self._failure is not None:
+            return
+        now = int(time.time() * 1000)
+        self._waiting += [Metric(name, float(value), now, step) for name, value in values.items()]
+        if len(self._waiting) >= BATCH or time.monotonic() - self._sent > SECONDS:
+            self._send()
+
+    def image(self, step: int, key: str, path: Path) -> None:
+        """Record a picture of a step; MLflow shows the pictures of one key with a slider."""
+        from PIL import Image
+
+        if self._failure is None:
+            with self._noted(), Image.open(path) as picture:
+                _client().log_image(self._run.info.run_id, picture.convert("RGB"), key=key, step=step)
+
+    def close(self) -> None:
+        """Send what waits. Says so when MLflow misses something."""
+        if self._failure is None:
+            self._send()
+        if self._failure is not None:
+            print(
+                f"\nmimik: MLflow ({tracking_uri()}) failed and misses a part of this training: {self._failure}\n"
+                "The training itself is complete and unharmed; its evaluation sends the losses again.",
+                file=sys.stderr,
+            )
+
+    def _send(self) -> None:
+        with self._noted():
+            for start in range(0, len(self._waiting), BATCH):
+                _client().log_batch(self._run.info.run_id, metrics=self._waiting[start : start + BATCH])
+        self._waiting, self._sent = [], time.monotonic()
+
+    @contextmanager
+    def _noted(self) -> Iterator[None]:
+        """A failure of MLflow is kept and told, once now and once at the end; it never stops a training."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            yield
+        except (MlflowException, OSError) as error:
+            self._failure = str(error)
+            print(f"\nmimik: MLflow failed: {error}\nThe training goes on without it.", file=sys.stderr)
+
+
+def _client() -> "MlflowClient":
+    from mlflow import MlflowClient
+
+    return MlflowClient()
+
+
+@contextmanager
+def _opened(
+    config: Mapping[str, Any], store_dir: Path, dataset_digest: str, system_metrics: bool = False
+) -> Iterator[Any]:
+    """The run of a configuration: found by its key, or made with parameters, tags and dataset. Ends with the block."""
+    import mlflow
+
+    with _told("the run"):
+        _open_store()
+        client = _client()
+        experiment = mlflow.set_experiment(config["dataset"])
+        found = client.search_runs([experiment.experiment_id], f"tags.run_key = '{config['run_key']}'", max_results=1)
+        if found:
+            run_id = found[0].info.run_id
+        else:
+            run_id = _create(client, experiment.experiment_id, config, store_dir, dataset_digest)
+        mlflow.start_run(run_id=run_id, log_system_metrics=system_metrics)
+    status = "FAILED"
+    try:
+        yield client.get_run(run_id)
+        status = "FINISHED"
+    except UserError as error:
+        status = "KILLED" if type(error).__name__ == "Interrupted" else "FAILED"
+        raise
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    finally:
+        mlflow.end_run(status)
+
+
+def _open_store() -> None:
+    """Point MLflow to its server. Two jobs that make a new database at once would break it: one after the other."""
+    import mlflow
+
+    uri = tracking_uri()
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    if uri.startswith("sqlite:///"):
+        database = Path(uri.removeprefix("sqlite:///"))
+        database.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{database}.lock"):
+            _client().search_experiments(max_results=1)
+
+
+def _create(
+    client: "MlflowClient", experiment_id: str, config: Mapping[str, Any], store_dir: Path, dataset_digest: str
+) -> str:
+    """A new run with its parameters (a run's parameters never change), tags and dataset."""
+    import pandas as pd
+    from mlflow.data.pandas_dataset import from_pandas
+    from mlflow.entities import DatasetInput, InputTag
+
+    tags = {
+        "run_key": config["run_key"],
+        "method": config["method"],
+        "scale": config["scale"],
+        "data_digest": dataset_digest,
+        "config_digest": digest({key: config[key] for key in ("config", "training")}),
+        "git_commit": _git_commit(),
+    }
+    run = client.create_run(experiment_id, run_name=f"{config['method']} seed {config['seed']}", tags=tags)
+    run_id: str = run.info.run_id
+    _send_params(client, run_id, config)
+    index = store_dir / "index.csv"
+    with warnings.catch_warnings():
+        # MLflow registers its source for local files twice and wonders which one to take.
+        warnings.filterwarnings("ignore", message="The specified dataset source can be interpreted in multiple ways")
+        data = from_pandas(
+            pd.read_csv(index, dtype=str), source=index.as_posix(), name=config["dataset"], digest=dataset_digest[:36]
+        )
+    client.log_inputs(run_id, [DatasetInput(data._to_mlflow_entity(), [InputTag("mlflow.data.context", "training")])])
+    return run_id
+
+
+def _send_params(client: "MlflowClient", run_id: str, config: Mapping[str, Any]) -> None:
+    """Parameters that the run has not yet: a run's parameters never change."""
+    from mlflow.entities import Param
+
+    known = client.get_run(run_id).data.params
+    params = [
+        Param(key, str(value)[:LONGEST_PARAM])
+        for key, value in flatten(config).items()
+        if key not in known and key not in ("run_key", "config_digest", "dataset_digest")
+    ]
+    for start in range(0, len(params), 100):
+        client.log_batch(run_id, params=params[start : start + 100])
+
+
+def _last_step(run: Any) -> int:
+    """The last step whose losses a run has; -1 for none."""
+    names = [name for name in run.data.metrics if not name.startswith("system/")]
+    history = _client().get_metric_history(run.info.run_id, names[0]) if names else []
+    return max((metric.step for metric in history), default=-1)
+
+
+def _send_history(run: Any, history: Path) -> None:
+    """Losses of history.csv that the run has not: those of a training that MLflow missed."""
+    logger = RunLogger(run)
+    with history.open(encoding="utf-8", newline="") as opened:
+        for row in csv.DictReader(opened):
+            step = int(float(row.pop("step")))
+            logger.scalars(step, {name: float(value) for name, value in row.items() if value})
+    logger.close()
+
+
+def _send_result(run: Any, result: Path, config: Mapping[str, Any]) -> None:
+    import mlflow
+    from mlflow.entities import Metric
+
+    client, run_id = _client(), run.info.run_id
+    measured = read_json(result / "metrics.json")
+    _send_params(client, run_id, config)  # the settings that nobody overrode are known since the training
+    now = int(time.time() * 1000)
+    values = list(metric_values(measured["metrics"]))
+    client.log_batch(run_id, metrics=[Metric(f"test/{name}", value, now, 0) for name, value in values])
+    for name in ("metrics.json", "config.json", "history.csv", "samples.png"):
+        client.log_artifact(run_id, str(result / name))
+    sha256 = file_sha256(result / "generator.safetensors")
+    if run.data.tags.get("generator_sha256") != sha256:
+        _register(result, config)
+        client.set_tag(run_id, "generator_sha256", sha256)
+    mlflow.flush_artifact_async_logging()
+
+
+def metric_values(metrics: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """Every single number in `metrics` of metrics.json: (name, value); values by class as `<name>/<class>`."""
+    for name, entry in metrics.items():
+        value = entry.get("value")
+        if isinstance(value, bool):
+            continue
+        if isinstance(value, int | float):
+            yield name, float(value)
+        elif isinstance(value, Mapping):
+            yield from ((f"{name}/{key}", float(part)) for key, part in value.items() if isinstance(part, int | float))
+
+
+def _register(result: Path, config: Mapping[str, Any]) -> None:
+    """The generator as a new version of the model `<method>-<dataset>`."""
+    import mlflow
+    import numpy as np
+    import torch
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    size, classes = int(config["image_size"]), len(config["classes"])
+    faces = (-1, size, size, 3)
+    labels = [TensorSpec(np.dtype(np.int64), (-1,), name) for name in ("source", "target")]
+    example = {
+        "image": np.full((2, size, size, 3), 128, np.uint8),
+        "source": np.zeros(2, np.int64),
+        "target": np.arange(2, dtype=np.int64) % classes,
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("generator.safetensors", "config.json"):
+            Path(folder, name).symlink_to((result / name).resolve())
+        mlflow.pyfunc.log_model(
+            name="generator",
+            loader_module="mimik.serving",
+            data_path=folder,
+            registered_model_name=f"{config['method']}-{config['dataset']}",
+            signature=ModelSignature(
+                inputs=Schema([TensorSpec(np.dtype(np.uint8), faces, "image"), *labels]),
+                outputs=Schema([TensorSpec(np.dtype(np.uint8), faces)]),
+            ),
+            input_example=example,
+            pip_requirements=_requirements(torch.__version__),
+        )
+
+
+def _requirements(torch_version: str) -> Sequence[str]:
+    from mimik import __version__
+
+    return [f"mimik=={__version__}", f"torch=={torch_version.partition('+')[0]}"]
+
+
+def _git_commit() -> str:
+    """The commit that mimik runs from, marked when files differ from it; "unknown" outside of a git checkout."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+        changes = subprocess.run([*git, "status", "--porcelain", "."], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return "unknown"
+    if commit.returncode:
+        return "unknown"
+    return commit.stdout.strip() + (" and changes" if changes.stdout.strip() else "")
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """A failure of MLflow as a UserError that says how to go on."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except (MlflowException, OSError) as error:
+        uri = tracking_uri()
+        place = (
+            f"If {uri.removeprefix('sqlite:///')} is damaged, move it away: a new one is made."
+            if uri.startswith("sqlite:///")
+            else "Start the server, or unset MLFLOW_TRACKING_URI to use a local database."
+        )
+        raise UserError(
+            f"MLflow at {uri} did not take {what}: {error}\n{place} Then run the same command again."
+        ) from error

@@ -1,0 +1,12 @@
+"""Stand-in: measures that are the translations and the networks that measured them."""
+
+import json
+from pathlib import Path
+
+
+def evaluate(
+    settings, result_dir, store_dir, classifier_dir, segmenter_dir, reader_dir, weights_dir, output, mirror=None
+):
+    read = [Path(result_dir, "translations", "manifest.json")]
+    read += [Path(folder, "model.safetensors") for folder in (classifier_dir, segmenter_dir, reader_dir) if folder]
+    Path(output).write_text(json.dumps([file.read_text() for file in read]))
