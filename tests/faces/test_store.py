@@ -1,0 +1,125 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mimik.errors import UserError
+from mimik.faces.store import FaceStore, store_digest
+from mimik.files import write_json
+from mimik.labels import ACTION_UNITS
+
+TABLE = pd.DataFrame(
+    {
+        "id": ["0001", "2", "nan", "4"],
+        "split": ["train", "test", "train", "train"],
+        "source": ["a.jpg", "b.jpg", "c.jpg", "d.jpg"],
+        "expression": ["anger", "neutral", "", "fear"],
+        "identity": ["NA", "", "007", "None"],
+        **{name: [0.1 * position, 0.2, 1 / 3, 0.0] for position, name in enumerate(ACTION_UNITS)},
+    }
+)
+
+
+def store(folder: Path, size: int = 4, table: pd.DataFrame = TABLE) -> Path:
+    """A small prepared dataset: image i is filled with i."""
+    rows = len(table)
+    table.to_csv(folder / "index.csv", index=False)
+    write_json(
+        folder / "manifest.json", {"sizes": [size, 8], "classes": ["neutral", "happiness", "anger"], "digest": "d1g"}
+    )
+    images = np.broadcast_to(np.arange(rows, dtype=np.uint8)[:, None, None, None], (rows, size, size, 3))
+    np.save(folder / f"images_{size}.npy", images)
+    np.save(folder / f"masks_{size}.npy", images[..., 0])
+    np.save(folder / "landmarks.npy", np.full((rows, 68, 2), 0.25, np.float32))
+    return folder
+
+
+def test_columns_that_look_like_numbers_or_gaps_stay_texts(tmp_path: Path) -> None:
+    opened = FaceStore(store(tmp_path), 4)
+    for column in ("id", "split", "source", "expression", "identity"):
+        assert list(opened.table[column]) == list(TABLE[column])
+    assert len(opened) == 4
+    assert opened.digest == "d1g"
+
+
+def test_labels_are_positions_in_classes_and_minus_one_where_unknown(tmp_path: Path) -> None:
+    labels = FaceStore(store(tmp_path), 4).labels()
+    # fear is no class of this dataset, and the third face has no label.
+    np.testing.assert_array_equal(labels, [2, 0, -1, -1])
+    assert labels.dtype == np.int64
+
+
+def test_rows_of_a_split_are_ascending_and_an_empty_split_is_an_error(tmp_path: Path) -> None:
+    opened = FaceStore(store(tmp_path), 4)
+    np.testing.assert_array_equal(opened.rows("train"), [0, 2, 3])
+    np.testing.assert_array_equal(opened.rows("test"), [1])
+    with pytest.raises(UserError, match="no face is in the split 'val'") as caught:
+        opened.rows("val")
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_arrays_are_mapped_not_read(tmp_path: Path) -> None:
+    opened = FaceStore(store(tmp_path), 4)
+    assert isinstance(opened.images, np.memmap)
+    assert isinstance(opened.masks, np.memmap)
+    assert opened.images.shape == (4, 4, 4, 3)
+    assert (opened.images[2] == 2).all()
+    with pytest.raises(ValueError, match="read-only"):
+        opened.images[0] = 1
+    assert opened.depth is None
+    assert opened.normals is None
+
+
+def test_landmarks_come_in_pixels(tmp_path: Path) -> None:
+    opened = FaceStore(store(tmp_path, size=4), 4)
+    assert opened.landmarks is not None
+    np.testing.assert_array_equal(opened.landmarks, np.full((4, 68, 2), 1.0, np.float32))  # a quarter of 4 px
+
+
+def test_action_units_stand_in_the_order_of_the_table_of_labels(tmp_path: Path) -> None:
+    shuffled = TABLE[[*TABLE.columns[:5], *reversed(ACTION_UNITS)]]
+    units = FaceStore(store(tmp_path, table=shuffled), 4).action_units()
+    assert units is not None
+    assert units.dtype == np.float32
+    np.testing.assert_allclose(units[0], np.arange(17) * 0.1, rtol=1e-6)
+    np.testing.assert_array_equal(units[2], np.full(17, 1 / 3, np.float32))
+
+
+def test_without_all_action_units_there_are_none(tmp_path: Path) -> None:
+    assert FaceStore(store(tmp_path, table=TABLE.drop(columns="AU45")), 4).action_units() is None
+
+
+def test_size_that_was_not_prepared_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"prepared at \[4, 8\] px, but 16 px is wanted"):
+        FaceStore(store(tmp_path), 16)
+
+
+def test_missing_images_and_arrays_of_another_length_are_named(tmp_path: Path) -> None:
+    store(tmp_path)
+    with pytest.raises(UserError, match=r"images_8\.npy: missing"):
+        FaceStore(tmp_path, 8)
+    np.save(tmp_path / "masks_4.npy", np.zeros((3, 4, 4), np.uint8))
+    with pytest.raises(UserError, match=r"masks_4\.npy: holds 3 rows, but index\.csv lists 4"):
+        FaceStore(tmp_path, 4)
+
+
+def test_pickled_arrays_are_refused(tmp_path: Path) -> None:
+    store(tmp_path)
+    np.save(tmp_path / "depth_4.npy", np.array([{}, {}, {}, {}], dtype=object), allow_pickle=True)
+    with pytest.raises(ValueError, match="Python objects"):
+        FaceStore(tmp_path, 4)
+
+
+def test_folder_that_was_not_prepared_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"manifest\.json: no such file"):
+        FaceStore(tmp_path, 4)
+
+
+def test_digest_follows_table_and_parameters() -> None:
+    first = store_digest(TABLE, {"sizes": [64]})
+    assert first == store_digest(TABLE.copy(), {"sizes": [64]})
+    assert first != store_digest(TABLE, {"sizes": [128]})
+    relabelled = TABLE.assign(expression=["anger", "neutral", "", "anger"])
+    assert first != store_digest(relabelled, {"sizes": [64]})
+    assert first != store_digest(TABLE.iloc[::-1], {"sizes": [64]})
