@@ -44,12 +44,8 @@ class FaceReader(nn.Module):
         self.sha256 = ""
         self.trunk = strided_trunk(width)
         inputs = 4 * width * 16
-        self.unit_head = nn.Sequential(
-            nn.Linear(inputs, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, len(ACTION_UNITS))
-        )
-        self.identity_head = nn.Sequential(
-            nn.Linear(inputs, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, identity_dim)
-        )
+        self.unit_head = _head(inputs, hidden, len(ACTION_UNITS))
+        self.identity_head = _head(inputs, hidden, identity_dim)
         # Mean and standard deviation of the descriptor over the training identities: the head works in these units.
         self.register_buffer("identity_mean", torch.zeros(identity_dim))
         self.register_buffer("identity_scale", torch.ones(identity_dim))
@@ -83,6 +79,15 @@ class FaceReader(nn.Module):
         Standardised because its entries have different units, and because cosines need a centre.
         """
         return (descriptor - self.identity_mean) / self.identity_scale
+
+
+def _head(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(inputs, hidden, bias=False),
+        nn.BatchNorm1d(hidden),
+        nn.ReLU(inplace=True),
+        nn.Linear(hidden, outputs),
+    )
 
 
 def build(settings: Mapping[str, Any], identity_dim: int) -> FaceReader:
