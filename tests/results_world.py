@@ -1,0 +1,119 @@
+"""A small world of results on disk: a prepared dataset and what methods made of it, every number known."""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mimik.results import Result, load
+
+CLASSES = ["neutral", "happiness", "anger"]
+FACES, SIZE = 12, 16
+
+
+def metric(value: float, half: float = 0.01, **extra: Any) -> dict[str, Any]:
+    return {"value": value, "ci": [value - half, value + half], "n": 24, "protocol": "by hand", **extra}
+
+
+def make_store(root: Path, dataset: str = "rendered") -> Path:
+    """Twelve test faces of six people; face i is of the flat grey 10 * i, its mask is all of class 1."""
+    directory = root / "data" / "prepared" / dataset
+    directory.mkdir(parents=True)
+    pd.DataFrame(
+        {
+            "id": [f"face{i:02d}" for i in range(FACES)],
+            "split": "test",
+            "source": "",
+            "expression": [CLASSES[i % 3] for i in range(FACES)],
+            "identity": [f"person{i // 2}" for i in range(FACES)],
+        }
+    ).to_csv(directory / "index.csv", index=False)
+    (directory / "manifest.json").write_text(json.dumps({"sizes": [SIZE], "classes": CLASSES, "digest": "d" * 64}))
+    grey = (10 * np.arange(FACES, dtype=np.uint8))[:, None, None, None]
+    np.save(directory / f"images_{SIZE}.npy", np.broadcast_to(grey, (FACES, SIZE, SIZE, 3)).copy())
+    np.save(directory / f"masks_{SIZE}.npy", np.ones((FACES, SIZE, SIZE), np.uint8))
+    return directory
+
+
+def make_result(
+    root: Path,
+    method: str = "stargan",
+    dataset: str = "rendered",
+    scale: str = "demo",
+    metrics: Mapping[str, Any] | None = None,
+    shift: int = 40,
+) -> Path:
+    """A method that makes target t by adding `shift` * t to every channel."""
+    directory = root / "results" / dataset / method
+    (directory / "translations").mkdir(parents=True)
+    grey = 10 * np.arange(FACES)[:, None] + shift * np.arange(len(CLASSES))
+    images = np.broadcast_to(grey[:, :, None, None, None], (FACES, len(CLASSES), SIZE, SIZE, 3)).astype(np.uint8)
+    np.save(directory / "translations" / "images.npy", images)
+    manifest = {
+        "rows": list(range(FACES)),
+        "ids": [f"face{i:02d}" for i in range(FACES)],
+        "source_labels": [i % 3 for i in range(FACES)],
+        "classes": CLASSES,
+        "size": SIZE,
+        "mask_rows": [0, 5],
+    }
+    (directory / "translations" / "manifest.json").write_text(json.dumps(manifest))
+    record = {
+        "dataset": dataset,
+        "method": method,
+        "scale": scale,
+        "seed": 0,
+        "git_commit": "0123456789abcdef",
+        "dataset_digest": "d" * 64,
+        "config_digest": "c" * 64,
+        "mlflow_run_id": None,
+        "classes": CLASSES,
+        "metrics": {"eea": metric(0.9)} if metrics is None else dict(metrics),
+    }
+    (directory / "metrics.json").write_text(json.dumps(record))
+    (directory / "config.json").write_text(json.dumps({"dataset": dataset, "method": method}))
+    return directory
+
+
+def make(root: Path, method: str = "stargan", **options: Any) -> Result:
+    """One result in a world that is made if needed."""
+    dataset = options.get("dataset", "rendered")
+    store = root / "data" / "prepared" / dataset
+    if not store.exists():
+        make_store(root, dataset)
+    return load(make_result(root, method, **options), store)
+
+
+def install_renderer(monkeypatch: pytest.MonkeyPatch, dataset: str = "rendered") -> None:
+    """A dataset module whose true image of class t is flat with the grey 200 + t."""
+    module = ModuleType(f"mimik.datasets.{dataset}")
+
+    def with_expression(table: pd.DataFrame, expression: str) -> pd.DataFrame:
+        return table.assign(expression=expression)
+
+    def render(table: pd.DataFrame, size: int, outputs: tuple[str, ...]) -> SimpleNamespace:
+        assert outputs == ("images",)
+        greys = np.array([200 + CLASSES.index(name) for name in table["expression"]], np.uint8)
+        return SimpleNamespace(images=np.broadcast_to(greys[:, None, None, None], (len(table), size, size, 3)).copy())
+
+    module.with_expression = with_expression  # type: ignore[attr-defined]
+    module.render = render  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+
+
+def embedded_images(svg: str) -> list[np.ndarray]:
+    """Every image of an SVG, decoded (RGBA or RGB)."""
+    import base64
+    import io
+    import re
+
+    from PIL import Image
+
+    found = re.findall(r'href="data:image/webp;base64,([^"]+)"', svg)
+    return [np.asarray(Image.open(io.BytesIO(base64.b64decode(one)))) for one in found]
