@@ -209,9 +209,9 @@ def seeded_rank(seed: int, key: Hashable) -> str:
 def split_by_group(groups: Sequence[str], labels: Sequence[str], shares: Mapping[str, float], seed: int) -> list[str]:
     """Distribute images over splits so that no group is divided, stratified by the group's majority label.
 
-    Within each stratum the groups come in seeded order, and each goes to the split that lacks the largest
-    part of its share, among those that it does not overfill; when it overfills all, to the one that lacks
-    most images.
+    Within each stratum the groups come in seeded order, those that the smallest split could not hold first, and
+    each goes to the split that lacks the largest part of its share, among those that it does not overfill; when it
+    overfills all, to the one that lacks most images.
 
     Args:
         groups: group of each image (identity; a unique string where it is unknown).
@@ -233,7 +233,9 @@ def split_by_group(groups: Sequence[str], labels: Sequence[str], shares: Mapping
         total = sum(votes[group].total() for group in members)
         target = {split: share * total for split, share in shares.items()}
         filled = dict.fromkeys(shares, 0)
-        for group in sorted(members, key=lambda group: seeded_rank(seed, group)):
+        smallest = min(target.values())
+        large = {group for group in members if votes[group].total() > smallest}
+        for group in sorted(members, key=lambda group: (group not in large, seeded_rank(seed, group))):
             size = votes[group].total()
             lacking = {split: target[split] - filled[split] for split in shares}
             # Half an image of tolerance: a stratum of five still gives one to val and one to test.
