@@ -40,8 +40,7 @@ def paint_neck(canvas: Canvas, frame: Frame, person: Identity, view: View, featu
     canvas.name(box, neck, "neck")
     canvas.form(box, neck, relief)
     # Clothes: shoulders that rise to the neck, and a round neckline.
-    collar = 0.93 + 0.13 * bump(x / (1.25 * radius)) - 0.05 * bump((np.abs(x) - 0.5) / 0.3)
-    collar = collar + 0.10 * np.maximum(np.abs(x) - 0.5, 0)
+    collar = 0.92 + 0.17 * bump(x / (1.20 * radius)) + 0.16 * np.maximum(np.abs(x) - 0.45, 0)
     cover = edge(y - collar, 2 * frame.step)
     drape = np.float32(_NECK_Z) + 0.30 - 0.22 * x * x - 0.10 * np.maximum(1.2 - y, 0)
     relief = Relief(drape, frame)
@@ -79,5 +78,3 @@ def _light(relief: Relief, view: View) -> np.ndarray:
     lx, ly, lz = (float(part) for part in view.light)
     toward = (lz - relief.slope_x * np.float32(lx) - relief.slope_y * np.float32(ly)) * relief.facing()
     return np.float32(view.ambient) + np.float32(view.diffuse) * np.maximum(toward, 0)
-
-

@@ -1,5 +1,7 @@
 """What is painted on: colour, label shares, depth and normals of one picture, back to front."""
 
+from functools import lru_cache
+
 import numpy as np
 import numpy.typing as npt
 
@@ -30,7 +32,8 @@ class Relief:
         self.slope_y[0], self.slope_y[-1] = self.slope_y[1], self.slope_y[-2]
         for slope in (self.slope_x, self.slope_y):
             slope *= per_sample
-            np.clip(slope, -limit, limit, out=slope)
+            np.maximum(slope, -limit, out=slope)
+            np.minimum(slope, limit, out=slope)
 
     def facing(self) -> Plane:
         """Length factor of the normal (-slope_x, -slope_y, 1), its z component."""
@@ -43,18 +46,18 @@ class Canvas:
 
     Attributes:
         rgb: float32 (3, side, side), linear mix of what was painted.
-        shares: float32 (19, size, size) share of each pixel's area held by each class, or None.
+        shares: by class painted so far, float32 (size, size) share of each pixel's area that it holds; or None.
         depth: camera depth, NaN where no surface is; slope_x, slope_y: its slopes; or None.
     """
 
     def __init__(self, frame: Frame, labels: bool, relief: bool) -> None:
         self.frame = frame
-        side, size = frame.side, frame.side // frame.oversampling
+        side = frame.side
+        self.size = side // frame.oversampling
         self.rgb = np.empty((3, side, side), dtype=np.float32)
-        self.shares: Plane | None = None
+        self.shares: dict[str, Plane] | None = None
         if labels:
-            self.shares = np.zeros((len(SEGMENTATION_CLASSES), size, size), dtype=np.float32)
-            self.shares[0] = 1
+            self.shares = {SEGMENTATION_CLASSES[0]: np.ones((self.size, self.size), dtype=np.float32)}
         self.depth: Plane | None = np.full((side, side), np.nan, dtype=np.float32) if relief else None
         self.slope_x, self.slope_y = (np.zeros((2, side, side), dtype=np.float32)) if relief else (None, None)
 
@@ -73,9 +76,12 @@ class Canvas:
             slice((part.start or 0) // k, (self.frame.side if part.stop is None else part.stop) // k) for part in box
         )
         share = pixel_means(coverage, k)
-        below = self.shares[:, rows, columns]
-        below *= 1 - share
-        below[SEGMENTATION_CLASSES.index(label)] += share
+        left = 1 - share
+        for plane in self.shares.values():
+            plane[rows, columns] *= left
+        if label not in self.shares:
+            self.shares[label] = np.zeros((self.size, self.size), dtype=np.float32)
+        self.shares[label][rows, columns] += share
 
     def form(self, box: Box, coverage: Plane, relief: Relief) -> None:
         """Put a surface where it covers at least half of a sample."""
@@ -90,7 +96,9 @@ class Canvas:
         """uint8 (size, size): the class with the largest share of each pixel's area."""
         if self.shares is None:
             raise ValueError("the canvas was made without labels")
-        return self.shares.argmax(axis=0).astype(np.uint8)
+        codes = np.array([SEGMENTATION_CLASSES.index(label) for label in self.shares], dtype=np.uint8)
+        winner: npt.NDArray[np.uint8] = codes[np.stack(list(self.shares.values())).argmax(axis=0)]
+        return winner
 
     def picture(self, view: View) -> npt.NDArray[np.uint8]:
         """uint8 (size, size, 3): pixel means under the light's colour, with the sensor's noise."""
@@ -137,17 +145,27 @@ def pixel_means(samples: Plane, oversampling: int) -> Plane:
 
 def clouds(grid: Plane, side: int) -> Plane:
     """Smooth (side, side) plane through the values of a small square grid."""
-    places = np.linspace(0, len(grid) - 1, side)
-    cell = np.minimum(places.astype(int), len(grid) - 2)
-    share = places - cell
-    share = share * share * (3 - 2 * share)
-    weights = np.zeros((side, len(grid)), dtype=np.float32)
-    weights[np.arange(side), cell] = 1 - share
-    weights[np.arange(side), cell + 1] += share
+    weights = _weights(len(grid), side)
     plane: Plane = weights @ grid @ weights.T
     return plane
 
 
+@lru_cache(maxsize=16)
+def _weights(knots: int, side: int) -> Plane:
+    places = np.linspace(0, knots - 1, side)
+    cell = np.minimum(places.astype(int), knots - 2)
+    share = places - cell
+    share = share * share * (3 - 2 * share)
+    weights = np.zeros((side, knots), dtype=np.float32)
+    weights[np.arange(side), cell] = 1 - share
+    weights[np.arange(side), cell + 1] += share
+    return weights
+
+
 def edge(distance: Plane, width: float) -> Plane:
     """Coverage of the half plane `distance` > 0 with a soft border of `width`."""
-    return np.clip(distance * np.float32(1 / width) + np.float32(0.5), 0, 1)
+    cover: Plane = distance * np.float32(1 / width)
+    cover += np.float32(0.5)
+    np.maximum(cover, 0, out=cover)
+    np.minimum(cover, 1, out=cover)
+    return cover

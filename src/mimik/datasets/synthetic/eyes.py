@@ -5,7 +5,7 @@ import numpy as np
 from mimik.datasets.synthetic.canvas import Canvas, edge
 from mimik.datasets.synthetic.features import EYE_Y, Features, brow_height
 from mimik.datasets.synthetic.identity import Identity
-from mimik.datasets.synthetic.surface import Frame, Plane, Skin, bump, ramp
+from mimik.datasets.synthetic.surface import Frame, Plane, Skin, bump, limit, ramp
 from mimik.datasets.synthetic.view import View
 
 _WHITE = np.array([0.95, 0.93, 0.91], dtype=np.float32)
@@ -18,7 +18,9 @@ def lid_profile(along: Plane) -> Plane:
     return 0.55 * open_ + 0.45 * np.sqrt(open_)
 
 
-def paint_eyes(canvas: Canvas, frame: Frame, person: Identity, view: View, f: Features, skin: Skin, light: Plane) -> None:
+def paint_eyes(
+    canvas: Canvas, frame: Frame, person: Identity, view: View, f: Features, skin: Skin, light: Plane
+) -> None:
     """Both eyes with lids and lashes, then both brows."""
     step = frame.step
     for side, sign in enumerate((-1, 1)):
@@ -38,15 +40,17 @@ def paint_eyes(canvas: Canvas, frame: Frame, person: Identity, view: View, f: Fe
         eye = np.minimum(edge(above, 1.3 * step), edge(below, 1.3 * step)) * here
         wide_open = max(f.lid_upper[side] / person.traits["eye_height"] - 1, 0.0)
         crease = bump((y + np.float32(1.08 * f.lid_upper[side] + 0.034) * lid) / 0.026) * here
-        canvas.paint(box, crease * np.float32(0.36 * max(1 - 1.1 * wide_open, 0.2)), person.skin * np.float32(0.35), lit)
+        canvas.paint(
+            box, crease * np.float32(0.36 * max(1 - 1.1 * wide_open, 0.2)), person.skin * np.float32(0.35), lit
+        )
         # Eyeball, iris, pupil, the light's reflection.
         gaze = view.gaze[0] * sign
         ix, iy = x - np.float32(gaze), y - np.float32(view.gaze[1] - 0.006)
         r2 = (ix * ix + iy * iy) * np.float32(1 / f.iris**2)
         iris, pupil = edge(1 - r2, 0.34), edge(0.20 - r2, 0.14)
-        dim = np.clip(0.35 + 0.65 * (view.ambient + 0.6 * view.diffuse), 0, 1.1)
+        dim = min(0.35 + 0.65 * (view.ambient + 0.6 * view.diffuse), 1.1)
         ball = (0.70 + 0.30 * ramp(above, 0.0, 0.05)) * (0.84 + 0.16 * open_)
-        glow = (0.72 + 6.0 * np.clip(iy, -0.03, 0.05)) * (1 - 0.55 * edge(r2 - 0.72, 0.25))
+        glow = (0.72 + 6.0 * limit(iy, -0.03, 0.05)) * (1 - 0.55 * edge(r2 - 0.72, 0.25))
         shine = bump((ix - np.float32(0.02 * sign * np.sign(view.light[0]))) / 0.022, (iy + 0.020) / 0.022)
         colour = np.empty((3, *x.shape), dtype=np.float32)
         for channel in range(3):
@@ -57,7 +61,7 @@ def paint_eyes(canvas: Canvas, frame: Frame, person: Identity, view: View, f: Fe
         canvas.paint(box, eye, colour)
         canvas.name(box, eye * skin.coverage[box], ("l_eye", "r_eye")[side])
         lash = bump(above / 0.030) * edge(1.06 - np.abs(along), 0.12) * (0.66 + 0.28 * along)
-        canvas.paint(box, np.clip(lash, 0, 1), _LASH + person.skin * np.float32(0.06))
+        canvas.paint(box, limit(lash, 0, 1), _LASH + person.skin * np.float32(0.06))
         lower = bump(below / 0.020) * here * np.float32(0.30)
         canvas.paint(box, lower, person.skin * np.float32(0.28), lit)
     for side, sign in enumerate((-1, 1)):
@@ -66,12 +70,12 @@ def paint_eyes(canvas: Canvas, frame: Frame, person: Identity, view: View, f: Fe
         )
         x, y = skin.x[box] * np.float32(sign), skin.y[box]
         along = (x - np.float32(f.brow_from)) * np.float32(1 / (f.brow_to - f.brow_from))
-        line = np.float32(EYE_Y) - brow_height(np.clip(along, -0.1, 1.1), f, side)
-        inside = np.clip(along, 0, 1)
+        line = np.float32(EYE_Y) - brow_height(limit(along, -0.1, 1.1), f, side)
+        inside = limit(along, 0, 1)
         half = np.float32(f.brow_thickness) * (0.90 + 0.55 * inside - 1.05 * inside * inside)
         ends = edge(along + 0.01, 0.10) * edge(1.01 - along, 0.08)
         brow = edge(half - np.abs(y - line), 1.7 * step) * ends
-        hairs = 0.86 + 0.10 * np.sin(x * 110 + (y - line) * 70)
+        hairs = 0.88 + 0.05 * np.sin(x * 110 + (y - line) * 70)
         canvas.paint(box, brow * hairs, person.brow, 0.55 + 0.5 * light[box])
         canvas.name(box, brow * skin.coverage[box], ("l_brow", "r_brow")[side])
 
@@ -83,7 +87,7 @@ def paint_glasses(canvas: Canvas, frame: Frame, person: Identity, skin: Skin, li
     radius = min(0.205, middle - 0.055)
     box = frame.box((-0.72, 0.72), (EYE_Y - 0.25, EYE_Y + 0.25), (-0.1, 0.95))
     x, y = np.abs(skin.x[box]), skin.y[box] - np.float32(EYE_Y + 0.015)
-    px, py = np.abs(x - np.float32(middle)) * np.float32(1 / radius), np.abs(y) * np.float32(1 / (0.80 * radius))
+    px, py = np.abs(x - np.float32(middle)) * np.float32(1 / radius), np.abs(y) * np.float32(1 / (0.68 * radius))
     # |p|^3 norm: between a circle and a rectangle.
     r = np.cbrt(px * px * px + py * py * py)
     from_rim = np.abs(r - 1) * np.float32(0.9 * radius)

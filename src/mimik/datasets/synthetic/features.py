@@ -87,7 +87,7 @@ def pose_features(person: Identity, action_units: npt.ArrayLike) -> Features:
     sides = (1 - t["asymmetry"], 1 + t["asymmetry"])
     lids = [_lids(t["eye_height"] * side, au) for side in sides]
     mouth_width = t["mouth_width"] * (
-        1 + 0.34 * au["AU20"] - 0.12 * au["AU23"] - 0.20 * au["AU26"] - 0.06 * au["AU17"] - 0.04 * au["AU10"]
+        1 + 0.34 * au["AU20"] - 0.12 * au["AU23"] - 0.24 * au["AU26"] - 0.06 * au["AU17"] - 0.04 * au["AU10"]
     )
     corner = 0.100 * au["AU15"] + 0.035 * au["AU20"]
     parted, jaw = au["AU25"], au["AU26"]
@@ -131,14 +131,14 @@ def pose_features(person: Identity, action_units: npt.ArrayLike) -> Features:
         mouth_y=nose_tip + t["lip_distance"] - 0.030 * au["AU17"] - 0.035 * au["AU10"] + 0.030 * sum(smile) / 2,
         mouth_width=(
             mouth_width + t["mouth_width"] * 0.34 * smile[0] * sides[0],
-            mouth_width + t["mouth_width"] * (0.34 * smile[1] * sides[1] + 0.20 * au["AU14"]),
+            mouth_width + t["mouth_width"] * (0.34 * smile[1] * sides[1] + 0.14 * au["AU14"]),
         ),
         corner=(
             corner - 0.115 * smile[0] * sides[0] + 0.012 * au["AU14"],
             corner - 0.115 * smile[1] * sides[1] - 0.095 * au["AU14"],
         ),
         gap_upper=0.018 * parted + (0.028 * max(smile) + 0.014 * au["AU20"] + 0.02 * jaw + 0.02 * au["AU10"]) * parted,
-        gap_lower=0.030 * parted + (0.022 * max(smile) + 0.020 * au["AU20"]) * parted + 0.125 * jaw,
+        gap_lower=0.030 * parted + (0.022 * max(smile) + 0.020 * au["AU20"]) * parted + 0.145 * jaw,
         upper_lip=t["upper_lip"] * thin * (1 + 0.10 * au["AU10"]),
         lower_lip=t["lower_lip"] * thin * (1 + 0.20 * au["AU17"]),
         pout=au["AU17"],
@@ -167,8 +167,8 @@ def _pair(height: float, change: float, sides: Pair) -> Pair:
 def _lids(height: float, au: dict[str, float]) -> Pair:
     """Upper and lower opening of an eye; AU45 brings the upper lid down to the lower one."""
     upper = height * (1 + 0.85 * au["AU05"] - 0.30 * au["AU07"] - 0.12 * au["AU06"] - 0.15 * au["AU09"])
-    narrowing = 1 - 0.70 * au["AU06"] - 0.50 * au["AU07"] - 0.30 * au["AU09"] + 0.25 * au["AU05"]
-    lower = 0.62 * height * max(narrowing, 0.12)
+    narrowing = 1 - 0.55 * au["AU06"] - 0.45 * au["AU07"] - 0.30 * au["AU09"] + 0.25 * au["AU05"]
+    lower = 0.62 * height * max(narrowing, 0.2)
     closed = au["AU45"]
     return upper * (1 - closed) - 0.75 * lower * closed, lower * (1 - 0.25 * closed)
 
@@ -198,9 +198,7 @@ class LipLines:
     middle: npt.NDArray[np.float32]
 
 
-def lip_lines(
-    along: npt.NDArray[np.float32], corner: npt.NDArray[np.float32] | float, features: Features
-) -> LipLines:
+def lip_lines(along: npt.NDArray[np.float32], corner: npt.NDArray[np.float32] | float, features: Features) -> LipLines:
     """Lip lines at `along` = |x| / half width of that side (0 middle, 1 corner; beyond 1 as at 1)."""
     f = features
     s = np.minimum(along, np.float32(1))

@@ -60,14 +60,15 @@ def see_hair(frame: Frame, person: Identity, view: View) -> Hair | None:
     lock = 0.6 * strand + 0.4 * fine
     line = _hairline(person, x, y, around, lock)
     front = edge(line - y, 0.035) * outline
-    back = np.zeros_like(front)
+    # Behind the head, so that no background shows between the skull's outline and the hair's.
+    back = outline * edge(EYE_Y + 0.10 - y, 0.10)
     if falls:
         length = np.float32(t["hair_length"] if person.style == "long" else min(t["hair_length"], 0.72))
         # Ends lie on a gentle arc, turned in a little, with locks of slightly different length.
         ends = length - 0.10 * (1 - across) + 0.018 * strand
         kept = edge(ends - y, 0.04)
         front *= kept
-        back = outline * edge(length - 0.05 + 0.012 * strand - y, 0.05) * edge(y + 0.30, 0.2)
+        back = outline * edge(length - 0.05 + 0.012 * strand - y, 0.05)
     relief = Relief(depth + np.float32(0.006) * lock, frame)
     facing = relief.facing()
     lx, ly, lz = (float(part) for part in view.light)

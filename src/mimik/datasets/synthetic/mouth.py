@@ -5,7 +5,7 @@ import numpy as np
 from mimik.datasets.synthetic.canvas import Canvas, edge
 from mimik.datasets.synthetic.features import Features, lip_lines
 from mimik.datasets.synthetic.identity import Identity
-from mimik.datasets.synthetic.surface import Frame, Plane, Skin, bump
+from mimik.datasets.synthetic.surface import Frame, Plane, Skin, bump, limit
 from mimik.datasets.synthetic.view import View
 
 _CAVITY = np.array([0.17, 0.045, 0.05], dtype=np.float32)
@@ -13,7 +13,9 @@ _TONGUE = np.array([0.66, 0.27, 0.28], dtype=np.float32)
 _TEETH = np.array([0.96, 0.94, 0.89], dtype=np.float32)
 
 
-def paint_mouth(canvas: Canvas, frame: Frame, person: Identity, view: View, f: Features, skin: Skin, light: Plane) -> None:
+def paint_mouth(
+    canvas: Canvas, frame: Frame, person: Identity, view: View, f: Features, skin: Skin, light: Plane
+) -> None:
     """The mouth, from the cavity to the lips."""
     step = frame.step
     wide = max(f.mouth_width)
@@ -51,14 +53,16 @@ def paint_mouth(canvas: Canvas, frame: Frame, person: Identity, view: View, f: F
         reach = np.minimum(np.float32(0.055), 0.75 * gap)
         teeth = edge(reach - (y - lines.upper_inner), 1.6 * step) * edge(0.90 - along, 0.16)
         tooth = 1 - 0.10 * (np.abs(np.mod(x * 13, 1) - 0.5) > 0.40)
-        bright = float(np.clip(view.ambient + 0.62 * view.diffuse, 0, 1.04))
+        bright = min(view.ambient + 0.62 * view.diffuse, 1.04)
         for channel in range(3):
             inside[channel] += tongue * (_TONGUE[channel] * np.float32(bright) - inside[channel])
-            inside[channel] += teeth * (_TEETH[channel] * np.float32(bright) * tooth * (1 - 0.25 * along * along) - inside[channel])
-        inside *= 0.80 + 0.20 * np.clip((y - lines.upper_inner) * 40, 0, 1)
+            inside[channel] += teeth * (
+                _TEETH[channel] * np.float32(bright) * tooth * (1 - 0.25 * along * along) - inside[channel]
+            )
+        inside *= 0.80 + 0.20 * limit((y - lines.upper_inner) * 40, 0, 1)
         canvas.paint(box, opening, inside)
         canvas.name(box, opening * face, "mouth")
-    closed = np.clip(1 - (f.gap_upper + f.gap_lower) / 0.03, 0, 1)
+    closed = min(max(1 - (f.gap_upper + f.gap_lower) / 0.03, 0.0), 1.0)
     if closed > 0:
         line = bump((y - lines.middle) / 0.020) * edge(1.03 - along, 0.10)
         canvas.paint(box, np.float32(0.85 * closed) * line, person.lip * np.float32(0.22), lit)

@@ -81,7 +81,9 @@ def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
 def _classes(options: Mapping[str, Any]) -> list[str]:
     classes = options.get("classes") or list(EXPRESSIONS)
     if not isinstance(classes, list | tuple) or not set(classes) <= set(EXPRESSIONS) or len(set(classes)) < 2:
-        raise UserError(f"{_SETTING}.classes: {classes!r} is not usable; give at least two of {', '.join(EXPRESSIONS)}.")
+        raise UserError(
+            f"{_SETTING}.classes: {classes!r} is not usable; give at least two of {', '.join(EXPRESSIONS)}."
+        )
     if len(set(classes)) != len(classes):
         raise UserError(f"{_SETTING}.classes: {classes!r} names an expression twice; name each once.")
     return list(classes)

@@ -5,11 +5,13 @@ import numpy as np
 from mimik.datasets.synthetic.canvas import WHOLE, Canvas, Relief, clouds, edge
 from mimik.datasets.synthetic.features import EYE_Y, Features, brow_height
 from mimik.datasets.synthetic.identity import Identity
-from mimik.datasets.synthetic.surface import Frame, Plane, Skin, bump, ramp
+from mimik.datasets.synthetic.surface import Frame, Plane, Skin, bump, limit, ramp
 from mimik.datasets.synthetic.view import View
 
 
-def paint_skin(canvas: Canvas, frame: Frame, person: Identity, view: View, features: Features, skin: Skin, shadow: Plane | None) -> Plane:
+def paint_skin(
+    canvas: Canvas, frame: Frame, person: Identity, view: View, features: Features, skin: Skin, shadow: Plane | None
+) -> Plane:
     """Paint the bare face.
 
     Args:
@@ -63,8 +65,8 @@ def _sockets(frame: Frame, f: Features, skin: Skin, height: Plane, shade: Plane)
         y = skin.y[box] - np.float32(EYE_Y)
         height[box] -= 0.085 * bump(x / 0.27, (y + 0.02) / 0.19)
         height[box] += 0.055 * bump(x / (1.15 * f.eye_width), y / 0.11)
-        along = np.clip((x + np.float32(f.eye_x - f.brow_from)) / np.float32(f.brow_to - f.brow_from), 0, 1)
-        brow = y + brow_height(along, f, side)
+        along = (x + np.float32(f.eye_x - f.brow_from)) / np.float32(f.brow_to - f.brow_from)
+        brow = y + brow_height(limit(along, 0, 1), f, side)
         height[box] += 0.035 * bump(brow / 0.13, (along - 0.4) / 0.75)
         shade[box] *= 1 - 0.20 * bump(x / 0.22, (y + 0.075) / 0.10)
         # The lower lid, pushed up by AU06 and AU07, makes a bag below the eye.
@@ -100,7 +102,7 @@ def _cheeks(frame: Frame, f: Features, skin: Skin, height: Plane, shade: Plane) 
         start_x, start_y = 1.22 * f.nose_width, f.nose_tip - 0.05
         end_x, end_y = f.mouth_width[side] + 0.055, f.mouth_y + f.corner[side] + 0.07
         t = (y - np.float32(start_y)) * np.float32(1 / (end_y - start_y))
-        inside = np.clip(t, 0, 1)
+        inside = limit(t, 0, 1)
         arc = np.float32(start_x) + np.float32(end_x - start_x) * inside * (1.45 - 0.45 * inside)
         away = x - arc
         # Deepest below the wing, fading out at both ends.
@@ -197,8 +199,6 @@ def _nostrils(canvas: Canvas, frame: Frame, person: Identity, f: Features, skin:
     canvas.name(box, area * skin.coverage[box], "nose")
 
 
-def _side_box(
-    frame: Frame, sign: int, x: tuple[float, float], y: tuple[float, float]
-) -> tuple[slice, slice]:
+def _side_box(frame: Frame, sign: int, x: tuple[float, float], y: tuple[float, float]) -> tuple[slice, slice]:
     near, far = sorted((sign * x[0], sign * x[1]))
     return frame.box((near, far), y, (0.1, 0.85))
