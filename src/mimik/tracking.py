@@ -8,6 +8,7 @@ The server is MLFLOW_TRACKING_URI, or mlflow.db in the project's folder. The onl
 """
 
 import csv
+import logging
 import os
 import subprocess
 import sys
@@ -156,11 +157,9 @@ class RunLogger:
     @contextmanager
     def _noted(self) -> Iterator[None]:
         """A failure of MLflow is kept and told, once now and once at the end; it never stops a training."""
-        from mlflow.exceptions import MlflowException
-
         try:
             yield
-        except (MlflowException, OSError) as error:
+        except _faults() as error:
             self._failure = str(error)
             print(f"\nmimik: MLflow failed: {error}\nThe training goes on without it.", file=sys.stderr)
 
@@ -199,13 +198,18 @@ def _opened(
         status = "KILLED"
         raise
     finally:
-        mlflow.end_run(status)
+        try:
+            mlflow.end_run(status)
+        except _faults() as error:
+            # Raised here it would take back the job's result, which is complete.
+            print(f"\nmimik: MLflow could not end the run: {error}", file=sys.stderr)
 
 
 def _open_store() -> None:
     """Point MLflow to its server. Two jobs that make a new database at once would break it: one after the other."""
     import mlflow
 
+    logging.getLogger("mlflow").setLevel(logging.WARNING)  # its notes on itself would break up progress bars
     uri = tracking_uri()
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
@@ -360,14 +364,21 @@ def _git_commit() -> str:
     return commit.stdout.strip() + (" and changes" if changes.stdout.strip() else "")
 
 
+def _faults() -> tuple[type[Exception], ...]:
+    """What MLflow raises when its server, its database or its disk fails."""
+    from alembic.util import CommandError
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return MlflowException, SQLAlchemyError, CommandError, OSError
+
+
 @contextmanager
 def _told(what: str) -> Iterator[None]:
     """A failure of MLflow as a UserError that says how to go on."""
-    from mlflow.exceptions import MlflowException
-
     try:
         yield
-    except (MlflowException, OSError) as error:
+    except _faults() as error:
         uri = tracking_uri()
         place = (
             f"If {uri.removeprefix('sqlite:///')} is damaged, move it away: a new one is made."

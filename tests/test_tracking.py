@@ -1,0 +1,161 @@
+import json
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from mimik import serving, tracking
+from mimik.errors import UserError
+from mimik.files import write_json
+from mimik.method_training import load_method, train_method
+from tests.tiny import make_store
+
+SETTINGS = {
+    "dataset": "tiny",
+    "method": "stargan",
+    "module": "stargan",
+    "scale": "smoke",
+    "seed": 3,
+    "image_size": 16,
+    "segmenter": None,
+    "config": {"conv_dim": 4, "residual_blocks": 1, "adversary": {"conv_dim": 4, "layers": 2}, "critic_updates": 1},
+    "training": {"steps": 2, "batch_size": 4, "log_every": 1},
+}
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder as the current one; MLflow forgets its server afterwards."""
+    import mlflow
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    yield tmp_path
+    while mlflow.active_run() is not None:
+        mlflow.end_run()
+
+
+def test_a_training_and_its_evaluation_are_one_run_with_everything(project: Path) -> None:
+    from mlflow import MlflowClient
+
+    store = make_store(project / "store", size=16)
+    result = project / "result"
+    with tracking.training_run(SETTINGS, project / "store") as (settings, logger):
+        assert logger is not None
+        train_method(settings, project / "store", None, result, project / "checkpoints", logger)
+    Image.new("RGB", (8, 8), (255, 0, 0)).save(project / "grid.png")
+    with tracking.training_run(SETTINGS, project / "store") as (_, again):  # as after a kill: the same run goes on
+        assert again is not None
+        again.scalars(1, {"generator/rec": -1.0})
+        again.image(7, "samples", project / "grid.png")
+    with tracking.evaluated_run(result, project / "store") as run_id:
+        metrics = {
+            "eea": {"value": 0.75, "ci": [0.5, 1.0]},
+            "eea_per_class": {"value": {"neutral": 1.0, "happiness": 0.5}},
+            "confusion": {"value": [[1]]},
+            "fid": {"skipped": "put weights there"},
+        }
+        write_json(result / "metrics.json", {"metrics": metrics})
+
+    client = MlflowClient()
+    (experiment,) = [found for found in client.search_experiments() if found.name == "tiny"]
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.info.run_id == run_id
+    assert run.info.status == "FINISHED"
+    assert run.data.params["config.conv_dim"] == "4"
+    assert run.data.params["config.lambda_reconstruction"] == "10.0"  # a default that no setting names
+    assert run.data.tags["data_digest"] == store.digest
+    assert run.data.tags["scale"] == "smoke"
+    assert run.inputs.dataset_inputs[0].dataset.name == "tiny"
+
+    history = pd.read_csv(result / "history.csv").set_index("step")["generator/rec"]
+    logged = {m.step: m.value for m in client.get_metric_history(run_id, "generator/rec")}
+    assert logged == pytest.approx(history.to_dict())
+    assert -1.0 not in logged.values()  # a step that the run has already is not sent again
+    assert run.data.metrics["test/eea"] == 0.75
+    assert run.data.metrics["test/eea_per_class/happiness"] == 0.5
+    assert not [name for name in run.data.metrics if "fid" in name or "confusion" in name]
+    files = {file.path for file in client.list_artifacts(run_id)}
+    assert {"metrics.json", "config.json", "samples.png", "images"} <= files
+    assert [file.path for file in client.list_artifacts(run_id, "images") if "step%7%" in file.path.replace("+", "%")]
+
+    (version,) = client.search_model_versions("name = 'stargan-tiny'")
+    assert version.run_id == run_id
+    check_served_model(version.source or "", result, store.images[:3])
+
+
+def check_served_model(source: str, result: Path, faces: np.ndarray) -> None:
+    """The registered model edits like the generator it was made from, for any batch size."""
+    import mlflow
+    import torch
+
+    from mimik.batches import to_tensor, to_uint8
+
+    model = mlflow.pyfunc.load_model(source)
+    target = np.array([2, 0, 1])
+    edited = model.predict({"image": faces, "source": np.zeros(3, np.int64), "target": target})
+    method, _ = load_method(result)
+    with torch.inference_mode():
+        expected = to_uint8(method.translate(to_tensor(faces), torch.zeros(3).long(), torch.as_tensor(target)))
+    np.testing.assert_array_equal(edited, expected)
+
+
+def test_an_editor_refuses_a_folder_without_a_generator(project: Path) -> None:
+    with pytest.raises(UserError, match=r"config\.json"):
+        serving.Editor(project)
+
+
+def test_another_seed_or_other_data_is_another_run() -> None:
+    key = tracking.run_key(SETTINGS, "a")
+    assert key == tracking.run_key(dict(reversed(SETTINGS.items())), "a")
+    assert key != tracking.run_key({**SETTINGS, "seed": 4}, "a")
+    assert key != tracking.run_key(SETTINGS, "b")
+
+
+def test_a_failure_of_mlflow_does_not_stop_a_training(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_store(project / "store", size=16)
+    with tracking.training_run(SETTINGS, project / "store") as (_, logger):
+        assert logger is not None
+        monkeypatch.setattr(tracking, "SECONDS", -1.0)
+        with sqlite3.connect(project / "mlflow.db") as database:
+            database.execute("DROP TABLE metrics")
+            database.execute("DROP TABLE latest_metrics")
+        logger.scalars(0, {"generator/total": 1.0})
+        logger.scalars(1, {"generator/total": 1.0})
+    told = capsys.readouterr().err
+    assert "The training goes on without it" in told
+    assert "misses a part of this training" in told
+
+
+def test_an_evaluation_without_mlflow_stops_before_the_work(project: Path) -> None:
+    (project / "mlflow.db").write_text("not a database")
+    write_json(project / "config.json", {**SETTINGS, "run_key": "k", "dataset_digest": "d", "classes": []})
+    with pytest.raises(UserError, match=r"mlflow\.db") as failure, tracking.evaluated_run(project, project):
+        pytest.fail("the evaluation was started")
+    assert "move it away" in str(failure.value)
+
+
+def test_only_the_first_process_of_several_tracks(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_store(project / "store", size=16)
+    monkeypatch.setenv("RANK", "1")
+    with tracking.training_run(SETTINGS, project / "store") as (settings, logger):
+        assert logger is None
+    assert settings["run_key"] == tracking.run_key(SETTINGS, "tiny-0")
+    assert not (project / "mlflow.db").exists()
+
+
+def test_the_server_is_the_variable_or_a_database_here(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tracking.tracking_uri() == f"sqlite:///{project / 'mlflow.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://server:5000")
+    assert tracking.tracking_uri() == "http://server:5000"
+
+
+def test_metric_values_are_single_numbers() -> None:
+    values = dict(tracking.metric_values(json.loads('{"a": {"value": 1}, "b": {"value": {"x": 2.5, "y": [1]}}}')))
+    assert values == {"a": 1.0, "b/x": 2.5}
