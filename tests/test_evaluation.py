@@ -115,6 +115,7 @@ def run(project: SimpleNamespace, **settings: Any) -> dict[str, Any]:
         project.folder / "reader",
         project.folder / "weights",
         output,
+        processes=1,  # other processes do not have the dataset of these tests
     )
     loaded: dict[str, Any] = json.loads(output.read_text())
     return loaded

@@ -5,11 +5,11 @@ them and shared by the rest; images stay in memory maps and per-image features g
 does not grow with the test set.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,11 +20,16 @@ from tqdm import tqdm
 
 from mimik import bootstrap
 from mimik.batches import to_tensor
+from mimik.faces import shards
 from mimik.faces.store import FaceStore
+from mimik.ground_truth import Renderer, rendered
 
 Array = npt.NDArray[Any]
 Labels = npt.NDArray[np.int64]
 Entry = dict[str, Any]
+
+RENDERED_TOGETHER = 64
+"""True targets per piece of work."""
 
 
 @dataclass(frozen=True)
@@ -92,18 +97,6 @@ class Missing:
     reason: str
 
 
-class Renderer(Protocol):
-    """What the truth metrics need of a dataset module."""
-
-    def with_expression(self, table: pd.DataFrame, expression: str) -> pd.DataFrame:
-        """The same faces with another expression."""
-        ...
-
-    def render(self, table: pd.DataFrame, size: int, outputs: Sequence[str]) -> Any:
-        """An object with `images`, uint8 (N, size, size, 3)."""
-        ...
-
-
 class Rows:
     """Some rows of a memory-mapped array, read slice by slice."""
 
@@ -130,7 +123,8 @@ class Measurements:
         scratch: an empty folder for features; its content is worthless afterwards.
         classifier, inception, arcface, reader: extractors, or why there is none.
         segmenter_before, segmenter_after: the pre-trained segmenter, and the same one after end-to-end training.
-        renderer: the dataset module when it has ground truth.
+        renderer: draws true targets, when the dataset has them.
+        processes: how many may render at a time.
     """
 
     translations: Array
@@ -146,6 +140,7 @@ class Measurements:
     segmenter_before: Extractor | Missing
     segmenter_after: Extractor | Missing
     renderer: Renderer | Missing
+    processes: int = 1
 
     @property
     def classes(self) -> list[str]:
@@ -160,12 +155,14 @@ class Measurements:
     @cached_property
     def labels(self) -> Labels:
         """int64 (N,) source class of every translated image."""
-        return self.store.labels()[self.rows]
+        labels: Labels = self.store.labels()[self.rows]
+        return labels
 
     @cached_property
     def other(self) -> npt.NDArray[np.bool_]:
         """bool (N, C): the pairs whose target is not the source class."""
-        return self.labels[:, None] != np.arange(len(self.classes))[None]
+        other: npt.NDArray[np.bool_] = self.labels[:, None] != np.arange(len(self.classes))[None]
+        return other
 
     @cached_property
     def real_rows(self) -> Labels:
@@ -277,15 +274,33 @@ class Measurements:
         truth = np.lib.format.open_memmap(
             self.scratch / "truth.npy", mode="w+", dtype=np.uint8, shape=self.translations.shape
         )
-        for target in range(len(self.classes)):
-            truth[~self.other[:, target], target] = self.store.images[self.rows[~self.other[:, target]]]
-            wanted = np.flatnonzero(self.other[:, target])
-            table = self.true_tables[target].iloc[wanted].reset_index(drop=True)
-            for part in self.batches(len(wanted), f"render {self.classes[target]}"):
-                rendering = self.renderer.render(
-                    table.iloc[part].reset_index(drop=True), self.size, outputs=("images",)
-                )
-                truth[wanted[part], target] = rendering.images
+        places: dict[Path, tuple[Labels, int]] = {}
+        pieces = []
+        for target, table in enumerate(self.true_tables):
+            own = ~self.other[:, target]
+            truth[own, target] = self.store.images[self.rows[own]]
+            edited = np.flatnonzero(~own)
+            for start in range(0, len(edited), RENDERED_TOGETHER):
+                positions = edited[start : start + RENDERED_TOGETHER]
+                path = self.scratch / f"truth-{target}-{start}.npz"
+                places[path] = positions, target
+                pieces.append(shards.Shard(table.iloc[positions].reset_index(drop=True), path))
+        with tqdm(total=int(self.other.sum()), unit="image", desc="render true targets", leave=False) as progress:
+
+            def collect(piece: shards.Shard) -> None:
+                positions, target = places[piece.path]
+                (truth[positions, target],) = shards.load(piece.path, ["images"])
+                piece.path.unlink()
+                progress.update(len(positions))
+
+            shards.run(
+                pieces,
+                partial(rendered, self.renderer, self.size),
+                # A process takes about a second to start.
+                workers=min(self.processes, 1 + len(pieces) // 4),
+                log=self.scratch / "rendering.log",
+                done=collect,
+            )
         return truth
 
     def per_image(self, what: str, function: Callable[[slice], Array]) -> Array:
@@ -299,7 +314,8 @@ class Measurements:
             (N, ...).
         """
         size = max(1, self.settings.batch_size // len(self.classes))
-        return np.concatenate([function(part) for part in self.batches(len(self.rows), what, size)])
+        values: Array = np.concatenate([function(part) for part in self.batches(len(self.rows), what, size)])
+        return values
 
     def mean_entry(
         self,
