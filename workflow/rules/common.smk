@@ -9,9 +9,7 @@ PACKAGE = PROJECT / "src" / "mimik"
 
 # A copy of the project (a clone, `dvc exp run --temp`) runs its own code, also where another copy is installed.
 sys.path.insert(0, str(PROJECT / "src"))
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    [str(PROJECT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
-)
+os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [str(PROJECT / "src"), os.getenv("PYTHONPATH")])))
 
 from mimik import params, stages
 from mimik.errors import UserError
@@ -75,3 +73,36 @@ def published_weights(wildcards):
     return sorted(
         str(file) for file in Path("data/weights").glob("*") if file.is_file() and file.name[0] != "."
     )
+
+
+def usable_archive(wildcards):
+    """No file: stops with what to obtain and where to put it, before any job starts, if the archive is not usable."""
+    if not Path(f"data/prepared/{wildcards.dataset}/manifest.json").exists():
+        dataset = importlib.import_module(f"mimik.datasets.{wildcards.dataset}")
+        try:
+            dataset.check(
+                Path("data/raw") / wildcards.dataset,
+                stages.settings(config, "prepare", wildcards)["options"],
+                params.mirror_of(config),
+            )
+        except UserError as error:
+            stop(error)
+    return []
+
+
+def experiment_files(pattern):
+    """The files of a pattern for every experiment of params.yaml, in their order."""
+    return [
+        pattern.format(dataset=experiment.dataset, method=experiment.method)
+        for experiment in params.experiments(config)
+    ]
+
+
+def further_results(wildcards):
+    """Results that stand in results/ besides the experiments, with digests: the comparison shows them as they are.
+
+    They are no inputs, so that a page does not make a large dataset's results again because code has changed.
+    """
+    named = set(experiment_files("results/{dataset}/{method}/metrics.json"))
+    found = sorted(str(file) for file in Path("results").glob("*/*/metrics.json"))
+    return {str(Path(file).parent): file_sha256(file) for file in found if file not in named}

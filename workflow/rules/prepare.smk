@@ -1,21 +1,6 @@
 # raw archive -> faces: found, aligned, with masks, depth and normals where the dataset's options ask for them.
 
 
-def usable_archive(wildcards):
-    """No file: stops with what to obtain and where to put it, before any job starts, if the archive is not usable."""
-    if not Path(f"data/prepared/{wildcards.dataset}/manifest.json").exists():
-        dataset = importlib.import_module(f"mimik.datasets.{wildcards.dataset}")
-        try:
-            dataset.check(
-                Path("data/raw") / wildcards.dataset,
-                stages.settings(config, "prepare", wildcards)["options"],
-                params.mirror_of(config),
-            )
-        except UserError as error:
-            stop(error)
-    return []
-
-
 rule prepare:
     input:
         archive=usable_archive,

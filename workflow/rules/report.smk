@@ -1,24 +1,6 @@
 # results -> pages: one for every method, one that compares everything that exists.
 
 
-def experiment_files(pattern):
-    """The files of a pattern for every experiment of params.yaml, in their order."""
-    return [
-        pattern.format(dataset=experiment.dataset, method=experiment.method)
-        for experiment in params.experiments(config)
-    ]
-
-
-def further_results(wildcards):
-    """Results that stand in results/ besides the experiments, with digests: the comparison shows them as they are.
-
-    They are no inputs, so that a page does not make a large dataset's results again because code has changed.
-    """
-    named = set(experiment_files("results/{dataset}/{method}/metrics.json"))
-    found = sorted(str(file) for file in Path("results").glob("*/*/metrics.json"))
-    return {str(Path(file).parent): file_sha256(file) for file in found if file not in named}
-
-
 rule report:
     input:
         metrics="results/{dataset}/{method}/metrics.json",

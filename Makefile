@@ -1,0 +1,62 @@
+# Everything is set up by itself: `make demo` needs python3.11 (or 3.12) with venv, make and git.
+#   make demo    train StarGAN and hier_seg on rendered faces and write report/index.html (minutes on two cores)
+#   make test    formats, types, linters, all tests
+#   make lint    the same without the tests
+#   make bench   measure training steps and the input pipeline
+#   make lock    write requirements.lock from what is installed
+#   make clean   remove what was made here (not data/raw, not the virtual environment)
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+CORES ?= $(shell nproc)
+INSTALLED := $(VENV)/installed.sha256
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help demo test lint bench lock clean
+
+help:
+	@sed -n '2,8s/^# \{0,3\}//p' Makefile
+
+# Installs again only when the pinned packages or the package's own entry points have changed.
+$(INSTALLED): requirements.lock pyproject.toml
+	@if [ -f $@ ] && sha256sum --status --check $@; then touch $@; exit 0; fi; \
+	python=$$(command -v python3.11 || command -v python3.12) || { \
+	  echo "mimik needs python3.11 or python3.12; on Debian: apt install python3.11-venv" >&2; exit 1; }; \
+	[ -x $(VENV)/bin/python ] || "$$python" -m venv $(VENV) || { \
+	  echo "python cannot make a virtual environment; on Debian: apt install python3.11-venv" >&2; exit 1; }; \
+	pip install --quiet --progress-bar off -r requirements.lock; \
+	pip install --quiet --no-deps --no-build-isolation -e .; \
+	python -c "import cv2" 2>/dev/null || { \
+	  echo "OpenCV misses the system's graphics libraries: its headless build takes its place."; \
+	  pip install --quiet --no-deps opencv-contrib-python-headless==4.11.0.86; python -c "import cv2"; }; \
+	sha256sum requirements.lock pyproject.toml > $@
+
+demo: $(INSTALLED)
+	snakemake --cores $(CORES)
+	@echo
+	@echo "Done. Open report/index.html; every run is in MLflow: mlflow ui --backend-store-uri sqlite:///mlflow.db"
+
+lint: $(INSTALLED)
+	ruff check .
+	ruff format --check .
+	mypy
+	snakefmt --check --line-length 110 Snakefile workflow/rules
+	snakemake --lint
+	python -m mimik.cli params
+
+test: lint
+	python -m pytest -n 2 --dist loadfile
+
+bench: $(INSTALLED)
+	python -m benchmarks
+
+lock:
+	{ sed -n '/^#/p' requirements.lock; \
+	  pip freeze --all | grep -viE '^(-e|#|pip==)' | sed 's/+cpu//' | sort -f; } > requirements.lock.new
+	mv requirements.lock.new requirements.lock
+
+clean:
+	rm -rf data/prepared data/pretrained data/settings results report checkpoints logs .snakemake mlflow.db* mlruns mlartifacts
