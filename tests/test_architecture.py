@@ -89,7 +89,8 @@ def test_imports_follow_the_order_of_the_rooms() -> None:
         f"mimik.{name} imports mimik.{other}"
         for name in MODULES
         for other in sorted(own_imports(name))
-        if name and order[name.split(".")[0]] < order[other.split(".")[0]]
+        # A module without a room is told by the test above.
+        if order.get(name.split(".")[0], len(order)) < order.get(other.split(".")[0], 0)
     ]
     assert against == []
 
