@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from mimik import losses
 from mimik.losses import Objective
-from mimik.networks.stargan import Discriminator
+from mimik.networks.stargan import Discriminator, Initialisation
 
 Terms = dict[str, Tensor]
+Loss = tuple[Tensor, Terms]
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class AdversaryConfig:
     Attributes:
         objective: `wgan-gp`, `vanilla` or `hinge`.
         conv_dim, layers, max_conv_dim: see `mimik.networks.stargan.Discriminator`.
+        negative_slope, initialisation: likewise.
+        learning_rate: factor on the run's learning rate.
         lambda_classification: weight of the class term, for both players.
         lambda_gradient_penalty: weight of the WGAN-GP penalty.
         r1_gamma: gamma of the R1 penalty (0: none); applied every `r1_every` steps, `r1_every` times as strong.
@@ -38,6 +41,9 @@ class AdversaryConfig:
     conv_dim: int = 64
     layers: int = 6
     max_conv_dim: int = 2048
+    negative_slope: float = 0.01
+    initialisation: Initialisation = "default"
+    learning_rate: float = 1.0
     lambda_classification: float = 1.0
     lambda_gradient_penalty: float = 10.0
     r1_gamma: float = 0.0
@@ -71,6 +77,8 @@ class Adversary(nn.Module):
             max_conv_dim=config.max_conv_dim,
             parts=parts,
             per_class=config.per_class,
+            negative_slope=config.negative_slope,
+            initialisation=config.initialisation,
         )
 
     def discriminator_loss(
@@ -81,7 +89,7 @@ class Adversary(nn.Module):
         target: Tensor,
         step: int,
         weight: Tensor | None = None,
-    ) -> tuple[Tensor, Terms]:
+    ) -> Loss:
         """What the discriminator minimises.
 
         Args:
@@ -118,7 +126,25 @@ class Adversary(nn.Module):
             total = total + 0.5 * config.r1_gamma * config.r1_every * terms["r1"]
         return total, terms
 
-    def generator_loss(self, fake: Tensor, target: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Terms]:
+    def label_loss(self, real: Tensor, source: Tensor, weight: Tensor | None = None) -> Loss:
+        """What the discriminator minimises while it is trained alone: only what labels of real images teach.
+
+        Args:
+            real, source, weight: like `discriminator_loss`.
+
+        Returns:
+            Scalar total and its unweighted terms, each summed over the parts.
+        """
+        config = self.config
+        _, logits, matching = self.network(self._augment(real.detach()))
+        terms = {"cls": self._reduce(losses.classification(logits, source), weight)}
+        total = config.lambda_classification * terms["cls"]
+        if matching is not None:
+            terms["match"] = self._reduce(_matching_loss(matching, None, source, source), weight)
+            total = total + config.lambda_matching * terms["match"]
+        return total, terms
+
+    def generator_loss(self, fake: Tensor, target: Tensor, weight: Tensor | None = None) -> Loss:
         """What the generator minimises against this discriminator: adversarial and class terms.
 
         Args:
@@ -163,11 +189,11 @@ class Adversary(nn.Module):
         return shifted * contrast + brightness
 
 
-def _matching_loss(real: Tensor, fake: Tensor, source: Tensor, target: Tensor) -> Tensor:
+def _matching_loss(real: Tensor, fake: Tensor | None, source: Tensor, target: Tensor) -> Tensor:
     """Hinge on per-class realness: real under its label is positive; real under others and fake are negative.
 
     Args:
-        real, fake: (B, P, C) logits.
+        real, fake: (B, P, C) logits; `fake` may be missing.
         source: label of `real`; target: class that `fake` was asked for.
 
     Returns:
@@ -177,5 +203,7 @@ def _matching_loss(real: Tensor, fake: Tensor, source: Tensor, target: Tensor) -
     true = F.one_hot(source, classes).to(real.dtype)[:, None]
     positive = (F.relu(1 - real) * true).sum(2)
     wrong = (F.relu(1 + real) * (1 - true)).sum(2) / (classes - 1)
+    if fake is None:
+        return positive + 0.5 * wrong
     asked = F.one_hot(target, classes).to(real.dtype)[:, None]
     return positive + 0.5 * wrong + 0.5 * (F.relu(1 + fake) * asked).sum(2)

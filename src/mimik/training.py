@@ -378,7 +378,7 @@ class _Loop:
         optimiser.step()
 
     def _report_divergence(self, name: str, batch: Batch, terms: Terms) -> None:
-        values = ", ".join(f"{term} {float(value):.4g}" for term, value in terms.items())
+        values = ", ".join(f"{term} {float(value.detach()):.4g}" for term, value in terms.items())
         ids = self.batches.store.table["id"].iloc[batch["row"].cpu().numpy()].tolist()
         kept = f"the last good state is {self.checkpoint}" if self.checkpoint.exists() else "no state was saved yet"
         raise UserError(

@@ -127,7 +127,7 @@ class Config:
         if unknown or not self.parts or len(set(self.parts)) < len(self.parts):
             raise ValueError(f"parts is a list of distinct names out of {', '.join(PARTS)}")
         if self.head == "direct" and (self.lambda_change or self.lambda_smooth):
-            raise ValueError("lambda_change and lambda_smooth need head: masked")
+            raise ValueError("lambda_change and lambda_smooth need another head than direct")
         if self.extract == "rectangles" and self.end_to_end:
             raise ValueError("rectangles carry no gradient to a segmenter; set end_to_end: false")
         if self.phi <= 0:
@@ -228,7 +228,8 @@ class Method(nn.Module):
     @property
     def averaged(self) -> nn.Module:
         """All that a translation needs."""
-        return self.generator
+        everything: nn.Module = self.generator
+        return everything
 
     @property
     def compiled(self) -> list[nn.Module]:
@@ -240,11 +241,16 @@ class Method(nn.Module):
         super().train(mode)
         if self.config.segmenter_batch_norm == "frozen" or not self.config.end_to_end:
             self.segmenter.eval()
+        if self.anchor is not None:
+            self.anchor.eval()
         return self
 
     def discriminator_parameters(self) -> list[dict[str, Any]]:
         """Parameter groups of the discriminator update: all six discriminators."""
-        return [{"params": list(self.discriminator.parameters())}]
+        return [
+            {"params": list(adversary.parameters()), "learning_rate": adversary.config.learning_rate}
+            for adversary in self.discriminator.values()
+        ]
 
     def generator_parameters(self) -> list[dict[str, Any]]:
         """Parameter groups of the generator update: G_global, the local G, G_fusion and, end to end, S (Eq. 9)."""
@@ -301,19 +307,20 @@ class Method(nn.Module):
     def run(self, images: Tensor, condition: Tensor) -> dict[str, Any]:
         """Steps 1 to 15: everything that a translation passes through, by name."""
         cut = self.cut(images)
-        local, local_keep = self.generator["local"].edit(cut.crops, condition)
-        whole, whole_keep = self.generator["whole"].edit(images, condition)
-        result, fusion_keep = self.generator["fusion"].blend(whole, self.stitch(local, cut))
-        keeps = [keep for keep in (whole_keep, local_keep, fusion_keep) if keep is not None]
-        return {"cut": cut, "local": local, "global": whole, "fusion": result, "keeps": keeps}
+        local, local_change = self.generator["local"].edit(cut.crops, condition)
+        whole, whole_change = self.generator["whole"].edit(images, condition)
+        result, fusion_change = self.generator["fusion"].blend(whole, self.stitch(local, cut))
+        changes = [change for change in (whole_change, local_change, fusion_change) if change is not None]
+        return {"cut": cut, "local": local, "global": whole, "fusion": result, "changes": changes}
 
     # Losses ----------------------------------------------------------------------------------------------------------
 
     def discriminator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
         """All discriminators, each with its own optimum, so without the lambda_p of Eq. 8."""
         image, source, target = batch["image"], batch["label"], batch["target"]
+        alone = step < self.config.critic_head_start
         with torch.no_grad():
-            out = self.run(image, target_label(target, self.classes))
+            out = {"cut": self.cut(image)} if alone else self.run(image, target_label(target, self.classes))
         cut: Cut = out["cut"]
         total = image.new_zeros(())
         terms: Terms = {}
@@ -322,7 +329,11 @@ class Method(nn.Module):
             ("fusion", image, None),
             ("local", cut.crops, cut.valid),
         ):
-            loss, own = self.discriminator[name].discriminator_loss(real, out[name], source, target, step, weight)
+            adversary = self.discriminator[name]
+            if alone:
+                loss, own = adversary.label_loss(real, source, weight)
+            else:
+                loss, own = adversary.discriminator_loss(real, out[name], source, target, step, weight)
             total = total + loss
             terms.update({f"{name}/{term}": value for term, value in own.items()})
         return total, terms
@@ -357,9 +368,9 @@ class Method(nn.Module):
             terms.update({f"{name}/{term}": value for term, value in own.items()})
         for index, part in enumerate(config.parts):
             terms[f"area/{part}"] = cut.masks[:, index].mean()
-        if config.head == "masked":
-            terms["change"] = torch.stack([(1 - keep).mean() for keep in out["keeps"]]).sum()
-            terms["smooth"] = torch.stack([losses.total_variation(keep) for keep in out["keeps"]]).sum()
+        if config.head != "direct":
+            terms["change"] = torch.stack([change.mean() for change in out["changes"]]).sum()
+            terms["smooth"] = torch.stack([losses.total_variation(change) for change in out["changes"]]).sum()
             total = total + config.lambda_change * terms["change"] + config.lambda_smooth * terms["smooth"]
         if self.anchor is not None and cut.logits is not None:
             with torch.no_grad():

@@ -45,10 +45,10 @@ class Config:
     Attributes:
         conv_dim, residual_blocks, head, stem: see `mimik.networks.stargan.Generator`.
         critic_updates: D updates per G update.
-        critic_head_start: steps in which D is trained alone.
+        critic_head_start: steps in which D is trained alone, on the labels of real images.
         lambda_reconstruction: weight of the cycle term.
-        lambda_change: weight of the mean of 1 - keep-mask (masked head only): changing a pixel costs.
-        lambda_smooth: weight of the keep-mask's total variation (masked head only).
+        lambda_change: weight of the mean share of every pixel that the head replaces (not for the direct head).
+        lambda_smooth: weight of that map's total variation.
         adversary: settings of the discriminator.
     """
 
@@ -66,7 +66,7 @@ class Config:
     def __post_init__(self) -> None:
         """Refuse combinations that make no sense."""
         if self.head == "direct" and (self.lambda_change or self.lambda_smooth):
-            raise ValueError("lambda_change and lambda_smooth need head: masked")
+            raise ValueError("lambda_change and lambda_smooth need another head than direct")
         if self.critic_updates < 1:
             raise ValueError("critic_updates must be at least 1")
 
@@ -113,7 +113,8 @@ class Method(nn.Module):
 
     def discriminator_parameters(self) -> list[dict[str, Any]]:
         """Parameter groups of the discriminator update."""
-        return [{"params": list(self.discriminator.parameters())}]
+        factor = self.config.adversary.learning_rate
+        return [{"params": list(self.discriminator.parameters()), "learning_rate": factor}]
 
     def generator_parameters(self) -> list[dict[str, Any]]:
         """Parameter groups of the generator update."""
@@ -121,6 +122,8 @@ class Method(nn.Module):
 
     def discriminator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
         """Eq. 6, first line. See `mimik.adversary.Adversary.discriminator_loss` for the terms."""
+        if step < self.config.critic_head_start:
+            return self.discriminator.label_loss(batch["image"], batch["label"])
         with torch.no_grad():
             fake = self.generator(batch["image"], target_label(batch["target"], self.classes))
         return self.discriminator.discriminator_loss(batch["image"], fake, batch["label"], batch["target"], step)
@@ -129,14 +132,14 @@ class Method(nn.Module):
         """Eq. 6, second line: terms `adv`, `cls`, `rec` (and `match`, `change`, `smooth` where switched on)."""
         config = self.config
         image, source, target = batch["image"], batch["label"], batch["target"]
-        fake, keep = self.generator.edit(image, target_label(target, self.classes))
+        fake, change = self.generator.edit(image, target_label(target, self.classes))
         cycled = self.generator(fake, target_label(source, self.classes))
         total, terms = self.discriminator.generator_loss(fake, target)
         terms["rec"] = losses.reconstruction(image, cycled).mean()
         total = total + config.lambda_reconstruction * terms["rec"]
-        if keep is not None:
-            terms["change"] = (1 - keep).mean()
-            terms["smooth"] = losses.total_variation(keep)
+        if change is not None:
+            terms["change"] = change.mean()
+            terms["smooth"] = losses.total_variation(change)
             total = total + config.lambda_change * terms["change"] + config.lambda_smooth * terms["smooth"]
         return total, terms
 

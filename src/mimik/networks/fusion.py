@@ -8,14 +8,13 @@ widths; 64 channels throughout follows APDrawingGAN's combiner (Yi et al., CVPR 
 import torch
 from torch import Tensor, nn
 
-from mimik.networks.stargan import Head, ResidualBlock, instance_norm
+from mimik.networks.stargan import Head, ResidualBlock, compose, instance_norm
 
 
 class Fusion(nn.Module):
     """Blend the global translation with the stitched local ones; it is told no label.
 
-    With `head="masked"` the network also gives a keep-mask m in [0, 1], and the result is m * global translation
-    + (1 - m) * colour.
+    With another head than `direct` (see `mimik.networks.stargan`) the result is composed with the global translation.
     """
 
     def __init__(self, conv_dim: int = 64, residual_blocks: int = 4, head: Head = "direct") -> None:
@@ -29,18 +28,16 @@ class Fusion(nn.Module):
             instance_norm(conv_dim),
             nn.ReLU(inplace=True),
             *(ResidualBlock(conv_dim) for _ in range(residual_blocks)),
-            nn.Conv2d(conv_dim, 3 if head == "direct" else 4, 7, 1, 3, bias=False),
+            nn.Conv2d(conv_dim, 4 if head == "masked" else 3, 7, 1, 3, bias=False),
         )
+        if head == "residual":
+            nn.init.zeros_(self.body[-1].weight)
 
     def forward(self, global_image: Tensor, local_image: Tensor) -> Tensor:
         """(B, 3, H, W) twice, in [-1, 1] -> (B, 3, H, W) in [-1, 1]."""
         return self.blend(global_image, local_image)[0]
 
     def blend(self, global_image: Tensor, local_image: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Like `forward`, with the keep-mask (B, 1, H, W) in [0, 1] of the masked head (None for `direct`)."""
+        """Like `forward`, with how much of every pixel was replaced, (B, 1, H, W) in [0, 1] (None for `direct`)."""
         out: Tensor = self.body(torch.cat([global_image, local_image], 1)).float()
-        colour = torch.tanh(out[:, :3])
-        if self.head == "direct":
-            return colour, None
-        keep = torch.sigmoid(out[:, 3:])
-        return keep * global_image + (1 - keep) * colour, keep
+        return compose(global_image, out, self.head)

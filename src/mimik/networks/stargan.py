@@ -9,6 +9,7 @@ Options beyond the paper, all off by default:
   slice of every channel axis and shares nothing with the others.
 - `head="masked"`: the last convolution also gives a keep-mask m in [0, 1] and the output is m * x + (1 - m) * colour,
   the output head of GANimation (Pumarola et al. 2018, eq. 1).
+- `head="residual"`: the output is x plus what the last convolution gives, cut off at -1 and 1; it starts as identity.
 - `stem="unshuffle"`: the first two resolutions are reached by pixel-unshuffle and left by pixel-shuffle, so that all
   convolutions but the head's run at half the size or less; the head sees the input image at full size.
 """
@@ -19,8 +20,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Head = Literal["direct", "masked"]
+Head = Literal["direct", "masked", "residual"]
 Stem = Literal["conv", "unshuffle"]
+Initialisation = Literal["default", "kaiming"]
 
 
 def instance_norm(channels: int) -> nn.InstanceNorm2d:
@@ -67,7 +69,7 @@ class Generator(nn.Module):
             conv_dim: width of the first layer (of each part).
             residual_blocks: number of residual blocks at a quarter of the size.
             parts: P, see the module's docstring.
-            head: `direct` (tanh) or `masked`.
+            head: `direct` (tanh), `masked` or `residual`.
             stem: `conv` (published) or `unshuffle`.
         """
         super().__init__()
@@ -75,7 +77,7 @@ class Generator(nn.Module):
         self.head = head
         self.stem = stem
         groups, c = parts, conv_dim * parts
-        outputs = (3 if head == "direct" else 4) * parts
+        outputs = (4 if head == "masked" else 3) * parts
         planes = (3 + condition_dim) * parts
         if stem == "conv":
             first: list[nn.Module] = [
@@ -115,6 +117,8 @@ class Generator(nn.Module):
             self.decoder = nn.Sequential(nn.Conv2d(2 * c, 4 * c, 3, 1, 1, groups=groups))
             self.refine = nn.Conv2d(c + 3 * parts, c, 3, 1, 1, groups=groups)
             self.last = nn.Conv2d(c, outputs, 3, 1, 1, groups=groups)
+        if head == "residual":
+            nn.init.zeros_(self.last.weight)
 
     def forward(self, images: Tensor, condition: Tensor) -> Tensor:
         """Edit images.
@@ -130,7 +134,12 @@ class Generator(nn.Module):
         return edited
 
     def edit(self, images: Tensor, condition: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Like `forward`, with the keep-mask (B, P, H, W) in [0, 1] of the masked head (None for `direct`)."""
+        """Like `forward`, with what was changed.
+
+        Returns:
+            the edited images, and (B, P, H, W) in [0, 1] how much of every pixel was replaced: 1 - keep-mask of the
+            masked head, half the mean absolute change of the residual one, None for the direct one.
+        """
         batch, _, height, width = images.shape
         parts = self.parts
         split = images.view(batch, parts, 3, height, width)
@@ -146,12 +155,28 @@ class Generator(nn.Module):
             joined = torch.cat([features, split.to(features.dtype)], 2).flatten(1, 2)
             out = self.last(F.leaky_relu(self.refine(joined), 0.1))
         out = out.float().view(batch, parts, -1, height, width)
-        colour = torch.tanh(out[:, :, :3])
-        if self.head == "direct":
-            return colour.flatten(1, 2), None
-        keep = torch.sigmoid(out[:, :, 3:])
-        edited = keep * split + (1 - keep) * colour
-        return edited.flatten(1, 2), keep.flatten(1, 2)
+        edited, change = compose(split, out, self.head)
+        return edited.flatten(1, 2), None if change is None else change.flatten(1, 2)
+
+
+def compose(images: Tensor, out: Tensor, head: Head) -> tuple[Tensor, Tensor | None]:
+    """The edited image from the input and the last convolution's output.
+
+    Args:
+        images: (..., 3, H, W) in [-1, 1].
+        out: (..., 3, H, W), or (..., 4, H, W) for `masked`.
+        head: which composition.
+
+    Returns:
+        (..., 3, H, W) in [-1, 1], and how much of every pixel was replaced, (..., 1, H, W) in [0, 1], or None.
+    """
+    if head == "direct":
+        return torch.tanh(out), None
+    if head == "residual":
+        edited = (images + out).clamp(-1, 1)
+        return edited, (edited - images).abs().mean(-3, keepdim=True) / 2
+    replaced = torch.sigmoid(out[..., 3:, :, :])
+    return images + replaced * (torch.tanh(out[..., :3, :, :]) - images), replaced
 
 
 class Discriminator(nn.Module):
@@ -171,6 +196,8 @@ class Discriminator(nn.Module):
         max_conv_dim: int = 2048,
         parts: int = 1,
         per_class: bool = False,
+        negative_slope: float = 0.01,
+        initialisation: Initialisation = "default",
     ) -> None:
         """Build the network.
 
@@ -182,6 +209,9 @@ class Discriminator(nn.Module):
             max_conv_dim: widest layer.
             parts: P discriminators side by side.
             per_class: add the per-class realness logits.
+            negative_slope: of the leaky ReLUs.
+            initialisation: `default` (torch's, as in the authors' code) or `kaiming` (He et al. 2015), under which a
+                critic without normalisation learns its classes in a fraction of the steps.
         """
         super().__init__()
         if image_size % 2**layers:
@@ -193,13 +223,19 @@ class Discriminator(nn.Module):
         last = 3
         for layer in range(layers):
             width = min(conv_dim * 2**layer, max_conv_dim)
-            trunk += [nn.Conv2d(last * parts, width * parts, 4, 2, 1, groups=parts), nn.LeakyReLU(0.01)]
+            trunk += [nn.Conv2d(last * parts, width * parts, 4, 2, 1, groups=parts), nn.LeakyReLU(negative_slope)]
             last = width
         self.trunk = nn.Sequential(*trunk)
         side = image_size // 2**layers
         self.realness_head = nn.Conv2d(last * parts, parts, 3, 1, 1, bias=False, groups=parts)
         heads = classes * (2 if per_class else 1)
         self.class_head = nn.Conv2d(last * parts, heads * parts, side, bias=False, groups=parts)
+        if initialisation == "kaiming":
+            for module in self.modules():
+                if isinstance(module, nn.Conv2d):
+                    nn.init.kaiming_normal_(module.weight, a=negative_slope)
+                    if module.bias is not None:
+                        nn.init.zeros_(module.bias)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Judge images (B, P*3, H, W) in [-1, 1].

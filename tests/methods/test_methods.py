@@ -1,0 +1,268 @@
+"""Every method: losses fall, gradients reach the networks they should, translation and state round-trip."""
+
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from mimik import losses
+from mimik.adversary import AdversaryConfig
+from mimik.configuration import build
+from mimik.errors import UserError
+from mimik.labels import SEGMENTATION_CLASSES
+from mimik.methods import hier_seg, stargan
+
+SIZE, CLASSES = 32, 4
+ADVERSARY = AdversaryConfig(conv_dim=8, layers=3)
+SMALL = AdversaryConfig(conv_dim=8, layers=3, objective="hinge", per_class=True, r1_gamma=1.0, initialisation="kaiming")
+
+
+class Parser(nn.Module):
+    """A segmenter that sees parts where faces have them, and learns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shift = nn.Conv2d(3, 19, 3, 1, 1)
+        self.norm = nn.BatchNorm2d(19)
+        prior = torch.full((19, SIZE, SIZE), -1.0)
+        prior[SEGMENTATION_CLASSES.index("skin")] = 0.0
+        for name, (top, bottom, left, right) in {
+            "l_eye": (9, 14, 7, 13),
+            "r_eye": (9, 14, 19, 25),
+            "nose": (13, 20, 13, 19),
+            "mouth": (22, 26, 11, 21),
+        }.items():
+            prior[SEGMENTATION_CLASSES.index(name), top:bottom, left:right] = 2.0
+        self.register_buffer("prior", prior)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.prior + 0.1 * self.norm(self.shift(images))
+        return out
+
+
+SMALL_NETS: dict[str, Any] = {"conv_dim": 8, "residual_blocks": 1, "adversary": ADVERSARY}
+PARTS: dict[str, Any] = {
+    **SMALL_NETS,
+    "local_size": 16, "local_conv_dim": 8, "local_residual_blocks": 1, "fusion_conv_dim": 8,
+    "fusion_residual_blocks": 1, "local_adversary": AdversaryConfig(conv_dim=8, layers=2),
+}  # fmt: skip
+DEMO: dict[str, Any] = {"head": "residual", "stem": "unshuffle", "critic_updates": 1, "adversary": SMALL}
+
+
+def make(name: str, **changes: Any) -> Any:
+    torch.manual_seed(0)
+    if name == "stargan":
+        return stargan.Method(stargan.Config(**{**SMALL_NETS, **changes}), CLASSES, SIZE)
+    return hier_seg.Method(hier_seg.Config(**{**PARTS, **changes}), CLASSES, SIZE, Parser())
+
+
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "stargan": ("stargan", {}),
+    "stargan demo": ("stargan", DEMO),
+    "hier_seg": ("hier_seg", {}),
+    "hier_seg demo": ("hier_seg", {**DEMO, "local_adversary": dataclasses.replace(SMALL, layers=2)}),
+    "hier_seg full reconstruction": ("hier_seg", {"fusion_reconstruction": "full"}),
+    "hier_seg frozen": ("hier_seg", {"end_to_end": False}),
+    "hier_seg without eyes": ("hier_seg", {"parts": ("nose", "mouth")}),
+    "hier_seg signed sum": ("hier_seg", {"mask_space": "signed", "combine": "sum"}),
+    "hier_seg anchored": ("hier_seg", {"segmenter_anchor": 1.0}),
+    "hier_rect": ("hier_seg", {"extract": "rectangles", "end_to_end": False}),
+}
+
+
+def make_batch() -> dict[str, torch.Tensor]:
+    torch.manual_seed(1)
+    label = torch.arange(8) % CLASSES
+    return {
+        "image": torch.rand(8, 3, SIZE, SIZE) * 2 - 1,
+        "label": label,
+        "target": (label + 1) % CLASSES,
+        "row": torch.arange(8),
+    }
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_few_steps_lower_the_generator_loss_on_a_fixed_batch(variant: str) -> None:
+    name, changes = VARIANTS[variant]
+    method, batch = make(name, **changes).train(), make_batch()
+    parameters = [p for group in method.generator_parameters() for p in group["params"]]
+    optimiser = torch.optim.Adam(parameters, lr=2e-3)
+    totals = []
+    for _ in range(12):
+        total, terms = method.generator_loss(batch, 1000)
+        optimiser.zero_grad()
+        total.backward()
+        optimiser.step()
+        totals.append(float(total.detach()))
+        assert all(torch.isfinite(value) for value in terms.values())
+    assert totals[-1] < totals[0]
+
+
+def reached(module: nn.Module) -> bool:
+    return any(p.grad is not None and float(p.grad.abs().max()) > 0 for p in module.parameters())
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_updates_reach_their_own_networks_only(variant: str) -> None:
+    name, changes = VARIANTS[variant]
+    method, batch = make(name, **changes).train(), make_batch()
+    if changes.get("head") == "residual":
+        # The residual head starts at zero, which hides what lies before it from the gradient.
+        for module in method.generator.modules():
+            if isinstance(module, nn.Conv2d) and not module.weight.any():
+                nn.init.normal_(module.weight, std=0.05)
+    total, _ = method.discriminator_loss(batch, 1000)
+    total.backward()
+    adversaries = [method.discriminator] if name == "stargan" else list(method.discriminator.values())
+    assert all(reached(adversary) for adversary in adversaries)
+    assert not reached(method.generator)
+    method.zero_grad(set_to_none=True)
+    for parameter in method.discriminator.parameters():
+        parameter.requires_grad_(False)
+    total, _ = method.generator_loss(batch, 1000)
+    total.backward()
+    assert not reached(method.discriminator)
+    nets = [method.generator] if name == "stargan" else [method.generator[n] for n in ("whole", "local", "fusion")]
+    assert all(reached(net) for net in nets)
+    if name == "hier_seg":
+        assert reached(method.segmenter) is method.config.end_to_end
+        in_groups = {id(p) for group in method.generator_parameters() for p in group["params"]}
+        assert (id(method.segmenter.shift.weight) in in_groups) is method.config.end_to_end
+
+
+def test_local_and_fusion_losses_alone_reach_the_segmenter_and_global_does_not() -> None:
+    batch = make_batch()
+    for weights, expected in (((0, 1, 0), True), ((0, 0, 1), True), ((1, 0, 0), False)):
+        lambdas = dict(zip(("lambda_global", "lambda_local", "lambda_fusion"), map(float, weights), strict=True))
+        method = make("hier_seg", **lambdas).train()
+        method.generator_loss(batch, 0)[0].backward()
+        assert reached(method.segmenter) is expected, weights
+
+
+def test_all_four_local_discriminators_and_generators_learn() -> None:
+    method, batch = make("hier_seg").train(), make_batch()
+    method.discriminator_loss(batch, 0)[0].backward()
+    gradient = method.discriminator["local"].network.trunk[0].weight.grad
+    assert all(float(part.abs().max()) > 0 for part in gradient.chunk(4))
+    method.zero_grad()
+    method.generator_loss(batch, 0)[0].backward()
+    gradient = method.generator["local"].last.weight.grad
+    assert all(float(part.abs().max()) > 0 for part in gradient.chunk(4))
+
+
+def test_stargan_generator_total_is_eq_6() -> None:
+    method, batch = make("stargan").train(), make_batch()
+    total, terms = method.generator_loss(batch, 0)
+    torch.testing.assert_close(total, terms["adv"] + terms["cls"] + 10 * terms["rec"])
+    total, terms = method.discriminator_loss(batch, 0)
+    torch.testing.assert_close(total, terms["adv"] + terms["cls"] + 10 * terms["gp"])
+
+
+def test_hier_seg_generator_total_is_eq_8() -> None:
+    method, batch = make("hier_seg").train(), make_batch()
+    total, terms = method.generator_loss(batch, 0)
+    expected = sum(
+        weight * (terms[f"{p}/adv"] + terms[f"{p}/cls"] + 10 * terms[f"{p}/rec"])
+        for p, weight in (("global", 0.2), ("local", 0.3), ("fusion", 0.5))
+    )
+    torch.testing.assert_close(total, expected)
+
+
+def test_masks_follow_the_tempered_softmax() -> None:
+    """Eq. 1: with a large phi the masks are those of argmax, with a small one they bleed."""
+    images = make_batch()["image"]
+    sharp, soft = make("hier_seg", phi=200.0).eval(), make("hier_seg", phi=0.2).eval()
+    sharp_cut, soft_cut = sharp.cut(images), soft.cut(images)
+    argmax = sharp.segmenter(images).argmax(1)
+    nose = argmax == SEGMENTATION_CLASSES.index("nose")
+    torch.testing.assert_close(sharp_cut.masks[:, 2], nose.float(), atol=0.02, rtol=0)
+    assert soft_cut.masks[:, 2].max() < 0.5
+
+
+def test_missing_parts_are_skipped_and_use_the_mean_box() -> None:
+    method, batch = make("hier_seg").train(), make_batch()
+    method.segmenter.prior[SEGMENTATION_CLASSES.index("mouth")] = -5.0
+    cut = method.cut(batch["image"])
+    assert cut.valid[:, :3].min() == 1 and cut.valid[:, 3].max() == 0
+    stitched = method.stitch(torch.ones(8, 12, 16, 16), cut)
+    assert (stitched[:, :, 24:, :] == -1).all(), "a part that is not there was pasted"
+    total, _ = method.generator_loss(batch, 0)
+    assert torch.isfinite(total)
+
+
+def test_mean_boxes_follow_what_is_seen_only_in_training() -> None:
+    method, images = make("hier_seg"), make_batch()["image"]
+    before = method.mean_boxes.clone()
+    method.eval().cut(images)
+    assert torch.equal(method.mean_boxes, before)
+    method.train().cut(images)
+    assert not torch.equal(method.mean_boxes, before)
+
+
+def test_batch_norm_of_the_segmenter_stays_frozen() -> None:
+    method, batch = make("hier_seg").train(), make_batch()
+    running = method.segmenter.norm.running_mean.clone()
+    method.generator_loss(batch, 0)
+    assert torch.equal(method.segmenter.norm.running_mean, running)
+    free = make("hier_seg", segmenter_batch_norm="train").train()
+    free.generator_loss(batch, 0)
+    assert not torch.equal(free.segmenter.norm.running_mean, running)
+
+
+def test_anchor_is_zero_at_the_start_and_grows_when_the_segmenter_moves() -> None:
+    method, batch = make("hier_seg", segmenter_anchor=1.0).train(), make_batch()
+    assert abs(float(method.generator_loss(batch, 0)[1]["anchor"].detach())) < 1e-5
+    with torch.no_grad():
+        method.segmenter.shift.bias += torch.randn(19) * 10
+        method.segmenter.norm.bias += torch.randn(19) * 5
+    assert float(method.generator_loss(batch, 0)[1]["anchor"].detach()) > 0.01
+
+
+def test_rectangles_have_the_fixed_sizes() -> None:
+    method = make("hier_seg", extract="rectangles", end_to_end=False).eval()
+    boxes = method.cut(make_batch()["image"]).boxes
+    extent = (boxes[0, :, 2:] - boxes[0, :, :2]) * 256 / SIZE
+    torch.testing.assert_close(extent, torch.tensor([[56.0, 40.0], [56.0, 40.0], [48.0, 48.0], [64.0, 40.0]]))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_state_round_trip_and_translation(variant: str) -> None:
+    name, changes = VARIANTS[variant]
+    method, batch = make(name, **changes).train(), make_batch()
+    optimiser = torch.optim.Adam([p for g in method.generator_parameters() for p in g["params"]], lr=1e-2)
+    method.generator_loss(batch, 0)[0].backward()
+    optimiser.step()
+    torch.manual_seed(5)
+    other = make(name, **changes)
+    other.load_generator_state(method.generator_state())
+    arguments = (batch["image"], batch["label"], batch["target"])
+    with torch.no_grad():
+        first, second = method.eval().translate(*arguments), other.eval().translate(*arguments)
+    assert torch.equal(first, second) and first.shape == batch["image"].shape
+    assert first.min() >= -1 and first.max() <= 1
+
+
+def test_settings_are_strict() -> None:
+    with pytest.raises(UserError, match=r"conv_dimm.*Known settings"):
+        build(stargan.Config, {"conv_dimm": 3}, "methods.stargan")
+    with pytest.raises(UserError, match=r"adversary\.layers"):
+        build(stargan.Config, {"adversary": {"layers": "many"}}, "methods.stargan")
+    with pytest.raises(UserError, match="end_to_end"):
+        build(hier_seg.Config, {"extract": "rectangles"}, "methods.hier_rect")
+    with pytest.raises(UserError, match="parts"):
+        build(hier_seg.Config, {"parts": ["ear"]}, "methods.hier_seg")
+    config = build(hier_seg.Config, {"parts": ["nose"], "adversary": {"objective": "hinge"}}, "methods.x")
+    assert config.parts == ("nose",) and config.adversary.objective == "hinge"
+
+
+def test_reconstruction_target_of_parts_is_detached() -> None:
+    """An empty mask must not be a way to lower the parts' reconstruction loss: no gradient from its target."""
+    method, batch = make("hier_seg").train(), make_batch()
+    for parameter in method.generator["local"].parameters():
+        parameter.requires_grad_(False)
+    cut = method.cut(batch["image"])
+    fixed = torch.zeros_like(cut.crops)
+    loss = losses.reconstruction(cut.crops.detach(), fixed, 4).mean()
+    assert not loss.requires_grad

@@ -1,0 +1,87 @@
+import pytest
+import torch
+
+from mimik.networks.fusion import Fusion
+from mimik.networks.stargan import Discriminator, Generator
+
+
+def count(module: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+@pytest.mark.parametrize(("classes", "parameters"), [(5, 8_430_528), (8, 8_439_936), (13, 8_455_616)])
+def test_generator_has_the_published_parameters(classes: int, parameters: int) -> None:
+    assert count(Generator(classes)) == parameters
+
+
+@pytest.mark.parametrize(
+    ("size", "layers", "parameters"),
+    [(256, 6, 44_983_232), (128, 6, 44_786_624), (64, 6, 44_737_472), (64, 5, 11_188_160), (64, 4, 2_826_688)],
+)
+def test_discriminator_has_the_published_parameters(size: int, layers: int, parameters: int) -> None:
+    assert count(Discriminator(size, 8, layers=layers)) == parameters
+
+
+def test_fusion_has_the_specified_parameters() -> None:
+    assert count(Fusion()) == 361_280
+
+
+def test_shapes() -> None:
+    images, condition = torch.rand(2, 3, 32, 32) * 2 - 1, torch.eye(8)[:2]
+    assert Generator(8, conv_dim=4, residual_blocks=1)(images, condition).shape == images.shape
+    realness, logits, matching = Discriminator(32, 8, conv_dim=4, layers=4, per_class=True)(images)
+    assert realness.shape == (2, 1, 2, 2)
+    assert logits.shape == (2, 1, 8)
+    assert matching is not None and matching.shape == (2, 1, 8)
+    assert Discriminator(32, 8, conv_dim=4, layers=4)(images)[2] is None
+
+
+def test_discriminator_refuses_a_size_that_its_layers_do_not_divide() -> None:
+    with pytest.raises(ValueError, match="48"):
+        Discriminator(48, 8, layers=5)
+
+
+@pytest.mark.parametrize("stem", ["conv", "unshuffle"])
+@pytest.mark.parametrize("head", ["direct", "masked", "residual"])
+def test_grouped_generator_equals_separate_ones(stem: str, head: str) -> None:
+    """Part p of a grouped network computes what a network of its own with the same weights computes."""
+    torch.manual_seed(0)
+    arguments = {"conv_dim": 4, "residual_blocks": 1, "stem": stem, "head": head}
+    grouped = Generator(8, parts=3, **arguments)  # type: ignore[arg-type]
+    images, condition = torch.rand(2, 9, 16, 16) * 2 - 1, torch.eye(8)[:2]
+    together = grouped(images, condition)
+    for part in range(3):
+        single = Generator(8, **arguments)  # type: ignore[arg-type]
+        state = {}
+        for (name, own), value in zip(single.state_dict().items(), grouped.state_dict().values(), strict=True):
+            # A transposed convolution has its inputs first; either way the first axis is split by part.
+            width = value.shape[0] // 3
+            state[name] = value[part * width : (part + 1) * width]
+            assert state[name].shape == own.shape
+        single.load_state_dict(state)
+        alone = single(images[:, 3 * part : 3 * part + 3], condition)
+        torch.testing.assert_close(together[:, 3 * part : 3 * part + 3], alone, atol=1e-5, rtol=1e-4)
+
+
+def test_masked_head_blends_image_and_colour() -> None:
+    torch.manual_seed(0)
+    generator = Generator(8, conv_dim=4, residual_blocks=1, head="masked")
+    images, condition = torch.rand(2, 3, 16, 16) * 2 - 1, torch.eye(8)[:2]
+    edited, replaced = generator.edit(images, condition)
+    assert replaced is not None and replaced.shape == (2, 1, 16, 16) and replaced.min() >= 0 and replaced.max() <= 1
+    colour = (edited - (1 - replaced) * images) / replaced
+    assert colour.abs().max() <= 1 + 1e-5
+
+
+def test_residual_head_starts_as_the_identity() -> None:
+    generator = Generator(8, conv_dim=4, residual_blocks=1, head="residual")
+    images = torch.rand(2, 3, 16, 16) * 2 - 1
+    edited, replaced = generator.edit(images, torch.eye(8)[:2])
+    assert torch.equal(edited, images) and replaced is not None and replaced.max() == 0
+
+
+def test_condition_changes_the_output() -> None:
+    torch.manual_seed(0)
+    generator = Generator(8, conv_dim=4, residual_blocks=1)
+    images = torch.rand(1, 3, 16, 16) * 2 - 1
+    assert (generator(images, torch.eye(8)[:1]) - generator(images, torch.eye(8)[1:2])).abs().max() > 1e-4

@@ -1,0 +1,90 @@
+import pytest
+import torch
+
+from mimik.adversary import Adversary, AdversaryConfig, _matching_loss
+
+CONFIGS = {
+    "published": AdversaryConfig(conv_dim=4, layers=3),
+    "vanilla": AdversaryConfig(conv_dim=4, layers=3, objective="vanilla"),
+    "small budget": AdversaryConfig(
+        conv_dim=4, layers=3, objective="hinge", per_class=True, r1_gamma=1.0, augment=0.1, initialisation="kaiming"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("parts", [1, 4])
+def test_a_few_steps_lower_the_discriminator_loss(name: str, parts: int) -> None:
+    torch.manual_seed(0)
+    adversary = Adversary(CONFIGS[name], 16, 4, parts)
+    real = torch.rand(8, 3 * parts, 16, 16) * 2 - 1
+    fake = torch.zeros_like(real)
+    source, target = torch.arange(8) % 4, (torch.arange(8) + 1) % 4
+    optimiser = torch.optim.Adam(adversary.parameters(), lr=2e-3)
+    totals = []
+    for step in range(30):
+        total, terms = adversary.discriminator_loss(real, fake, source, target, step)
+        optimiser.zero_grad()
+        total.backward()
+        optimiser.step()
+        totals.append(sum(float(terms[name].detach()) for name in ("adv", "cls")))
+    assert totals[-1] < totals[0] - 0.1
+
+
+def test_terms_follow_the_configuration() -> None:
+    real, fake, labels = torch.rand(2, 3, 16, 16), torch.rand(2, 3, 16, 16), torch.tensor([0, 1])
+    published = Adversary(CONFIGS["published"], 16, 4)
+    assert set(published.discriminator_loss(real, fake, labels, labels, 0)[1]) == {"adv", "cls", "gp"}
+    assert set(published.generator_loss(fake, labels)[1]) == {"adv", "cls"}
+    small = Adversary(CONFIGS["small budget"], 16, 4)
+    assert set(small.discriminator_loss(real, fake, labels, labels, 0)[1]) == {"adv", "cls", "match", "r1"}
+    assert "r1" not in small.discriminator_loss(real, fake, labels, labels, 1)[1]
+    assert set(small.label_loss(real, labels)[1]) == {"cls", "match"}
+
+
+def test_no_gradient_reaches_real_or_fake_from_the_discriminator_loss() -> None:
+    adversary = Adversary(CONFIGS["published"], 16, 4)
+    real, fake = torch.rand(2, 3, 16, 16).requires_grad_(), torch.rand(2, 3, 16, 16).requires_grad_()
+    total, _ = adversary.discriminator_loss(real, fake, torch.tensor([0, 1]), torch.tensor([1, 0]), 0)
+    total.backward()
+    assert real.grad is None and fake.grad is None
+
+
+def test_missing_parts_do_not_count() -> None:
+    """With weight 0 for one part of one sample, changing that part changes nothing."""
+    torch.manual_seed(0)
+    adversary = Adversary(CONFIGS["vanilla"], 16, 4, parts=2)
+    fake, labels = torch.rand(2, 6, 16, 16), torch.tensor([0, 1])
+    weight = torch.tensor([[1.0, 0.0], [1.0, 1.0]])
+    before, _ = adversary.generator_loss(fake, labels, weight)
+    other = fake.clone()
+    other[0, 3:] = 0.7
+    assert adversary.generator_loss(other, labels, weight)[0] == before
+    assert adversary.generator_loss(other, labels)[0] != adversary.generator_loss(fake, labels)[0]
+
+
+def test_matching_loss_by_hand() -> None:
+    real = torch.tensor([[[2.0, -0.5, -3.0]]])
+    fake = torch.tensor([[[0.0, 0.5, 9.0]]])
+    loss = _matching_loss(real, fake, torch.tensor([0]), torch.tensor([1]))
+    # Real under its label: max(0, 1 - 2) = 0; under the others: mean of max(0, 0.5) and max(0, -2); fake: 1.5.
+    assert loss.tolist() == [[0.5 * 0.25 + 0.5 * 1.5]]
+    assert _matching_loss(real, None, torch.tensor([1]), torch.tensor([1])).tolist() == [[1.5 + 0.5 * 1.5]]
+
+
+def test_augmentation_moves_and_keeps_the_gradient() -> None:
+    torch.manual_seed(0)
+    adversary = Adversary(CONFIGS["small budget"], 16, 4)
+    images = torch.rand(2, 3, 16, 16).requires_grad_()
+    out = adversary._augment(images)
+    assert out.shape == images.shape and not torch.equal(out, images)
+    out.sum().backward()
+    assert images.grad is not None and images.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"lambda_gradient_penalty": 0.0}, {"r1_every": 0}, {"augment": 0.7}], ids=lambda wrong: next(iter(wrong))
+)
+def test_senseless_settings_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError):
+        AdversaryConfig(**wrong)  # type: ignore[arg-type]

@@ -1,0 +1,262 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mimik.errors import UserError
+from mimik.faces.store import FaceStore
+from mimik.training import History, TrainingConfig, Update, train
+from tests.tiny import make_store
+
+
+class Colour(nn.Module):
+    """A small classifier with an averaged result, a helper network updated twice per step, and drawn noise."""
+
+    updates = (Update("helper", 2), Update("model", 1, start=2))
+    reads: frozenset[str] = frozenset()
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = nn.Sequential(nn.Conv2d(3, 8, 4, 4), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(128, 4))
+        self.helper = nn.Linear(4, 4)
+
+    @property
+    def averaged(self) -> nn.Module:
+        return self.net
+
+    def model_parameters(self) -> list[dict[str, Any]]:
+        return [{"params": list(self.net.parameters())}]
+
+    def helper_parameters(self) -> list[dict[str, Any]]:
+        return [{"params": list(self.helper.parameters()), "learning_rate": 0.1}]
+
+    def model_loss(self, batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        noisy = batch["image"] + 0.1 * torch.randn_like(batch["image"])
+        loss = nn.functional.cross_entropy(self.helper(self.net(noisy)), batch["label"])
+        assert not self.helper.weight.requires_grad
+        return loss, {"cls": loss}
+
+    def helper_loss(self, batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        with torch.no_grad():
+            features = self.net(batch["image"])
+        loss = nn.functional.cross_entropy(self.helper(features), batch["label"])
+        return loss, {"cls": loss}
+
+
+SETTINGS = {"steps": 14, "batch_size": 8, "learning_rate": 0.01, "ema": 0.9, "log_every": 4, "schedule": "linear"}
+
+
+def run(store: FaceStore, directory: Path, task: nn.Module | None = None, **changes: Any) -> tuple[nn.Module, History]:
+    task = task or Colour()
+    config = TrainingConfig(**{**SETTINGS, **changes})  # type: ignore[arg-type]
+    history = train(
+        task, store, store.rows("train"), config, seed=1, checkpoint_dir=directory, fingerprint={}, label="test"
+    )
+    return task, history
+
+
+def assert_same_bits(one: nn.Module, other: nn.Module) -> None:
+    for (name, a), b in zip(one.state_dict().items(), other.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+
+
+def test_the_loss_falls_and_the_history_is_complete(tmp_path: Path) -> None:
+    _, history = run(make_store(tmp_path / "s"), tmp_path / "c", steps=60)
+    assert [row["step"] for row in history] == [float(s) for s in range(4, 61, 4)]
+    assert history[-1]["model/cls"] < 0.5 * history[0]["model/cls"]
+    assert "helper/cls" in history[0]
+
+
+def test_same_seed_same_bits_and_another_seed_others(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "s")
+    first, _ = run(store, tmp_path / "a")
+    second, _ = run(store, tmp_path / "b")
+    assert_same_bits(first, second)
+    config = TrainingConfig(**SETTINGS)  # type: ignore[arg-type]
+    third = Colour()
+    train(third, store, store.rows("train"), config, seed=2, checkpoint_dir=tmp_path / "c", fingerprint={}, label="t")
+    assert not torch.equal(first.net[0].weight, third.net[0].weight)  # type: ignore[union-attr, index]
+
+
+class Failing(Colour):
+    """Breaks down at a step, the first time."""
+
+    def model_loss(self, batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        if step == 9:
+            raise RuntimeError("power cut")
+        return super().model_loss(batch, step)
+
+
+def test_an_interrupted_run_ends_with_the_bits_of_an_undisturbed_one(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "s")
+    undisturbed, history = run(store, tmp_path / "a")
+    with pytest.raises(RuntimeError, match="power cut"):
+        run(store, tmp_path / "b", Failing(), checkpoint_seconds=0.0)
+    assert (tmp_path / "b" / "last.pt").exists()
+    resumed, again = run(store, tmp_path / "b")
+    assert_same_bits(undisturbed, resumed)
+    assert history == again
+    assert not (tmp_path / "b" / "last.pt").exists()
+
+
+def test_a_changed_setting_starts_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = make_store(tmp_path / "s")
+    with pytest.raises(RuntimeError):
+        run(store, tmp_path / "c", Failing(), checkpoint_seconds=0.0)
+    changed, _ = run(store, tmp_path / "c", learning_rate=0.02)
+    assert "starting over" in capsys.readouterr().err
+    fresh, _ = run(store, tmp_path / "d", learning_rate=0.02)
+    assert_same_bits(changed, fresh)
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "s")
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "last.pt").write_bytes(b"not a checkpoint")
+    with pytest.raises(UserError, match=r"last\.pt"):
+        run(store, tmp_path / "c")
+
+
+class Exploding(Colour):
+    """Its loss is not finite from a step on."""
+
+    def model_loss(self, batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        total, terms = super().model_loss(batch, step)
+        return (total / 0.0 if step >= 5 else total), terms
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_samples(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"not finite at step 5.*last good state.*f0\d\d"):
+        run(make_store(tmp_path / "s"), tmp_path / "c", Exploding(), checkpoint_seconds=0.0)
+    state = torch.load(tmp_path / "c" / "last.pt", weights_only=True)
+    assert state["step"] == 5
+
+
+def test_accumulation_gives_the_gradient_of_the_whole_batch(tmp_path: Path) -> None:
+    """Without noise and batch norm, two halves make the same update as the whole."""
+
+    class Plain(Colour):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = nn.Sequential(nn.Conv2d(3, 8, 4, 4), nn.Flatten(), nn.Linear(128, 4))
+
+        def model_loss(self, batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
+            loss = nn.functional.cross_entropy(self.net(batch["image"]), batch["label"])
+            return loss, {"cls": loss}
+
+    store = make_store(tmp_path / "s")
+    settings = {"optimiser": "sgd", "precision": "fp32", "steps": 6}
+    whole, _ = run(store, tmp_path / "a", Plain(), **settings)
+    halves, _ = run(store, tmp_path / "b", Plain(), accumulate=2, **settings)
+    for a, b in zip(whole.parameters(), halves.parameters(), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
+
+
+def test_schedules() -> None:
+    linear = TrainingConfig(steps=100, learning_rate=1.0, schedule="linear", decay_start=0.5)
+    assert linear.rate(0) == linear.rate(50) == 1.0 and abs(linear.rate(75) - 0.5) < 1e-9
+    warm = TrainingConfig(steps=100, learning_rate=1.0, warmup=10)
+    assert warm.rate(0) == 0.1 and warm.rate(9) == 1.0
+    assert abs(TrainingConfig(steps=100, learning_rate=1.0, schedule="cosine").rate(50) - 0.5) < 1e-9
+    assert abs(TrainingConfig(steps=100, learning_rate=2.0, schedule="poly").rate(50) - 2 * 0.5**0.9) < 1e-9
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from tests.test_training import Colour, SETTINGS
+from mimik.faces.store import FaceStore
+from mimik.training import TrainingConfig, train
+import torch
+store = FaceStore(sys.argv[1], 16)
+task = Colour()
+config = TrainingConfig(**{**SETTINGS, "steps": int(sys.argv[4]), "checkpoint_seconds": 0.0})
+train(task, store, store.rows("train"), config, seed=1, checkpoint_dir=sys.argv[2], fingerprint={}, label="child")
+if int(__import__("os").environ.get("RANK", "0")) == 0:
+    torch.save(task.state_dict(), sys.argv[3])
+"""
+
+
+def child(*arguments: str, prefix: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
+    script = Path(arguments[1]).with_suffix(".py")
+    script.parent.mkdir(exist_ok=True, parents=True)
+    script.write_text(SCRIPT)
+    root = Path(__file__).parents[1]
+    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, *prefix, str(script), *arguments]
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root)
+
+
+def test_kill_minus_9_then_the_same_command(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "s")
+    arguments = (str(store.directory), str(tmp_path / "k"), str(tmp_path / "killed.pt"), "400")
+    victim = child(*arguments)
+    checkpoint = tmp_path / "k" / "last.pt"
+    deadline = time.monotonic() + 60
+    while not checkpoint.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.4)
+    victim.send_signal(signal.SIGKILL)
+    victim.wait()
+    assert checkpoint.exists() and not (tmp_path / "killed.pt").exists(), "the run ended before it was killed"
+    again = child(*arguments)
+    _, errors = again.communicate()
+    assert again.returncode == 0 and b"continuing at step" in errors, errors.decode()
+    fresh = child(str(store.directory), str(tmp_path / "f"), str(tmp_path / "fresh.pt"), "400")
+    assert fresh.wait() == 0
+    one = torch.load(tmp_path / "killed.pt", weights_only=True)
+    other = torch.load(tmp_path / "fresh.pt", weights_only=True)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_sigterm_saves_and_says_so(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "s")
+    victim = child(str(store.directory), str(tmp_path / "t"), str(tmp_path / "t.pt"), "100000")
+    checkpoint = tmp_path / "t" / "last.pt"
+    deadline = time.monotonic() + 60
+    while not checkpoint.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    victim.terminate()
+    _, errors = victim.communicate(timeout=30)
+    assert victim.returncode != 0 and b"goes on from there" in errors
+    assert torch.load(checkpoint, weights_only=True)["step"] > 0
+
+
+def test_a_second_trainer_is_refused(tmp_path: Path) -> None:
+    from filelock import FileLock
+
+    store = make_store(tmp_path / "s")
+    (tmp_path / "c").mkdir()
+    with FileLock(tmp_path / "c" / "lock"), pytest.raises(UserError, match="another process"):
+        run(store, tmp_path / "c")
+
+
+def test_two_processes_train_like_one(tmp_path: Path) -> None:
+    """torchrun with gloo: gradients are averaged, both processes end with the same weights as the reference."""
+    store = make_store(tmp_path / "s")
+    launch = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    pair = child(str(store.directory), str(tmp_path / "d"), str(tmp_path / "pair.pt"), "14", prefix=launch)
+    _, errors = pair.communicate(timeout=120)
+    assert pair.returncode == 0, errors.decode()
+    state = torch.load(tmp_path / "pair.pt", weights_only=True)
+    alone, _ = run(store, tmp_path / "a")
+    # Batch norm sees half batches and each process draws its own noise, so equality is not to be had; the run must
+    # still have learnt the same thing.
+    task = Colour()
+    task.load_state_dict(state)
+    rows = store.rows("test")
+    from mimik.batches import to_tensor
+
+    images, labels = to_tensor(store.images[rows]), torch.from_numpy(store.labels()[rows])
+    with torch.no_grad():
+        pair_loss = nn.functional.cross_entropy(task.eval().helper(task.net(images)), labels)
+        alone_loss = nn.functional.cross_entropy(alone.eval().helper(alone.net(images)), labels)  # type: ignore
+    assert abs(pair_loss - alone_loss) < 0.5
