@@ -271,7 +271,7 @@ class Measurements:
     def truth(self) -> Array:
         """uint8 (N, C, S, S, 3): the true target images, the source itself where target = source."""
         assert not isinstance(self.renderer, Missing)
-        truth = np.lib.format.open_memmap(
+        truth: Array = np.lib.format.open_memmap(
             self.scratch / "truth.npy", mode="w+", dtype=np.uint8, shape=self.translations.shape
         )
         places: dict[Path, tuple[Labels, int]] = {}

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -91,7 +91,7 @@ def translate(
 
     device = pick_device()
     dtype = autocast_dtype(settings.precision, device)
-    method = method.to(device).eval()
+    translator = cast(Translator, method.to(device).eval())
     manifest_path = output_dir / "manifest.json"
     # A manifest beside arrays of another run would vouch for them, should this run be killed between two renames.
     manifest_path.unlink(missing_ok=True)
@@ -100,7 +100,7 @@ def translate(
         _array_file(output_dir / "images.npy", shape) as images,
         _array_file(output_dir / "cycle.npy", shape) as cycle,
     ):
-        _fill(method, store, chosen, labels[chosen], images, cycle, settings.batch_size, device, dtype)
+        _fill(translator, store, chosen, labels[chosen], images, cycle, settings.batch_size, device, dtype)
     write_json(
         manifest_path,
         {
