@@ -5,7 +5,7 @@ import numpy as np
 from mimik.datasets.synthetic.canvas import Canvas, Relief, clouds, edge
 from mimik.datasets.synthetic.features import Features
 from mimik.datasets.synthetic.identity import Identity
-from mimik.datasets.synthetic.surface import Frame, bump, ramp
+from mimik.datasets.synthetic.surface import Frame, Plane, bump, ramp
 from mimik.datasets.synthetic.view import View
 
 _NECK_Z = -0.12
@@ -31,7 +31,7 @@ def paint_neck(canvas: Canvas, frame: Frame, person: Identity, view: View, featu
     radius = 0.60 * features.width + 0.16 * ramp(y, 0.85, 1.25)
     inside = radius * radius - x * x
     depth = np.sqrt(np.maximum(inside, 0)) + np.float32(_NECK_Z) - 0.30 * np.maximum(y - 0.7, 0)
-    relief = Relief(depth, frame)
+    relief = Relief.of(depth, frame)
     # The head keeps the light from the neck; the shadow follows the jaw of this person, not the expression.
     shadow = 0.52 + 0.34 * ramp(y, features.chin - 0.12, features.chin + 0.22)
     light = _light(relief, view) * shadow
@@ -43,7 +43,7 @@ def paint_neck(canvas: Canvas, frame: Frame, person: Identity, view: View, featu
     collar = 0.92 + 0.17 * bump(x / (1.20 * radius)) + 0.16 * np.maximum(np.abs(x) - 0.45, 0)
     cover = edge(y - collar, 2 * frame.step)
     drape = np.float32(_NECK_Z) + 0.30 - 0.22 * x * x - 0.10 * np.maximum(1.2 - y, 0)
-    relief = Relief(drape, frame)
+    relief = Relief.of(drape, frame)
     folds = 1 + 0.05 * np.sin(9 * x + 5 * y) - 0.12 * edge(0.035 - (y - collar), 0.03)
     canvas.paint(box, cover, person.cloth, _light(relief, view) * folds)
     canvas.name(box, cover, "cloth")
@@ -67,14 +67,15 @@ def paint_ears(canvas: Canvas, frame: Frame, person: Identity, view: View, featu
         rim = bump((np.sqrt(r) - 0.86) / 0.30)
         hollow = bump((x + 0.22 * y - 0.01) / 0.06, (y - 0.01) / 0.12)
         depth = np.float32(centre @ frame.rotation[2]) + 0.10 * np.sqrt(np.maximum(1 - r, 0.02)) - 0.04 * hollow
-        relief = Relief(depth, frame)
+        relief = Relief.of(depth, frame)
         light = _light(relief, view) * (0.92 + 0.10 * rim - 0.34 * hollow)
         canvas.paint(box, cover, person.skin * np.array([1.0, 0.94, 0.92], dtype=np.float32), light)
         canvas.name(box, cover, name)
         canvas.form(box, cover, relief)
 
 
-def _light(relief: Relief, view: View) -> np.ndarray:
+def _light(relief: Relief, view: View) -> Plane:
     lx, ly, lz = (float(part) for part in view.light)
     toward = (lz - relief.slope_x * np.float32(lx) - relief.slope_y * np.float32(ly)) * relief.facing()
-    return np.float32(view.ambient) + np.float32(view.diffuse) * np.maximum(toward, 0)
+    light: Plane = np.float32(view.ambient) + np.float32(view.diffuse) * np.maximum(toward, 0)
+    return light

@@ -22,18 +22,23 @@ class Relief:
         depth: camera depth, any plane shape. slope_x, slope_y: its derivatives along the frame.
     """
 
-    def __init__(self, depth: Plane, frame: Frame, limit: float = 3.0) -> None:
-        self.depth = depth
+    def __init__(self, depth: Plane, slope_x: Plane, slope_y: Plane) -> None:
+        self.depth, self.slope_x, self.slope_y = depth, slope_x, slope_y
+
+    @classmethod
+    def of(cls, depth: Plane, frame: Frame, limit: float = 3.0) -> "Relief":
+        """From camera depths of neighbouring samples; slopes end at `limit`."""
         per_sample = np.float32(frame.scale / (2 * frame.step))
-        self.slope_x, self.slope_y = np.empty_like(depth), np.empty_like(depth)
-        np.subtract(depth[:, 2:], depth[:, :-2], out=self.slope_x[:, 1:-1])
-        np.subtract(depth[2:], depth[:-2], out=self.slope_y[1:-1])
-        self.slope_x[:, 0], self.slope_x[:, -1] = self.slope_x[:, 1], self.slope_x[:, -2]
-        self.slope_y[0], self.slope_y[-1] = self.slope_y[1], self.slope_y[-2]
-        for slope in (self.slope_x, self.slope_y):
+        slope_x, slope_y = np.empty_like(depth), np.empty_like(depth)
+        np.subtract(depth[:, 2:], depth[:, :-2], out=slope_x[:, 1:-1])
+        np.subtract(depth[2:], depth[:-2], out=slope_y[1:-1])
+        slope_x[:, 0], slope_x[:, -1] = slope_x[:, 1], slope_x[:, -2]
+        slope_y[0], slope_y[-1] = slope_y[1], slope_y[-2]
+        for slope in (slope_x, slope_y):
             slope *= per_sample
             np.maximum(slope, -limit, out=slope)
             np.minimum(slope, limit, out=slope)
+        return cls(depth, slope_x, slope_y)
 
     def facing(self) -> Plane:
         """Length factor of the normal (-slope_x, -slope_y, 1), its z component."""
@@ -59,7 +64,8 @@ class Canvas:
         if labels:
             self.shares = {SEGMENTATION_CLASSES[0]: np.ones((self.size, self.size), dtype=np.float32)}
         self.depth: Plane | None = np.full((side, side), np.nan, dtype=np.float32) if relief else None
-        self.slope_x, self.slope_y = (np.zeros((2, side, side), dtype=np.float32)) if relief else (None, None)
+        self.slope_x: Plane | None = np.zeros((side, side), dtype=np.float32) if relief else None
+        self.slope_y: Plane | None = np.zeros((side, side), dtype=np.float32) if relief else None
 
     def paint(self, box: Box, coverage: Plane, colour: Plane, shade: Plane | float = 1.0) -> None:
         """Lay `colour` (3,) or (3, h, w), times `shade`, over `box` with `coverage` (0 to 1)."""
@@ -85,7 +91,7 @@ class Canvas:
 
     def form(self, box: Box, coverage: Plane, relief: Relief) -> None:
         """Put a surface where it covers at least half of a sample."""
-        if self.depth is None:
+        if self.depth is None or self.slope_x is None or self.slope_y is None:
             return
         covered = coverage > 0.5
         np.copyto(self.depth[box], relief.depth * np.float32(self.frame.scale), where=covered)

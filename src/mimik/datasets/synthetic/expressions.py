@@ -9,7 +9,7 @@ side only. All other units act on both sides, up to the identity's own small asy
 picture shows contempt on the other side.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
 
 import numpy as np
@@ -54,7 +54,7 @@ def prototype(expression: str) -> npt.NDArray[np.float32]:
 
 
 def draw_action_units(
-    expression: str, random: np.random.Generator, variation: Sequence[float] = _JITTER
+    expression: str, random: np.random.Generator, variation: tuple[float, float] = _JITTER
 ) -> tuple[float, npt.NDArray[np.float64]]:
     """A random performance of an expression: (intensity, action units (17,) in [0, 1], rounded to 4 digits).
 
@@ -62,7 +62,7 @@ def draw_action_units(
     """
     units = prototype(expression).astype(np.float64)
     intensity = float(random.uniform(*INTENSITIES))
-    scale = random.uniform(*variation, len(units))
+    scale = random.uniform(variation[0], variation[1], len(units))
     resting = np.abs(random.normal(0.0, _RESTING, len(units)))
     return intensity, np.where(units > 0, units * intensity * scale, resting).clip(0, 1).round(4)
 

@@ -69,7 +69,7 @@ def see_hair(frame: Frame, person: Identity, view: View) -> Hair | None:
         kept = edge(ends - y, 0.04)
         front *= kept
         back = outline * edge(length - 0.05 + 0.012 * strand - y, 0.05)
-    relief = Relief(depth + np.float32(0.006) * lock, frame)
+    relief = Relief.of(depth + np.float32(0.006) * lock, frame)
     facing = relief.facing()
     lx, ly, lz = (float(part) for part in view.light)
     toward = (lz - relief.slope_x * np.float32(lx) - relief.slope_y * np.float32(ly)) * facing
@@ -108,9 +108,8 @@ def paint_back_hair(canvas: Canvas, hair: Hair) -> None:
     """The part behind head and neck, in the shade."""
     canvas.paint(WHOLE, hair.back, hair.colour, 0.55)
     canvas.name(WHOLE, hair.back, "hair")
-    behind = Relief.__new__(Relief)
-    behind.depth = np.minimum(hair.relief.depth, np.float32(-0.35))
-    behind.slope_x, behind.slope_y = hair.relief.slope_x, hair.relief.slope_y
+    front = hair.relief
+    behind = Relief(np.minimum(front.depth, np.float32(-0.35)), front.slope_x, front.slope_y)
     canvas.form(WHOLE, hair.back, behind)
 
 

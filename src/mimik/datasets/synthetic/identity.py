@@ -126,14 +126,16 @@ def _colour(values: npt.NDArray[np.float64]) -> Vector:
     return values.clip(0.02, 0.98).astype(np.float32)
 
 
-_CENTRES = np.array(
-    [0.73, 0.53, 0.43] + [0.27, 0.19, 0.13] + [0.28, 0.26, 0.20] + [0.65, 0.34, 0.29]
-    + list(_STYLE_SHARES) + [_GLASSES_SHARE, 0.06],
-)  # fmt: skip
-_SPREADS = np.array(
-    [0.20, 0.20, 0.18] + [0.21, 0.16, 0.13] + [0.07, 0.13, 0.17] + [0.19, 0.14, 0.12]
-    + [float(np.sqrt(share * (1 - share))) for share in (*_STYLE_SHARES, _GLASSES_SHARE)] + [0.17],
-)  # fmt: skip
+# Mean and standard deviation over many people of skin, hair, iris, lip; shares are known; the beard's density.
+_SHARES = np.array([*_STYLE_SHARES, _GLASSES_SHARE])
+_CENTRES = np.concatenate([[0.73, 0.55, 0.44, 0.31, 0.23, 0.17, 0.30, 0.27, 0.20, 0.64, 0.30, 0.25], _SHARES, [0.035]])
+_SPREADS = np.concatenate(
+    [
+        [0.18, 0.16, 0.15, 0.24, 0.20, 0.16, 0.06, 0.13, 0.18, 0.14, 0.09, 0.08],
+        np.sqrt(_SHARES * (1 - _SHARES)),
+        [0.13],
+    ]
+)
 
 
 def identity_descriptor(table: pd.DataFrame) -> npt.NDArray[np.float32]:
@@ -155,8 +157,11 @@ def identity_descriptor(table: pd.DataFrame) -> npt.NDArray[np.float32]:
         person = draw_identity(seed)
         traits = (np.array(list(person.traits.values())) - (low + high) / 2) / (high - low) * np.sqrt(12)
         rest = np.concatenate(
-            [person.skin, person.hair, person.iris, person.lip]
-            + [[float(person.style == style) for style in STYLES], [float(person.glasses), person.beard]]
+            [
+                *(person.skin, person.hair, person.iris, person.lip),
+                [float(person.style == style) for style in STYLES],
+                [float(person.glasses), person.beard],
+            ]
         )
         vectors[seed] = np.concatenate([traits, (rest - _CENTRES) / _SPREADS])
     width = len(RANGES) + len(_CENTRES)

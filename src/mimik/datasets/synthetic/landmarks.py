@@ -50,7 +50,7 @@ def _brows(f: Features) -> Points:
     for side, order in ((0, along), (1, along[::-1])):
         x = f.brow_from + (f.brow_to - f.brow_from) * order
         points.append(np.stack([x * (-1, 1)[side], EYE_Y - brow_height(order, f, side)], axis=1))
-    return np.concatenate(points).astype(np.float32)
+    return _joined(points)
 
 
 def _nose(f: Features) -> Points:
@@ -69,7 +69,7 @@ def _eyes(f: Features) -> Points:
         rise = np.where(lid < 0, -f.lid_upper[side] * lid_profile(along), f.lid_lower[side] * (1 - along**2))
         y = EYE_Y + np.where(lid == 0, 0, rise) - f.eye_tilt * x * sign
         points.append(np.stack([sign * f.eye_x + x, y], axis=1))
-    return np.concatenate(points).astype(np.float32)
+    return _joined(points)
 
 
 def _mouth(f: Features) -> Points:
@@ -87,4 +87,9 @@ def _mouth(f: Features) -> Points:
         corners = np.abs(s) > 0.8
         y[corners] = lines.middle[corners]
         points.append(np.stack([s * np.where(right, f.mouth_width[1], f.mouth_width[0]), y], axis=1))
-    return np.concatenate(points).astype(np.float32)
+    return _joined(points)
+
+
+def _joined(parts: list[Points]) -> Points:
+    points: Points = np.concatenate(parts).astype(np.float32)
+    return points

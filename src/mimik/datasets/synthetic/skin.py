@@ -27,7 +27,7 @@ def paint_skin(
     _cheeks(frame, features, skin, height, shade)
     _lips_and_chin(frame, features, skin, height, shade)
     _upper_folds(frame, features, skin, height, shade)
-    relief = Relief(height, frame)
+    relief = Relief.of(height, frame)
     facing = relief.facing()
     lx, ly, lz = (float(part) for part in view.light)
     toward = (lz - relief.slope_x * np.float32(lx) - relief.slope_y * np.float32(ly)) * facing
