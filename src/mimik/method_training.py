@@ -83,6 +83,7 @@ def train_method(
         "training": to_plain(training),
         "classes": store.classes,
         "dataset_digest": store.digest,
+        "segmenter": None if segmenter is None else segmenter.settings,  # what load_method builds it from
         "segmenter_sha256": segmenter_sha256,
         "template": store.manifest.get("template"),
     }
