@@ -96,6 +96,7 @@ def project(tmp_path: Path, drawn: ModuleType) -> SimpleNamespace:
         "image_size": SIZE,
         "classes": CLASSES,
         "config": overrides,
+        "segmenter_architecture": None,
         "config_digest": "cd",
     }
     (result / "config.json").write_text(json.dumps(config))

@@ -85,6 +85,7 @@ def train_method(
         "dataset_digest": store.digest,
         "segmenter": None if segmenter is None else segmenter.settings,  # what load_method builds it from
         "segmenter_sha256": segmenter_sha256,
+        "segmenter_architecture": None if segmenter is None else segmenter.settings,
         "template": store.manifest.get("template"),
     }
     probe = _Probe(method, store, checkpoints / "samples.png")
@@ -128,10 +129,10 @@ def load_method(result_dir: Path | str) -> tuple[nn.Module, dict[str, Any]]:
         module = method_module(resolved["module"])
         config = build(module.Config, resolved["config"], f"{directory / 'config.json'}: config")
         segmenter = None
-        if "segmenter" in resolved and resolved["segmenter"] is not None:
+        if resolved["segmenter_architecture"] is not None:
             from mimik.networks.segmenter import build as build_segmenter
 
-            segmenter = build_segmenter(resolved["segmenter"])
+            segmenter = build_segmenter(resolved["segmenter_architecture"])
         method = _make(module, config, len(resolved["classes"]), resolved["image_size"], segmenter, str(directory))
     except KeyError as error:
         raise UserError(
