@@ -1,4 +1,5 @@
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,18 @@ def test_the_truth_is_rendered_for_every_class(tmp_path: Path, monkeypatch: pyte
     truth = true_targets(make(tmp_path), [3, 1])
     assert truth is not None and truth.shape == (2, len(CLASSES), SIZE, SIZE, 3)
     assert [int(image.mean()) for image in truth[0]] == [200, 201, 202]
+
+
+def test_a_truth_is_rendered_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install_renderer(monkeypatch)
+    result, module = make(tmp_path), sys.modules["mimik.datasets.rendered"]
+    true_targets(result, [3, 1])
+    asked: list[int] = []
+    render = module.render
+    monkeypatch.setattr(module, "render", lambda table, *a, **k: asked.append(len(table)) or render(table, *a, **k))
+    truth = true_targets(result, [1, 6, 3])
+    assert asked == [1, 1, 1]  # one new face for each of the three classes
+    assert truth is not None and truth.shape[0] == 3
 
 
 def test_no_truth_without_a_renderer(tmp_path: Path) -> None:

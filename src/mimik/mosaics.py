@@ -120,7 +120,7 @@ class Mosaic:
         height = y
         svg = (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.1f} {height:.1f}" width="{width:.0f}" '
-            f'height="{height:.0f}" class="mosaic" role="img" font-size="13" fill="currentColor">'
+            f'height="{height:.0f}" style="--width:{width:.0f}px" class="mosaic" role="img" font-size="13" fill="currentColor">'
             f"<title>{escape(self.title)}</title>{''.join(parts)}</svg>"
         )
         return svg, round(width)

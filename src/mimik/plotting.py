@@ -175,7 +175,7 @@ def drawing(figure: Any, facts: Mapping[str, Any], title: str) -> Drawing:
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" class="plot" role="img" '
         'stroke-linejoin="round" stroke-linecap="butt" '
-        f'width="{css_width}" height="{round(height * 96 / 72)}" viewBox='
+        f'style="--width:{css_width}px" width="{css_width}" height="{round(height * 96 / 72)}" viewBox='
     )
     svg = svg.replace("<svg viewBox=", head, 1)
     opening = svg.index(">") + 1

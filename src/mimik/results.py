@@ -231,6 +231,11 @@ class Result:
         found = (self.metric(pattern.format(name)) for pattern in BASELINES[baseline])
         return next((measured for measured in found if measured is not None and measured.value is not None), None)
 
+    @cached_property
+    def rendered(self) -> dict[int, Array]:
+        """True targets (C, S, S, 3) by row of the store, as far as `true_targets` has made them."""
+        return {}
+
     def position_of(self, row: int) -> int:
         """Position in the translations of a row of the store. Raises `ValueError` when it was not translated."""
         found = np.flatnonzero(self.rows == row)
@@ -319,10 +324,14 @@ def true_targets(result: Result, rows: Sequence[int]) -> Array | None:
         return None
     if not hasattr(module, "with_expression"):
         return None
-    table = result.store.table.iloc[list(rows)]
-    rendered = [
-        module.render(module.with_expression(table, expression), result.size, outputs=("images",)).images
-        for expression in result.classes
-    ]
-    truth: Array = np.stack(rendered, axis=1)
+    # Several figures of a page show the same faces, and rendering is the slow part of it.
+    missing = [row for row in dict.fromkeys(rows) if row not in result.rendered]
+    if missing:
+        table = result.store.table.iloc[missing]
+        made = [
+            module.render(module.with_expression(table, expression), result.size, outputs=("images",)).images
+            for expression in result.classes
+        ]
+        result.rendered.update(zip(missing, np.stack(made, axis=1), strict=True))
+    truth: Array = np.stack([result.rendered[row] for row in rows])
     return truth
