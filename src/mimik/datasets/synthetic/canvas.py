@@ -102,8 +102,12 @@ class Canvas:
         """uint8 (size, size): the class with the largest share of each pixel's area."""
         if self.shares is None:
             raise ValueError("the canvas was made without labels")
-        codes = np.array([SEGMENTATION_CLASSES.index(label) for label in self.shares], dtype=np.uint8)
-        winner: npt.NDArray[np.uint8] = codes[np.stack(list(self.shares.values())).argmax(axis=0)]
+        winner = np.zeros((self.size, self.size), dtype=np.uint8)
+        largest = np.zeros((self.size, self.size), dtype=np.float32)
+        for label, share in self.shares.items():
+            larger = share > largest
+            np.copyto(winner, np.uint8(SEGMENTATION_CLASSES.index(label)), where=larger)
+            np.maximum(largest, share, out=largest)
         return winner
 
     def picture(self, view: View) -> npt.NDArray[np.uint8]:

@@ -109,7 +109,8 @@ def _render_face(
     if hair is not None:
         paint_back_hair(canvas, hair)
     paint_neck(canvas, frame, person, view, features)
-    paint_ears(canvas, frame, person, view, features)
+    if person.style in ("short", "bald"):
+        paint_ears(canvas, frame, person, view, features)
     skin = see_head(frame, features)
     light = paint_skin(canvas, frame, person, view, features, skin, None if hair is None else hair.shadow)
     paint_eyes(canvas, frame, person, view, features, skin, light)

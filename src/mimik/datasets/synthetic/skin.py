@@ -178,7 +178,7 @@ def _beard(frame: Frame, person: Identity, f: Features, skin: Skin, colour: Plan
     across = x * np.float32(1 / f.width)
     # Along the jaw up to the ears, over the lip, free around the mouth's corners and on the cheeks.
     line = np.float32(f.nose_tip + 0.16) - 0.34 * ramp(across, 0.55, 0.92)
-    here = ramp(y - line, -0.02, 0.10)
+    here = ramp(y - line, -0.05, 0.20)
     lip = 1 - bump(x / (1.05 * max(f.mouth_width)), (y - (f.mouth_y + 0.05)) / 0.12) * 0.8
     moustache = bump(x / (1.1 * max(f.mouth_width)), (y - (f.mouth_y - 0.085)) / 0.06)
     density = np.float32(person.beard) * np.maximum(here * lip, 0.8 * moustache)

@@ -4,6 +4,7 @@ The head is an ellipsoid whose lower half narrows towards the chin, with a nose,
 on it along the head's own z axis. Lines of sight are parallel. See `features` for the coordinates.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,7 @@ DEPTH = 0.72
 """Half depth of the head."""
 
 _JAW_FROM, _JAW_TO = 0.30, 0.80
+_BLUNT = 0.35
 _EYE_Z = 0.66
 
 
@@ -74,6 +76,7 @@ class Frame:
         grid = ((np.arange(side, dtype=np.float32) + np.float32(0.5)) * np.float32(self.step) - 1).astype(np.float32)
         self.x, self.y = grid[None, :], grid[:, None]
         self.rotation = view.rotation
+        self._rows: list[list[float]] = view.rotation[:2].tolist()
         self.scale = view.scale
         eyes = view.rotation @ np.array([0, EYE_Y, _EYE_Z], dtype=np.float32)
         # Aligned like a face crop: the eyes' centre stands at its place whatever the pose.
@@ -102,13 +105,18 @@ class Frame:
 
     def box(self, x: tuple[float, float], y: tuple[float, float], z: tuple[float, float] = (0.3, 0.75)) -> Box:
         """Rows and columns in which a block of head space can appear: whole pixels, at least one, in the frame."""
-        corners = np.array([(a, b, c) for a in x for b in y for c in z], dtype=np.float32)
-        places = (self.project(corners) + 1) * np.float32(0.5 * self.side)
+        middle = [(low + high) / 2 for low, high in (x, y, z)]
+        half = [(high - low) / 2 for low, high in (x, y, z)]
         k, last = self.oversampling, self.side
-        low = (np.floor(places.min(axis=0) / k).astype(int) * k - k).clip(0, last - k)
-        high = np.minimum(np.ceil(places.max(axis=0) / k).astype(int) * k + k, last)
-        (x0, y0), (x1, y1) = low.tolist(), np.maximum(high, low + k).tolist()
-        return slice(y0, y1), slice(x0, x1)
+        ranges = []
+        for row, offset in zip(self._rows, self.offset, strict=True):
+            centre = offset + self.scale * sum(part * place for part, place in zip(row, middle, strict=True))
+            reach = self.scale * sum(abs(part) * size for part, size in zip(row, half, strict=True))
+            low = math.floor((centre - reach + 1) * 0.5 * last / k) * k - k
+            high = math.ceil((centre + reach + 1) * 0.5 * last / k) * k + k
+            low = min(max(low, 0), last - k)
+            ranges.append(slice(low, max(min(high, last), low + k)))
+        return ranges[1], ranges[0]
 
 
 @dataclass(frozen=True)
@@ -139,14 +147,17 @@ class Head:
         if self.jaw_drop:
             t = t - np.float32(self.jaw_drop) * ramp(y, _JAW_FROM, _JAW_TO)
         up = np.minimum(t, 0) * np.float32(1 / self.upper)
+        up2 = up * up
+        top = up2 * (np.float32(1 - _BLUNT) + np.float32(_BLUNT) * up2)
+        top_slope = up * np.float32(2 / self.upper) * (np.float32(1 - _BLUNT) + np.float32(2 * _BLUNT) * up2)
         if self.open_below:
             inverse = np.full((1, 1), 1 / self.width**2, dtype=np.float32)
-            return inverse, up * up, up * np.float32(2 / self.upper)
+            return inverse, top, top_slope
         low = np.maximum(t, 0) * np.float32(1 / self.lower)
         m = np.float32(self.square)
         low2 = low * low
-        share = up * up + low2 * (1 - m + m * low2)
-        slope = up * np.float32(2 / self.upper) + low * (2 * (1 - m) + 4 * m * low2) * np.float32(1 / self.lower)
+        share = top + low2 * (1 - m + m * low2)
+        slope = top_slope + low * (2 * (1 - m) + 4 * m * low2) * np.float32(1 / self.lower)
         inverse = 1 / (np.float32(self.width) * (1 - np.float32(self.taper) * ramp(low, 0.1, 1.05)))
         return inverse * inverse, share, slope
 
