@@ -15,6 +15,7 @@ from mimik.pretraining.segmenter import (
     TRAINING,
     SegmenterConfig,
     SegmenterTask,
+    class_weights,
     cross_entropy,
     load,
     nested_fraction,
@@ -71,6 +72,22 @@ def test_unknown_pixels_count_in_neither_loss():
     for loss in (cross_entropy(logits, nothing), ohem_cross_entropy(logits, nothing)):
         assert loss.item() == 0
         loss.backward()
+
+
+def test_class_weights_by_hand():
+    masks = np.array([[[0] * 9, [0] * 7 + [1, 255]]], np.uint8)  # 16 pixels of class 0, one of class 1
+    weights = class_weights(masks, 0.5)
+    assert (weights[1] / weights[0]).item() == pytest.approx(4.0)
+    assert (16 * weights[0] + weights[1]).item() == pytest.approx(17.0)
+    assert class_weights(masks, 0.0).tolist() == pytest.approx([1.0] * 19)
+
+
+def test_weighted_cross_entropy_by_hand():
+    logits = two_class_logits([0.5, 1.0, 2.0])
+    truth = torch.tensor([[[0, 1, 255]]])
+    second = -math.log(1 - math.exp(-1.0))
+    expected = (0.5 * 1 + second * 3) / 4
+    assert cross_entropy(logits, truth, torch.tensor([1.0, 3.0])).item() == pytest.approx(expected)
 
 
 def test_fractions_are_nested_and_depend_on_the_seed():
@@ -172,6 +189,7 @@ def test_interrupted_run_ends_with_the_same_weights(squares, settings, tmp_path)
     "config, training, message",
     [
         ({"network": "unet", "fraction": 0}, {}, "fraction"),
+        ({"network": "unet", "ohem": True, "class_balance": 0.5}, {}, "set one of them"),
         ({"network": "unet", "colour": 1}, {}, "unknown setting colour"),
         ({"network": "unet"}, {"ema": 0.9}, "ema must be 0"),
         ({"network": "bisenet", "initial_weights": "nowhere.pth"}, {}, r"nowhere\.pth does not exist"),
