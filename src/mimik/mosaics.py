@@ -99,10 +99,7 @@ class Mosaic:
                 )
             for left, item in zip(lefts, strip.cells, strict=True):
                 if item is not None and item.outlined:
-                    parts.append(
-                        f'<rect x="{left + 4:.1f}" y="{y + 4:.1f}" width="{shown - 8:.1f}" height="{shown - 8:.1f}" '
-                        'fill="none" stroke="#fff" stroke-opacity=".9" stroke-width="1.5" stroke-dasharray="5 4"/>'
-                    )
+                    parts.append(_frame(left + 4, y + 4, shown - 8))
             if strip.label:
                 weight = ' font-weight="600"' if strip.emphasised else ""
                 parts.append(
@@ -120,10 +117,20 @@ class Mosaic:
         height = y
         svg = (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.1f} {height:.1f}" width="{width:.0f}" '
-            f'height="{height:.0f}" style="--width:{width:.0f}px" class="mosaic" role="img" font-size="13" fill="currentColor">'
+            f'height="{height:.0f}" style="--width:{width:.0f}px" class="mosaic" role="img" '
+            f'font-size="13" fill="currentColor">'
             f"<title>{escape(self.title)}</title>{''.join(parts)}</svg>"
         )
         return svg, round(width)
+
+
+def _frame(x: float, y: float, side: float) -> str:
+    """A square of white dashes on a thin dark line, which shows on any picture."""
+    place = f'x="{x:.1f}" y="{y:.1f}" width="{side:.1f}" height="{side:.1f}" fill="none"'
+    return (
+        f'<rect {place} stroke="#000" stroke-opacity=".55" stroke-width="1.5"/>'
+        f'<rect {place} stroke="#fff" stroke-width="1.5" stroke-dasharray="5 4"/>'
+    )
 
 
 def _compose(

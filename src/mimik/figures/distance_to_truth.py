@@ -50,10 +50,13 @@ def _panel(axis: Any, results: Sequence[Result], name: str) -> None:
     baseline = next((found for result in results if (found := result.baseline(COPY, name))), None)
     if baseline is not None and baseline.value is not None:
         axis.axvline(baseline.value, color=FAINT, linewidth=1.1, linestyle=(0, (4, 3)), zorder=1)
+        values = [found.value for result in results if (found := _value(result, name)) and found.value is not None]
+        rightmost = baseline.value >= max(values, default=baseline.value)
         axis.annotate(
             COPY.lower(),
             (baseline.value, -0.72),
-            xytext=(4, 0),
+            xytext=(-4, 0) if rightmost else (4, 0),
+            ha="right" if rightmost else "left",
             textcoords="offset points",
             color=FAINT,
             fontsize=8,
