@@ -268,7 +268,8 @@ def pretrain_segmenter(
     resolved = {**runs.plain(config), "initial_weights": start}
     weights = None
     if config.class_balance and store.masks is not None:
-        weights = class_weights(store.masks[rows], config.class_balance)
+        # Some two thousand masks give the frequencies as well as all of them, in bounded memory.
+        weights = class_weights(store.masks[rows[:: max(1, len(rows) // 2000)]], config.class_balance)
     task = SegmenterTask(segmenter, config, weights)
     history = runs.fit(task, store, rows, training, settings, resolved, checkpoint_dir, logger)
     if not runs.is_first_process():
