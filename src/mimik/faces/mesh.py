@@ -161,9 +161,10 @@ def pose(mesh: npt.NDArray[Any]) -> tuple[float, float, float]:
     upright = points[10] - points[2]
     upright = upright - (upright @ sideways) * sideways
     upright /= np.linalg.norm(upright)
-    forward = np.cross(sideways, upright)
+    zero = np.radians(PITCH_ZERO)
+    forward = np.cos(zero) * np.cross(sideways, upright) - np.sin(zero) * upright
     yaw = np.degrees(np.arctan2(forward[0], forward[2]))
-    pitch = np.degrees(np.arcsin(np.clip(forward[1], -1.0, 1.0))) - PITCH_ZERO
+    pitch = np.degrees(np.arcsin(np.clip(forward[1], -1.0, 1.0)))
     roll = -np.degrees(np.arctan2(sideways[1], np.hypot(sideways[0], sideways[2])))
     return float(yaw), float(pitch), float(roll)
 

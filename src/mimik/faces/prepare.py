@@ -92,6 +92,8 @@ def prepare(
     with FileLock(work / ".lock"):
         module.fetch(raw, options, mirror)
         listing: Listing = module.index(raw, options, seed)
+        if listing.table.empty:
+            raise UserError(f"{raw}: no usable image is listed{_told(listing.quarantine)}. {module.ACCESS}")
         if listing.table["id"].duplicated().any():
             raise ValueError(f"mimik.datasets.{dataset}: ids are not unique")
         rendered = hasattr(module, "render")
@@ -395,7 +397,7 @@ def _pack(
     failed = tried - len(table)
     print(
         f"{dataset}: {len(table)} faces prepared"
-        + ("" if rendered else f" ({len(table) / tried:.1%} of the {tried} usable images aligned, {failed} not)")
+        + ("" if rendered else f" ({len(table) / tried:.1%} of the {tried} listed images aligned, {failed} not)")
         + f"; {len(quarantine)} images in all are left out, listed with reasons in {output / 'quarantine.csv'}",
         file=sys.stderr,
     )

@@ -42,9 +42,11 @@ class Shard:
 
 
 def save(path: Path, arrays: Arrays) -> None:
-    """Write a shard's arrays atomically."""
+    """Write a shard's arrays atomically. Raises `ValueError` for objects, which would be pickled."""
+    if objects := [name for name, array in arrays.items() if array.dtype.hasobject]:
+        raise ValueError(f"{path}: {objects} hold objects")
     with atomic_path(path) as temporary, temporary.open("wb") as opened:
-        np.savez(opened, allow_pickle=False, **arrays)
+        np.savez(opened, **arrays)
 
 
 def load(path: Path, names: Sequence[str]) -> list[npt.NDArray[Any]]:

@@ -1,0 +1,294 @@
+"""From a folder of photographs, good and bad, to a store; killed and resumed; and from the renderer."""
+
+import csv
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from mimik.errors import UserError
+from mimik.faces import prepare as module
+from mimik.faces.prepare import prepare
+from mimik.faces.store import SPLITS, FaceStore
+from mimik.files import file_sha256, read_json
+
+OPTIONS: dict[str, Any] = {
+    "classes": ["happiness", "neutral"],
+    "sizes": [32, 64],
+    "csv": "list.csv",
+    "landmarks": "mediapipe",
+    "annotations": ["landmarks", "masks", "depth", "normals"],
+}
+GOOD, BAD = 12, ("noface", "truncated", "text", "empty")
+
+
+@pytest.fixture(scope="session")
+def archive(tmp_path_factory: pytest.TempPathFactory, photograph: np.ndarray) -> Path:
+    """Twelve variants of a photograph, and four files that cannot be used."""
+    folder = tmp_path_factory.mktemp("archive")
+    rows = []
+    for number in range(GOOD):
+        left, top = 90 + 7 * number, 10 + 3 * number
+        part = np.clip(photograph[top : top + 230, left : left + 230] * (0.7 + 0.04 * number), 0, 255)
+        Image.fromarray(part.astype(np.uint8)).save(folder / f"face{number:02d}.png")
+        rows.append((f"face{number:02d}.png", SPLITS[number % 3]))
+    Image.fromarray(np.full((90, 90, 3), 128, np.uint8)).save(folder / "noface.jpg")
+    Image.fromarray(photograph[:200, :200]).save(folder / "truncated.jpg")
+    (folder / "truncated.jpg").write_bytes((folder / "truncated.jpg").read_bytes()[:3000])
+    (folder / "text.jpg").write_text("not found")
+    (folder / "empty.jpg").touch()
+    rows += [(f"{name}.jpg", "train") for name in BAD]
+    with (folder / "list.csv").open("w", newline="") as opened:
+        writer = csv.writer(opened)
+        writer.writerow(["path", "expression", "identity", "split"])
+        for number, (name, split) in enumerate(rows):
+            writer.writerow([name, OPTIONS["classes"][number % 2], f"person{number}", split])
+    return folder
+
+
+def run(archive: Path, root: Path, *, workers: int = 1, **options: Any) -> FaceStore:
+    prepare(
+        "folder",
+        OPTIONS | options,
+        archive,
+        root / "store",
+        seed=1,
+        workers=workers,
+        mirror=None,
+        work=root / "work",
+        progress=False,
+    )
+    return FaceStore(root / "store", 64)
+
+
+def contents(store: FaceStore) -> dict[str, str]:
+    return {path.name: file_sha256(path) for path in sorted(store.directory.iterdir())}
+
+
+@pytest.fixture(scope="session")
+def undisturbed(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> FaceStore:
+    pytest.importorskip("mediapipe")
+    return run(archive, tmp_path_factory.mktemp("undisturbed"))
+
+
+def test_the_store_opens_and_is_whole(undisturbed: FaceStore, capsys: pytest.CaptureFixture[str]) -> None:
+    store = undisturbed
+    assert len(store) == GOOD
+    assert store.classes == ["happiness", "neutral"]
+    assert store.masks is not None and store.depth is not None and store.normals is not None
+    assert store.images.shape == (GOOD, 64, 64, 3) and store.normals.shape == (GOOD, 64, 64, 3)
+    assert FaceStore(store.directory, 32).images.shape == (GOOD, 32, 32, 3)
+    assert store.landmarks is not None and np.ptp(store.landmarks, axis=0).max() < 4  # the same face, aligned
+    spread = np.ptp(np.asarray(store.images).astype(float).mean(axis=(1, 2, 3)))
+    assert spread > 20  # and each row is its own picture
+    assert [len(store.rows(split)) for split in SPLITS] == [4, 4, 4]
+    assert {path.suffix for path in store.directory.iterdir()} == {".csv", ".json", ".npy"}
+
+
+def test_index_says_where_each_face_comes_from(undisturbed: FaceStore, archive: Path) -> None:
+    table = undisturbed.table
+    for source, digest in zip(table["source"], table["sha256"], strict=True):
+        assert file_sha256(archive / source) == digest
+    numbers = table[["yaw", "pitch", "roll", "eye_distance", "coverage"]].to_numpy(float)
+    assert np.isfinite(numbers).all()
+    assert (np.abs(table["eye_distance"].astype(float) - 43.6) < 1.5).all()
+    transforms = np.load(undisturbed.directory / "transforms.npy")
+    landmarks = np.load(undisturbed.directory / "landmarks.npy")
+    eyes = np.linalg.norm(landmarks[:, 36:42].mean(1) - landmarks[:, 42:48].mean(1), axis=1)
+    scale = np.sqrt(np.linalg.det(transforms[:, :, :2].astype(float)))
+    assert np.allclose(eyes / scale, table["eye_distance"].astype(float), rtol=1e-4)
+
+
+def test_everything_else_is_in_the_quarantine_once_with_its_reason(undisturbed: FaceStore) -> None:
+    listed = pd.read_csv(undisturbed.directory / "quarantine.csv")
+    reasons = {Path(path).stem: (stage, reason) for path, stage, reason in listed.itertuples(index=False)}
+    assert len(listed) == len(reasons) == len(BAD) and set(reasons) == set(BAD)
+    assert reasons["noface"] == ("landmarks", "no face found")
+    assert reasons["truncated"][0] == "read" and "truncated" in reasons["truncated"][1].lower()
+    assert reasons["text"][0] in ("listing", "read") and reasons["empty"][0] in ("listing", "read")
+    manifest = undisturbed.manifest
+    assert sum(manifest["quarantined"].values()) == len(BAD)
+    tried = GOOD + sum(manifest["quarantined"].get(stage, 0) for stage in ("read", "landmarks"))
+    assert manifest["aligned_fraction"] == pytest.approx(GOOD / tried)
+
+
+def test_manifest_counts_and_names_what_made_it(undisturbed: FaceStore) -> None:
+    manifest = undisturbed.manifest
+    assert manifest["sizes"] == [32, 64]
+    assert {split: sum(counts.values()) for split, counts in manifest["counts"].items()} == dict.fromkeys(SPLITS, 4)
+    assert manifest["landmarks"] == "mediapipe" and manifest["packages"][0].startswith("mediapipe 0.10")
+    assert manifest["template"] == "five-points-1"
+    assert len(manifest["arrays"]) == 10
+
+
+def test_interrupted_and_resumed_gives_the_same_bytes(
+    archive: Path,
+    tmp_path: Path,
+    undisturbed: FaceStore,
+    monkeypatch: pytest.MonkeyPatch,
+    interrupted_after: Callable[[int], list[int]],
+) -> None:
+    monkeypatch.setattr(module, "SHARD_ROWS", 3)
+    count = interrupted_after(8)
+    with pytest.raises(KeyboardInterrupt):
+        run(archive, tmp_path)
+    assert not (tmp_path / "store" / "manifest.json").exists()
+    assert len(list((tmp_path / "work" / "shards").iterdir())) == 2  # whole shards only, no temporary files
+    store = run(archive, tmp_path)
+    # Of the 8 first photographs 6 were finished; only the others were looked at again.
+    assert count[0] - 8 == GOOD + 1 - 6
+    assert contents(store) == contents(undisturbed)
+    assert not (tmp_path / "work" / "shards").exists()
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from mimik.faces import prepare
+from tests.faces.test_prepare import OPTIONS
+prepare.SHARD_ROWS = 2
+archive, root = Path(sys.argv[1]), Path(sys.argv[2])
+prepare.prepare("folder", OPTIONS, archive, root / "store", seed=1, workers=2, mirror=None, work=root / "work")
+"""
+
+
+def test_killed_with_two_workers_and_resumed_gives_the_same_bytes(
+    archive: Path, tmp_path: Path, undisturbed: FaceStore
+) -> None:
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-c", SCRIPT, str(archive), str(tmp_path)]
+    first = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "work" / "shards").glob("0*.npz")):
+        assert first.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    assert not (tmp_path / "store" / "manifest.json").exists()
+    second = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert second.returncode == 0, second.stderr
+    assert f"{GOOD} faces prepared" in second.stderr and "quarantine.csv" in second.stderr
+    assert contents(FaceStore(tmp_path / "store", 64)) == contents(undisturbed)
+
+
+def test_other_options_do_not_use_old_shards_or_leave_old_arrays(
+    archive: Path, tmp_path: Path, undisturbed: FaceStore
+) -> None:
+    shutil.copytree(undisturbed.directory, tmp_path / "store")
+    shards = tmp_path / "work" / "shards"
+    shards.mkdir(parents=True)
+    (shards / "000000-0123456789.npz").write_bytes(b"of other settings")
+    store = run(archive, tmp_path, sizes=[64], annotations=[], grey=True)
+    assert {path.name for path in store.directory.glob("*.npy")} == {
+        "images_64.npy",
+        "landmarks.npy",
+        "transforms.npy",
+    }
+    assert store.masks is None and store.depth is None
+    images = np.asarray(store.images)
+    assert (images == images[..., :1]).all()
+    assert store.digest != undisturbed.digest
+
+
+def test_precomputed_landmarks_are_used_and_checked(archive: Path, tmp_path: Path, undisturbed: FaceStore) -> None:
+    folder = tmp_path / "archive"
+    shutil.copytree(archive, folder)
+    transforms = np.load(undisturbed.directory / "transforms.npy").astype(float)
+    points = np.load(undisturbed.directory / "landmarks.npy").astype(float)
+    source = np.linalg.inv(transforms[:, None, :, :2]) @ (points - transforms[:, None, :, 2])[..., None]
+    by_name = dict(zip(undisturbed.table["source"], source.reshape(-1, 136), strict=True))
+    table = pd.read_csv(archive / "list.csv")
+    table = table[table["path"].str.startswith("face")]
+    table["landmarks"] = [";".join(f"{value:.4f}" for value in by_name[path]) for path in table["path"]]
+    table.loc[table["path"] == "face05.png", "landmarks"] = "1;2;3"
+    table.to_csv(folder / "list.csv", index=False)
+    store = run(folder, tmp_path, landmarks="precomputed", annotations=[])
+    assert len(store) == GOOD - 1
+    assert "landmarks" not in store.table and "yaw" not in store.table
+    kept = [row for row, name in enumerate(undisturbed.table["source"]) if name != "face05.png"]
+    assert np.abs(np.asarray(store.images).astype(int) - undisturbed.images[kept]).max() <= 2
+    assert "found 3" in (store.directory / "quarantine.csv").read_text()
+
+
+def test_a_full_disk_leaves_no_manifest_and_no_half_file(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("mediapipe")
+
+    def full(*arguments: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np.lib.format, "write_array_header_1_0", full)
+    with pytest.raises(UserError, match="disk is full"):
+        run(archive, tmp_path, sizes=[64], annotations=[])
+    assert not list((tmp_path / "store").iterdir())
+    monkeypatch.undo()
+    assert len(run(archive, tmp_path, sizes=[64], annotations=[])) == GOOD
+
+
+def test_too_small_a_disk_is_told_before_any_work(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 9, 1))
+    with pytest.raises(UserError, match="GB are free"):
+        run(archive, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"sizes": []}, {"sizes": [8]}, {"annotations": ["hair"]}, {"grey": "yes"}, {"landmarks": "dlib"}]
+)
+def test_unusable_options_are_named(archive: Path, tmp_path: Path, wrong: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=next(iter(wrong))):
+        run(archive, tmp_path, **wrong)
+
+
+def test_no_usable_image_at_all_is_the_users_business(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "read_photograph", lambda path, grey: np.zeros((64, 64, 3), np.uint8))
+    pytest.importorskip("mediapipe")
+    with pytest.raises(UserError, match="no face found"):
+        run(archive, tmp_path, sizes=[64])
+
+
+def test_rendered_faces_are_stored_as_rendered(tmp_path: Path) -> None:
+    from mimik.datasets import synthetic
+
+    options = {
+        "classes": ["neutral", "happiness"],
+        "sizes": [16, 32],
+        "identities": {"train": 2, "val": 1, "test": 1},
+    }
+    prepare(
+        "synthetic",
+        options,
+        tmp_path / "raw",
+        tmp_path / "store",
+        seed=0,
+        workers=1,
+        mirror=None,
+        work=tmp_path / "work",
+        progress=False,
+    )
+    store = FaceStore(tmp_path / "store", 32)
+    table = synthetic.index(tmp_path / "raw", options, 0).table
+    expected = synthetic.render(table, 32, ("images", "masks", "depth", "normals", "landmarks"))
+    assert store.table["id"].tolist() == table["id"].tolist()
+    for name in ("images", "masks", "depth", "normals"):
+        assert np.array_equal(getattr(store, name), getattr(expected, name))
+    assert np.array_equal(np.load(tmp_path / "store" / "landmarks.npy"), expected.landmarks)
+    assert np.isnan(np.load(tmp_path / "store" / "transforms.npy")).all()
+    assert store.action_units() is not None
+    manifest = read_json(tmp_path / "store" / "manifest.json")
+    assert manifest["classes"] == options["classes"] and manifest["aligned_fraction"] is None

@@ -1,0 +1,117 @@
+"""Worker processes: results, interruption, and scripts without a guard."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+
+from mimik.errors import UserError
+from mimik.faces import shards
+from mimik.faces.shards import Arrays, Shard, load, run, save
+
+
+def double(rows: pd.DataFrame) -> Arrays:
+    return {"twice": rows["value"].to_numpy() * 2, "process": np.full(len(rows), os.getpid())}
+
+
+def refuse(rows: pd.DataFrame) -> Arrays:
+    raise UserError(f"row {rows['value'].iloc[0]} is wrong")
+
+
+def die(rows: pd.DataFrame) -> Arrays:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return {}
+
+
+def wait_forever(folder: Path, rows: pd.DataFrame) -> Arrays:
+    (folder / f"pid-{os.getpid()}").touch()
+    time.sleep(600)
+    return {}
+
+
+def pieces(folder: Path, count: int = 4) -> list[Shard]:
+    table = pd.DataFrame({"value": np.arange(2 * count)})
+    return [Shard(table.iloc[2 * k : 2 * k + 2], folder / f"{k}.npz") for k in range(count)]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_shard_is_made_and_reported_once(tmp_path: Path, workers: int) -> None:
+    todo, done = pieces(tmp_path), []
+    run(todo, double, workers=workers, log=tmp_path / "log", done=done.append)
+    assert sorted(shard.path.name for shard in done) == ["0.npz", "1.npz", "2.npz", "3.npz"]
+    for shard in todo:
+        twice, process = load(shard.path, ("twice", "process"))
+        assert twice.tolist() == (shard.rows["value"] * 2).tolist()
+        assert (process == os.getpid()).all() == (workers == 1)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_users_errors_come_through(tmp_path: Path, workers: int) -> None:
+    with pytest.raises(UserError, match="is wrong"):
+        run(pieces(tmp_path), refuse, workers=workers, log=tmp_path / "log", done=lambda shard: None)
+    assert not list(tmp_path.glob("*.npz"))
+
+
+def test_a_worker_that_is_killed_is_told_to_the_user(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="fewer cores"):
+        run(pieces(tmp_path), die, workers=2, log=tmp_path / "log", done=lambda shard: None)
+
+
+def test_the_environment_is_as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    main = sys.modules["__main__"]
+    with shards._fresh_children():
+        assert os.environ["OMP_NUM_THREADS"] == os.environ["MKL_NUM_THREADS"] == "1"
+    assert os.environ["OMP_NUM_THREADS"] == "3"
+    assert "MKL_NUM_THREADS" not in os.environ
+    assert sys.modules["__main__"] is main
+
+
+def test_nothing_is_half_written(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="bad"):
+        save(tmp_path / "a.npz", {"bad": np.array([{"an": "object"}], dtype=object)})
+    assert not list(tmp_path.iterdir())
+
+
+SCRIPT = """
+from functools import partial
+from pathlib import Path
+from mimik.faces.shards import run
+from tests.faces.test_shards import pieces, {make}
+folder = Path({folder!r})
+run(pieces(folder), {call}, workers=2, log=folder / "log", done=lambda shard: None)
+"""
+
+
+def started(tmp_path: Path, make: Callable[..., Arrays], call: str) -> subprocess.Popen[bytes]:
+    script = tmp_path / "script.py"  # no guard: like a Snakemake `script:`
+    script.write_text(SCRIPT.format(make=make.__name__, call=call, folder=str(tmp_path)))
+    root = Path(__file__).parents[2]
+    return subprocess.Popen([sys.executable, str(script)], env=os.environ | {"PYTHONPATH": str(root)})
+
+
+def test_a_script_without_guard_can_use_workers(tmp_path: Path) -> None:
+    assert started(tmp_path, double, "double").wait(60) == 0
+    assert len(list(tmp_path.glob("*.npz"))) == 4
+
+
+def test_workers_leave_when_their_parent_is_killed(tmp_path: Path) -> None:
+    parent = started(tmp_path, wait_forever, "partial(wait_forever, folder)")
+    deadline = time.monotonic() + 60
+    while len(found := list(tmp_path.glob("pid-*"))) < 2:
+        assert parent.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    workers = [psutil.Process(int(path.name.removeprefix("pid-"))) for path in found]
+    parent.kill()
+    parent.wait()
+    _, alive = psutil.wait_procs(workers, timeout=20)
+    assert not alive, [process.cmdline() for process in alive]
