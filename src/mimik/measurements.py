@@ -195,6 +195,14 @@ class Measurements:
         """bool (N, C): the pairs that the class filter leaves, target = source included."""
         return self.kept_sources(self.labels)[:, None] & self.kept_classes[None]
 
+    def filtered(self, protocol: str) -> str:
+        """The protocol of a classification metric, with what the class filter left out."""
+        chosen = self.settings.class_filter
+        if chosen is None:
+            return protocol
+        who = "sources and targets" if chosen.apply == "both" else "targets"
+        return f"{protocol} Only {', '.join(chosen.classes)} as {who}."
+
     def kept_sources(self, labels: Labels) -> npt.NDArray[np.bool_]:
         """bool like `labels`: the images that the class filter leaves; those of unknown class only without a filter."""
         chosen = self.settings.class_filter

@@ -60,6 +60,8 @@ def test_class_filter(measure, apply: str, number: int) -> None:
     # both: images 0, 1, 3 to the other one of the two classes; target: image 2 to both in addition.
     assert entries["eea"]["n"] == number
     assert set(entries["eea_per_class"]["value"]) == {"anger", "fear"}
+    for entry in entries.values():
+        assert f"Only anger, fear as {'sources and ' if apply == 'both' else ''}targets." in entry["protocol"]
 
 
 def test_without_classifier_it_says_what_to_do(measure) -> None:

@@ -30,4 +30,8 @@ def compute(measurements: Measurements) -> dict[str, Entry]:
     settings = measurements.settings
     weights = bootstrap.resamples(len(right), settings.bootstrap, settings.seed)
     value, interval = bootstrap.mean_interval(right, np.ones_like(right), weights)
-    return {"classifier_accuracy": measurements.entry(value, interval, len(right), classifier, PROTOCOL)}
+    return {
+        "classifier_accuracy": measurements.entry(
+            value, interval, len(right), classifier, measurements.filtered(PROTOCOL)
+        )
+    }

@@ -26,19 +26,19 @@ def compute(measurements: Measurements) -> dict[str, Entry]:
     right = hits(predicted)
     every = measurements.classified_pairs
     edits = every & measurements.other
-    without = f"{PROTOCOL}; target = source left out."
+    without = measurements.filtered(f"{PROTOCOL}; target = source left out.")
+    including = measurements.filtered(f"{PROTOCOL}; target = source included.")
+    table = measurements.filtered("Number of translations by target and predicted class; target = source left out.")
     return {
         "eea": measurements.mean_entry(right, edits, classifier, without, macro=True),
-        "eea_with_self": measurements.mean_entry(
-            right, every, classifier, f"{PROTOCOL}; target = source included.", macro=True
-        ),
+        "eea_with_self": measurements.mean_entry(right, every, classifier, including, macro=True),
         "eea_per_class": _per_class(measurements, right, edits),
         "confusion": measurements.entry(
             confusion(predicted, edits, len(measurements.classes)).tolist(),
             None,
             int(edits.sum()),
             classifier,
-            "Number of translations by target and predicted class; target = source left out.",
+            table,
             rows="target",
             columns="predicted",
         ),
@@ -76,4 +76,5 @@ def _per_class(measurements: Measurements, right: npt.NDArray[np.float64], keep:
             right[:, target, None] * counts, counts, measurements.weights
         )
     protocol = "Share of translations to each target that the evaluating classifier gives it; target = source left out."
-    return measurements.entry(values, intervals, int(keep.sum()), measurements.classifier, protocol)
+    number = int(keep.sum())
+    return measurements.entry(values, intervals, number, measurements.classifier, measurements.filtered(protocol))

@@ -39,8 +39,9 @@ def compute(measurements: Measurements) -> dict[str, Entry]:
         if tried
     }
     number = int(measurements.classified_pairs.sum())
+    protocol = measurements.filtered(PROTOCOL)
     return {
-        "preservation_error": measurements.entry(value, interval, number, classifier, PROTOCOL, per_class=per_class)
+        "preservation_error": measurements.entry(value, interval, number, classifier, protocol, per_class=per_class)
     }
 
 
