@@ -27,7 +27,7 @@ PROTOTYPES: Mapping[str, Mapping[str, float]] = MappingProxyType(
         "fear": {"AU01": 0.9, "AU02": 0.35, "AU04": 0.55, "AU05": 1.0, "AU20": 1.0, "AU25": 0.8, "AU26": 0.2},
         "disgust": {"AU04": 0.4, "AU06": 0.25, "AU07": 0.55, "AU09": 1.0, "AU10": 1.0, "AU15": 0.3, "AU17": 0.4},
         "anger": {"AU04": 1.0, "AU05": 0.35, "AU07": 0.6, "AU17": 0.25, "AU23": 1.0},
-        "contempt": {"AU12": 0.4, "AU14": 1.0},
+        "contempt": {"AU12": 0.5, "AU14": 1.0},
     }
 )
 """Full-strength intensities (0 to 1) of the action units that make an expression; the others are 0."""

@@ -1,11 +1,13 @@
 """Eyes, brows, glasses."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from mimik.datasets.synthetic.canvas import Canvas, edge
 from mimik.datasets.synthetic.features import EYE_Y, Features, brow_height
 from mimik.datasets.synthetic.identity import Identity
-from mimik.datasets.synthetic.surface import Frame, Plane, Skin, bump, limit, ramp
+from mimik.datasets.synthetic.surface import Box, Frame, Plane, Skin, bump, limit, ramp
 from mimik.datasets.synthetic.view import View
 
 _WHITE = np.array([0.95, 0.93, 0.91], dtype=np.float32)
@@ -80,8 +82,18 @@ def paint_eyes(
         canvas.name(box, brow * skin.coverage[box], ("l_brow", "r_brow")[side])
 
 
-def paint_glasses(canvas: Canvas, frame: Frame, person: Identity, skin: Skin, light: Plane) -> None:
-    """Rims, bridge and temples, and a faint reflection on the lenses. Named `eye_g` over the whole lens's rim."""
+@dataclass(frozen=True)
+class Glasses:
+    """Glasses as seen in a box of the frame: coverage of the wires, of the lenses, and of the lenses' reflection."""
+
+    box: Box
+    wires: Plane
+    lenses: Plane
+    shine: Plane
+
+
+def see_glasses(frame: Frame, person: Identity, skin: Skin) -> Glasses:
+    """Rims, bridge, temples and lenses of a person who wears glasses."""
     t = person.traits
     middle = t["eye_x"] + 0.01
     radius = min(0.205, middle - 0.055)
@@ -99,12 +111,22 @@ def paint_glasses(canvas: Canvas, frame: Frame, person: Identity, skin: Skin, li
     temple = edge(0.8 * thick - np.abs(y + 0.02), 1.4 * frame.step) * edge(
         x - np.float32(middle + radius), 1.4 * frame.step
     )
-    frames = np.maximum(np.maximum(wire, bridge), temple) * skin.coverage[box]
-    lens = edge((1 - r) * np.float32(radius), 1.4 * frame.step)
-    shine = lens * bump((x - np.float32(middle) + 0.8 * y + 0.05) / 0.07) * skin.coverage[box]
-    canvas.paint(box, 0.10 * shine, np.ones(3, dtype=np.float32))
-    canvas.paint(box, frames, person.rim, 0.6 + 0.4 * light[box])
-    canvas.name(box, frames, "eye_g")
+    face = skin.coverage[box]
+    wires = np.maximum(np.maximum(wire, bridge), temple) * face
+    lenses = edge((1 - r) * np.float32(radius), 1.4 * frame.step) * face
+    shine = lenses * bump((x - np.float32(middle) + 0.8 * y + 0.05) / 0.07)
+    return Glasses(box, wires, lenses, shine)
+
+
+def name_glasses(canvas: Canvas, glasses: Glasses) -> None:
+    """Wires and lenses are `eye_g`; eyes and brows are named later and win, as in CelebAMask-HQ's merged maps."""
+    canvas.name(glasses.box, np.maximum(glasses.wires, glasses.lenses), "eye_g")
+
+
+def paint_glasses(canvas: Canvas, person: Identity, glasses: Glasses, light: Plane) -> None:
+    """A faint reflection on the lenses, then the wires."""
+    canvas.paint(glasses.box, 0.10 * glasses.shine, np.ones(3, dtype=np.float32))
+    canvas.paint(glasses.box, glasses.wires, person.rim, 0.6 + 0.4 * light[glasses.box])
 
 
 def _ordered(one: float, other: float) -> tuple[float, float]:

@@ -131,11 +131,11 @@ def pose_features(person: Identity, action_units: npt.ArrayLike) -> Features:
         mouth_y=nose_tip + t["lip_distance"] - 0.030 * au["AU17"] - 0.035 * au["AU10"] + 0.030 * sum(smile) / 2,
         mouth_width=(
             mouth_width + t["mouth_width"] * 0.34 * smile[0] * sides[0],
-            mouth_width + t["mouth_width"] * (0.34 * smile[1] * sides[1] + 0.14 * au["AU14"]),
+            mouth_width + t["mouth_width"] * (0.34 * smile[1] * sides[1] + 0.18 * au["AU14"]),
         ),
         corner=(
             corner - 0.115 * smile[0] * sides[0] + 0.012 * au["AU14"],
-            corner - 0.115 * smile[1] * sides[1] - 0.095 * au["AU14"],
+            corner - 0.115 * smile[1] * sides[1] - 0.110 * au["AU14"],
         ),
         gap_upper=0.018 * parted + (0.028 * max(smile) + 0.014 * au["AU20"] + 0.02 * jaw + 0.02 * au["AU10"]) * parted,
         gap_lower=0.030 * parted + (0.022 * max(smile) + 0.020 * au["AU20"]) * parted + 0.145 * jaw,
@@ -145,9 +145,9 @@ def pose_features(person: Identity, action_units: npt.ArrayLike) -> Features:
         cheek=t["cheek"],
         cheek_raise=(
             min(1.0, 0.6 * au["AU06"] + 0.5 * smile[0] + 0.3 * au["AU09"]),
-            min(1.0, 0.6 * au["AU06"] + 0.5 * smile[1] + 0.3 * au["AU09"]),
+            min(1.0, 0.6 * au["AU06"] + 0.5 * smile[1] + 0.3 * au["AU09"] + 0.3 * au["AU14"]),
         ),
-        fold=(_fold(smile[0], au, 0.0), _fold(smile[1], au, 0.35 * au["AU14"])),
+        fold=(_fold(smile[0], au, 0.0), _fold(smile[1], au, 0.60 * au["AU14"])),
         dimple=au["AU14"],
         crow=(au["AU06"], au["AU06"]),
         forehead=min(1.0, 0.45 * au["AU01"] + 0.55 * au["AU02"]),

@@ -10,7 +10,7 @@ import pandas as pd
 
 from mimik.datasets.synthetic.backdrop import paint_background, paint_ears, paint_neck
 from mimik.datasets.synthetic.canvas import Canvas
-from mimik.datasets.synthetic.eyes import paint_eyes, paint_glasses
+from mimik.datasets.synthetic.eyes import name_glasses, paint_eyes, paint_glasses, see_glasses
 from mimik.datasets.synthetic.features import pose_features
 from mimik.datasets.synthetic.hair import paint_back_hair, paint_front_hair, see_hair
 from mimik.datasets.synthetic.identity import draw_identity
@@ -113,10 +113,13 @@ def _render_face(
         paint_ears(canvas, frame, person, view, features)
     skin = see_head(frame, features)
     light = paint_skin(canvas, frame, person, view, features, skin, None if hair is None else hair.shadow)
+    glasses = see_glasses(frame, person, skin) if person.glasses else None
+    if glasses is not None:
+        name_glasses(canvas, glasses)
     paint_eyes(canvas, frame, person, view, features, skin, light)
     paint_mouth(canvas, frame, person, view, features, skin, light)
-    if person.glasses:
-        paint_glasses(canvas, frame, person, skin, light)
+    if glasses is not None:
+        paint_glasses(canvas, person, glasses, light)
     if hair is not None:
         paint_front_hair(canvas, hair)
     if "images" in outputs:

@@ -120,9 +120,9 @@ def _cheeks(frame: Frame, f: Features, skin: Skin, height: Plane, shade: Plane) 
         at = f.mouth_width[1] + 0.035, f.mouth_y + f.corner[1] - 0.005
         box = _side_box(frame, 1, (at[0] - 0.12, at[0] + 0.12), (at[1] - 0.14, at[1] + 0.14))
         x, y = skin.x[box] - np.float32(at[0]), skin.y[box] - np.float32(at[1])
-        hollow = bump((x + 0.25 * y) / 0.040, y / 0.095)
+        hollow = bump((x + 0.25 * y) / 0.048, y / 0.105)
         height[box] -= np.float32(0.020 * f.dimple) * bump(x / 0.09, y / 0.12)
-        shade[box] *= 1 - np.float32(0.45 * f.dimple) * hollow
+        shade[box] *= 1 - np.float32(0.50 * f.dimple) * hollow
 
 
 def _lips_and_chin(frame: Frame, f: Features, skin: Skin, height: Plane, shade: Plane) -> None:

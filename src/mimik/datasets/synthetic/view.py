@@ -74,7 +74,7 @@ def draw_view(seed: int, yaw: float, pitch: float, roll: float) -> View:
     below = (above + random.normal(0, 0.05, 3) + random.normal(0, 0.09)).clip(0.03, 0.97)
     return View(
         rotation=rotation_matrix(yaw, pitch, roll),
-        scale=float(random.uniform(0.96, 1.04)),
+        scale=float(random.uniform(0.97, 1.05)),
         shift=(float(random.uniform(-0.03, 0.03)), float(random.uniform(-0.03, 0.03))),
         light=np.array(light, dtype=np.float32),
         ambient=float(random.uniform(0.44, 0.60)),
