@@ -26,14 +26,14 @@ def test_refuses_anything_else(text: str) -> None:
 
 @pytest.fixture
 def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A mirror with stand-ins whose names carry the beginning of their SHA-256, as the real ones do."""
+    """A mirror with stand-ins for the two files, and a table that knows them."""
     mirror = tmp_path / "mirror"
     mirror.mkdir()
     table = {}
     for content in (b"detector", b"network"):
-        name = f"{content.decode()}-{hashlib.sha256(content).hexdigest()[:10]}.pth.tar"
+        name = f"{content.decode()}-1.pth.tar"
         (mirror / name).write_bytes(content)
-        table[name] = f"http://127.0.0.1:9/{name}"
+        table[name] = (f"http://127.0.0.1:9/{name}", hashlib.sha256(content).hexdigest())
     monkeypatch.setattr(landmarks, "FAN_WEIGHTS", table)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.delenv("MIMIK_MIRROR", raising=False)
@@ -66,5 +66,5 @@ def test_damaged_weights_are_refused(weights: Path) -> None:
 def test_the_files_are_those_that_face_alignment_asks_for() -> None:
     api = pytest.importorskip("face_alignment.api")
     detector = pytest.importorskip("face_alignment.detection.sfd.sfd_detector")
-    assert set(FAN_WEIGHTS.values()) == {api.models_urls["2DFAN-4"], detector.models_urls["s3fd"]}
-    assert all(url.endswith("/" + name) for name, url in FAN_WEIGHTS.items())
+    assert {url for url, _ in FAN_WEIGHTS.values()} == {api.models_urls["2DFAN-4"], detector.models_urls["s3fd"]}
+    assert all(url.endswith("/" + name) and sha[:10] in name for name, (url, sha) in FAN_WEIGHTS.items())

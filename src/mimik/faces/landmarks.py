@@ -7,6 +7,7 @@ All landmarks are (68, 2) float64 in source pixels, x then y, with (0, 0) at the
 """
 
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import numpy.typing as npt
 
 from mimik import mirror as mirrors
 from mimik.errors import UserError
+from mimik.files import atomic_path
 
 Landmarks = npt.NDArray[np.float64]
 
@@ -24,11 +26,17 @@ BACKENDS: Sequence[str] = ("mediapipe", "face_alignment", "precomputed")
 COLUMN = "landmarks"
 """Column of a dataset's table that holds precomputed landmarks: 136 numbers x0;y0;x1;y1;... in source pixels."""
 
-FAN_WEIGHTS: Mapping[str, str] = {
-    "s3fd-619a316812.pth": "https://www.adrianbulat.com/downloads/python-fan/s3fd-619a316812.pth",
-    "2DFAN4-11f355bf06.pth.tar": "https://www.adrianbulat.com/downloads/python-fan/2DFAN4-11f355bf06.pth.tar",
+FAN_WEIGHTS: Mapping[str, tuple[str, str]] = {
+    "s3fd-619a316812.pth": (
+        "https://www.adrianbulat.com/downloads/python-fan/s3fd-619a316812.pth",
+        "619a31681264d3f7f7fc7a16a42cbbe8b23f31a256f75a366e5a1bcd59b33543",
+    ),
+    "2DFAN4-11f355bf06.pth.tar": (
+        "https://www.adrianbulat.com/downloads/python-fan/2DFAN4-11f355bf06.pth.tar",
+        "11f355bf0693120222f5955ce3f9dc8fb5763ebb30a47d7906e509490d32e4aa",
+    ),
 }
-"""Files that face-alignment needs (its face detector and the network) and where its author publishes them."""
+"""Files that face-alignment needs (its face detector and the network): where its author publishes them, SHA-256."""
 
 
 def fetch_fan_weights(mirror: Path | None) -> Path:
@@ -37,42 +45,25 @@ def fetch_fan_weights(mirror: Path | None) -> Path:
     Files of a mirror are linked, or copied where links are impossible; missing ones are downloaded.
 
     Raises:
-        UserError: a file is neither there nor in the mirror, and cannot be downloaded; or is damaged (the first
-            ten digits of its SHA-256 are part of its name).
+        UserError: a file is neither there nor in the mirror, and cannot be downloaded; or it is damaged.
     """
     from torch.hub import get_dir
 
     folder = Path(get_dir()) / "checkpoints"
-    for name, url in FAN_WEIGHTS.items():
-        found = mirrors.locate(name, url=url, sha256=None, mirror=mirror, destination=folder)
-        _check_prefix(found, url)
+    for name, (url, sha256) in FAN_WEIGHTS.items():
+        found = mirrors.locate(name, url=url, sha256=sha256, mirror=mirror, destination=folder)
         if found.parent != folder:
             folder.mkdir(parents=True, exist_ok=True)
             _link(found, folder / name)
     return folder
 
 
-def _check_prefix(path: Path, url: str) -> None:
-    from mimik.files import file_sha256
-
-    expected = path.name.split(".")[0].rpartition("-")[2]
-    if not (actual := file_sha256(path)).startswith(expected):
-        raise UserError(
-            f"{path}: damaged: its SHA-256 should begin with {expected} but is {actual}. Delete it, get it again "
-            f"from {url}, and run the same command again."
-        )
-
-
 def _link(source: Path, target: Path) -> None:
     """Make `target` the same file as `source`; safe when several processes do it at once."""
-    from mimik.files import atomic_path
-
     with atomic_path(target) as temporary:
         try:
             os.link(source, temporary)
         except OSError:  # another file system
-            import shutil
-
             shutil.copyfile(source, temporary)
 
 

@@ -51,7 +51,7 @@ class FaceStore:
             )
         self.table = pd.read_csv(
             self.directory / "index.csv",
-            dtype={column: str for column in INDEX_COLUMNS},
+            dtype=dict.fromkeys(INDEX_COLUMNS, str),
             keep_default_na=False,
             na_values={},
             float_precision="round_trip",
