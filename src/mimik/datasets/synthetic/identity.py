@@ -38,12 +38,20 @@ RANGES = MappingProxyType(
         "hair_length": (0.40, 1.30),
         "parting": (-0.40, 0.40),
         "strands": (16.0, 26.0),
-        "freckles": (0.0, 1.0),
         "skin_tone": (0.0, 1.0),
         "asymmetry": (-0.05, 0.05),
     }
 )
 """Uniformly drawn traits. Lengths are in half sides of the frame, heights grow downwards, `eye_tilt` is a slope."""
+
+_HIDDEN = MappingProxyType(
+    {
+        "short": {"hair_length"},
+        "long": set[str](),
+        "fringe": {"hairline"},
+        "bald": {"hairline", "hair_volume", "hair_length", "parting", "strands"},
+    }
+)
 
 STYLES = ("short", "long", "fringe", "bald")
 _STYLE_SHARES = (0.38, 0.28, 0.24, 0.10)
@@ -141,7 +149,8 @@ _SPREADS = np.concatenate(
 def identity_descriptor(table: pd.DataFrame) -> npt.NDArray[np.float32]:
     """What makes a person in the renderer, as one vector per row: the ground truth of identity measures.
 
-    Columns: the traits in the order of `RANGES`, colours of skin, hair, iris and lips (RGB), style of the hair
+    Columns: the traits in the order of `RANGES` without the asymmetry (which shows in expressions only; a trait that
+    the style of the hair hides counts as the mean), colours of skin, hair, iris and lips (RGB), style of the hair
     (one column each), glasses, beard; each centred and divided by fixed constants to about zero mean and unit
     variance. Pose, light and expression do not enter.
 
@@ -149,13 +158,16 @@ def identity_descriptor(table: pd.DataFrame) -> npt.NDArray[np.float32]:
         table: rows with the column `identity_seed`.
 
     Returns:
-        float32 (n, 47).
+        float32 (n, 45).
     """
     low, high = np.array(list(RANGES.values())).T
+    described = [name != "asymmetry" for name in RANGES]
     vectors: dict[int, npt.NDArray[np.float64]] = {}
     for seed in {int(seed) for seed in table["identity_seed"]}:
         person = draw_identity(seed)
         traits = (np.array(list(person.traits.values())) - (low + high) / 2) / (high - low) * np.sqrt(12)
+        traits[[name in _HIDDEN[person.style] for name in RANGES]] = 0
+        traits = traits[described]
         rest = np.concatenate(
             [
                 *(person.skin, person.hair, person.iris, person.lip),
@@ -164,6 +176,6 @@ def identity_descriptor(table: pd.DataFrame) -> npt.NDArray[np.float32]:
             ]
         )
         vectors[seed] = np.concatenate([traits, (rest - _CENTRES) / _SPREADS])
-    width = len(RANGES) + len(_CENTRES)
+    width = sum(described) + len(_CENTRES)
     rows = [vectors[int(seed)] for seed in table["identity_seed"]]
     return np.array(rows, dtype=np.float32).reshape(len(rows), width)
