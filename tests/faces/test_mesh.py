@@ -45,7 +45,12 @@ def test_finds_the_face_and_its_landmarks(photograph: np.ndarray) -> None:
         mesh = mesher(photograph)
         small = mesher(np.asarray(Image.fromarray(photograph[50:200, 150:300]).resize((60, 60))))
         nothing = mesher(np.full((200, 300, 3), 90, np.uint8))
+        group = np.full((1300, 1700, 3), 150, np.uint8)  # a face that fills 6 % of the picture's width
+        group[500:1012, 900:1412] = photograph
+        far = mesher(group)
     assert nothing is None
+    assert far is not None
+    assert np.abs(far[list(IBUG_68), :2] - (900, 500) - mesh[list(IBUG_68), :2]).mean() < 3
     assert mesh is not None and small is not None
     points = mesh[list(IBUG_68), :2]
     # Read off an enlarged photograph by eye.

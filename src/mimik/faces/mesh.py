@@ -22,9 +22,12 @@ SMALL = 160
 PADDING = (0.0, 0.25, 0.5)
 """Borders tried in turn, in image sides: a face that fills its picture is found once it has some surroundings."""
 
-QUARTERS_FROM = 320
-"""Pixels of the shorter side from which, at last, faces are sought in overlapping parts of the picture: the
-detector sees 128 x 128 pixels and misses faces that are small in it."""
+PARTS = ((0.6, 3), (0.3, 5))
+"""Parts of the picture in which faces are sought at last: their sides, in image sides, and how many there are along
+each axis, evenly spread. The detector sees 128 x 128 pixels and misses faces that are small in them."""
+
+SMALLEST_PART = 192
+"""Parts with a shorter side below this are not searched, pixels."""
 
 FACES = 4
 """Most faces that are looked at in one photograph; the largest near the middle is taken."""
@@ -63,8 +66,8 @@ class FaceMesher:
         Returns:
             (478, 3) in pixels of the image: x right, y down, z towards the viewer; None when no face is found.
         """
-        for left, top, right, bottom in _windows(image.shape[0], image.shape[1]):
-            found = self._search(image, left, top, right, bottom)
+        for windows in _windows(image.shape[0], image.shape[1]):
+            found = [mesh for window in windows for mesh in self._search(image, *window)]
             plausible = [mesh for mesh in found if _plausible(mesh, image.shape)]
             if plausible:
                 return max(plausible, key=lambda mesh: _prominence(mesh, image.shape))
@@ -109,16 +112,19 @@ class FaceMesher:
         self.close()
 
 
-def _windows(height: int, width: int) -> Iterator[tuple[int, int, int, int]]:
-    """(left, top, right, bottom) of the windows to search, the likeliest first."""
+def _windows(height: int, width: int) -> Iterator[list[tuple[int, int, int, int]]]:
+    """Groups of windows (left, top, right, bottom) to search, the likeliest first; one group is searched as a whole."""
     for share in PADDING:
         across, down = round(share * width), round(share * height)
-        yield -across, -down, width + across, height + down
-    if min(height, width) >= QUARTERS_FROM:
-        tall, wide = round(0.6 * height), round(0.6 * width)
-        for top in (0, (height - tall) // 2, height - tall):
-            for left in (0, (width - wide) // 2, width - wide):
-                yield left, top, left + wide, top + tall
+        yield [(-across, -down, width + across, height + down)]
+    for share, count in PARTS:
+        tall, wide = round(share * height), round(share * width)
+        if min(tall, wide) >= SMALLEST_PART:
+            lefts, tops = (
+                np.linspace(0, whole - part, count).astype(int).tolist()
+                for whole, part in ((width, wide), (height, tall))
+            )
+            yield [(left, top, left + wide, top + tall) for top in tops for left in lefts]
 
 
 def _eyes(mesh: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
