@@ -48,7 +48,13 @@ PARTS: dict[str, Any] = {
     "local_size": 16, "local_conv_dim": 8, "local_residual_blocks": 1, "fusion_conv_dim": 8,
     "fusion_residual_blocks": 1, "local_adversary": AdversaryConfig(conv_dim=8, layers=2),
 }  # fmt: skip
-DEMO: dict[str, Any] = {"head": "residual", "stem": "unshuffle", "critic_updates": 1, "adversary": SMALL}
+DEMO: dict[str, Any] = {
+    "reuse_fake": True,
+    "head": "residual",
+    "stem": "unshuffle",
+    "critic_updates": 1,
+    "adversary": SMALL,
+}
 
 
 def make(name: str, **changes: Any) -> Any:
@@ -242,6 +248,19 @@ def test_state_round_trip_and_translation(variant: str) -> None:
         first, second = method.eval().translate(*arguments), other.eval().translate(*arguments)
     assert torch.equal(first, second) and first.shape == batch["image"].shape
     assert first.min() >= -1 and first.max() <= 1
+
+
+@pytest.mark.parametrize("name", ["stargan", "hier_seg"])
+def test_a_reused_fake_is_the_one_that_would_have_been_made(name: str) -> None:
+    method, batch = make(name, reuse_fake=True, critic_updates=1).train(), make_batch()
+    assert [update.name for update in method.updates] == ["generator", "discriminator"]
+    method.generator_loss(batch, 0)
+    torch.manual_seed(2)
+    reused, _ = method.discriminator_loss(batch, 0)
+    fresh = make_batch()
+    torch.manual_seed(2)
+    made, _ = method.discriminator_loss(fresh, 0)
+    torch.testing.assert_close(reused, made)
 
 
 def test_settings_are_strict() -> None:

@@ -83,7 +83,7 @@ class Config:
         segmenter_anchor: weight of the divergence from the pre-trained segmenter (0: none, as published).
         conv_dim, residual_blocks, local_conv_dim, local_residual_blocks, fusion_conv_dim, fusion_residual_blocks,
         head, stem: of the generators.
-        critic_updates, critic_head_start, lambda_change, lambda_smooth: like StarGAN's.
+        critic_updates, critic_head_start, reuse_fake, lambda_change, lambda_smooth: like StarGAN's.
         adversary: of the global and the fusion discriminator; local_adversary: of the parts'.
     """
 
@@ -116,6 +116,7 @@ class Config:
     stem: Stem = "conv"
     critic_updates: int = 5
     critic_head_start: int = 0
+    reuse_fake: bool = False
     lambda_change: float = 0.0
     lambda_smooth: float = 0.0
     adversary: AdversaryConfig = field(default_factory=AdversaryConfig)
@@ -212,10 +213,11 @@ class Method(nn.Module):
         self.register_buffer("mean_boxes", torch.cat([centre - extent / 2, centre + extent / 2], 1))
         self.mean_boxes: Tensor
         self.anchor = copy.deepcopy(segmenter).requires_grad_(False).eval() if config.segmenter_anchor else None
-        self.updates: Sequence[Update] = (
+        order = (
             Update("discriminator", config.critic_updates),
             Update("generator", 1, start=config.critic_head_start),
         )
+        self.updates: Sequence[Update] = order[::-1] if config.reuse_fake else order
         if not config.end_to_end:
             segmenter.requires_grad_(False)
 
@@ -319,21 +321,21 @@ class Method(nn.Module):
         """All discriminators, each with its own optimum, so without the lambda_p of Eq. 8."""
         image, source, target = batch["image"], batch["label"], batch["target"]
         alone = step < self.config.critic_head_start
-        with torch.no_grad():
-            out = {"cut": self.cut(image)} if alone else self.run(image, target_label(target, self.classes))
-        cut: Cut = out["cut"]
+        if "fake/fusion" in batch:
+            seen = batch
+        else:
+            with torch.no_grad():
+                out = {"cut": self.cut(image)} if alone else self.run(image, target_label(target, self.classes))
+                seen = _seen(out["cut"], out)
         total = image.new_zeros(())
         terms: Terms = {}
-        for name, real, weight in (
-            ("global", image, None),
-            ("fusion", image, None),
-            ("local", cut.crops, cut.valid),
-        ):
+        crops, valid = seen["crops"], seen["valid"]
+        for name, real, weight in (("global", image, None), ("fusion", image, None), ("local", crops, valid)):
             adversary = self.discriminator[name]
             if alone:
                 loss, own = adversary.label_loss(real, source, weight)
             else:
-                loss, own = adversary.discriminator_loss(real, out[name], source, target, step, weight)
+                loss, own = adversary.discriminator_loss(real, seen[f"fake/{name}"], source, target, step, weight)
             total = total + loss
             terms.update({f"{name}/{term}": value for term, value in own.items()})
         return total, terms
@@ -345,6 +347,8 @@ class Method(nn.Module):
         asked, back = target_label(target, self.classes), target_label(source, self.classes)
         out = self.run(image, asked)
         cut: Cut = out["cut"]
+        if config.reuse_fake:
+            batch.update(_seen(cut, out))
         cycled = self._cycle(out, back)
         total = image.new_zeros(())
         terms: Terms = {}
@@ -408,3 +412,9 @@ class Method(nn.Module):
         own = dict(state)
         self.mean_boxes.copy_(own.pop("mean_boxes"))
         self.generator.load_state_dict(own)
+
+
+def _seen(cut: Cut, out: Mapping[str, Any]) -> dict[str, Tensor]:
+    """What the discriminators see of a pass, without its graph: the real parts and the fakes by name."""
+    fakes = {f"fake/{name}": out[name].detach() for name in ("global", "fusion", "local") if name in out}
+    return {"crops": cut.crops.detach(), "valid": cut.valid, **fakes}

@@ -46,6 +46,8 @@ class Config:
         conv_dim, residual_blocks, head, stem: see `mimik.networks.stargan.Generator`.
         critic_updates: D updates per G update.
         critic_head_start: steps in which D is trained alone, on the labels of real images.
+        reuse_fake: update G before D within a round and let D see the fake that G was updated on, instead of making
+            another one: one generator pass less per step, and D lags one G update behind.
         lambda_reconstruction: weight of the cycle term.
         lambda_change: weight of the mean share of every pixel that the head replaces (not for the direct head).
         lambda_smooth: weight of that map's total variation.
@@ -58,6 +60,7 @@ class Config:
     stem: Stem = "conv"
     critic_updates: int = 5
     critic_head_start: int = 0
+    reuse_fake: bool = False
     lambda_reconstruction: float = 10.0
     lambda_change: float = 0.0
     lambda_smooth: float = 0.0
@@ -96,10 +99,11 @@ class Method(nn.Module):
             stem=config.stem,
         )
         self.discriminator = Adversary(config.adversary, image_size, classes)
-        self.updates: Sequence[Update] = (
+        order = (
             Update("discriminator", config.critic_updates),
             Update("generator", 1, start=config.critic_head_start),
         )
+        self.updates: Sequence[Update] = order[::-1] if config.reuse_fake else order
 
     @property
     def averaged(self) -> nn.Module:
@@ -124,8 +128,11 @@ class Method(nn.Module):
         """Eq. 6, first line. See `mimik.adversary.Adversary.discriminator_loss` for the terms."""
         if step < self.config.critic_head_start:
             return self.discriminator.label_loss(batch["image"], batch["label"])
-        with torch.no_grad():
-            fake = self.generator(batch["image"], target_label(batch["target"], self.classes))
+        if "fake" in batch:
+            fake = batch["fake"]
+        else:
+            with torch.no_grad():
+                fake = self.generator(batch["image"], target_label(batch["target"], self.classes))
         return self.discriminator.discriminator_loss(batch["image"], fake, batch["label"], batch["target"], step)
 
     def generator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
@@ -133,6 +140,8 @@ class Method(nn.Module):
         config = self.config
         image, source, target = batch["image"], batch["label"], batch["target"]
         fake, change = self.generator.edit(image, target_label(target, self.classes))
+        if config.reuse_fake:
+            batch["fake"] = fake.detach()
         cycled = self.generator(fake, target_label(source, self.classes))
         total, terms = self.discriminator.generator_loss(fake, target)
         terms["rec"] = losses.reconstruction(image, cycled).mean()
