@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 def evaluate(
-    settings, result_dir, store_dir, classifier_dir, segmenter_dir, reader_dir, weights_dir, output, mirror=None
+    settings, result_dir, store_dir, classifier_dir, segmenter_dir, reader_dir, weights_dir, output, mirror, run_id
 ):
     read = [Path(result_dir, "translations", "manifest.json")]
     read += [Path(folder, "model.safetensors") for folder in (classifier_dir, segmenter_dir, reader_dir) if folder]

@@ -1,0 +1,117 @@
+"""A project whose workflow is the real one and whose computing modules are stand-ins that take no time."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+STANDINS = Path(__file__).with_name("standins")
+WORKFLOW = ("Snakefile", "workflow", "profiles", "dvc.yaml", ".dvcignore", ".gitignore")
+LIGHT = ("__init__", "cli", "configuration", "console", "errors", "files", "params", "sources", "stages")
+"""Modules that are the real ones here too."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A command that has ended."""
+
+    status: int
+    text: str
+
+    @property
+    def jobs(self) -> dict[str, int]:
+        """How often each rule is to run, from Snakemake's table of jobs; without the rule `all`."""
+        table = re.search(r"^job +count\n-+ +-+\n((?:\w+ +\d+\n)+)", self.text, re.MULTILINE)
+        rows = re.findall(r"^(\w+) +(\d+)$", table.group(1), re.MULTILINE) if table else []
+        return {name: int(count) for name, count in rows if name not in ("all", "total")}
+
+    @property
+    def stages(self) -> list[str]:
+        """The stages that DVC ran, in order."""
+        return re.findall(r"^Running stage '([^']+)'", self.text, re.MULTILINE)
+
+
+class Project:
+    """A folder with a workflow."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def run(self, *command: str, seconds: float = 240) -> Finished:
+        """Run a command of the virtual environment in the project, as a person would."""
+        environment = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@t", "GIT_COMMITTER_NAME": "t", "GIT_COMMITTER_EMAIL": "t@t",
+            "DVC_NO_ANALYTICS": "1",
+        }  # fmt: skip
+        environment.pop("PYTHONPATH", None)
+        done = subprocess.run(
+            command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=seconds, check=False
+        )
+        return Finished(done.returncode, done.stdout + done.stderr)
+
+    def must(self, *command: str) -> Finished:
+        """Run a command that has to succeed."""
+        done = self.run(*command)
+        assert done.status == 0, f"{' '.join(command)}\n{done.text[-6000:]}"
+        return done
+
+    def planned(self, *arguments: str) -> dict[str, int]:
+        """What a plain `snakemake` would run."""
+        return self.must("snakemake", "--dry-run", *arguments).jobs
+
+    def edit(self, file: str, old: str, new: str) -> None:
+        """Replace text that has to be there."""
+        path = self.folder / file
+        text = path.read_text(encoding="utf-8")
+        assert old in text, f"{file} has no {old!r}"
+        path.write_text(text.replace(old, new), encoding="utf-8")
+
+    def append(self, file: str, text: str) -> None:
+        with (self.folder / file).open("a", encoding="utf-8") as opened:
+            opened.write(text)
+
+    def copy(self, folder: Path) -> "Project":
+        """The same project elsewhere, time stamps kept."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return Project(folder)
+
+
+@pytest.fixture(scope="session")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The project as cloned: nothing is made yet. Not to be changed."""
+    folder = tmp_path_factory.mktemp("fresh") / "project"
+    folder.mkdir()
+    for name in WORKFLOW:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(source, folder / name)
+    shutil.copy2(Path(__file__).with_name("params.yaml"), folder)
+    package = folder / "src" / "mimik"
+    shutil.copytree(STANDINS, package, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in LIGHT:
+        shutil.copy2(ROOT / "src" / "mimik" / f"{name}.py", package)
+    return Project(folder)
+
+
+@pytest.fixture(scope="session")
+def made(fresh: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The project after a first `snakemake`. Not to be changed."""
+    project = fresh.copy(tmp_path_factory.mktemp("made") / "project")
+    project.must("snakemake", "--cores", "8")
+    return project
+
+
+@pytest.fixture
+def project(made: Project, tmp_path: Path) -> Project:
+    """A copy of the made project, to be changed at will."""
+    return made.copy(tmp_path / "project")

@@ -1,0 +1,137 @@
+"""The five situations in which DVC and Snakemake have to agree, and what dvc.yaml promises."""
+
+import json
+import re
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.workflow.conftest import ROOT, Project
+
+RATE = ("learning_rate: 0.001", "learning_rate: 0.002")
+STARGAN = [f"{rule}@synthetic-stargan" for rule in ("train", "translate", "evaluate", "report")]
+
+
+@pytest.fixture(scope="session")
+def tracked(made: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The made project under git and DVC, with everything pushed to a remote. Not to be changed."""
+    folder = tmp_path_factory.mktemp("tracked")
+    project = made.copy(folder / "project")
+    project.must("git", "init", "--quiet", "--initial-branch=main")
+    project.must("dvc", "init", "--quiet")
+    project.must("dvc", "remote", "add", "--default", "store", str(folder / "remote"))
+    project.must("dvc", "repro", "--quiet", "settings")
+    project.must("dvc", "commit", "--force", "--quiet")  # as after every direct call of snakemake
+    project.must("git", "add", "--all")
+    project.must("git", "commit", "--quiet", "--message", "made")
+    project.must("dvc", "push", "--quiet")
+    return project
+
+
+@pytest.fixture
+def project(tracked: Project, tmp_path: Path) -> Project:
+    """A copy of it, to be changed at will."""
+    return tracked.copy(tmp_path / "project")
+
+
+def trained_with(project: Project) -> float:
+    """The learning rate that the generator of stargan was trained with."""
+    settings = json.loads((project.folder / "results/synthetic/stargan/generator.safetensors").read_text())[0]
+    rate: float = settings["training"]["learning_rate"]
+    return rate
+
+
+def test_nothing_to_do_after_a_snakemake_run_that_was_committed(tracked: Project) -> None:
+    start = time.monotonic()
+    done = tracked.must("dvc", "repro")
+    assert done.stages == []
+    assert "up to date" in done.text
+    assert time.monotonic() - start < 15  # 2 s on an idle machine
+
+
+def test_a_changed_module_reruns_what_depends_on_it(project: Project) -> None:
+    project.edit("src/mimik/evaluation.py", "json.dumps([", "json.dumps(['edited'] + [")
+    done = project.must("dvc", "repro")
+    expected = [
+        "settings",
+        *(f"{rule}@synthetic-{m}" for rule in ("evaluate", "report") for m in ("hier_seg", "stargan")),
+    ]
+    assert sorted(done.stages) == sorted([*expected, "compare"])
+    assert "edited" in (project.folder / "results/synthetic/stargan/metrics.json").read_text()
+    assert project.must("dvc", "repro").stages == []
+    assert project.planned() == {}
+
+
+def test_a_changed_parameter_reruns_one_method(project: Project) -> None:
+    project.edit("params.yaml", *RATE)
+    done = project.must("dvc", "repro")
+    assert sorted(done.stages) == sorted(["settings", *STARGAN, "compare"])
+    assert trained_with(project) == 0.002
+    assert project.planned() == {}
+    project.edit("params.yaml", *reversed(RATE))
+    assert "train@synthetic-stargan' is cached" in project.must("dvc", "repro").text  # from the cache, not trained
+    assert trained_with(project) == 0.001
+
+
+def test_a_clone_pulls_and_changes(tracked: Project, tmp_path: Path) -> None:
+    clone = Project(tmp_path / "clone")
+    tracked.must("git", "clone", "--quiet", str(tracked.folder), str(clone.folder))
+    assert not (clone.folder / "data").exists()
+    assert (clone.folder / "results/synthetic/stargan/metrics.json").exists()
+    clone.must("dvc", "pull", "--quiet")
+    assert clone.must("dvc", "repro").stages == []
+    clone.edit("params.yaml", *RATE)
+    done = clone.must("dvc", "repro")
+    assert sorted(done.stages) == sorted(["settings", *STARGAN, "compare"])
+    assert trained_with(clone) == 0.002
+
+
+def test_an_experiment_in_a_temporary_folder(project: Project) -> None:
+    project.must(
+        "dvc", "exp", "run", "--temp", "--name", "faster", "-S", "methods.stargan.training.learning_rate=0.002"
+    )
+    assert trained_with(project) == 0.001
+    project.must("dvc", "exp", "apply", "faster")
+    assert trained_with(project) == 0.002
+
+
+def test_new_experiments_ask_for_new_stages(project: Project) -> None:
+    project.edit("params.yaml", "  - {dataset: synthetic, method: hier_seg}\n", "")
+    done = project.run("dvc", "repro")
+    assert done.status != 0
+    assert "Run `mimik params --stages`" in done.text
+    project.must("python", "-m", "mimik.cli", "params", "--stages")
+    assert [stage for stage in project.must("dvc", "repro").stages if "hier_seg" in stage] == []
+    assert "hier_seg" not in project.must("dvc", "stage", "list").text
+
+
+def test_every_stage_of_the_shipped_experiments_is_one_rule_and_declares_its_outputs() -> None:
+    """The command names a rule with a target that it makes; every file of the rule lies in an output of the stage."""
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    rules = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "workflow/rules").glob("*.smk")))
+    written = {
+        rule: re.findall(
+            r'^ {8}\w+=(?:report\(\s*)?"([^"]+)"', block.partition("output:")[2].partition("log:")[0], re.M
+        )
+        for rule, block in re.findall(r"^rule (\w+):\n(.*?)(?=^rule |\Z)", rules, re.M | re.S)
+    }
+    assert set(written) == set(stages) - {"settings"}
+    for rule, files in written.items():
+        stage = stages[rule].get("do", stages[rule])
+        command, target = stage["cmd"].split(" -- ")
+        assert command == "${rule} " + rule
+        declared = [*stage.get("outs", []), *(next(iter(metric)) for metric in stage.get("metrics", []))]
+        plain = [re.sub(r"\$\{item\.(\w+)\}", r"{\1}", path) for path in declared]
+        assert files
+        assert re.sub(r"\$\{item\.(\w+)\}", r"{\1}", target) in files
+        for file in files:
+            assert any(file == path or file.startswith(f"{path}/") for path in plain), f"{rule}: {file} is no output"
+
+
+def test_the_shipped_stages_are_those_of_the_shipped_experiments() -> None:
+    from mimik import params, stages
+
+    table = json.loads((ROOT / stages.TABLE).read_text(encoding="utf-8"))
+    assert table == stages.stage_table(params.load(ROOT / "params.yaml")), "run `mimik params --stages`"

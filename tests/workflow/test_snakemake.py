@@ -1,0 +1,143 @@
+"""What Snakemake runs again, and what it says when it cannot run."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.workflow.conftest import Project
+
+STARGAN_AND_WHAT_FOLLOWS = {"train": 1, "translate": 1, "evaluate": 1, "report": 1, "compare": 1}
+EVERYTHING = {
+    "prepare": 1, "segmenter": 1, "classifier": 1, "reader": 1,
+    "train": 2, "translate": 2, "evaluate": 2, "report": 2, "compare": 1,
+}  # fmt: skip
+
+
+def test_a_fresh_project_plans_every_job_and_a_made_one_none(fresh: Project, made: Project) -> None:
+    assert fresh.planned() == EVERYTHING
+    start = time.monotonic()
+    again = made.must("snakemake")
+    assert "Nothing to be done" in again.text
+    assert time.monotonic() - start < 15  # 1.5 s on an idle machine; the bound of 5 s is measured in benchmarks
+
+
+def test_one_learning_rate_reruns_one_method(project: Project) -> None:
+    project.edit("params.yaml", "learning_rate: 0.001", "learning_rate: 0.002")
+    assert project.planned() == STARGAN_AND_WHAT_FOLLOWS
+    text = project.must("snakemake", "--cores", "2").text
+    assert "Train stargan on synthetic" in text
+    assert "hier_seg" not in "".join(line for line in text.splitlines() if line.startswith("Job "))
+    assert project.planned() == {}
+
+
+@pytest.mark.parametrize(
+    ("file", "expected"),
+    [
+        ("methods/stargan.py", STARGAN_AND_WHAT_FOLLOWS),
+        ("training.py", {"train": 2, "translate": 2, "evaluate": 2, "report": 2, "compare": 1}),
+        ("pretraining/classifier.py", {"classifier": 1, "evaluate": 2, "report": 2, "compare": 1}),
+        ("metrics/eea.py", {"evaluate": 2, "report": 2, "compare": 1}),
+        ("templates/page.html.j2", {"report": 2, "compare": 1}),
+        ("faces/prepare.py", EVERYTHING),
+        ("tracking.py", {}),
+        ("console.py", {}),
+    ],
+)
+def test_an_edit_reruns_exactly_what_depends_on_it(project: Project, file: str, expected: dict[str, int]) -> None:
+    project.append(f"src/mimik/{file}", "\n# an edit\n")
+    assert project.planned() == expected
+
+
+def test_a_touched_file_reruns_nothing(project: Project) -> None:
+    for file in (project.folder / "src" / "mimik").rglob("*.py"):
+        file.touch()
+    assert project.planned() == {}
+
+
+def test_another_scale_is_made_by_one_flag(project: Project) -> None:
+    planned = project.planned("--config", "scale=smoke")
+    assert planned["train"] == 2
+    assert "prepare" not in planned  # its options are the same at both scales here
+
+
+@pytest.mark.parametrize("arguments", [["--cores", "8"], ["--cores", "1", "--config", "scale=smoke"], ["--dry-run"]])
+def test_a_missing_archive_is_told_once_and_before_any_work(fresh: Project, arguments: list[str]) -> None:
+    done = fresh.run("snakemake", *arguments, "--", "results/affectnet/hier_seg/metrics.json")
+    assert done.status == 2
+    assert done.text.count("the archive is not here. Ask its authors") == 1
+    assert "Traceback" not in done.text
+    assert "Exception" not in done.text
+    assert not (fresh.folder / "logs").exists()
+
+
+def test_prepared_faces_need_no_archive_any_more(project: Project) -> None:
+    prepared = project.folder / "data" / "prepared"
+    (prepared / "synthetic").rename(prepared / "affectnet")
+    done = project.run("snakemake", "--dry-run", "--", "data/prepared/affectnet/manifest.json")
+    assert "the archive is not here" not in done.text
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("scale: demo, ground", "scale: dmeo, ground", "datasets.synthetic.scale: 'dmeo' is not under 'scales'"),
+        ("learning_rate: 0.001", "learning_rate: 1e-3", "write 1.0e-4"),
+        ("sizes: [64]", "sizes: [32]", "Add 64 to the sizes"),
+        ("method: hier_seg}\ndatasets", "method: hier_sge}\ndatasets", "Known: hier_seg, stargan"),
+    ],
+)
+def test_a_wrong_setting_is_told_before_any_work(fresh: Project, tmp_path: Path, old: str, new: str, told: str) -> None:
+    project = fresh.copy(tmp_path / "project")
+    project.edit("params.yaml", old, new)
+    done = project.run("snakemake", "--cores", "2")
+    assert done.status == 2
+    assert told in done.text
+    assert "Traceback" not in done.text
+
+
+def test_a_name_that_params_does_not_have_is_no_target(fresh: Project) -> None:
+    done = fresh.run("snakemake", "--dry-run", "--", "results/synthetic/stragan/metrics.json")
+    assert done.status != 0
+    assert "No rule to produce results/synthetic/stragan/metrics.json" in done.text
+
+
+def test_a_fault_within_a_job_is_told_on_the_screen_and_in_its_log(project: Project) -> None:
+    project.edit(
+        "src/mimik/method_training.py", "    store = Path", "    raise UserError('the disk is full')\n    store = Path"
+    )
+    project.edit("src/mimik/method_training.py", "import json\n", "import json\n\nfrom mimik.errors import UserError\n")
+    done = project.run("snakemake", "--cores", "1")
+    assert done.status != 0
+    assert "mimik: the disk is full" in done.text
+    assert "mimik: the disk is full" in (project.folder / "logs/train/synthetic_stargan.log").read_text()
+    assert "method_training.py" not in done.text.partition("mimik: the disk is full")[0].partition("Traceback")[2]
+
+
+def test_a_killed_snakemake_goes_on_with_the_same_command(project: Project) -> None:
+    project.edit(
+        "src/mimik/method_training.py",
+        "    for name in (",
+        "    import os, time\n    Path('started').write_text(str(os.getpid()))\n    time.sleep(5)\n    for name in (",
+    )
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    running = subprocess.Popen(
+        ["snakemake", "--cores", "1"], cwd=project.folder, env=environment,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    started = project.folder / "started"
+    deadline = time.monotonic() + 60
+    while not started.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    running.kill()
+    running.wait()
+    os.kill(int(started.read_text()), signal.SIGKILL)  # the trainer, that a killed Snakemake leaves behind
+    project.edit("src/mimik/method_training.py", "    time.sleep(5)\n", "")
+    assert "--unlock" in project.run("snakemake", "--cores", "1").text  # Snakemake's own guard against two at once
+    project.must("snakemake", "--unlock")
+    project.must("snakemake", "--cores", "1")
+    assert project.planned() == {}
