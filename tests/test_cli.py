@@ -1,0 +1,91 @@
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mimik import cli
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def in_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+
+
+def verbs(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """Every verb with its parser, those of `data` as "data check" and so on."""
+    found = {}
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, below in action.choices.items():
+                inner = verbs(below)
+                found |= {f"{name} {key}": value for key, value in inner.items()} if inner else {name: below}
+    return found
+
+
+@pytest.mark.parametrize(("verb", "parser"), sorted(verbs(cli.parser()).items()))
+def test_the_examples_in_the_help_are_commands_that_exist(verb: str, parser: argparse.ArgumentParser) -> None:
+    lines = [line.strip() for line in (parser.epilog or "").splitlines()[1:]]
+    assert lines
+    for line in lines:
+        words = line.split(" -m mimik.cli ")[-1].removeprefix("mimik ").split()
+        chosen = cli.parser().parse_args(words)
+        assert " ".join(words).startswith(verb)
+        assert callable(chosen.action)
+
+
+def test_settings_are_printed_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(["params", "synthetic", "hier_seg", "--scale", "smoke"])
+    settings = json.loads(capsys.readouterr().out)
+    assert (settings["method"], settings["scale"]) == ("hier_seg", "smoke")
+    cli.main(["params", "synthetic"])
+    assert json.loads(capsys.readouterr().out)["options"]["sizes"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["params", "synthetic", "stragan"], "'stragan' is not in params.yaml under 'methods'"),
+        (["params", "synthetic", "--scale", "huge"], "'huge' is not under 'scales'"),
+        (["pretrain", "synthetic", "segmenter", "segnet"], "'segnet' is not in params.yaml under 'segmenters'"),
+    ],
+)
+def test_a_fault_is_one_message_and_status_2(
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    assert ended.value.code == 2
+    message = capsys.readouterr().err
+    assert message.startswith("\nmimik: ")
+    assert told in message
+
+
+def test_a_missing_archive_is_told_with_where_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "params.yaml").symlink_to(ROOT / "params.yaml")
+    (tmp_path / "workflow").symlink_to(ROOT / "workflow")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["data", "check", "affectnet"])
+    assert ended.value.code == 2
+    captured = capsys.readouterr()
+    assert "access" in captured.out
+    assert "licence" in captured.out
+    assert "usable" not in captured.out
+    assert "data/raw/affectnet" in captured.err
+
+
+def test_the_help_is_there_at_once_and_names_every_verb() -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "mimik.cli", "--help"], capture_output=True, text=True, check=True
+    )
+    for verb in ("data", "pretrain", "train", "translate", "evaluate", "report", "compare", "params"):
+        assert verb in done.stdout
+    assert "torch" not in done.stderr
+    assert "mlflow" not in done.stderr

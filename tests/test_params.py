@@ -1,0 +1,182 @@
+import copy
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mimik import params
+from mimik.configuration import build
+from mimik.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+SHIPPED = params.load(ROOT / "params.yaml")
+SMALL = yaml.safe_load((ROOT / "tests/workflow/params.yaml").read_text(encoding="utf-8"))
+
+
+def faults(change: Any) -> str:
+    values = copy.deepcopy(SMALL)
+    change(values)
+    with pytest.raises(UserError) as failure:
+        params.validate(values, "params.yaml", ROOT / params.SCHEMA)
+    return str(failure.value)
+
+
+def test_the_method_wins_over_the_scale_and_groups_are_merged() -> None:
+    values = copy.deepcopy(SMALL)
+    values["scales"]["demo"]["training"] = {"steps": 2, "batch_size": 8, "learning_rate": 0.1}
+    values["scales"]["demo"]["methods"] = {
+        "stargan": {"width": 4, "critic": {"layers": 2, "width": 8}, "training": {"batch_size": 16}}
+    }
+    values["methods"]["stargan"] = {
+        "method": "stargan", "critic": {"layers": 3}, "training": {"learning_rate": 0.5}
+    }  # fmt: skip
+    settings = params.resolve(values, "synthetic", "stargan")
+    assert settings["config"] == {"width": 4, "critic": {"layers": 3, "width": 8}}
+    assert settings["training"] == {"steps": 2, "batch_size": 16, "learning_rate": 0.5}
+    assert (settings["module"], settings["segmenter"], settings["scale"]) == ("stargan", None, "demo")
+
+
+def test_a_method_names_its_segmenter_in_the_config_too() -> None:
+    settings = params.resolve(SMALL, "synthetic", "hier_seg")
+    assert settings["segmenter"] == settings["config"]["segmenter"] == "bisenet"
+
+
+def test_the_scale_is_the_argument_then_the_command_line_then_the_datasets_own() -> None:
+    assert params.scale_of(SMALL, "synthetic") == "demo"
+    assert params.scale_of({**SMALL, "scale": "smoke"}, "synthetic") == "smoke"
+    assert params.scale_of({**SMALL, "scale": "smoke"}, "synthetic", "demo") == "demo"
+    assert params.resolve({**SMALL, "scale": "smoke"}, "synthetic", "stargan")["training"]["steps"] == 1
+
+
+def test_a_preparation_sees_nothing_of_training_or_evaluation() -> None:
+    values = copy.deepcopy(SMALL)
+    values["datasets"]["synthetic"] |= {"evaluation": {"bootstrap": 3}, "scales": {"smoke": {"sizes": [64, 32]}}}
+    assert params.resolve_dataset(values, "synthetic") == {
+        "dataset": "synthetic",
+        "seed": 0,
+        "options": {"ground_truth": True, "classes": ["neutral", "happiness"], "sizes": [64]},
+    }
+    assert params.resolve_dataset(values, "synthetic", "smoke")["options"]["sizes"] == [64, 32]
+    assert params.resolve_evaluation(values, "synthetic", "stargan")["evaluation"]["bootstrap"] == 3
+
+
+def test_only_a_dataset_with_ground_truth_has_a_reader() -> None:
+    assert params.reader_of(SMALL, "synthetic") == "face_reader"
+    assert params.reader_of(SMALL, "affectnet") is None
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda v: v.pop("seed"), "'seed' is a required property"),
+        (lambda v: v.update(sede=1), "'sede' was unexpected"),
+        (lambda v: v.update(seed=-1), "seed: expected a whole number, 0 or more; it is -1"),
+        (lambda v: v.update(experiments=[]), "at least one {dataset: NAME, method: NAME}"),
+        (lambda v: v["experiments"].append(dict(v["experiments"][0])), "none of them twice"),
+        (lambda v: v["experiments"][0].update(dataset="sintetic"), "experiments.0.dataset: 'sintetic'"),
+        (lambda v: v["methods"]["hier_seg"].update(segmenter="unet"), "methods.hier_seg.segmenter: 'unet'"),
+        (lambda v: v["scales"]["demo"].update(classifier="vgg"), "Known: small"),
+        (lambda v: v["scales"]["demo"].update(methods={"hier_sge": {}}), "Known: hier_seg, stargan"),
+        (lambda v: v["scales"]["demo"].update(segmenters={"unet": {}}), "Known: bisenet"),
+        (lambda v: v["scales"]["smoke"].update(image_size=128) or v.update(scale="smoke"), "Add 128 to the sizes"),
+        (lambda v: v["datasets"]["synthetic"].update(sizes=[62]), "multiple of 4"),
+        (lambda v: v["methods"]["stargan"]["training"].update(learning_rate="1e-4"), "write 1.0e-4"),
+    ],
+)  # fmt: skip
+def test_a_fault_is_told_with_its_place(change: Any, told: str) -> None:
+    assert told in faults(change)
+
+
+def test_all_faults_are_told_at_once() -> None:
+    message = faults(lambda v: v.update(seed=-1, scale=3))
+    assert "2 setting(s)" in message
+    assert message.count("\n  ") == 2
+
+
+def test_a_missing_or_unreadable_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such file"):
+        params.load(tmp_path / "params.yaml")
+    (tmp_path / "params.yaml").write_text("a: [")
+    with pytest.raises(UserError, match="not readable as YAML"):
+        params.load(tmp_path / "params.yaml")
+
+
+def test_unknown_names_list_the_known_ones() -> None:
+    with pytest.raises(UserError, match=r"'stragan' is not in params\.yaml under 'methods'. Known: hier_seg, stargan"):
+        params.resolve(SMALL, "synthetic", "stragan")
+    with pytest.raises(UserError, match="Known: affectnet, synthetic"):
+        params.resolve(SMALL, "sintetic", "stargan")
+    with pytest.raises(UserError, match="Known scales: demo, smoke"):
+        params.resolve(SMALL, "synthetic", "stargan", "huge")
+
+
+def test_the_mirror_is_the_setting_then_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIMIK_MIRROR", "/variable")
+    assert params.mirror_of({"mirror": "/setting"}) == Path("/setting")
+    assert params.mirror_of({"mirror": None}) == Path("/variable")
+    monkeypatch.delenv("MIMIK_MIRROR")
+    assert params.mirror_of({"mirror": None}) is None
+
+
+@given(st.recursive(st.integers(), lambda inner: st.dictionaries(st.text("ab", min_size=1), inner, max_size=3)))
+def test_flattening_keeps_every_value(tree: Any) -> None:
+    def leaves(value: Any) -> int:
+        return sum(map(leaves, value.values())) if isinstance(value, dict) and value else 1
+
+    assert len(params.flatten({"top": tree})) == leaves({"top": tree})
+
+
+def test_flat_names_are_dotted() -> None:
+    assert params.flatten({"a": {"b": {"c": 1}, "d": [2]}, "e": None}) == {"a.b.c": 1, "a.d": [2], "e": None}
+
+
+@pytest.mark.parametrize("scale", sorted(SHIPPED["scales"]))
+@pytest.mark.parametrize("method", sorted(SHIPPED["methods"]))
+def test_every_shipped_method_can_be_configured_at_every_scale(method: str, scale: str) -> None:
+    from mimik.method_training import method_module
+    from mimik.training import TrainingConfig
+
+    settings = params.resolve(SHIPPED, "synthetic", method, scale)
+    module = method_module(settings["module"])
+    build(module.Config, settings["config"], method)
+    build(TrainingConfig, {**module.TRAINING, **settings["training"]}, method)
+    json.dumps(settings)
+
+
+@pytest.mark.parametrize("scale", sorted(SHIPPED["scales"]))
+def test_every_shipped_evaluation_and_report_can_be_configured(scale: str) -> None:
+    from mimik.measurements import EvaluationSettings
+    from mimik.results import ReportSettings
+    from mimik.translation import TranslationSettings
+
+    for dataset in SHIPPED["datasets"]:
+        settings = params.resolve_evaluation(SHIPPED, dataset, "hier_seg", scale)
+        build(EvaluationSettings, settings["evaluation"], dataset)
+        build(TranslationSettings, params.resolve_translation(SHIPPED, dataset, "hier_seg", scale), dataset)
+    build(ReportSettings, SHIPPED["report"], "report")
+
+
+def test_the_published_variants_are_there() -> None:
+    variants = {"frozen", "unet", "unet_frozen", "no_mouth", "no_nose", "no_eyes", "pretrain_10", "pretrain_20"}
+    assert {f"hier_seg_{name}" for name in variants} | {"stargan", "hier_seg", "hier_rect"} <= set(SHIPPED["methods"])
+    weights = [
+        params.resolve(SHIPPED, "affectnet", name)["config"]
+        for name in SHIPPED["methods"]
+        if re.match("hier_seg_w_", name)
+    ]
+    assert len(weights) >= 8
+    for config in weights:
+        assert config["lambda_global"] + config["lambda_local"] + config["lambda_fusion"] == pytest.approx(1)
+
+
+def test_params_load_no_heavy_library() -> None:
+    code = "import sys; from mimik import params, stages, cli; print({'torch', 'pandas', 'mlflow'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -1,0 +1,78 @@
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mimik import stages
+from mimik.errors import UserError
+
+HERE = Path(__file__).parent / "workflow"
+SMALL = yaml.safe_load((HERE / "params.yaml").read_text(encoding="utf-8"))
+AT = {"dataset": "synthetic", "method": "hier_seg"}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project whose package is the stand-ins of the workflow's tests."""
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "mimik").symlink_to(HERE / "standins")
+    stages.write_table(SMALL, tmp_path)
+    return tmp_path
+
+
+def test_the_table_has_each_job_once_with_what_it_reads() -> None:
+    jobs = stages.stage_table(SMALL)["jobs"]
+    assert list(jobs["prepare"]) == ["synthetic"]
+    assert jobs["segmenter"] == {"synthetic-bisenet": {"dataset": "synthetic", "segmenter": "bisenet"}}
+    assert jobs["train"]["synthetic-hier_seg"]["reads"]["segmenter"] == "data/pretrained/synthetic/segmenter/bisenet"
+    assert jobs["train"]["synthetic-stargan"]["reads"]["segmenter"] == "data/prepared/synthetic/manifest.json"
+    reads = jobs["evaluate"]["synthetic-stargan"]["reads"]
+    assert len(set(reads.values())) == 3  # DVC refuses a dependency that is listed twice
+
+
+def test_the_table_is_written_only_when_it_changes(project: Path) -> None:
+    assert not stages.write_table(SMALL, project)
+    fewer = {**SMALL, "experiments": SMALL["experiments"][:1]}
+    assert stages.write_table(fewer, project)
+    assert list(json.loads((project / stages.TABLE).read_text())["jobs"]["train"]) == ["synthetic-stargan"]
+
+
+def test_decisions_change_with_settings_and_code_of_their_job_only(project: Path) -> None:
+    def decisions() -> dict[str, str]:
+        files = (project / stages.DECISIONS).rglob("*.json")
+        return {file.relative_to(project / stages.DECISIONS).as_posix(): file.read_text() for file in files}
+
+    stages.write_decisions(SMALL, project)
+    before = decisions()
+    assert len(before) == 1 + 3 + 4 * 2 + 1
+    trained = json.loads(before["train/synthetic-hier_seg.json"])
+    assert trained["settings"] == stages.settings(SMALL, "train", AT)
+    assert sorted(trained["code"]) == ["method_training.py", "methods/hier_seg.py", "training.py"]
+
+    faster = {**SMALL, "methods": {**SMALL["methods"], "stargan": {"method": "stargan", "training": {"steps": 9}}}}
+    stages.write_decisions(faster, project)
+    assert [name for name, text in decisions().items() if text != before[name]] == ["train/synthetic-stargan.json"]
+
+
+def test_decisions_of_jobs_that_are_gone_are_removed(project: Path) -> None:
+    stages.write_decisions(SMALL, project)
+    fewer = {**SMALL, "experiments": SMALL["experiments"][:1]}
+    with pytest.raises(UserError, match="mimik params --stages"):
+        stages.write_decisions(fewer, project)
+    stages.write_table(fewer, project)
+    stages.write_decisions(fewer, project)
+    assert not list((project / stages.DECISIONS).rglob("*hier_seg*"))
+
+
+def test_weights_stand_where_the_rules_write_them() -> None:
+    assert stages.weights(SMALL, "segmenter", AT) == "data/pretrained/synthetic/segmenter/bisenet/model.safetensors"
+    assert stages.weights(SMALL, "segmenter", {**AT, "method": "stargan"}) is None
+    assert stages.weights(SMALL, "reader", {**AT, "dataset": "affectnet"}) is None
+
+
+@pytest.mark.parametrize("rule", ["evaluate", "report"])
+def test_the_renderer_is_watched_where_it_draws_the_truth(rule: str, project: Path) -> None:
+    package = project / "src" / "mimik"
+    assert package / "datasets/synthetic.py" in stages.code(SMALL, rule, AT, package)
+    assert package / "datasets/affectnet.py" not in stages.code(SMALL, rule, {**AT, "dataset": "affectnet"}, package)

@@ -1,0 +1,76 @@
+"""The real pipeline, the real modules, at the smallest scale: from rendered faces to the report and MLflow."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.workflow.conftest import ROOT, WORKFLOW, Project
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A copy of the project with a handful of faces, and hier_seg as its only experiment."""
+    folder = tmp_path_factory.mktemp("real") / "project"
+    folder.mkdir()
+    for name in (*WORKFLOW, "src/mimik"):
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(ROOT / name, folder / name)
+    values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    values["experiments"] = [{"dataset": "synthetic", "method": "hier_seg"}]
+    values["datasets"]["synthetic"]["scales"]["smoke"]["identities"] = {"train": 4, "val": 1, "test": 1}
+    (folder / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    return Project(folder)
+
+
+def test_from_nothing_to_a_report(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    project.must("snakemake", "--cores", "8", "--config", "scale=smoke")
+
+    result = project.folder / "results/synthetic/hier_seg"
+    metrics = json.loads((result / "metrics.json").read_text(encoding="utf-8"))
+    assert (metrics["dataset"], metrics["method"], metrics["scale"]) == ("synthetic", "hier_seg", "smoke")
+    assert 0 <= metrics["metrics"]["eea"]["value"] <= 1
+    assert metrics["metrics"]["truth_psnr"]["value"] > 0
+    assert "skipped" in metrics["metrics"]["fid"]
+    for page in (result / "report.html", project.folder / "report/index.html"):
+        assert "<html" in page.read_text(encoding="utf-8")
+    assert "Nothing to be done" in project.must("snakemake", "--config", "scale=smoke").text
+
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{project.folder / 'mlflow.db'}")
+    run = client.get_run(metrics["mlflow_run_id"])
+    assert run.data.metrics["test/eea"] == metrics["metrics"]["eea"]["value"]
+    assert any(name.startswith("generator/") for name in run.data.metrics)
+    assert run.data.params["training.steps"] == "6"
+    assert [version.run_id for version in client.search_model_versions("name = 'hier_seg-synthetic'")] == [
+        run.info.run_id
+    ]
+
+
+def test_every_shipped_pair_can_be_asked_for(tmp_path: Path) -> None:
+    """A dry run of every method on every dataset; of one without its archive, with its faces prepared before."""
+    values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    folder = tmp_path / "project"
+    folder.mkdir()
+    for name in ("Snakefile", "workflow", "profiles", "params.yaml", "src"):
+        (folder / name).symlink_to(ROOT / name)
+    for dataset in values["datasets"]:
+        for name in ("manifest.json", "index.csv", "quarantine.csv"):
+            file = folder / "data/prepared" / dataset / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text("{}")
+    targets = [
+        f"results/{dataset}/{method}/report.html" for dataset in values["datasets"] for method in values["methods"]
+    ]
+    planned = Project(folder).planned("--allowed-rules", "report", "evaluate", "translate", "train", "segmenter",
+                                      "classifier", "reader", "--", *targets)  # fmt: skip
+    assert planned["train"] == planned["report"] == len(targets)
+    assert planned["reader"] == sum(bool(entry.get("ground_truth")) for entry in values["datasets"].values())
+    assert planned["classifier"] == len(values["datasets"])
