@@ -37,6 +37,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield tmp_path
     while mlflow.active_run() is not None:
         mlflow.end_run()
+    mlflow.set_tracking_uri("")
+    mlflow.set_registry_uri("")
 
 
 def test_a_training_and_its_evaluation_are_one_run_with_everything(project: Path) -> None:

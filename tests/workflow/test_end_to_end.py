@@ -44,7 +44,8 @@ def test_from_nothing_to_a_report(project: Project, monkeypatch: pytest.MonkeyPa
 
     from mlflow import MlflowClient
 
-    client = MlflowClient(f"sqlite:///{project.folder / 'mlflow.db'}")
+    server = f"sqlite:///{project.folder / 'mlflow.db'}"
+    client = MlflowClient(server, server)
     run = client.get_run(metrics["mlflow_run_id"])
     assert run.data.metrics["test/eea"] == metrics["metrics"]["eea"]["value"]
     assert any(name.startswith("generator/") for name in run.data.metrics)
