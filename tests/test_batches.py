@@ -41,7 +41,7 @@ def test_a_position_depends_on_nothing_that_was_read_before(tmp_path: Path) -> N
 
 def test_targets_are_a_permutation_of_the_labels(tmp_path: Path) -> None:
     store = make_store(tmp_path)
-    batch = Batches(store, store.rows("train"), 16, seed=0).at(0)
+    batch = Batches(store, store.rows("train"), 16, seed=0, reads={"label", "target"}).at(0)
     assert sorted(batch["target"].tolist()) == sorted(batch["label"].tolist())
     assert batch["target"].tolist() != batch["label"].tolist()
 
@@ -70,8 +70,10 @@ def test_flipping_swaps_left_and_right_classes(tmp_path: Path) -> None:
 
 def test_processes_share_one_stream(tmp_path: Path) -> None:
     store = make_store(tmp_path)
-    whole = Batches(store, store.rows("train"), 8, seed=1).at(5)
-    halves = [Batches(store, store.rows("train"), 8, seed=1, rank=r, processes=2).at(5) for r in range(2)]
+    rows, reads = store.rows("train"), {"label", "target"}
+    whole = Batches(store, rows, 8, seed=1, reads=reads).at(5)
+    halves = [Batches(store, rows, 8, seed=1, reads=reads, rank=r, processes=2).at(5) for r in range(2)]
+    assert set(whole) == {"image", "row", "label", "target"}
     for name, value in whole.items():
         assert torch.equal(value, torch.cat([half[name] for half in halves])), name
 
@@ -81,7 +83,7 @@ def test_balanced_sampling_evens_out_the_classes(tmp_path: Path) -> None:
     rows = store.rows("train")
     labels = store.labels()
     few = np.concatenate([rows[labels[rows] == 0], rows[labels[rows] == 1][:1]])
-    batches = Batches(store, few, 16, seed=0, balanced=True)
+    batches = Batches(store, few, 16, seed=0, reads={"label"}, balanced=True)
     drawn = torch.cat([batches.at(position)["label"] for position in range(40)])
     assert 0.4 < (drawn == 1).float().mean() < 0.6
 
@@ -93,3 +95,17 @@ def test_what_the_store_lacks_is_named(tmp_path: Path) -> None:
         Batches(store, store.rows("train"), 8, seed=0, reads={"mask"})
     with pytest.raises(UserError, match="3 processes"):
         Batches(store, store.rows("train"), 8, seed=0, processes=3)
+
+
+def test_only_who_reads_labels_needs_them(tmp_path: Path) -> None:
+    store = make_store(tmp_path)
+    rows = store.rows("train")
+    labelled = Batches(store, rows, 8, seed=0, reads={"label", "target", "mask"}).at(3)
+    store.table.loc[rows[:5], "expression"] = ""
+    for wanted in ({"reads": {"label"}}, {"reads": {"target"}}, {"balanced": True}):
+        with pytest.raises(UserError, match=rf"5 of {len(rows)} training faces have no expression label"):
+            Batches(store, rows, 8, seed=0, **wanted)  # type: ignore[arg-type]
+    batch = Batches(store, rows, 8, seed=0, reads={"mask"}).at(3)
+    assert set(batch) == {"image", "row", "mask"}
+    for name, value in batch.items():
+        assert torch.equal(value, labelled[name]), name

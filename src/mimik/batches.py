@@ -43,13 +43,14 @@ class Batches:
             rows: rows to draw from, every one once per epoch (with `balanced`: classes equally likely instead).
             batch_size: samples per batch over all processes together.
             seed: seed of order, flips and targets.
-            reads: optional entries: any of `mask`, `action_units`, `identity_descriptor`.
+            reads: optional entries: any of `label`, `target`, `mask`, `action_units`, `identity_descriptor`.
             flip: mirror half of the samples left to right.
             balanced: draw classes with equal probability, samples within a class likewise.
             rank, processes: this process's share of every batch.
 
         Raises:
-            UserError: the store lacks what is to be read, or the batch does not divide over the processes.
+            UserError: the store lacks what is to be read, a row has no label although labels are read or balanced,
+                or the batch does not divide over the processes.
         """
         self.store, self.rows, self.batch_size, self.seed = store, rows, batch_size, seed
         self.reads = frozenset(reads)
@@ -61,8 +62,11 @@ class Batches:
                 f"{store.directory}: has no masks_{store.size}.npy; add `masks` to the dataset's annotations."
             )
         self.labels = store.labels()
-        if len(rows) and self.labels[rows].min() < 0:
-            raise UserError(f"{store.directory / 'index.csv'}: a training face has no expression label.")
+        if (balanced or self.reads & {"label", "target"}) and len(rows) and self.labels[rows].min() < 0:
+            raise UserError(
+                f"{store.directory / 'index.csv'}: {(self.labels[rows] < 0).sum()} of {len(rows)} training faces have no "
+                "expression label, which this training needs. Label them, or leave them out of the dataset."
+            )
         units = store.action_units()
         if "action_units" in self.reads and units is None:
             raise UserError(f"{store.directory / 'index.csv'}: has no action units (columns AU01 to AU45).")
@@ -105,14 +109,14 @@ class Batches:
         """The batch at a position of the stream (this process's share of it).
 
         Returns:
-            `image` float (B, 3, S, S) in [-1, 1]; `label`, `target` int64 (B,), `target` a permutation of the batch's
-            labels; `row` int64 (B,); as asked for: `mask` int64 (B, S, S), `action_units` float (B, 17) in [0, 1],
+            `image` float (B, 3, S, S) in [-1, 1]; `row` int64 (B,); as asked for: `label`, `target` int64 (B,), `target`
+            a permutation of the whole batch's labels; `mask` int64 (B, S, S), `action_units` float (B, 17) in [0, 1],
             `identity_descriptor` float (B, d).
         """
         rows = self._rows_at(position)
         random = self._random(_AUGMENT, position)
         flips = random.random(self.batch_size) < 0.5 if self.flip else np.zeros(self.batch_size, bool)
-        target = random.permutation(self.labels[rows])
+        target = random.permutation(self.labels[rows])  # last of the draws, so that nothing depends on who reads it
         share = self.batch_size // self.processes
         mine = slice(self.rank * share, (self.rank + 1) * share)
         rows, flips, target = rows[mine], flips[mine], target[mine]
@@ -120,10 +124,12 @@ class Batches:
         images[flips] = images[flips, :, ::-1]
         batch = {
             "image": to_tensor(images, device),
-            "label": torch.from_numpy(self.labels[rows]).to(device),
-            "target": torch.from_numpy(target).to(device),
             "row": torch.from_numpy(rows).to(device),
         }
+        if "label" in self.reads:
+            batch["label"] = torch.from_numpy(self.labels[rows]).to(device)
+        if "target" in self.reads:
+            batch["target"] = torch.from_numpy(target).to(device)
         if "mask" in self.reads and self.store.masks is not None:
             masks = self.store.masks[rows]
             masks[flips] = _MIRROR[masks[flips, :, ::-1]]

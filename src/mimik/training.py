@@ -7,6 +7,7 @@ bit for bit on a CPU.
 
 import math
 import os
+import platform
 import signal
 import sys
 import threading
@@ -67,6 +68,7 @@ class Task(Protocol):
 
     updates: Sequence[Update]
     reads: frozenset[str]
+    """Optional entries of the batch that the losses use, see `mimik.batches.Batches`."""
     averaged: nn.Module | None
     """The module whose exponential moving average is the result; None: no average."""
 
@@ -480,11 +482,22 @@ def _stop_requests() -> Iterator[_StopRequest]:
 
 
 def run_environment() -> dict[str, str]:
-    """Device, threads and versions of this process, for records of results."""
+    """Device, processor, threads and versions of this process, for records of results."""
     device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "CPU"
     return {
         "device": device,
+        "processor": _processor(),
         "threads": str(torch.get_num_threads()),
         "torch": torch.__version__,
         "cores": str(os.cpu_count()),
     }
+
+
+def _processor() -> str:
+    """The processor's model name where Linux tells it, else what the platform calls it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, "") or platform.processor() or platform.machine()

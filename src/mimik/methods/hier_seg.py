@@ -157,7 +157,7 @@ class Cut:
 class Method(nn.Module):
     """hier_seg as a task for the training loop and as a translator."""
 
-    reads: frozenset[str] = frozenset()
+    reads: frozenset[str] = frozenset({"label", "target"})
 
     def __init__(self, config: Config, classes: int, image_size: int, segmenter: nn.Module | None = None) -> None:
         """Build the networks.

@@ -78,7 +78,7 @@ class Method(nn.Module):
     """StarGAN as a task for the training loop and as a translator."""
 
     segmenter = None
-    reads: frozenset[str] = frozenset()
+    reads: frozenset[str] = frozenset({"label", "target"})
 
     def __init__(self, config: Config, classes: int, image_size: int, segmenter: nn.Module | None = None) -> None:
         """Build the networks.

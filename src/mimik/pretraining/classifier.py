@@ -75,7 +75,7 @@ class ClassifierTask(nn.Module):
     """A classifier under supervision by expression labels."""
 
     updates: Sequence[Update] = (Update("classifier"),)
-    reads: frozenset[str] = frozenset()
+    reads: frozenset[str] = frozenset({"label"})
     averaged: nn.Module | None = None
 
     def __init__(self, classifier: ExpressionClassifier, config: ClassifierConfig) -> None:
