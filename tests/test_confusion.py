@@ -46,11 +46,7 @@ def test_accuracy_and_f1_by_hand():
 
 def test_nothing_counted_has_no_score():
     empty = confusion_matrix([], [], 3)
-    assert (
-        np.isnan(accuracy(empty))
-        and np.isnan(macro_f1(empty))
-        and np.isnan(intersection_over_union(empty)[0])
-    )
+    assert np.isnan(accuracy(empty)) and np.isnan(macro_f1(empty)) and np.isnan(intersection_over_union(empty)[0])
 
 
 @pytest.mark.parametrize("predicted, truth", [([0, 3], [0, 0]), ([0, 0], [0, -1]), ([0], [0, 0])])

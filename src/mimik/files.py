@@ -26,7 +26,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb+") as written:
             os.fsync(written.fileno())
-        os.replace(temporary, path)
+        temporary.replace(path)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise UserError(
@@ -56,7 +56,9 @@ def read_json(path: Path | str) -> Any:
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file. Run the step that makes it first.") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: expected JSON, but it cannot be read ({error}). Delete it and make it again.") from error
+        raise UserError(
+            f"{path}: expected JSON, but it cannot be read ({error}). Delete it and make it again."
+        ) from error
 
 
 def file_sha256(path: Path | str) -> str:

@@ -20,6 +20,9 @@ class Fusion(nn.Module):
     def __init__(self, conv_dim: int = 64, residual_blocks: int = 4, head: Head = "direct") -> None:
         super().__init__()
         self.head = head
+        last = nn.Conv2d(conv_dim, 4 if head == "masked" else 3, 7, 1, 3, bias=False)
+        if head == "residual":
+            nn.init.zeros_(last.weight)
         self.body = nn.Sequential(
             nn.Conv2d(6, conv_dim, 7, 1, 3, bias=False),
             instance_norm(conv_dim),
@@ -28,10 +31,8 @@ class Fusion(nn.Module):
             instance_norm(conv_dim),
             nn.ReLU(inplace=True),
             *(ResidualBlock(conv_dim) for _ in range(residual_blocks)),
-            nn.Conv2d(conv_dim, 4 if head == "masked" else 3, 7, 1, 3, bias=False),
+            last,
         )
-        if head == "residual":
-            nn.init.zeros_(self.body[-1].weight)
 
     def forward(self, global_image: Tensor, local_image: Tensor) -> Tensor:
         """(B, 3, H, W) twice, in [-1, 1] -> (B, 3, H, W) in [-1, 1]."""

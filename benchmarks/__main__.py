@@ -1,0 +1,9 @@
+"""`python -m benchmarks` (or `make bench`): all measurements, in the order in which they need each other."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+for name in ("step_time", "input_pipeline", "renderer", "preparation"):
+    print(f"benchmarks/{name}.py", file=sys.stderr)
+    subprocess.run([sys.executable, str(Path(__file__).with_name(f"{name}.py"))], check=True)
