@@ -64,8 +64,8 @@ class Batches:
         self.labels = store.labels()
         if (balanced or self.reads & {"label", "target"}) and len(rows) and self.labels[rows].min() < 0:
             raise UserError(
-                f"{store.directory / 'index.csv'}: {(self.labels[rows] < 0).sum()} of {len(rows)} training faces have no "
-                "expression label, which this training needs. Label them, or leave them out of the dataset."
+                f"{store.directory / 'index.csv'}: {(self.labels[rows] < 0).sum()} of {len(rows)} training faces have "
+                "no expression label, which this training needs. Label them, or leave them out of the dataset."
             )
         units = store.action_units()
         if "action_units" in self.reads and units is None:
@@ -109,9 +109,9 @@ class Batches:
         """The batch at a position of the stream (this process's share of it).
 
         Returns:
-            `image` float (B, 3, S, S) in [-1, 1]; `row` int64 (B,); as asked for: `label`, `target` int64 (B,), `target`
-            a permutation of the whole batch's labels; `mask` int64 (B, S, S), `action_units` float (B, 17) in [0, 1],
-            `identity_descriptor` float (B, d).
+            `image` float (B, 3, S, S) in [-1, 1]; `row` int64 (B,); as asked for: `label` int64 (B,); `target` int64
+            (B,), a permutation of the whole batch's labels; `mask` int64 (B, S, S); `action_units` float (B, 17) in
+            [0, 1]; `identity_descriptor` float (B, d).
         """
         rows = self._rows_at(position)
         random = self._random(_AUGMENT, position)

@@ -22,6 +22,7 @@ from mimik.faces import prepare as module
 from mimik.faces.prepare import prepare
 from mimik.faces.store import SPLITS, FaceStore
 from mimik.files import file_sha256, read_json
+from mimik.labels import ACTION_UNITS
 
 OPTIONS: dict[str, Any] = {
     "classes": ["happiness", "neutral"],
@@ -292,3 +293,62 @@ def test_rendered_faces_are_stored_as_rendered(tmp_path: Path) -> None:
     assert store.action_units() is not None
     manifest = read_json(tmp_path / "store" / "manifest.json")
     assert manifest["classes"] == options["classes"] and manifest["aligned_fraction"] is None
+
+
+def rendered(root: Path, workers: int = 1, **options: Any) -> FaceStore:
+    people = {"train": 1, "val": 1, "test": 3}
+    prepare(
+        "synthetic",
+        {"classes": ["neutral", "happiness", "anger"], "sizes": [16, 32], "identities": people, **options},
+        root / "raw",
+        root / "store",
+        seed=0,
+        workers=workers,
+        mirror=None,
+        work=root / "work",
+        progress=False,
+    )
+    return FaceStore(root / "store", 16)
+
+
+def test_test_faces_get_the_true_target_of_every_edit(tmp_path: Path) -> None:
+    from mimik.datasets import synthetic
+
+    store = rendered(tmp_path)
+    faces = store.table[store.table["split"] == "test"]
+    assert store.truth is not None and store.truth_action_units is not None
+    assert store.truth.shape == (9, 3, 16, 16, 3) and store.truth.dtype == np.uint8
+    assert FaceStore(store.directory, 32).truth.shape == (9, 3, 32, 32, 3)  # type: ignore[union-attr]
+    for position, name in enumerate(store.classes):
+        target = synthetic.with_expression(faces, name)
+        assert np.array_equal(store.truth[:, position], synthetic.render(target, 16, ("images",)).images)
+        units = target[list(ACTION_UNITS)].to_numpy(np.float32)
+        assert np.array_equal(store.truth_action_units[:, position], units)
+    assert {"truth_16.npy", "truth_32.npy", "truth_action_units.npy"} <= set(store.manifest["arrays"])
+
+
+def test_small_shards_and_several_workers_make_the_same_true_targets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = rendered(tmp_path / "whole")
+    cuts: list[int] = []
+    original = module.run
+    monkeypatch.setattr(module, "SHARD_ROWS", 10)
+    monkeypatch.setattr(
+        module, "run", lambda shards, *a, **k: cuts.extend(len(s.rows) for s in shards) or original(shards, *a, **k)
+    )
+    pieces = rendered(tmp_path / "pieces", workers=2)
+    assert cuts == [7, 2, 2, 2, 2]  # six faces and a test face of four pictures, then two test faces each
+    assert contents(pieces) == contents(whole)
+
+
+def test_true_targets_are_grey_where_the_faces_are(tmp_path: Path) -> None:
+    store = rendered(tmp_path, sizes=[16], grey=True)
+    assert store.truth is not None
+    assert (store.truth[...] == store.truth[..., :1]).all() and np.ptp(store.truth) > 50
+
+
+def test_one_huge_row_is_a_shard_of_its_own() -> None:
+    weights = np.array([[1, 10], [1, module.SHARD_BYTES + 1], [1, 10], [1, 10]])
+    assert module._cuts(weights) == [(0, 1), (1, 2), (2, 4)]
+    assert module._cuts(np.ones((2 * module.SHARD_ROWS + 1, 2), np.int64))[-1] == (512, 513)

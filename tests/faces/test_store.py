@@ -104,6 +104,22 @@ def test_missing_images_and_arrays_of_another_length_are_named(tmp_path: Path) -
         FaceStore(tmp_path, 4)
 
 
+def test_true_targets_belong_to_the_test_rows(tmp_path: Path) -> None:
+    folder = store(tmp_path, table=TABLE.assign(split=["test", "train", "test", "test"]))
+    assert FaceStore(folder, 4).truth is None and FaceStore(folder, 4).truth_action_units is None
+    np.save(folder / "truth_4.npy", np.zeros((3, 3, 4, 4, 3), np.uint8))
+    opened = FaceStore(folder, 4)
+    assert isinstance(opened.truth, np.memmap)
+    assert opened.truth_positions(np.array([3, 0, 2])).tolist() == [2, 0, 1]
+    for wrong in (1, 4):
+        with pytest.raises(ValueError, match="not all of the rows"):
+            opened.truth_positions(np.array([0, wrong]))
+    for shape in ((4, 3), (3, 2)):
+        np.save(folder / "truth_4.npy", np.zeros((*shape, 4, 4, 3), np.uint8))
+        with pytest.raises(UserError, match=r"truth_4\.npy: holds .* list \(3, 3\) for the split 'test'"):
+            FaceStore(folder, 4)
+
+
 def test_pickled_arrays_are_refused(tmp_path: Path) -> None:
     store(tmp_path)
     np.save(tmp_path / "depth_4.npy", np.array([{}, {}, {}, {}], dtype=object), allow_pickle=True)

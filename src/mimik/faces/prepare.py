@@ -1,8 +1,9 @@
 """`prepare`: a dataset's archive -> the packed store of faces that everything later reads.
 
 Photographs are read, aligned and annotated in shards by worker processes; datasets that are rendered with ground
-truth fill the same shards. The shards are then written, streaming, to the arrays of `mimik.faces.store`.
-Twice the store's size is needed on disk until the last shard is packed; memory does not grow with the dataset.
+truth fill the same shards, with the true target of every edit of a test face. The shards are then written, streaming,
+to the arrays of `mimik.faces.store`. Twice the store's size is needed on disk until the last shard is packed; memory
+does not grow with the dataset.
 """
 
 import hashlib
@@ -11,7 +12,7 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -38,16 +39,20 @@ from mimik.faces.reconstruct import (
 from mimik.faces.shards import Arrays, Shard, load, run
 from mimik.faces.store import SPLITS, store_digest
 from mimik.files import atomic_path, digest, file_sha256, write_json
+from mimik.labels import ACTION_UNITS
 from mimik.sources import source_files
 
 SHARD_BYTES = 32 << 20
 """Aim for the size of a shard; a few of them are what a worker holds in memory."""
 
 SHARD_ROWS = 256
-"""Most rows of a shard."""
+"""Most pictures of a shard: a photograph is one, a rendered test face one and its true targets."""
 
 CHANNELS: Mapping[str, tuple[int, ...]] = {"images": (3,), "masks": (), "depth": (), "normals": (3,)}
 """Trailing axes of the arrays that exist once per size."""
+
+TRUE_UNITS = "truth_action_units"
+"""Name of the array of the true targets' action units."""
 
 MEASURED: Sequence[str] = ("yaw", "pitch", "roll", "eye_distance", "coverage")
 """Columns that preparing a photograph adds to the index (degrees; pixels of the photograph; 0 to 1)."""
@@ -97,6 +102,8 @@ def prepare(
         if listing.table["id"].duplicated().any():
             raise ValueError(f"mimik.datasets.{dataset}: ids are not unique")
         rendered = hasattr(module, "render")
+        if rendered and hasattr(module, "with_expression"):
+            settings = replace(settings, truth=tuple(_classes(options, listing.table)))
         make: Callable[[pd.DataFrame], Arrays]
         if rendered:
             make = partial(_render, dataset, settings)
@@ -105,7 +112,7 @@ def prepare(
             if settings.landmarks == "face_alignment":
                 fetch_fan_weights(mirror)
         shards = _shards(listing.table, settings, raw, work, rendered)
-        _check_room(len(listing.table), settings, shards, output, work)
+        _check_room(settings, shards, output, work)
         _remove_unwanted(work, shards)
         missing = [shard for shard in shards if not shard.path.exists()]
         with tqdm(
@@ -139,6 +146,8 @@ class _Settings:
     landmarks: str
     annotations: tuple[str, ...]
     grey: bool
+    truth: tuple[str, ...] = ()
+    """Classes whose true targets the test faces get."""
 
     @classmethod
     def of(cls, dataset: str, options: Mapping[str, Any]) -> "_Settings":
@@ -166,9 +175,26 @@ class _Settings:
         kinds = ("images", *self.annotations)
         return {f"{kind}_{size}": (size, size, *CHANNELS[kind]) for kind in kinds for size in self.sizes}
 
-    def row_bytes(self) -> int:
-        """Bytes of one face in the store."""
-        return sum(int(np.prod(shape)) for shape in self.shapes().values()) + 68 * 8 + 24
+    def truth_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of one test row of every array of true targets; the pictures are uint8."""
+        if not self.truth:
+            return {}
+        pictures = {f"truth_{size}": (len(self.truth), size, size, 3) for size in self.sizes}
+        return pictures | {TRUE_UNITS: (len(self.truth), len(ACTION_UNITS))}
+
+    def weights(self, rows: pd.DataFrame) -> npt.NDArray[np.int64]:
+        """What every row takes: (rows, 2), the pictures that are made for it, and its bytes in the store."""
+        own = sum(int(np.prod(shape)) for shape in self.shapes().values()) + 68 * 8 + 24
+        truth = sum(
+            int(np.prod(shape)) * np.dtype(_dtype(name)).itemsize for name, shape in self.truth_shapes().items()
+        )
+        tested = (rows["split"] == "test").to_numpy()
+        weights: npt.NDArray[np.int64] = np.stack([1 + len(self.truth) * tested, own + truth * tested], 1)
+        return weights
+
+    def bytes(self, rows: pd.DataFrame) -> int:
+        """Bytes of these faces in the store."""
+        return int(self.weights(rows)[:, 1].sum())
 
 
 # --- shards ----------------------------------------------------------------------------------------------------
@@ -182,14 +208,26 @@ def _shards(table: pd.DataFrame, settings: _Settings, raw: Path, work: Path, ren
         for file in source_files(package, "faces.prepare", f"datasets.{settings.dataset}")
     }
     common = digest({"settings": repr(settings), "code": code, "raw": str(raw.resolve())})
-    length = max(1, min(SHARD_ROWS, SHARD_BYTES // settings.row_bytes()))
     shards = []
-    for number, start in enumerate(range(0, len(table), length)):
-        rows = table.iloc[start : start + length]
+    for number, (start, stop) in enumerate(_cuts(settings.weights(table))):
+        rows = table.iloc[start:stop]
         stamps = [] if rendered else [_stamp(raw / source) for source in rows["source"]]
         name = digest({"common": common, "rows": rows.to_csv(index=False), "stamps": stamps})[:20]
         shards.append(Shard(rows, work / "shards" / f"{number:06d}-{name}.npz"))
     return shards
+
+
+def _cuts(weights: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
+    """First and last row (exclusive) of every shard: as many rows as both limits allow, at least one."""
+    totals = np.vstack([np.zeros((1, 2), np.int64), weights.cumsum(0)])
+    cuts, start = [], 0
+    while start < len(weights):
+        room = totals[start] + (SHARD_ROWS, SHARD_BYTES)
+        stop = min(int(np.searchsorted(totals[:, column], room[column], "right")) - 1 for column in range(2))
+        stop = max(stop, start + 1)
+        cuts.append((start, stop))
+        start = stop
+    return cuts
 
 
 def _stamp(path: Path) -> list[int] | None:
@@ -208,11 +246,13 @@ def _remove_unwanted(work: Path, shards: Sequence[Shard]) -> None:
             path.unlink()
 
 
-def _check_room(rows: int, settings: _Settings, shards: Sequence[Shard], output: Path, work: Path) -> None:
+def _check_room(settings: _Settings, shards: Sequence[Shard], output: Path, work: Path) -> None:
     """Raise `UserError` when the disk cannot hold the result, before hours are spent on it."""
     output.mkdir(parents=True, exist_ok=True)
-    to_do = sum(len(shard.rows) for shard in shards if not shard.path.exists())
-    needs = {output: rows * settings.row_bytes(), work: to_do * settings.row_bytes()}
+    needs = {
+        output: sum(settings.bytes(shard.rows) for shard in shards),
+        work: sum(settings.bytes(shard.rows) for shard in shards if not shard.path.exists()),
+    }
     devices: Counter[int] = Counter()
     for folder, need in needs.items():
         devices[folder.stat().st_dev] += need
@@ -287,7 +327,10 @@ def _photographs(settings: _Settings, raw: Path, mirror: Path | None, rows: pd.D
 
 
 def _render(dataset: str, settings: _Settings, rows: pd.DataFrame) -> Arrays:
-    """Arrays of a shard of rendered faces, like `_photographs`; nothing is measured or rejected."""
+    """Arrays of a shard of rendered faces, like `_photographs`; nothing is measured or rejected.
+
+    With true targets besides, for the test faces among them: one array per entry of `_Settings.truth_shapes`.
+    """
     module = importlib.import_module(f"mimik.datasets.{dataset}")
     arrays: dict[str, npt.NDArray[Any]] = {}
     for size in settings.sizes:
@@ -296,11 +339,15 @@ def _render(dataset: str, settings: _Settings, rows: pd.DataFrame) -> Arrays:
             values = np.asarray(getattr(rendering, kind))
             if values.dtype != np.uint8 or values.shape != (len(rows), size, size, *CHANNELS[kind]):
                 raise ValueError(f"{dataset}.render: {kind} are {values.dtype} {values.shape}")
-            if settings.grey and kind == "images":
-                luminance = np.rint(values @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)
-                values = np.repeat(luminance[..., None], 3, axis=-1)
-            arrays[f"{kind}_{size}"] = values
+            arrays[f"{kind}_{size}"] = _grey(values) if settings.grey and kind == "images" else values
         arrays["landmarks"] = np.asarray(rendering.landmarks, np.float32)
+    if settings.truth:
+        tested = rows[rows["split"] == "test"]
+        targets = [module.with_expression(tested, expression) for expression in settings.truth]
+        for size in settings.sizes:
+            images = np.stack([module.render(target, size, ("images",)).images for target in targets], 1)
+            arrays[f"truth_{size}"] = _grey(images) if settings.grey else images
+        arrays[TRUE_UNITS] = np.stack([target[list(ACTION_UNITS)].to_numpy(np.float32) for target in targets], 1)
     return arrays | {
         "transforms": np.full((len(rows), 2, 3), np.nan, np.float32),
         "measured": np.empty((len(rows), 0)),
@@ -308,6 +355,12 @@ def _render(dataset: str, settings: _Settings, rows: pd.DataFrame) -> Arrays:
         "kept": np.arange(len(rows)),
         "rejected": np.empty((0, 3), np.str_),
     }
+
+
+def _grey(images: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Luminance of uint8 (..., 3) in all three channels."""
+    luminance = np.rint(images @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)
+    return np.repeat(luminance[..., None], 3, axis=-1)
 
 
 # --- packing ---------------------------------------------------------------------------------------------------
@@ -348,11 +401,14 @@ def _pack(
     for path in output.glob("*.npy"):
         path.unlink()
     contents = {}
-    dtypes: dict[str, type[Any]] = {"landmarks": np.float32, "transforms": np.float32}
-    shapes = settings.shapes() | {"landmarks": (68, 2), "transforms": (2, 3)}
+    tested = int((table["split"] == "test").sum())
+    shapes = {
+        name: (len(table), *shape)
+        for name, shape in (settings.shapes() | {"landmarks": (68, 2), "transforms": (2, 3)}).items()
+    } | {name: (tested, *shape) for name, shape in settings.truth_shapes().items()}
     for name, shape in shapes.items():
         path = output / f"{name}.npy"
-        contents[path.name] = _write_array(path, name, (len(table), *shape), dtypes.get(name, np.uint8), shards)
+        contents[path.name] = _write_array(path, name, shape, _dtype(name), shards)
     with atomic_path(output / "index.csv") as temporary:
         table.to_csv(temporary, index=False)
     with atomic_path(output / "quarantine.csv") as temporary:
@@ -367,7 +423,7 @@ def _pack(
         "template": None if rendered else TEMPLATE_NAME,
         "arrays": contents,
     }
-    classes = list(options.get("classes") or sorted(set(table["expression"]) - {""}))
+    classes = _classes(options, table)
     counts = {
         split: {name: int(((table["split"] == split) & (table["expression"] == name)).sum()) for name in classes}
         for split in SPLITS
@@ -401,6 +457,15 @@ def _pack(
         + f"; {len(quarantine)} images in all are left out, listed with reasons in {output / 'quarantine.csv'}",
         file=sys.stderr,
     )
+
+
+def _classes(options: Mapping[str, Any], table: pd.DataFrame) -> list[str]:
+    return list(options.get("classes") or sorted(set(table["expression"]) - {""}))
+
+
+def _dtype(name: str) -> type[Any]:
+    """Of an array of the store."""
+    return np.float32 if name in ("landmarks", "transforms", TRUE_UNITS) else np.uint8
 
 
 def _write_array(path: Path, name: str, shape: tuple[int, ...], dtype: type[Any], shards: Sequence[Shard]) -> str:

@@ -10,6 +10,10 @@ data/prepared/<dataset>/
   normals_<size>.npy   uint8 (N, size, size, 3), (n + 1) / 2 * 255 with x right, y up, z to the viewer; 0 = none
   landmarks.npy        float32 (N, 68, 2) x then y, as fractions of the crop's side (pixel = fraction * size)
   transforms.npy       float32 (N, 2, 3) source pixel -> fraction of the crop's side; NaN where there is no source image
+Rendered datasets with ground truth have the true target of every edit besides, for the T rows of the split `test` in
+ascending order and the C classes in theirs: the same face showing that class at mean intensity.
+  truth_<size>.npy           uint8 (T, C, size, size, 3) RGB
+  truth_action_units.npy     float32 (T, C, 17) intensities in [0, 1] in the order of `labels.ACTION_UNITS`
 """
 
 from pathlib import Path
@@ -36,6 +40,8 @@ class FaceStore:
         images: uint8 (N, size, size, 3).
         masks, depth, normals: like the module's docstring, or None when the dataset has none.
         landmarks: float32 (N, 68, 2) in pixels at `size`, or None.
+        truth: uint8 (T, C, size, size, 3) true targets of the test rows, see `truth_positions`, or None.
+        truth_action_units: float32 (T, C, 17) their action units, or None.
         digest: identifies content and parameters of the preparation.
     """
 
@@ -66,6 +72,8 @@ class FaceStore:
         self.normals = self._array(f"normals_{size}.npy")
         landmarks = self._array("landmarks.npy")
         self.landmarks: Array | None = None if landmarks is None else np.asarray(landmarks) * np.float32(size)
+        self.truth = self._truth(f"truth_{size}.npy")
+        self.truth_action_units = self._truth("truth_action_units.npy")
         self.digest: str = self.manifest["digest"]
 
     def _array(self, name: str) -> Array | None:
@@ -79,6 +87,19 @@ class FaceStore:
             )
         return array
 
+    def _truth(self, name: str) -> Array | None:
+        path = self.directory / name
+        if not path.exists():
+            return None
+        array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
+        expected = (int((self.table["split"] == "test").sum()), len(self.classes))
+        if array.shape[:2] != expected:
+            raise UserError(
+                f"{path}: holds {array.shape[:2]} faces and classes, but index.csv and manifest.json list {expected} "
+                "for the split 'test'. Prepare the dataset again."
+            )
+        return array
+
     def __len__(self) -> int:
         return len(self.table)
 
@@ -88,6 +109,14 @@ class FaceStore:
         if not len(rows):
             raise UserError(f"{self.directory / 'index.csv'}: no face is in the split '{split}'.")
         return rows
+
+    def truth_positions(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Positions in `truth` of some rows of the table. Raises `ValueError` when one is not of the split 'test'."""
+        test = self.rows("test")
+        positions = np.searchsorted(test, rows).clip(max=len(test) - 1)
+        if (test[positions] != rows).any():
+            raise ValueError(f"{self.directory}: not all of the rows {rows} are in the split 'test'")
+        return positions.astype(np.int64)
 
     def labels(self) -> npt.NDArray[np.int64]:
         """Class of every row as a position in `classes`; -1 where the expression is unknown."""
