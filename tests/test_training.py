@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mimik.errors import UserError
 from mimik.faces.store import FaceStore
-from mimik.training import History, TrainingConfig, Update, run_environment, train
+from mimik.training import History, TrainingConfig, Update, train
 from tests.tiny import make_store
 
 
@@ -260,15 +260,3 @@ def test_two_processes_train_like_one(tmp_path: Path) -> None:
         pair_loss = nn.functional.cross_entropy(task.eval().helper(task.net(images)), labels)
         alone_loss = nn.functional.cross_entropy(alone.eval().helper(alone.net(images)), labels)  # type: ignore
     assert abs(pair_loss - alone_loss) < 0.5
-
-
-def test_the_environment_names_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Path, "read_text", lambda *_, **__: "processor\t: 0\nmodel name\t: Made-up 3000 @ 2: GHz\n")
-    assert run_environment()["processor"] == "Made-up 3000 @ 2: GHz"
-
-    def absent(*_: Any, **__: Any) -> str:
-        raise FileNotFoundError
-
-    monkeypatch.setattr(Path, "read_text", absent)
-    monkeypatch.setattr("platform.processor", lambda: "arm")
-    assert run_environment()["processor"] == "arm"

@@ -25,11 +25,12 @@ from torch import Tensor, nn
 from mimik.batches import to_tensor, to_uint8
 from mimik.configuration import build
 from mimik.confusion import confusion_matrix, intersection_over_union
+from mimik.devices import run_environment
 from mimik.errors import UserError
 from mimik.faces.store import FaceStore
 from mimik.files import atomic_path, digest, file_sha256, read_json, write_json, write_text
 from mimik.labels import IGNORED, SEGMENTATION_CLASSES
-from mimik.training import Logger, TrainingConfig, run_environment, train
+from mimik.training import Logger, TrainingConfig, train
 
 
 def method_module(name: str) -> ModuleType:

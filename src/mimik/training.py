@@ -6,8 +6,6 @@ bit for bit on a CPU.
 """
 
 import math
-import os
-import platform
 import signal
 import sys
 import threading
@@ -271,7 +269,9 @@ class _Loop:
 
     def _optimiser(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
         config = self.config
-        arguments = [{key: group[key] for key in ("params", "weight_decay") if key in group} for group in groups]
+        arguments: list[dict[str, Any]] = [
+            {key: group[key] for key in ("params", "weight_decay") if key in group} for group in groups
+        ]
         if config.optimiser == "adam":
             betas = (config.betas[0], config.betas[1])
             return torch.optim.Adam(
@@ -479,25 +479,3 @@ def _stop_requests() -> Iterator[_StopRequest]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def run_environment() -> dict[str, str]:
-    """Device, processor, threads and versions of this process, for records of results."""
-    device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "CPU"
-    return {
-        "device": device,
-        "processor": _processor(),
-        "threads": str(torch.get_num_threads()),
-        "torch": torch.__version__,
-        "cores": str(os.cpu_count()),
-    }
-
-
-def _processor() -> str:
-    """The processor's model name where Linux tells it, else what the platform calls it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, "") or platform.processor() or platform.machine()

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from mimik.batches import to_tensor
 from mimik.configuration import build
+from mimik.devices import run_environment
 from mimik.errors import UserError
 from mimik.faces.store import FaceStore
 from mimik.files import file_sha256, write_json, write_text
 from mimik.networks.stored import save_network
-from mimik.training import History, Logger, TrainingConfig, run_environment, train
+from mimik.training import History, Logger, TrainingConfig, train
 
 
 def training_config(published: Mapping[str, Any], settings: Mapping[str, Any], where: str) -> TrainingConfig:
