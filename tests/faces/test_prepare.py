@@ -346,9 +346,3 @@ def test_true_targets_are_grey_where_the_faces_are(tmp_path: Path) -> None:
     store = rendered(tmp_path, sizes=[16], grey=True)
     assert store.truth is not None
     assert (store.truth[...] == store.truth[..., :1]).all() and np.ptp(store.truth) > 50
-
-
-def test_one_huge_row_is_a_shard_of_its_own() -> None:
-    weights = np.array([[1, 10], [1, module.SHARD_BYTES + 1], [1, 10], [1, 10]])
-    assert module._cuts(weights) == [(0, 1), (1, 2), (2, 4)]
-    assert module._cuts(np.ones((2 * module.SHARD_ROWS + 1, 2), np.int64))[-1] == (512, 513)

@@ -15,7 +15,7 @@ import pytest
 
 from mimik.errors import UserError
 from mimik.faces import shards
-from mimik.faces.shards import Arrays, Shard, load, run, save
+from mimik.faces.shards import Arrays, Shard, cuts, load, run, save
 
 
 def double(rows: pd.DataFrame) -> Arrays:
@@ -115,3 +115,9 @@ def test_workers_leave_when_their_parent_is_killed(tmp_path: Path) -> None:
     parent.wait()
     _, alive = psutil.wait_procs(workers, timeout=20)
     assert not alive, [process.cmdline() for process in alive]
+
+
+def test_cuts_keep_every_limit_but_leave_no_row_out() -> None:
+    weights = np.array([[1, 10], [1, 99], [1, 10], [1, 10], [1, 10], [1, 10]])
+    assert cuts(weights, (3, 40)) == [(0, 1), (1, 2), (2, 5), (5, 6)]
+    assert cuts(weights[:0], (3, 40)) == []

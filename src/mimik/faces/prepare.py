@@ -36,7 +36,7 @@ from mimik.faces.reconstruct import (
     Reconstructor,
     Rejected,
 )
-from mimik.faces.shards import Arrays, Shard, load, run
+from mimik.faces.shards import Arrays, Shard, cuts, load, run
 from mimik.faces.store import SPLITS, store_digest
 from mimik.files import atomic_path, digest, file_sha256, write_json
 from mimik.labels import ACTION_UNITS
@@ -209,25 +209,12 @@ def _shards(table: pd.DataFrame, settings: _Settings, raw: Path, work: Path, ren
     }
     common = digest({"settings": repr(settings), "code": code, "raw": str(raw.resolve())})
     shards = []
-    for number, (start, stop) in enumerate(_cuts(settings.weights(table))):
+    for number, (start, stop) in enumerate(cuts(settings.weights(table), (SHARD_ROWS, SHARD_BYTES))):
         rows = table.iloc[start:stop]
         stamps = [] if rendered else [_stamp(raw / source) for source in rows["source"]]
         name = digest({"common": common, "rows": rows.to_csv(index=False), "stamps": stamps})[:20]
         shards.append(Shard(rows, work / "shards" / f"{number:06d}-{name}.npz"))
     return shards
-
-
-def _cuts(weights: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
-    """First and last row (exclusive) of every shard: as many rows as both limits allow, at least one."""
-    totals = np.vstack([np.zeros((1, 2), np.int64), weights.cumsum(0)])
-    cuts, start = [], 0
-    while start < len(weights):
-        room = totals[start] + (SHARD_ROWS, SHARD_BYTES)
-        stop = min(int(np.searchsorted(totals[:, column], room[column], "right")) - 1 for column in range(2))
-        stop = max(stop, start + 1)
-        cuts.append((start, stop))
-        start = stop
-    return cuts
 
 
 def _stamp(path: Path) -> list[int] | None:

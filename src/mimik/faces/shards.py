@@ -41,6 +41,23 @@ class Shard:
     path: Path
 
 
+def cuts(weights: npt.NDArray[np.int64], limits: Sequence[int]) -> list[tuple[int, int]]:
+    """First and last row (exclusive) of every shard of a table: as many rows as all limits allow, at least one.
+
+    Args:
+        weights: (rows, k) what every row takes.
+        limits: (k,) what a shard may take.
+    """
+    totals = np.vstack([np.zeros_like(weights[:1]), weights.cumsum(0)])
+    found, start = [], 0
+    while start < len(weights):
+        room = totals[start] + np.array(limits)
+        stop = min(int(np.searchsorted(total, end, "right")) - 1 for total, end in zip(totals.T, room, strict=True))
+        found.append((start, max(stop, start + 1)))
+        start = found[-1][1]
+    return found
+
+
 def save(path: Path, arrays: Arrays) -> None:
     """Write a shard's arrays atomically. Raises `ValueError` for objects, which would be pickled."""
     if objects := [name for name, array in arrays.items() if array.dtype.hasobject]:
