@@ -1,15 +1,12 @@
 """A small world of results on disk: a prepared dataset and what methods made of it, every number known."""
 
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pytest
 
 from mimik.results import Result, load
 
@@ -21,8 +18,11 @@ def metric(value: float, half: float = 0.01, **extra: Any) -> dict[str, Any]:
     return {"value": value, "ci": [value - half, value + half], "n": 24, "protocol": "by hand", **extra}
 
 
-def make_store(root: Path, dataset: str = "rendered") -> Path:
-    """Twelve test faces of six people; face i is of the flat grey 10 * i, its mask is all of class 1."""
+def make_store(root: Path, dataset: str = "rendered", *, truth: bool = False) -> Path:
+    """Twelve test faces of six people; face i is of the flat grey 10 * i, its mask is all of class 1.
+
+    With `truth` the true image of class t of face i is of the flat grey 200 + t - i.
+    """
     directory = root / "data" / "prepared" / dataset
     directory.mkdir(parents=True)
     pd.DataFrame(
@@ -38,6 +38,10 @@ def make_store(root: Path, dataset: str = "rendered") -> Path:
     grey = (10 * np.arange(FACES, dtype=np.uint8))[:, None, None, None]
     np.save(directory / f"images_{SIZE}.npy", np.broadcast_to(grey, (FACES, SIZE, SIZE, 3)).copy())
     np.save(directory / f"masks_{SIZE}.npy", np.ones((FACES, SIZE, SIZE), np.uint8))
+    if truth:
+        greys = (200 + np.arange(len(CLASSES)) - np.arange(FACES)[:, None])[:, :, None, None, None]
+        images = np.broadcast_to(greys, (FACES, len(CLASSES), SIZE, SIZE, 3)).astype(np.uint8)
+        np.save(directory / f"truth_{SIZE}.npy", images)
     return directory
 
 
@@ -88,23 +92,6 @@ def make(root: Path, method: str = "stargan", **options: Any) -> Result:
     if not store.exists():
         make_store(root, dataset)
     return load(make_result(root, method, **options), store)
-
-
-def install_renderer(monkeypatch: pytest.MonkeyPatch, dataset: str = "rendered") -> None:
-    """A dataset module whose true image of class t is flat with the grey 200 + t."""
-    module = ModuleType(f"mimik.datasets.{dataset}")
-
-    def with_expression(table: pd.DataFrame, expression: str) -> pd.DataFrame:
-        return table.assign(expression=expression)
-
-    def render(table: pd.DataFrame, size: int, outputs: tuple[str, ...]) -> SimpleNamespace:
-        assert outputs == ("images",)
-        greys = np.array([200 + CLASSES.index(name) for name in table["expression"]], np.uint8)
-        return SimpleNamespace(images=np.broadcast_to(greys[:, None, None, None], (len(table), size, size, 3)).copy())
-
-    module.with_expression = with_expression  # type: ignore[attr-defined]
-    module.render = render  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, module.__name__, module)
 
 
 def embedded_images(svg: str) -> list[np.ndarray]:

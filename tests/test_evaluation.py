@@ -1,8 +1,7 @@
 import json
 import subprocess
-import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -29,28 +28,14 @@ METRICS = tuple(sorted(path.stem for path in Path(metrics.__file__).parent.glob(
 NAMES = {name for module in metric_modules(METRICS).values() for name in module.NAMES}
 
 
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """A dataset with ground truth: every expression is a brightness."""
-    module = ModuleType("mimik.datasets.drawn")
-
-    def with_expression(table: pd.DataFrame, expression: str) -> pd.DataFrame:
-        return table.assign(expression=expression, **dict.fromkeys(ACTION_UNITS, CLASSES.index(expression) / 2))
-
-    def render(table: pd.DataFrame, size: int, outputs: Any) -> SimpleNamespace:
-        levels = np.array(
-            [60 * CLASSES.index(name) + int(face[4:]) for name, face in table[["expression", "id"]].values]
-        )
-        shape = (len(levels), size, size, 3)
-        return SimpleNamespace(images=np.broadcast_to(levels[:, None, None, None], shape).astype(np.uint8))
-
-    module.with_expression, module.render = with_expression, render  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "mimik.datasets.drawn", module)
-    return module
+def flat_faces(labels: Any, levels: Any) -> np.ndarray:
+    """uint8 (N, SIZE, SIZE, 3): every expression is a brightness, to which each face adds its own level."""
+    values = 60 * np.asarray(labels) + np.asarray(levels)
+    return np.broadcast_to(values[:, None, None, None], (len(values), SIZE, SIZE, 3)).astype(np.uint8)
 
 
 @pytest.fixture
-def project(tmp_path: Path, drawn: ModuleType) -> SimpleNamespace:
+def project(tmp_path: Path) -> SimpleNamespace:
     """A prepared dataset, tiny untrained networks, a StarGAN result and its translations."""
     torch.manual_seed(0)
     store = tmp_path / "store"
@@ -66,7 +51,11 @@ def project(tmp_path: Path, drawn: ModuleType) -> SimpleNamespace:
         }
     )
     table.to_csv(store / "index.csv", index=False)
-    np.save(store / f"images_{SIZE}.npy", drawn.render(table, SIZE, ("images",)).images)
+    np.save(store / f"images_{SIZE}.npy", flat_faces(np.arange(number) % 3, range(number)))
+    true = np.stack([flat_faces([label] * 7, range(2, number)) for label in range(3)], 1)
+    np.save(store / f"truth_{SIZE}.npy", true)
+    units = np.broadcast_to(np.arange(3, dtype=np.float32)[:, None] / 2, (7, 3, len(ACTION_UNITS)))
+    np.save(store / "truth_action_units.npy", units)
     np.save(store / f"masks_{SIZE}.npy", np.random.default_rng(0).integers(0, 19, (number, SIZE, SIZE), dtype=np.uint8))
     manifest = {"sizes": [SIZE], "classes": CLASSES, "digest": "abc"}
     (store / "manifest.json").write_text(json.dumps(manifest))
@@ -100,7 +89,7 @@ def project(tmp_path: Path, drawn: ModuleType) -> SimpleNamespace:
         "config_digest": "cd",
     }
     (result / "config.json").write_text(json.dumps(config))
-    translate(result, store, result / "translations", TranslationSettings(precision="fp32"))
+    translate(result, store, None, result / "translations", TranslationSettings(precision="fp32"))
     return SimpleNamespace(store=store, result=result, folder=tmp_path)
 
 
@@ -116,7 +105,6 @@ def run(project: SimpleNamespace, **settings: Any) -> dict[str, Any]:
         project.folder / "reader",
         project.folder / "weights",
         output,
-        processes=1,  # other processes do not have the dataset of these tests
     )
     loaded: dict[str, Any] = json.loads(output.read_text())
     return loaded
@@ -183,6 +171,8 @@ def test_copying_the_input_equals_the_copy_baseline_end_to_end(project) -> None:
     assert values["truth_ssim"] == pytest.approx(values["copy_truth_ssim"])
     assert values["au_error"] == pytest.approx(values["au_error_copy"])
     assert values["identity_loss"] == pytest.approx(0.0, abs=1e-6)
+    for name in ("eea", "preservation_error", "fd_classifier", "kd_classifier"):
+        assert values[name] == pytest.approx(values[f"{name}_copy"], rel=1e-4, abs=1e-6), name
     assert values["l1"] == values["outside_change"] == 0.0
 
 
@@ -196,7 +186,7 @@ def test_every_image_goes_through_the_classifier_once(project, monkeypatch) -> N
 
     monkeypatch.setattr(expression_classifier.ExpressionClassifier, "features", counting)
     run(project)
-    assert sum(counts) == 7 + 7 * 3
+    assert sum(counts) == 7 + 7 * 3 + 7 * 3  # real faces, translations, true targets
 
 
 def test_class_filter_of_the_settings_reaches_the_metrics(project) -> None:
@@ -249,10 +239,10 @@ def test_a_number_that_is_none_is_a_defect(project, monkeypatch) -> None:
 
 
 def test_datasets_without_truth_skip_what_needs_it(project) -> None:
-    path = project.result / "config.json"
-    path.write_text(path.read_text().replace('"drawn"', '"open_faces"'))
+    (project.store / f"truth_{SIZE}.npy").unlink()
+    (project.store / "truth_action_units.npy").unlink()
     entries = run(project)["metrics"]
-    for name in ("truth_psnr", "au_error", "identity_loss_truth", "outside_change_truth"):
+    for name in ("truth_psnr", "au_error", "identity_loss_truth", "outside_change_truth", "eea_truth"):
         assert "ground truth" in entries[name]["skipped"]
     assert "model_ir_se50.pth" in entries["identity_loss"]["skipped"]
     assert "value" in entries["eea"]

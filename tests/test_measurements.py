@@ -3,15 +3,14 @@
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
 from mimik.datasets import synthetic
 from mimik.faces.store import FaceStore
 from mimik.files import write_json
-from mimik.ground_truth import DatasetRenderer
-from mimik.measurements import ClassFilter, EvaluationSettings, Extractor, Measurements, Missing
+from mimik.labels import ACTION_UNITS
+from mimik.measurements import ClassFilter, EvaluationSettings, Extractor, Measurements, Missing, Rows
 
 CLASSES = ["neutral", "happiness", "anger"]
 SIZE = 16
@@ -25,6 +24,12 @@ def measurements(tmp_path: Path) -> Measurements:
     table.to_csv(tmp_path / "index.csv", index=False)
     np.save(tmp_path / f"images_{SIZE}.npy", synthetic.render(table, SIZE, outputs=("images",)).images)
     write_json(tmp_path / "manifest.json", {"sizes": [SIZE], "classes": CLASSES, "digest": "d"})
+    faces = table[table["split"] == "test"]
+    targets = [synthetic.with_expression(faces, name) for name in CLASSES]
+    truth = np.stack([synthetic.render(target, SIZE, outputs=("images",)).images for target in targets], 1)
+    np.save(tmp_path / f"truth_{SIZE}.npy", truth)
+    units = np.stack([target[list(ACTION_UNITS)].to_numpy(np.float32) for target in targets], 1)
+    np.save(tmp_path / "truth_action_units.npy", units)
     store = FaceStore(tmp_path, SIZE)
     rows = store.rows("test")[[0, 2, 3, 7]]
     translations = np.random.default_rng(0).integers(0, 256, (4, 3, SIZE, SIZE, 3), dtype=np.uint8)
@@ -43,27 +48,37 @@ def measurements(tmp_path: Path) -> Measurements:
         reader=nothing,
         segmenter_before=nothing,
         segmenter_after=nothing,
-        renderer=DatasetRenderer("synthetic"),
     )
 
 
-def test_true_targets_are_rendered_and_the_own_expression_is_the_source_itself(measurements: Measurements) -> None:
-    for position, (row, label) in enumerate(zip(measurements.rows, measurements.labels, strict=True)):
+def test_true_targets_are_those_of_the_translated_rows(measurements: Measurements) -> None:
+    truth, units = measurements.truth, measurements.true_action_units
+    assert isinstance(truth, Rows) and isinstance(units, Rows)
+    for position, row in enumerate(measurements.rows):
         for target, name in enumerate(CLASSES):
-            face = measurements.store.table.iloc[[row]]
-            expected = measurements.store.images[row]
-            if target != label:
-                expected = synthetic.render(synthetic.with_expression(face, name), SIZE, outputs=("images",)).images[0]
-            assert (measurements.truth[position, target] == expected).all()
+            face = synthetic.with_expression(measurements.store.table.iloc[[row]], name)
+            expected = synthetic.render(face, SIZE, outputs=("images",)).images[0]
+            assert (truth[:][position, target] == expected).all()
+            assert units[:][position, target] == pytest.approx(face[list(ACTION_UNITS)].to_numpy(float)[0])
 
 
-def test_other_processes_render_the_same(measurements: Measurements, monkeypatch: pytest.MonkeyPatch) -> None:
-    alone = np.array(measurements.truth)
-    del measurements.truth
-    monkeypatch.setattr("mimik.measurements.RENDERED_TOGETHER", 1)
-    measurements.processes = 2
-    assert (measurements.truth == alone).all()
-    assert not list(measurements.scratch.glob("*.npz"))
+def test_outputs_of_translations_copies_and_true_targets(measurements: Measurements) -> None:
+    extractor = Extractor("mean", "00", lambda images: {"features": images.mean((2, 3))})
+    seen = measurements.with_baselines(extractor, "features")
+    assert list(seen) == ["", "_copy", "_truth"]
+    sources = measurements.sources[slice(0, 4)]
+    truth = measurements.truth
+    assert isinstance(truth, Rows)
+    for ending, images in (("", measurements.translations), ("_copy", sources[:, None]), ("_truth", truth[:])):
+        expected = np.broadcast_to(images.mean((2, 3)) / 127.5 - 1, (4, 3, 3))
+        assert seen[ending][1] == pytest.approx(expected, abs=1e-5), ending
+
+
+def test_without_true_targets_the_reason_is_given(measurements: Measurements) -> None:
+    measurements.store.truth = None
+    extractor = Extractor("mean", "00", lambda images: {"features": images.mean((2, 3))})
+    for missing in (measurements.truth, measurements.with_baselines(extractor, "features")["_truth"][1]):
+        assert isinstance(missing, Missing) and "ground truth" in missing.reason and "at 16 px" in missing.reason
 
 
 def test_sources_take_their_features_from_the_real_images(measurements: Measurements) -> None:
@@ -121,10 +136,3 @@ def test_class_filter_keeps_sources_of_unknown_class_out_only_where_it_applies(m
 def test_senseless_settings_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match=name):
         EvaluationSettings(metrics=(), **{name: 0})  # type: ignore[arg-type]
-
-
-def test_index_of_the_store_is_not_changed_by_the_true_tables(measurements: Measurements) -> None:
-    before = measurements.store.table.copy()
-    tables = measurements.true_tables
-    assert [set(table["expression"]) for table in tables] == [{name} for name in CLASSES]
-    pd.testing.assert_frame_equal(measurements.store.table, before)

@@ -7,7 +7,7 @@ import pytest
 
 from mimik.errors import UserError
 from mimik.report import comparison, method_report
-from tests.results_world import install_renderer, make_result, make_store, metric
+from tests.results_world import make_result, make_store, metric
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 
@@ -59,9 +59,8 @@ METRICS = {
 }
 
 
-def test_method_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install_renderer(monkeypatch)
-    store, result = make_store(tmp_path), make_result(tmp_path, metrics=METRICS)
+def test_method_page(tmp_path: Path) -> None:
+    store, result = make_store(tmp_path, truth=True), make_result(tmp_path, metrics=METRICS)
     method_report(result, store, result / "report.html", {"rows": 2})
     page = Page(result / "report.html")
     assert not page.open and not page.faults
@@ -72,9 +71,8 @@ def test_method_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "Masks before and after end-to-end training : not shown" in page.text
 
 
-def test_pages_ask_nothing_of_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install_renderer(monkeypatch)
-    store, result = make_store(tmp_path), make_result(tmp_path, metrics=METRICS)
+def test_pages_ask_nothing_of_the_network(tmp_path: Path) -> None:
+    store, result = make_store(tmp_path, truth=True), make_result(tmp_path, metrics=METRICS)
     method_report(result, store, tmp_path / "a.html", {})
     comparison([result], tmp_path / "data/prepared", tmp_path / "b.html", {})
     for name in ("a.html", "b.html"):
@@ -85,9 +83,8 @@ def test_pages_ask_nothing_of_the_network(tmp_path: Path, monkeypatch: pytest.Mo
         assert "<script" not in source and "@import" not in source
 
 
-def test_links_and_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install_renderer(monkeypatch)
-    make_store(tmp_path)
+def test_links_and_ids(tmp_path: Path) -> None:
+    make_store(tmp_path, truth=True)
     results = [make_result(tmp_path, name, metrics=METRICS) for name in ("stargan", "hier_seg")]
     for result in results:
         method_report(result, tmp_path / "data/prepared/rendered", result / "report.html", {})
@@ -115,9 +112,8 @@ def test_smoke_never_stands_beside_demo(tmp_path: Path) -> None:
     assert ">quick<" in second and ">slow<" not in second and "Smoke run" in second
 
 
-def test_best_is_bold_and_baselines_are_set_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install_renderer(monkeypatch)
-    make_store(tmp_path)
+def test_best_is_bold_and_baselines_are_set_apart(tmp_path: Path) -> None:
+    make_store(tmp_path, truth=True)
     results = [
         make_result(tmp_path, "low", metrics={**METRICS, "eea": metric(0.5)}),
         make_result(tmp_path, "high", metrics={**METRICS, "eea": metric(0.9)}),

@@ -1,5 +1,4 @@
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,7 @@ import pytest
 from mimik.configuration import build
 from mimik.errors import UserError
 from mimik.results import ReportSettings, choose_rows, load, true_targets
-from tests.results_world import CLASSES, FACES, SIZE, install_renderer, make, make_result, make_store, metric
+from tests.results_world import CLASSES, FACES, SIZE, make, make_result, make_store, metric
 
 
 def test_scalar_metrics_are_read_with_their_interval(tmp_path: Path) -> None:
@@ -95,28 +94,15 @@ def test_rows_by_id(tmp_path: Path) -> None:
         choose_rows([result], 8, 0, ("nobody",))
 
 
-def test_the_truth_is_rendered_for_every_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install_renderer(monkeypatch)
+def test_true_targets_of_rows_in_any_order(tmp_path: Path) -> None:
+    make_store(tmp_path, truth=True)
     truth = true_targets(make(tmp_path), [3, 1])
     assert truth is not None and truth.shape == (2, len(CLASSES), SIZE, SIZE, 3)
-    assert [int(image.mean()) for image in truth[0]] == [200, 201, 202]
+    assert [[int(image.mean()) for image in face] for face in truth] == [[197, 198, 199], [199, 200, 201]]
 
 
-def test_a_truth_is_rendered_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install_renderer(monkeypatch)
-    result, module = make(tmp_path), sys.modules["mimik.datasets.rendered"]
-    true_targets(result, [3, 1])
-    asked: list[int] = []
-    render = module.render
-    monkeypatch.setattr(module, "render", lambda table, *a, **k: asked.append(len(table)) or render(table, *a, **k))
-    truth = true_targets(result, [1, 6, 3])
-    assert asked == [1, 1, 1]  # one new face for each of the three classes
-    assert truth is not None and truth.shape[0] == 3
-
-
-def test_no_truth_without_a_renderer(tmp_path: Path) -> None:
+def test_no_truth_in_the_store(tmp_path: Path) -> None:
     assert true_targets(make(tmp_path, dataset="folder"), [0]) is None
-    assert true_targets(make(tmp_path, dataset="not_a_module"), [0]) is None
 
 
 @pytest.mark.parametrize("wrong", [{"rows": 0}, {"difference_maximum": 0}, {"smoothing": 1.0}, {"figurs": []}])

@@ -20,7 +20,6 @@ from mimik.devices import pick_device
 from mimik.errors import UserError
 from mimik.faces.store import FaceStore
 from mimik.files import file_sha256, read_json, write_json
-from mimik.ground_truth import DatasetRenderer, Renderer, has_ground_truth
 from mimik.measurements import Entry, EvaluationSettings, Extractor, Measurements, Missing
 from mimik.method_training import load_method
 from mimik.networks import arcface, expression_classifier, face_reader, inception, segmenter
@@ -37,7 +36,6 @@ def evaluate(
     output: Path | str,
     mirror: Path | str | None = None,
     run_id: str | None = None,
-    processes: int | None = None,
 ) -> None:
     """Measure the translations of one method and write metrics.json.
 
@@ -50,8 +48,6 @@ def evaluate(
         output: the file to write.
         mirror: folder that is searched for weights, see mimik.mirror.
         run_id: MLflow's run of this result, to be recorded.
-        processes: how many may draw true target images at a time; None: as many as torch has threads.
-        run_id: the MLflow run that mirrors this result.
 
     Raises:
         UserError: a file is missing, or translations, generator, dataset and classifier do not belong together.
@@ -83,8 +79,6 @@ def evaluate(
             reader=_reader(reader_dir, device),
             segmenter_before=before,
             segmenter_after=after,
-            renderer=_renderer(config["dataset"]),
-            processes=processes or torch.get_num_threads(),
         )
         entries: dict[str, Entry] = {}
         with tqdm(modules.items(), desc="evaluate", unit="metric") as progress:
@@ -224,12 +218,6 @@ def _arcface(folder: Path | str, mirror: Path | str | None, device: torch.device
         )
     network = arcface.load(path).to(device)
     return Extractor("arcface_ir_se50", file_sha256(path), lambda faces: {"features": network(faces.to(device))})
-
-
-def _renderer(dataset: str) -> Renderer | Missing:
-    if not has_ground_truth(dataset):
-        return Missing("only datasets with ground truth (synthetic) have a true target image.")
-    return DatasetRenderer(dataset)
 
 
 def _git_commit() -> str | None:

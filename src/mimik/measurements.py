@@ -7,29 +7,23 @@ does not grow with the test set.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from mimik import bootstrap
 from mimik.batches import to_tensor
-from mimik.faces import shards
 from mimik.faces.store import FaceStore
-from mimik.ground_truth import Renderer, rendered
 
 Array = npt.NDArray[Any]
 Labels = npt.NDArray[np.int64]
 Entry = dict[str, Any]
-
-RENDERED_TOGETHER = 64
-"""True targets per piece of work."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +92,7 @@ class Missing:
 
 
 class Rows:
-    """Some rows of a memory-mapped array, read slice by slice."""
+    """Some rows of a memory-mapped array, in any order, read slice by slice."""
 
     def __init__(self, array: Array, rows: Labels) -> None:
         self.array, self.rows = array, rows
@@ -123,8 +117,6 @@ class Measurements:
         scratch: an empty folder for features; its content is worthless afterwards.
         classifier, inception, arcface, reader: extractors, or why there is none.
         segmenter_before, segmenter_after: the pre-trained segmenter, and the same one after end-to-end training.
-        renderer: draws true targets, when the dataset has them.
-        processes: how many may render at a time.
     """
 
     translations: Array
@@ -139,8 +131,6 @@ class Measurements:
     reader: Extractor | Missing
     segmenter_before: Extractor | Missing
     segmenter_after: Extractor | Missing
-    renderer: Renderer | Missing
-    processes: int = 1
 
     @property
     def classes(self) -> list[str]:
@@ -178,6 +168,24 @@ class Measurements:
     def reals(self) -> Rows:
         """The real test images, uint8 (R, S, S, 3)."""
         return Rows(self.store.images, self.real_rows)
+
+    @property
+    def truth(self) -> Rows | Missing:
+        """The true targets of the N images, uint8 (N, C, S, S, 3); those of the source's own class too."""
+        return self._true(self.store.truth)
+
+    @property
+    def true_action_units(self) -> Rows | Missing:
+        """Action units of the true targets, float32 (N, C, 17)."""
+        return self._true(self.store.truth_action_units)
+
+    def _true(self, array: Array | None) -> Rows | Missing:
+        if array is None:
+            return Missing(
+                f"only datasets with ground truth (synthetic) have true target images; {self.store.directory} has none "
+                f"at {self.size} px."
+            )
+        return Rows(array, self.store.truth_positions(self.rows))
 
     @cached_property
     def weights(self) -> npt.NDArray[np.float64]:
@@ -233,9 +241,28 @@ class Measurements:
         """Outputs (N, C, ...) of the translations."""
         return self._once(extractor, "translated", flat(self.translations), self.translations.shape[:2])
 
-    def of_truth(self, extractor: Extractor) -> dict[str, Array]:
-        """Outputs (N, C, ...) of the true targets; only with a renderer."""
-        return self._once(extractor, "truth", flat(self.truth), self.truth.shape[:2])
+    def of_truth(self, extractor: Extractor) -> dict[str, Array] | Missing:
+        """Outputs (N, C, ...) of the true targets."""
+        truth, classes = self.truth, len(self.classes)
+        if isinstance(truth, Missing):
+            return truth
+        pairs = truth.rows[:, None] * classes + np.arange(classes)
+        return self._once(extractor, "truth", Rows(flat(truth.array), pairs.ravel()), pairs.shape)
+
+    def with_baselines(self, extractor: Extractor, output: str) -> dict[str, tuple[str, Array | Missing]]:
+        """An output (N, C, ...) of the translations, of the copied inputs and of the true targets.
+
+        Returns:
+            By the ending of a metric's name ("", "_copy", "_truth"): what was looked at, and what was seen.
+        """
+        translated = self.of_translations(extractor)[output]
+        copied = self.of_sources(extractor)[output][:, None]
+        true = self.of_truth(extractor)
+        return {
+            "": ("translations", translated),
+            "_copy": ("input images, unedited,", np.broadcast_to(copied, translated.shape)),
+            "_truth": ("true target images", true if isinstance(true, Missing) else true[output]),
+        }
 
     @cached_property
     def _outputs(self) -> dict[tuple[str, str, str], dict[str, Array]]:
@@ -267,49 +294,6 @@ class Measurements:
                         )
                     arrays[key][part] = measured
         return {key: array.reshape(*leading, *array.shape[1:]) for key, array in arrays.items()}
-
-    @cached_property
-    def true_tables(self) -> list[pd.DataFrame]:
-        """For every class the table of the N test faces with that expression; only with a renderer."""
-        assert not isinstance(self.renderer, Missing)
-        table = self.store.table.iloc[self.rows].reset_index(drop=True)
-        return [self.renderer.with_expression(table, name) for name in self.classes]
-
-    @cached_property
-    def truth(self) -> Array:
-        """uint8 (N, C, S, S, 3): the true target images, the source itself where target = source."""
-        assert not isinstance(self.renderer, Missing)
-        truth: Array = np.lib.format.open_memmap(
-            self.scratch / "truth.npy", mode="w+", dtype=np.uint8, shape=self.translations.shape
-        )
-        places: dict[Path, tuple[Labels, int]] = {}
-        pieces = []
-        for target, table in enumerate(self.true_tables):
-            own = ~self.other[:, target]
-            truth[own, target] = self.store.images[self.rows[own]]
-            edited = np.flatnonzero(~own)
-            for start in range(0, len(edited), RENDERED_TOGETHER):
-                positions = edited[start : start + RENDERED_TOGETHER]
-                path = self.scratch / f"truth-{target}-{start}.npz"
-                places[path] = positions, target
-                pieces.append(shards.Shard(table.iloc[positions].reset_index(drop=True), path))
-        with tqdm(total=int(self.other.sum()), unit="image", desc="render true targets", leave=False) as progress:
-
-            def collect(piece: shards.Shard) -> None:
-                positions, target = places[piece.path]
-                (truth[positions, target],) = shards.load(piece.path, ["images"])
-                piece.path.unlink()
-                progress.update(len(positions))
-
-            shards.run(
-                pieces,
-                partial(rendered, self.renderer, self.size),
-                # A process takes about a second to start.
-                workers=min(self.processes, 1 + len(pieces) // 4),
-                log=self.scratch / "rendering.log",
-                done=collect,
-            )
-        return truth
 
     def per_image(self, what: str, function: Callable[[slice], Array]) -> Array:
         """Compute something for every source image and its C pictures, a few images at a time.

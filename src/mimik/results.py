@@ -9,7 +9,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -231,11 +230,6 @@ class Result:
         found = (self.metric(pattern.format(name)) for pattern in BASELINES[baseline])
         return next((measured for measured in found if measured is not None and measured.value is not None), None)
 
-    @cached_property
-    def rendered(self) -> dict[int, Array]:
-        """True targets (C, S, S, 3) by row of the store, as far as `true_targets` has made them."""
-        return {}
-
     def position_of(self, row: int) -> int:
         """Position in the translations of a row of the store. Raises `ValueError` when it was not translated."""
         found = np.flatnonzero(self.rows == row)
@@ -311,27 +305,9 @@ def choose_rows(results: Sequence[Result], count: int, seed: int, ids: Sequence[
 
 
 def true_targets(result: Result, rows: Sequence[int]) -> Array | None:
-    """The true image of every edit, uint8 (len(rows), C, S, S, 3), or None for a dataset that has no such thing.
-
-    Only a dataset that can render a face with another expression (`with_expression`, `render`) has it.
-    """
-    name = f"mimik.datasets.{result.dataset}"
-    try:
-        module = import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name != name:
-            raise
+    """The true image of every edit of some rows of the store, uint8 (len(rows), C, S, S, 3), or None without truth."""
+    store = result.store
+    if store.truth is None:
         return None
-    if not hasattr(module, "with_expression"):
-        return None
-    # Several figures of a page show the same faces, and rendering is the slow part of it.
-    missing = [row for row in dict.fromkeys(rows) if row not in result.rendered]
-    if missing:
-        table = result.store.table.iloc[missing]
-        made = [
-            module.render(module.with_expression(table, expression), result.size, outputs=("images",)).images
-            for expression in result.classes
-        ]
-        result.rendered.update(zip(missing, np.stack(made, axis=1), strict=True))
-    truth: Array = np.stack([result.rendered[row] for row in rows])
+    truth: Array = store.truth[store.truth_positions(np.asarray(rows, dtype=np.int64))]
     return truth

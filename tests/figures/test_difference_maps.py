@@ -1,12 +1,11 @@
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from mimik.figures.difference_maps import CAPTION, colour_map, coloured, difference, draw
 from mimik.plotting import Drawing
 from mimik.results import ReportSettings
-from tests.results_world import CLASSES, embedded_images, install_renderer, make
+from tests.results_world import CLASSES, embedded_images, make, make_store
 
 
 def test_difference_is_the_mean_over_channels() -> None:
@@ -27,8 +26,8 @@ def test_colour_map_grows_in_lightness() -> None:
     assert (np.diff(luminance) >= -0.5).all() and luminance[0] < 5 and luminance[-1] > 240
 
 
-def test_maps_show_the_change_of_each_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install_renderer(monkeypatch)
+def test_maps_show_the_change_of_each_target(tmp_path: Path) -> None:
+    make_store(tmp_path, truth=True)
     made = draw([make(tmp_path, shift=32)], ReportSettings(rows=1, ids=("face00",), difference_maximum=64))
     assert isinstance(made, Drawing)
     maps, truth, _ = embedded_images(made.svg)

@@ -1,11 +1,9 @@
 from pathlib import Path
 
-import pytest
-
 from mimik.figures.translation_grid import CAPTION, draw
 from mimik.plotting import Drawing
 from mimik.results import ReportSettings
-from tests.results_world import CLASSES, embedded_images, install_renderer, make
+from tests.results_world import CLASSES, embedded_images, make, make_store
 
 MIDDLES = [64, *(128 + 14 + t * 132 + 64 for t in range(len(CLASSES)))]
 """Columns of pixels through the middle of the input and of every target (16 px faces are shown at 128 px)."""
@@ -26,12 +24,12 @@ def test_own_target_is_framed_once_per_face(tmp_path: Path) -> None:
     assert "drawn with seed 0" in CAPTION.format(**made.facts)
 
 
-def test_truth_stands_below(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install_renderer(monkeypatch)
-    made = draw([make(tmp_path)], ReportSettings(rows=2))
+def test_truth_stands_below(tmp_path: Path) -> None:
+    make_store(tmp_path, truth=True)
+    made = draw([make(tmp_path)], ReportSettings(ids=("face05", "face09")))
     assert isinstance(made, Drawing)
     rows = embedded_images(made.svg)
     assert len(rows) == 4
-    assert [int(rows[1][64, x, 0]) for x in MIDDLES[1:]] == [200, 201, 202]
+    assert [int(rows[1][64, x, 0]) for x in MIDDLES[1:]] == [195, 196, 197]
     assert rows[1][64, MIDDLES[0], 3] == 0  # nothing under the input
     assert "rendered" in CAPTION.format(**made.facts)

@@ -5,7 +5,6 @@ Three classes, three channels: the "classifier" of these tests sees the class of
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,23 +23,6 @@ SIZE = 16
 Measure = Callable[..., Measurements]
 
 
-@dataclass(frozen=True)
-class Rendering:
-    images: np.ndarray
-
-
-class Renderer:
-    """Draws `expression` as the brightest channel; the other channels show the identity."""
-
-    def with_expression(self, table: pd.DataFrame, expression: str) -> pd.DataFrame:
-        intensities = {name: CLASSES.index(expression) / 2 for name in ACTION_UNITS}
-        return table.assign(expression=expression, **intensities)
-
-    def render(self, table: pd.DataFrame, size: int, outputs: Any) -> Rendering:
-        assert tuple(outputs) == ("images",)
-        return Rendering(draw([CLASSES.index(name) for name in table["expression"]], table["identity"], size))
-
-
 def draw(labels: Any, identities: Any, size: int = SIZE) -> np.ndarray:
     """uint8 (N, size, size, 3): the upper half of the label's channel at 200, the rest at 10 times the identity."""
     images = np.zeros((len(labels), size, size, 3), dtype=np.uint8)
@@ -56,7 +38,11 @@ def mean_colour(images: torch.Tensor) -> torch.Tensor:
 
 @pytest.fixture
 def measure(tmp_path: Path) -> Measure:
-    """Factory of `Measurements`; images (N, S, S, 3) and labels of the test split are drawn when not given."""
+    """Factory of `Measurements`; images (N, S, S, 3) and labels of the test split are drawn when not given.
+
+    With `truth` the dataset has true targets: the target in the brightest channel, the identity in the others, action
+    units of half the class.
+    """
 
     def make(
         *,
@@ -67,10 +53,13 @@ def measure(tmp_path: Path) -> Measure:
         rows: Any = None,
         settings: dict[str, Any] | None = None,
         arrays: dict[str, np.ndarray] | None = None,
+        truth: bool = False,
+        folder: str = "first",
         **extractors: Any,
     ) -> Measurements:
-        directory = tmp_path / "store"
-        directory.mkdir()
+        directory, scratch = tmp_path / folder / "store", tmp_path / folder / "scratch"
+        directory.mkdir(parents=True)
+        scratch.mkdir()
         number = len(labels)
         identities = [str(index) for index in range(number)]
         table = pd.DataFrame(
@@ -89,11 +78,15 @@ def measure(tmp_path: Path) -> Measure:
         np.save(directory / f"images_{size}.npy", images)
         for name, array in (arrays or {}).items():
             np.save(directory / f"{name}.npy", array)
+        if truth:
+            true = [draw([target] * number, identities, size) for target in range(3)]
+            np.save(directory / f"truth_{size}.npy", np.stack(true, 1))
+            units = np.broadcast_to(np.arange(3, dtype=np.float32)[:, None] / 2, (number, 3, len(ACTION_UNITS)))
+            np.save(directory / "truth_action_units.npy", units)
         rows = np.arange(number) if rows is None else np.array(rows)
         if translations is None:
             drawn = [draw([target] * len(rows), [identities[row] for row in rows], size) for target in range(3)]
             translations = np.stack(drawn, 1)
-        (tmp_path / "scratch").mkdir()
         nothing = Missing("put the file there.")
         values: dict[str, Any] = {
             "classifier": Extractor(
@@ -104,7 +97,6 @@ def measure(tmp_path: Path) -> Measure:
             "reader": nothing,
             "segmenter_before": nothing,
             "segmenter_after": nothing,
-            "renderer": Missing("no ground truth."),
         }
         return Measurements(
             translations=translations,
@@ -112,16 +104,11 @@ def measure(tmp_path: Path) -> Measure:
             store=FaceStore(directory, size),
             rows=rows.astype(np.int64),
             settings=EvaluationSettings(metrics=(), **{"bootstrap": 200, "batch_size": 5, **(settings or {})}),
-            scratch=tmp_path / "scratch",
+            scratch=scratch,
             **{**values, **extractors},
         )
 
     return make
-
-
-@pytest.fixture
-def renderer() -> Renderer:
-    return Renderer()
 
 
 @pytest.fixture

@@ -56,12 +56,24 @@ def test_better_edits_score_higher(measure) -> None:
 @pytest.mark.parametrize(("apply", "number"), [("both", 3), ("target", 5)])
 def test_class_filter(measure, apply: str, number: int) -> None:
     chosen = ClassFilter(("anger", "fear"), apply)
-    entries = eea.compute(measure(settings={"class_filter": chosen}))
+    entries = eea.compute(measure(settings={"class_filter": chosen}, truth=True))
     # both: images 0, 1, 3 to the other one of the two classes; target: image 2 to both in addition.
     assert entries["eea"]["n"] == number
     assert set(entries["eea_per_class"]["value"]) == {"anger", "fear"}
     for entry in entries.values():
         assert f"Only anger, fear as {'sources and ' if apply == 'both' else ''}targets." in entry["protocol"]
+
+
+def test_copies_and_true_targets_stand_beside_it(measure) -> None:
+    measurements = measure(truth=True)
+    measurements.translations[:] = 0
+    entries = eea.compute(measurements)
+    assert entries["eea_truth"]["value"] == 1.0
+    assert entries["eea_copy"]["value"] == 0.0  # an unedited face shows its own class, which is left out
+    assert entries["eea_truth"]["n"] == entries["eea_copy"]["n"] == 8
+    assert "true target images" in entries["eea_truth"]["protocol"]
+    without = eea.compute(measure(truth=False, folder="second"))["eea_truth"]
+    assert "ground truth" in without["skipped"]
 
 
 def test_without_classifier_it_says_what_to_do(measure) -> None:

@@ -43,3 +43,10 @@ def test_unedited_images_have_the_higher_error(measure, faces) -> None:
     entry = preservation_error.compute(measure(translations=np.repeat(images[:, None], 3, 1)))["preservation_error"]
     assert entry["value"] == pytest.approx((4 / 8 + 2 / 8 + 2 / 8) / 3)
     assert preservation_error.HIGHER_IS_BETTER["preservation_error"] is False
+
+
+def test_copies_and_true_targets_stand_beside_it(measure) -> None:
+    entries = preservation_error.compute(measure(truth=True))
+    assert entries["preservation_error_truth"]["value"] == 0.0
+    assert entries["preservation_error_copy"]["value"] == pytest.approx((4 / 8 + 2 / 8 + 2 / 8) / 3)
+    assert set(entries) == set(preservation_error.NAMES)

@@ -6,8 +6,8 @@ from mimik.image_similarity import PSNR_LIMIT
 from mimik.metrics import truth
 
 
-def test_true_targets_are_perfect_and_a_copy_is_not(measure, renderer) -> None:
-    entries = truth.compute(measure(renderer=renderer))
+def test_true_targets_are_perfect_and_a_copy_is_not(measure) -> None:
+    entries = truth.compute(measure(truth=True))
     assert entries["truth_psnr"]["value"] == PSNR_LIMIT
     assert entries["truth_psnr_changed"]["value"] == PSNR_LIMIT
     assert entries["truth_ssim"]["value"] == pytest.approx(1.0)
@@ -19,17 +19,17 @@ def test_true_targets_are_perfect_and_a_copy_is_not(measure, renderer) -> None:
     )
 
 
-def test_copied_inputs_get_the_copy_baseline(measure, renderer, faces) -> None:
+def test_copied_inputs_get_the_copy_baseline(measure, faces) -> None:
     copies = np.repeat(faces([0, 1, 2, 0], range(4))[:, None], 3, 1)
-    entries = truth.compute(measure(renderer=renderer, translations=copies))
+    entries = truth.compute(measure(truth=True, translations=copies))
     for name in ("truth_psnr", "truth_ssim", "truth_psnr_changed"):
         assert entries[name]["value"] == pytest.approx(entries[f"copy_{name}"]["value"])
         assert entries[name]["ci"] == pytest.approx(entries[f"copy_{name}"]["ci"])
 
 
-def test_copy_by_hand(measure, renderer) -> None:
+def test_copy_by_hand(measure) -> None:
     # Source of class 0, target 1: in the upper half channels 0 and 1 swap 200 and ten times the identity.
-    entries = truth.compute(measure(labels=(0,), renderer=renderer))
+    entries = truth.compute(measure(labels=(0,), truth=True))
     error = 2 / 3 * (200 / 255) ** 2
     assert entries["copy_truth_psnr_changed"]["value"] == pytest.approx(-10 * np.log10(error), abs=1e-3)
     assert entries["copy_truth_psnr"]["value"] == pytest.approx(-10 * np.log10(error / 2), abs=1e-3)
@@ -73,10 +73,10 @@ def test_agrees_with_scikit_image() -> None:
         assert values[0, 1, 3 * index + 1] == pytest.approx(reference, abs=1e-4)
 
 
-def test_half_way_to_the_truth_lies_between_copy_and_truth(measure, renderer) -> None:
-    measurements = measure(renderer=renderer)
+def test_half_way_to_the_truth_lies_between_copy_and_truth(measure) -> None:
+    measurements = measure(truth=True)
     sources = measurements.sources[slice(0, 4)][:, None].astype(int)
-    measurements.translations[:] = ((measurements.truth.astype(int) + sources) // 2).astype(np.uint8)
+    measurements.translations[:] = ((measurements.truth[:].astype(int) + sources) // 2).astype(np.uint8)
     entries = truth.compute(measurements)
     for name in ("truth_psnr", "truth_ssim", "truth_psnr_changed"):
         assert entries[f"copy_{name}"]["value"] < entries[name]["value"] < PSNR_LIMIT
@@ -84,4 +84,14 @@ def test_half_way_to_the_truth_lies_between_copy_and_truth(measure, renderer) ->
 
 
 def test_datasets_without_truth_skip(measure) -> None:
-    assert truth.compute(measure()) == {name: {"skipped": "no ground truth."} for name in truth.NAMES}
+    entries = truth.compute(measure())
+    assert list(entries) == list(truth.NAMES)
+    assert all("only datasets with ground truth" in entry["skipped"] for entry in entries.values())
+
+
+def test_some_of_the_test_faces_meet_their_own_truth(measure) -> None:
+    measurements = measure(truth=True, rows=[1, 3])
+    entries = truth.compute(measurements)
+    assert entries["truth_psnr"]["value"] == PSNR_LIMIT and entries["truth_psnr"]["n"] == 4
+    seen = measurements.of_truth(measurements.classifier)["logits"]
+    assert seen == pytest.approx(measurements.of_translations(measurements.classifier)["logits"])

@@ -22,27 +22,22 @@ FORMAT = dict.fromkeys(NAMES, "{:.4f}")
 
 def compute(measurements: Measurements) -> dict[str, Entry]:
     """The three entries of metrics.json, with `per_action_unit`; skipped without ground truth or reader."""
-    renderer, reader = measurements.renderer, measurements.reader
-    for needed in (renderer, reader):
-        if isinstance(needed, Missing):
-            return {name: {"skipped": needed.reason} for name in NAMES}
-    assert not isinstance(reader, Missing)
-    wanted = np.stack([table[list(ACTION_UNITS)].to_numpy(np.float32) for table in measurements.true_tables], 1)
-    read = {
-        "au_error": ("translation", measurements.of_translations(reader)["action_units"]),
-        "au_error_copy": ("input image", measurements.of_sources(reader)["action_units"][:, None]),
-        "au_error_truth": ("true target image", measurements.of_truth(reader)["action_units"]),
-    }
-    keep = measurements.other
+    units, reader = measurements.true_action_units, measurements.reader
+    if isinstance(units, Missing):
+        return {name: {"skipped": units.reason} for name in NAMES}
+    if isinstance(reader, Missing):
+        return {name: {"skipped": reader.reason} for name in NAMES}
+    wanted, keep = units[:], measurements.other
     return {
-        name: measurements.mean_entry(
+        f"au_error{ending}": measurements.mean_entry(
             np.abs(seen - wanted).mean(-1),
             keep,
             reader,
             PROTOCOL.format(subject=subject),
             per_action_unit=_per_unit(seen, wanted, keep),
         )
-        for name, (subject, seen) in read.items()
+        for ending, (subject, seen) in measurements.with_baselines(reader, "action_units").items()
+        if not isinstance(seen, Missing)
     }
 
 

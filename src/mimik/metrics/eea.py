@@ -10,27 +10,34 @@ import numpy.typing as npt
 from mimik import bootstrap
 from mimik.measurements import Entry, Measurements, Missing
 
-NAMES = ("eea", "eea_with_self", "eea_per_class", "confusion")
-PROTOCOL = "Share of translations that the evaluating classifier gives the target class, mean over the targets' shares"
-HIGHER_IS_BETTER = {"eea": True, "eea_with_self": True, "eea_per_class": True, "confusion": None}
-UNIT = {"eea": "%", "eea_with_self": "%", "eea_per_class": "%", "confusion": "translations"}
-FORMAT = {"eea": "{:.1%}", "eea_with_self": "{:.1%}", "eea_per_class": "{:.1%}", "confusion": "{:d}"}
+NAMES = ("eea", "eea_copy", "eea_truth", "eea_with_self", "eea_per_class", "confusion")
+PROTOCOL = "Share of {subject} that the evaluating classifier gives the target class, mean over the targets' shares"
+HIGHER_IS_BETTER = dict.fromkeys(NAMES, True) | {"confusion": None}
+UNIT = dict.fromkeys(NAMES, "%") | {"confusion": "translations"}
+FORMAT = dict.fromkeys(NAMES, "{:.1%}") | {"confusion": "{:d}"}
 
 
 def compute(measurements: Measurements) -> dict[str, Entry]:
-    """The four entries of metrics.json."""
+    """The entries of metrics.json; `eea_copy` and `eea_truth` are what copies and true targets get."""
     classifier = measurements.classifier
     if isinstance(classifier, Missing):
         return {name: {"skipped": classifier.reason} for name in NAMES}
-    predicted = measurements.of_translations(classifier)["logits"].argmax(-1)
-    right = hits(predicted)
     every = measurements.classified_pairs
     edits = every & measurements.other
-    without = measurements.filtered(f"{PROTOCOL}; target = source left out.")
-    including = measurements.filtered(f"{PROTOCOL}; target = source included.")
+    entries: dict[str, Entry] = {}
+    for ending, (subject, logits) in measurements.with_baselines(classifier, "logits").items():
+        if isinstance(logits, Missing):
+            entries[f"eea{ending}"] = {"skipped": logits.reason}
+            continue
+        protocol = measurements.filtered(f"{PROTOCOL.format(subject=subject)}; target = source left out.")
+        entries[f"eea{ending}"] = measurements.mean_entry(
+            hits(logits.argmax(-1)), edits, classifier, protocol, macro=True
+        )
+    predicted = measurements.of_translations(classifier)["logits"].argmax(-1)
+    right = hits(predicted)
+    including = measurements.filtered(f"{PROTOCOL.format(subject='translations')}; target = source included.")
     table = measurements.filtered("Number of translations by target and predicted class; target = source left out.")
-    return {
-        "eea": measurements.mean_entry(right, edits, classifier, without, macro=True),
+    return entries | {
         "eea_with_self": measurements.mean_entry(right, every, classifier, including, macro=True),
         "eea_per_class": _per_class(measurements, right, edits),
         "confusion": measurements.entry(

@@ -3,18 +3,24 @@
 from mimik.measurements import Entry, Measurements, Missing
 from mimik.metrics.fid import distance_entry
 
-NAMES = ("fd_classifier",)
+NAMES = ("fd_classifier", "fd_classifier_copy", "fd_classifier_truth")
 PROTOCOL = (
     "Fréchet distance of the evaluating classifier's features (not comparable with an FID): all real test images "
-    "against all translations to all targets, covariances with N - 1."
+    "against all {subject} to all targets, covariances with N - 1."
 )
-HIGHER_IS_BETTER = {"fd_classifier": False}
-UNIT = {"fd_classifier": ""}
-FORMAT = {"fd_classifier": "{:.3g}"}
+HIGHER_IS_BETTER = dict.fromkeys(NAMES, False)
+UNIT = dict.fromkeys(NAMES, "")
+FORMAT = dict.fromkeys(NAMES, "{:.3g}")
 
 
 def compute(measurements: Measurements) -> dict[str, Entry]:
-    """The entry of metrics.json, with `per_target_mean` and `n_real`."""
-    if isinstance(measurements.classifier, Missing):
-        return {"fd_classifier": {"skipped": measurements.classifier.reason}}
-    return {"fd_classifier": distance_entry(measurements, measurements.classifier, PROTOCOL)}
+    """The entries of metrics.json (translations, copies, true targets), with `per_target_mean` and `n_real`."""
+    classifier = measurements.classifier
+    if isinstance(classifier, Missing):
+        return {name: {"skipped": classifier.reason} for name in NAMES}
+    return {
+        f"fd_classifier{ending}": {"skipped": features.reason}
+        if isinstance(features, Missing)
+        else distance_entry(measurements, classifier, features, PROTOCOL.format(subject=subject))
+        for ending, (subject, features) in measurements.with_baselines(classifier, "features").items()
+    }

@@ -24,15 +24,16 @@ Array = npt.NDArray[Any]
 
 def compute(measurements: Measurements) -> dict[str, Entry]:
     """The entry of metrics.json, with `per_target_mean` and the number of real images `n_real`."""
-    if isinstance(measurements.inception, Missing):
-        return {"fid": {"skipped": measurements.inception.reason}}
-    return {"fid": distance_entry(measurements, measurements.inception, PROTOCOL)}
+    inception = measurements.inception
+    if isinstance(inception, Missing):
+        return {"fid": {"skipped": inception.reason}}
+    fake = measurements.of_translations(inception)["features"]
+    return {"fid": distance_entry(measurements, inception, fake, PROTOCOL)}
 
 
-def distance_entry(measurements: Measurements, extractor: Extractor, protocol: str) -> Entry:
-    """Fréchet distance of the extractor's `features`, real test images against translations."""
+def distance_entry(measurements: Measurements, extractor: Extractor, fake: Array, protocol: str) -> Entry:
+    """Fréchet distance of the extractor's `features`: those of the real test images against `fake` (N, C, D)."""
     real = measurements.of_reals(extractor)["features"]
-    fake = measurements.of_translations(extractor)["features"]
     if len(real) < 2 or len(fake) < 2:
         return {"skipped": "a covariance needs at least two real and two translated images."}
     mean, covariance = moments(real)

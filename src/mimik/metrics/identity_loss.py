@@ -17,7 +17,7 @@ from mimik.measurements import Array, Entry, Extractor, Measurements, Missing
 from mimik.networks.arcface import SIDE, TEMPLATE
 
 NAMES = ("identity_loss", "identity_loss_truth")
-PROTOCOL = "1 - cosine of the identity vectors of the input and the {subject}, {vectors}; target = source left out."
+PROTOCOL = "1 - cosine of the identity vectors of the inputs and the {subject}, {vectors}; target = source left out."
 HIGHER_IS_BETTER = {"identity_loss": False, "identity_loss_truth": None}
 UNIT = dict.fromkeys(NAMES, "")
 FORMAT = dict.fromkeys(NAMES, "{:.3f}")
@@ -28,25 +28,25 @@ EMBEDDED = "ArcFace embeddings of both images cropped to 112 px by the input's l
 
 def compute(measurements: Measurements) -> dict[str, Entry]:
     """The two entries of metrics.json; `identity_loss_truth` is what the true target image itself gets."""
-    if isinstance(measurements.renderer, Missing):
-        entries: dict[str, Entry] = {"identity_loss_truth": {"skipped": measurements.renderer.reason}}
-        return {"identity_loss": _by_arcface(measurements), **entries}
+    if isinstance(measurements.truth, Missing):
+        return {
+            "identity_loss": _by_arcface(measurements),
+            "identity_loss_truth": {"skipped": measurements.truth.reason},
+        }
     reader = measurements.reader
     if isinstance(reader, Missing):
         return {name: {"skipped": reader.reason} for name in NAMES}
     sources = measurements.of_sources(reader)["identity"][:, None]
-    seen = {
-        "identity_loss": ("translation", measurements.of_translations(reader)["identity"]),
-        "identity_loss_truth": ("true target", measurements.of_truth(reader)["identity"]),
-    }
+    seen = measurements.with_baselines(reader, "identity")
     return {
-        name: measurements.mean_entry(
+        f"identity_loss{ending}": measurements.mean_entry(
             cosine_distance(sources, vectors),
             measurements.other,
             reader,
             PROTOCOL.format(subject=subject, vectors=READ),
         )
-        for name, (subject, vectors) in seen.items()
+        for ending, (subject, vectors) in seen.items()
+        if ending != "_copy" and not isinstance(vectors, Missing)
     }
 
 
@@ -100,7 +100,7 @@ def _by_arcface(measurements: Measurements) -> Entry:
     matrices = crop_matrices(five_points(store.landmarks[measurements.rows]), measurements.size)
     values = measurements.per_image("identity", _distances(measurements, arcface, matrices))
     return measurements.mean_entry(
-        values, measurements.other, arcface, PROTOCOL.format(subject="translation", vectors=EMBEDDED)
+        values, measurements.other, arcface, PROTOCOL.format(subject="translations", vectors=EMBEDDED)
     )
 
 

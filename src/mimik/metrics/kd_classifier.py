@@ -3,18 +3,24 @@
 from mimik.measurements import Entry, Measurements, Missing
 from mimik.metrics.kid import distance_entry
 
-NAMES = ("kd_classifier",)
+NAMES = ("kd_classifier", "kd_classifier_copy", "kd_classifier_truth")
 PROTOCOL = (
     "Unbiased squared MMD with the cubic polynomial kernel on the evaluating classifier's features (not comparable "
-    "with a KID), mean over random subsets: real test images against all translations to all targets."
+    "with a KID), mean over random subsets: real test images against all {subject} to all targets."
 )
-HIGHER_IS_BETTER = {"kd_classifier": False}
-UNIT = {"kd_classifier": ""}
-FORMAT = {"kd_classifier": "{:.3g}"}
+HIGHER_IS_BETTER = dict.fromkeys(NAMES, False)
+UNIT = dict.fromkeys(NAMES, "")
+FORMAT = dict.fromkeys(NAMES, "{:.3g}")
 
 
 def compute(measurements: Measurements) -> dict[str, Entry]:
-    """The entry of metrics.json, with `std` over the subsets and `n_real`."""
-    if isinstance(measurements.classifier, Missing):
-        return {"kd_classifier": {"skipped": measurements.classifier.reason}}
-    return {"kd_classifier": distance_entry(measurements, measurements.classifier, PROTOCOL)}
+    """The entries of metrics.json (translations, copies, true targets), with `std` over the subsets and `n_real`."""
+    classifier = measurements.classifier
+    if isinstance(classifier, Missing):
+        return {name: {"skipped": classifier.reason} for name in NAMES}
+    return {
+        f"kd_classifier{ending}": {"skipped": features.reason}
+        if isinstance(features, Missing)
+        else distance_entry(measurements, classifier, features, PROTOCOL.format(subject=subject))
+        for ending, (subject, features) in measurements.with_baselines(classifier, "features").items()
+    }

@@ -26,15 +26,17 @@ Array = npt.NDArray[Any]
 
 def compute(measurements: Measurements) -> dict[str, Entry]:
     """The entry of metrics.json, with the standard deviation over subsets `std` and `n_real`."""
-    if isinstance(measurements.inception, Missing):
-        return {"kid": {"skipped": measurements.inception.reason}}
-    return {"kid": distance_entry(measurements, measurements.inception, PROTOCOL)}
+    inception = measurements.inception
+    if isinstance(inception, Missing):
+        return {"kid": {"skipped": inception.reason}}
+    fake = measurements.of_translations(inception)["features"]
+    return {"kid": distance_entry(measurements, inception, fake, PROTOCOL)}
 
 
-def distance_entry(measurements: Measurements, extractor: Extractor, protocol: str) -> Entry:
-    """Kernel distance of the extractor's `features`, real test images against translations."""
+def distance_entry(measurements: Measurements, extractor: Extractor, features: Array, protocol: str) -> Entry:
+    """Kernel distance of the extractor's `features`: those of the real test images against `features` (N, C, D)."""
     real = measurements.of_reals(extractor)["features"]
-    fake = measurements.of_translations(extractor)["features"].reshape(-1, real.shape[-1])
+    fake = features.reshape(-1, real.shape[-1])
     settings = measurements.settings
     size = min(settings.kid_subset_size, len(real), len(fake))
     if size < 2:

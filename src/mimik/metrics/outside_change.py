@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from mimik.labels import PARTS, SEGMENTATION_CLASSES
-from mimik.measurements import Array, Entry, Measurements, Missing
+from mimik.measurements import Array, Entry, Measurements, Missing, Rows
 
 NAMES = ("outside_change", "outside_change_truth")
 PROTOCOL = (
@@ -35,14 +35,14 @@ def compute(measurements: Measurements) -> dict[str, Entry]:
         reason = f"{store.directory} has no masks at {store.size} px; prepare the dataset with a mesh or with masks."
         return {name: {"skipped": reason} for name in NAMES}
     entries = {"outside_change": _entry(measurements, "translation", measurements.translations)}
-    if isinstance(measurements.renderer, Missing):
-        entries["outside_change_truth"] = {"skipped": measurements.renderer.reason}
-    else:
-        entries["outside_change_truth"] = _entry(measurements, "true target", measurements.truth)
+    truth = measurements.truth
+    entries["outside_change_truth"] = (
+        {"skipped": truth.reason} if isinstance(truth, Missing) else _entry(measurements, "true target", truth)
+    )
     return entries
 
 
-def _entry(measurements: Measurements, subject: str, pictures: Array) -> Entry:
+def _entry(measurements: Measurements, subject: str, pictures: Array | Rows) -> Entry:
     masks = measurements.store.masks
     assert masks is not None
     totals = measurements.per_image(

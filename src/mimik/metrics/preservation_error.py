@@ -8,29 +8,37 @@ import numpy as np
 import numpy.typing as npt
 
 from mimik import bootstrap
-from mimik.measurements import Entry, Measurements, Missing
+from mimik.measurements import Entry, Extractor, Measurements, Missing
 
-NAMES = ("preservation_error",)
+NAMES = ("preservation_error", "preservation_error_copy", "preservation_error_truth")
 PROTOCOL = (
-    "False positive rate of a class over the translations to other targets (target = source included), mean over the "
+    "False positive rate of a class over the {subject} to other targets (target = source included), mean over the "
     "classes."
 )
-HIGHER_IS_BETTER = {"preservation_error": False}
-UNIT = {"preservation_error": "%"}
-FORMAT = {"preservation_error": "{:.1%}"}
+HIGHER_IS_BETTER = dict.fromkeys(NAMES, False)
+UNIT = dict.fromkeys(NAMES, "%")
+FORMAT = dict.fromkeys(NAMES, "{:.1%}")
 
 
 def compute(measurements: Measurements) -> dict[str, Entry]:
-    """The entry of metrics.json, with `per_class`."""
+    """The entries of metrics.json, with `per_class`: of the translations, of copies, of the true targets."""
     classifier = measurements.classifier
     if isinstance(classifier, Missing):
-        return {"preservation_error": {"skipped": classifier.reason}}
-    predicted = measurements.of_translations(classifier)["logits"].argmax(-1)
+        return {name: {"skipped": classifier.reason} for name in NAMES}
+    return {
+        f"preservation_error{ending}": {"skipped": logits.reason}
+        if isinstance(logits, Missing)
+        else _entry(measurements, classifier, subject, logits.argmax(-1))
+        for ending, (subject, logits) in measurements.with_baselines(classifier, "logits").items()
+    }
+
+
+def _entry(measurements: Measurements, classifier: Extractor, subject: str, predicted: npt.NDArray[np.int64]) -> Entry:
     positives, chances = false_positives(predicted, measurements.classified_pairs)
     kept = measurements.kept_classes
     positives, chances = positives[:, kept], chances[:, kept]
     if not chances.any():
-        return {"preservation_error": {"skipped": "no translation to another class is left to measure."}}
+        return {"skipped": "no translation to another class is left to measure."}
     value, interval = bootstrap.mean_interval(positives, chances, measurements.weights)
     names = np.array(measurements.classes)[kept]
     per_class = {
@@ -39,10 +47,8 @@ def compute(measurements: Measurements) -> dict[str, Entry]:
         if tried
     }
     number = int(measurements.classified_pairs.sum())
-    protocol = measurements.filtered(PROTOCOL)
-    return {
-        "preservation_error": measurements.entry(value, interval, number, classifier, protocol, per_class=per_class)
-    }
+    protocol = measurements.filtered(PROTOCOL.format(subject=subject))
+    return measurements.entry(value, interval, number, classifier, protocol, per_class=per_class)
 
 
 def false_positives(

@@ -1,4 +1,4 @@
-"""Distance of translations to the true target image, which a renderer can draw; beside it the input itself, copied.
+"""Distance of translations to the true target image, where the dataset has it; beside it the input itself, copied.
 
 `changed`: the pixels where the true target differs from the input by more than 8/255 in any channel, so that a large
 unchanged background cannot hide what happens where the expression is.
@@ -29,11 +29,11 @@ CHANGE = 8
 
 def compute(measurements: Measurements) -> dict[str, Entry]:
     """The six entries of metrics.json; skipped for datasets without ground truth."""
-    if isinstance(measurements.renderer, Missing):
-        return {name: {"skipped": measurements.renderer.reason} for name in NAMES}
+    truth = measurements.truth
+    if isinstance(truth, Missing):
+        return {name: {"skipped": truth.reason} for name in NAMES}
     values = measurements.per_image(
-        "truth",
-        lambda part: distances(measurements.sources[part], measurements.translations[part], measurements.truth[part]),
+        "truth", lambda part: distances(measurements.sources[part], measurements.translations[part], truth[part])
     )
     entries = {}
     for index, name in enumerate(NAMES):
