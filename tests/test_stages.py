@@ -27,6 +27,7 @@ def test_the_table_has_each_job_once_with_what_it_reads() -> None:
     assert jobs["segmenter"] == {"synthetic-bisenet": {"dataset": "synthetic", "segmenter": "bisenet"}}
     assert jobs["train"]["synthetic-hier_seg"]["reads"]["segmenter"] == "data/pretrained/synthetic/segmenter/bisenet"
     assert jobs["train"]["synthetic-stargan"]["reads"]["segmenter"] == "data/prepared/synthetic/manifest.json"
+    assert jobs["translate"] == jobs["train"]  # translating keeps the segmenter's masks before and after
     reads = jobs["evaluate"]["synthetic-stargan"]["reads"]
     assert len(set(reads.values())) == 3  # DVC refuses a dependency that is listed twice
 
@@ -69,10 +70,3 @@ def test_weights_stand_where_the_rules_write_them() -> None:
     assert stages.weights(SMALL, "segmenter", AT) == "data/pretrained/synthetic/segmenter/bisenet/model.safetensors"
     assert stages.weights(SMALL, "segmenter", {**AT, "method": "stargan"}) is None
     assert stages.weights(SMALL, "reader", {**AT, "dataset": "affectnet"}) is None
-
-
-@pytest.mark.parametrize("rule", ["evaluate", "report"])
-def test_the_renderer_is_watched_where_it_draws_the_truth(rule: str, project: Path) -> None:
-    package = project / "src" / "mimik"
-    assert package / "datasets/synthetic.py" in stages.code(SMALL, rule, AT, package)
-    assert package / "datasets/affectnet.py" not in stages.code(SMALL, rule, {**AT, "dataset": "affectnet"}, package)

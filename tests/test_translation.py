@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mimik import translation
 from mimik.errors import UserError
 from mimik.files import file_sha256
-from mimik.translation import TranslationSettings, balanced_subset, translate
+from mimik.translation import TranslationSettings, balanced_subset, evenly, translate
 
 CLASSES = ["anger", "fear", "happiness"]
 
@@ -66,7 +66,7 @@ def method(monkeypatch: pytest.MonkeyPatch) -> Shift:
 
 def run(folders: tuple[Path, Path, Path], **settings: Any) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
     store, result, output = folders
-    translate(result, store, output, TranslationSettings(**{"precision": "fp32", **settings}))
+    translate(result, store, None, output, TranslationSettings(**{"precision": "fp32", **settings}))
     manifest = json.loads((output / "manifest.json").read_text())
     return np.load(output / "images.npy"), np.load(output / "cycle.npy"), manifest
 
@@ -131,7 +131,43 @@ def test_a_failing_run_leaves_no_manifest_behind(folders, method, monkeypatch) -
     with pytest.raises(ZeroDivisionError):
         run(folders)
     assert not (folders[2] / "manifest.json").exists()
-    assert sorted(path.name for path in folders[2].iterdir()) == ["cycle.npy", "images.npy"]
+    assert sorted(path.name for path in folders[2].iterdir()) == ["cycle.npy", "images.npy", "masks.npy"]
+
+
+class Brightest(nn.Module):
+    """A segmenter that sees one class everywhere, a higher one the darker the face."""
+
+    def __init__(self, plus: int) -> None:
+        super().__init__()
+        self.plus = plus
+
+    def forward(self, images: Tensor) -> Tensor:
+        level = ((images[:, 0] + 1) * 127.5 / 20).round().long() + self.plus
+        return nn.functional.one_hot(level, 19).permute(0, 3, 1, 2).float()
+
+
+def test_masks_of_the_segmenter_before_and_after(folders, method, monkeypatch) -> None:
+    _, _, manifest = run(folders)
+    assert manifest["mask_rows"] == []
+    assert np.load(folders[2] / "masks.npy").shape == (2, 0, 8, 8)
+
+    method.segmenter = Brightest(3)
+    with pytest.raises(UserError, match="pre-trained one"):
+        run(folders)
+    monkeypatch.setattr(translation.segmenter, "load", lambda path: Brightest({"pretrained": 0}[str(path)]))
+    translate(folders[1], folders[0], "pretrained", folders[2], TranslationSettings(precision="fp32"))
+    manifest = json.loads((folders[2] / "manifest.json").read_text())
+    masks = np.load(folders[2] / "masks.npy")
+    assert manifest["mask_rows"] == manifest["rows"] == [1, 2, 4, 6]
+    assert masks.shape == (2, 4, 8, 8) and masks.dtype == np.uint8
+    for index, row in enumerate(manifest["mask_rows"]):
+        assert (masks[0, index] == row).all() and (masks[1, index] == row + 3).all()
+
+
+def test_even_choice_spans_the_rows() -> None:
+    assert evenly(np.arange(10, 30), 3).tolist() == [10, 20, 29]
+    assert evenly(np.arange(4), 8).tolist() == [0, 1, 2, 3]
+    assert evenly(np.arange(4), 0).tolist() == []
 
 
 def test_generator_of_another_dataset_is_refused(folders, monkeypatch) -> None:

@@ -193,7 +193,11 @@ def translate_faces(chosen: argparse.Namespace) -> None:
     result = RESULTS / chosen.dataset / chosen.method
     settings = params.resolve_translation(values, chosen.dataset, chosen.method)
     translate(
-        result, PREPARED / chosen.dataset, result / "translations", build(TranslationSettings, settings, "translation")
+        result,
+        PREPARED / chosen.dataset,
+        _weights(values, "segmenter", chosen),
+        result / "translations",
+        build(TranslationSettings, settings, "translation"),
     )
 
 

@@ -33,8 +33,8 @@ START: Mapping[str, tuple[str, ...]] = {
     "reader": ("pretraining.reader",),
     "train": ("method_training", "methods.{module}"),
     "translate": ("translation", "methods.{module}"),
-    "evaluate": ("evaluation", "methods.{module}", "{metrics}", "{renderer}"),
-    "report": ("report", "figures.*", "tables.*", "{renderer}"),
+    "evaluate": ("evaluation", "methods.{module}", "{metrics}"),
+    "report": ("report", "figures.*", "tables.*"),
     "compare": ("report", "figures.*", "tables.*"),
 }
 """Modules where the jobs of a rule start. `folder.*` is a whole folder; those in braces depend on the wildcards."""
@@ -104,8 +104,8 @@ def stage_table(params: Params) -> dict[str, Any]:
                 name = Path(path).parent.name
                 table[kind][f"{dataset}-{name}"] = {"dataset": dataset, kind: name}
         key = f"{dataset}-{method}"
-        table["train"][key] = {**at, "reads": {"segmenter": folders["segmenter"]}}
-        table["translate"][key] = at
+        for rule in ("train", "translate"):
+            table[rule][key] = {**at, "reads": {"segmenter": folders["segmenter"]}}
         table["evaluate"][key] = {**at, "reads": folders}
         table["report"][key] = at
     return {"jobs": table}
@@ -170,9 +170,6 @@ def _modules(params: Params, rule: str, wildcards: Wildcards, package: Path) -> 
     for pattern in START[rule]:
         if pattern == "{metrics}":
             names += [f"metrics.{name}" for name in settings(params, rule, wildcards)["evaluation"]["metrics"]]
-        elif pattern == "{renderer}":
-            if params["datasets"][wildcards["dataset"]].get("ground_truth"):
-                names.append(f"datasets.{wildcards['dataset']}")
         elif pattern.endswith(".*"):
             folder = pattern.removesuffix(".*")
             names += [f"{folder}.{file.stem}" for file in (package / folder).glob("*.py") if file.stem[0] != "_"]

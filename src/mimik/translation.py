@@ -4,7 +4,7 @@ What is written (docs/architecture.md, Results) is all that the metrics see of a
 figure depends on how precisely a tensor was kept.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from mimik.batches import to_tensor, to_uint8
@@ -22,8 +22,12 @@ from mimik.errors import UserError
 from mimik.faces.store import FaceStore
 from mimik.files import atomic_path, file_sha256, write_json
 from mimik.method_training import load_method
+from mimik.networks import segmenter
 
 Array = npt.NDArray[Any]
+
+MASKED_FACES = 8
+"""Most faces whose masks are kept for the report."""
 
 
 @dataclass(frozen=True)
@@ -58,18 +62,28 @@ class Translator(Protocol):
 
 
 def translate(
-    result_dir: Path | str, store_dir: Path | str, output_dir: Path | str, settings: TranslationSettings
+    result_dir: Path | str,
+    store_dir: Path | str,
+    segmenter_dir: Path | str | None,
+    output_dir: Path | str,
+    settings: TranslationSettings,
 ) -> None:
-    """Translate the test split with the generator of `result_dir` and write `images.npy`, `cycle.npy`, `manifest.json`.
+    """Translate the test split with the generator of `result_dir`.
+
+    Writes `images.npy`, `cycle.npy` and `manifest.json`, and in `masks.npy`, uint8 (2, K, S, S), what the segmenter
+    sees in the K test faces of the manifest's `mask_rows` as pre-trained and after training with the generator, as
+    positions in `labels.SEGMENTATION_CLASSES`; K is 0 for a method without segmenter.
 
     Args:
         result_dir: holds `config.json` and `generator.safetensors`.
         store_dir: the prepared dataset.
-        output_dir: where the three files go; memory use does not grow with the number of images.
+        segmenter_dir: the pre-trained segmenter, for methods that have one.
+        output_dir: where the files go; memory use does not grow with the number of images.
         settings: see `TranslationSettings`.
 
     Raises:
-        UserError: no labelled test face, or the generator was trained for other classes than the dataset has.
+        UserError: no labelled test face, the generator was trained for other classes than the dataset has, or the
+            pre-trained segmenter is missing.
     """
     result_dir, output_dir = Path(result_dir), Path(output_dir)
     method, config = load_method(result_dir)
@@ -101,12 +115,18 @@ def translate(
         _array_file(output_dir / "cycle.npy", shape) as cycle,
     ):
         _fill(translator, store, chosen, labels[chosen], images, cycle, settings.batch_size, device, dtype)
+    segmenters = _segmenters(method, segmenter_dir, result_dir)
+    mask_rows = evenly(chosen, MASKED_FACES if segmenters else 0)
+    with _array_file(output_dir / "masks.npy", (2, len(mask_rows), store.size, store.size)) as masks:
+        for index, network in enumerate(segmenters):
+            masks[index] = _classes(network, store.images[mask_rows], device)
     write_json(
         manifest_path,
         {
             "rows": chosen.tolist(),
             "ids": store.table["id"].iloc[chosen].tolist(),
             "source_labels": labels[chosen].tolist(),
+            "mask_rows": mask_rows.tolist(),
             "classes": store.classes,
             "size": store.size,
             "generator_sha256": file_sha256(result_dir / "generator.safetensors"),
@@ -116,6 +136,30 @@ def translate(
             "limit": settings.limit,
         },
     )
+
+
+def evenly(rows: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
+    """At most `count` of `rows` at even distances, the first and the last among them (the first alone for one)."""
+    count = min(count, len(rows))
+    return rows[np.linspace(0, len(rows) - 1, count).round().astype(np.int64)]
+
+
+def _segmenters(method: nn.Module, pretrained: Path | str | None, result_dir: Path) -> Sequence[nn.Module]:
+    """The segmenter before and after training with the generator; nothing for a method without one."""
+    trained = getattr(method, "segmenter", None)
+    if trained is None:
+        return ()
+    if pretrained is None:
+        raise UserError(f"{result_dir}: this method has a segmenter; name the folder of the pre-trained one as well.")
+    return segmenter.load(pretrained), trained
+
+
+@torch.inference_mode()
+def _classes(network: nn.Module, images: Array, device: torch.device) -> Array:
+    """Segmentation classes uint8 (B, S, S) of images uint8 (B, S, S, 3)."""
+    logits = network.to(device).eval()(to_tensor(images, device))
+    classes: Array = logits.argmax(1).to(torch.uint8).cpu().numpy()
+    return classes
 
 
 def balanced_subset(

@@ -25,8 +25,7 @@ def test_rows_of_the_figure(tmp_path: Path) -> None:
     before = np.zeros((2, SIZE, SIZE), np.uint8)
     after = before.copy()
     after[1] = 4
-    np.save(result.directory / "translations" / "masks_before.npy", before)
-    np.save(result.directory / "translations" / "masks_after.npy", after)
+    np.save(result.directory / "translations" / "masks.npy", np.stack([before, after]))
     made = draw([result], ReportSettings())
     assert isinstance(made, Drawing)
     rows = embedded_images(made.svg)
@@ -42,5 +41,9 @@ def test_rows_of_the_figure(tmp_path: Path) -> None:
 
 
 def test_without_masks_the_reason_is_given(tmp_path: Path) -> None:
-    made = draw([make(tmp_path)], ReportSettings())
+    result = make(tmp_path)
+    made = draw([result], ReportSettings())
+    assert isinstance(made, Absent) and "no segmenter" in made.reason
+    np.save(result.directory / "translations" / "masks.npy", np.zeros((2, 0, SIZE, SIZE), np.uint8))
+    made = draw([result], ReportSettings())
     assert isinstance(made, Absent) and "no segmenter" in made.reason

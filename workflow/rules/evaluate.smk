@@ -7,10 +7,12 @@ rule translate:
         manifest="data/prepared/{dataset}/manifest.json",
         generator="results/{dataset}/{method}/generator.safetensors",
         config="results/{dataset}/{method}/config.json",
+        segmenter=weights_of("segmenter"),
         code=code_of("translate"),
     output:
         images="results/{dataset}/{method}/translations/images.npy",
         cycle="results/{dataset}/{method}/translations/cycle.npy",
+        masks="results/{dataset}/{method}/translations/masks.npy",
         manifest="results/{dataset}/{method}/translations/manifest.json",
     log:
         "logs/translate/{dataset}_{method}.log",

@@ -8,6 +8,7 @@ rule report:
         history=rules.train.output.history,
         samples=rules.train.output.samples,
         translations=rules.translate.output.manifest,
+        masks=rules.translate.output.masks,
         manifest="data/prepared/{dataset}/manifest.json",
         segmenter=weights_of("segmenter"),
         code=code_of("report"),

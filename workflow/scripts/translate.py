@@ -11,6 +11,7 @@ with reported(snakemake.log[0]):
     translate(
         Path(snakemake.input.generator).parent,
         Path(snakemake.input.manifest).parent,
+        Path(snakemake.input.segmenter[0]).parent if snakemake.input.segmenter else None,
         Path(snakemake.output.manifest).parent,
         build(TranslationSettings, snakemake.params.settings, "translation"),
     )

@@ -39,9 +39,10 @@ def changed(before: npt.NDArray[np.uint8], after: npt.NDArray[np.uint8], image: 
 def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absent:
     """Columns are test faces (`mask_rows` of the translations' manifest), rows the input and its masks."""
     result = results[0]
-    before, after = result.optional("masks_before.npy"), result.optional("masks_after.npy")
-    if before is None or after is None:
+    kept = result.optional("masks.npy")
+    if kept is None or not kept.shape[1]:
         return Absent(f"{result.method} has no segmenter whose masks were kept before and after training")
+    before, after = kept
     rows = [int(row) for row in result.manifest["mask_rows"]][: settings.rows]
     masks = result.store.masks
     mosaic = Mosaic([""] * len(rows), result.size, separated=(), title=f"Masks of the segmenter of {result.method}")

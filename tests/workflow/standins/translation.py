@@ -11,7 +11,9 @@ class TranslationSettings:
     seed: int
 
 
-def translate(result_dir, store_dir, output_dir, settings):
+def translate(result_dir, store_dir, segmenter_dir, output_dir, settings):
     generator = Path(result_dir, "generator.safetensors").read_text()
-    for name in ("images.npy", "cycle.npy", "manifest.json"):
+    if segmenter_dir is not None:
+        generator += Path(segmenter_dir, "model.safetensors").read_text()
+    for name in ("images.npy", "cycle.npy", "masks.npy", "manifest.json"):
         Path(output_dir, name).write_text(generator)
