@@ -67,6 +67,20 @@ def test_a_preparation_sees_nothing_of_training_or_evaluation() -> None:
     assert params.resolve_evaluation(values, "synthetic", "stargan")["evaluation"]["bootstrap"] == 3
 
 
+def test_no_training_mirrors_a_dataset_whose_sides_differ() -> None:
+    values = copy.deepcopy(SMALL)
+    values["methods"]["stargan"]["training"]["flip"] = True
+    for flip in (True, False):
+        values["datasets"]["synthetic"]["flip"] = flip
+        assert params.resolve(values, "synthetic", "stargan")["training"]["flip"] is flip
+        for group, name in (("segmenter", "bisenet"), ("classifier", "small"), ("reader", "face_reader")):
+            training = getattr(params, f"resolve_{group}")(values, "synthetic", name)["training"]
+            assert training == ({} if flip else {"flip": False}), group
+        assert "flip" not in params.resolve_dataset(values, "synthetic")["options"]
+    assert SHIPPED["datasets"]["synthetic"]["flip"] is False
+    assert "expected true or false" in faults(lambda v: v["datasets"]["synthetic"].update(flip="no"))
+
+
 def test_only_a_dataset_with_ground_truth_has_a_reader() -> None:
     assert params.reader_of(SMALL, "synthetic") == "face_reader"
     assert params.reader_of(SMALL, "affectnet") is None

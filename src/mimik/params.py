@@ -131,7 +131,7 @@ def resolve(params: Mapping[str, Any], dataset: str, method: str, scale: str | N
         UserError: a name that params.yaml does not know.
     """
     values = _method_values(params, dataset, method, scale)
-    training = _merge(_scale(params, dataset, scale)["training"], values.pop("training", {}))
+    training = _training(params, dataset, _scale(params, dataset, scale)["training"], values.pop("training", {}))
     return {
         "dataset": dataset,
         "method": method,
@@ -147,7 +147,7 @@ def resolve_dataset(params: Mapping[str, Any], dataset: str, scale: str | None =
     """Settings of the preparation of one dataset: dataset, seed, options (its entry with the scale's overrides)."""
     entry = dict(_entry(params, "datasets", dataset))
     overrides = entry.pop("scales", {}).get(scale_of(params, dataset, scale), {})
-    for key in ("scale", "evaluation"):  # which scale, and how methods are evaluated: no matter of the preparation
+    for key in ("scale", "evaluation", "flip"):  # which scale, and how methods are trained and evaluated
         entry.pop(key, None)
     return {"dataset": dataset, "seed": params["seed"], "options": _merge(entry, overrides)}
 
@@ -238,7 +238,7 @@ def _method_values(params: Mapping[str, Any], dataset: str, method: str, scale: 
 def _pretraining(params: Mapping[str, Any], dataset: str, group: str, name: str, scale: str | None) -> Settings:
     entry = _entry(params, group, name)
     values = _merge(_scale(params, dataset, scale).get(group, {}).get(entry["network"], {}), entry)
-    training = values.pop("training", {})
+    training = _training(params, dataset, values.pop("training", {}))
     return {
         "dataset": dataset,
         "name": name,
@@ -246,6 +246,14 @@ def _pretraining(params: Mapping[str, Any], dataset: str, group: str, name: str,
         "config": values,
         "training": training,
     }
+
+
+def _training(params: Mapping[str, Any], dataset: str, *settings: Mapping[str, Any]) -> Settings:
+    """Settings of the loop, later ones winning, but nothing mirrors faces of a dataset with `flip: false`."""
+    training: Settings = {}
+    for overrides in settings:
+        training = _merge(training, overrides)
+    return training if params["datasets"][dataset].get("flip", True) else {**training, "flip": False}
 
 
 def _merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> Settings:
