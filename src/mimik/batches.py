@@ -4,7 +4,7 @@ Position k of the stream always holds the same samples, flips and targets, whate
 continues where it stopped without any state to restore, and the number of processes does not change the stream.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,7 @@ class Batches:
         balanced: bool = False,
         rank: int = 0,
         processes: int = 1,
+        extras: Mapping[str, npt.NDArray[np.float32]] | None = None,
     ) -> None:
         """Describe the stream; nothing is read yet.
 
@@ -43,10 +44,11 @@ class Batches:
             rows: rows to draw from, every one once per epoch (with `balanced`: classes equally likely instead).
             batch_size: samples per batch over all processes together.
             seed: seed of order, flips and targets.
-            reads: optional entries: any of `label`, `target`, `mask`, `action_units`, `identity_descriptor`.
+            reads: optional entries: any of `label`, `target`, `mask`, `action_units`.
             flip: mirror half of the samples left to right.
             balanced: draw classes with equal probability, samples within a class likewise.
             rank, processes: this process's share of every batch.
+            extras: further annotation, float32 (N, ...) per name, a row for every row of the store.
 
         Raises:
             UserError: the store lacks what is to be read, a row has no label although labels are read or balanced,
@@ -71,11 +73,7 @@ class Batches:
         if "action_units" in self.reads and units is None:
             raise UserError(f"{store.directory / 'index.csv'}: has no action units (columns AU01 to AU45).")
         self.action_units = units
-        self.identity_descriptor: npt.NDArray[np.float32] | None = None
-        if "identity_descriptor" in self.reads:
-            from mimik.datasets import synthetic
-
-            self.identity_descriptor = synthetic.identity_descriptor(store.table)
+        self.extras = dict(extras or {})
         self._by_class = None
         if balanced:
             present = np.unique(self.labels[rows])
@@ -111,7 +109,7 @@ class Batches:
         Returns:
             `image` float (B, 3, S, S) in [-1, 1]; `row` int64 (B,); as asked for: `label` int64 (B,); `target` int64
             (B,), a permutation of the whole batch's labels; `mask` int64 (B, S, S); `action_units` float (B, 17) in
-            [0, 1]; `identity_descriptor` float (B, d).
+            [0, 1]; every one of the extras float (B, ...).
         """
         rows = self._rows_at(position)
         random = self._random(_AUGMENT, position)
@@ -136,8 +134,8 @@ class Batches:
             batch["mask"] = torch.from_numpy(masks).to(device).long()
         if "action_units" in self.reads and self.action_units is not None:
             batch["action_units"] = torch.from_numpy(self.action_units[rows]).to(device)
-        if self.identity_descriptor is not None:
-            batch["identity_descriptor"] = torch.from_numpy(self.identity_descriptor[rows]).to(device)
+        for name, values in self.extras.items():
+            batch[name] = torch.from_numpy(values[rows]).to(device)
         return batch
 
 

@@ -167,6 +167,7 @@ def train(
     sample: Callable[[int], tuple[Path | None, Mapping[str, float]]] | None = None,
     device: torch.device | None = None,
     keep_checkpoint: bool = False,
+    extras: Mapping[str, npt.NDArray[np.float32]] | None = None,
 ) -> History:
     """Train `task` in place, from the last checkpoint if there is a fitting one.
 
@@ -183,6 +184,8 @@ def train(
         sample: called with the step at sample times with averaged weights in place; returns a picture (or None) and
             values to log.
         device: None picks one.
+        keep_checkpoint: leave the last checkpoint to the caller, who removes it once the result is written.
+        extras: see `mimik.batches.Batches`; what they hold has to follow from `store` and `fingerprint`.
 
     Returns:
         The history: one dict per logged step, `step` and `<update>/<term>` (means since the row before).
@@ -207,7 +210,7 @@ def train(
                 "Wait for it to end, or stop it, and run the same command again."
             ) from error
     try:
-        loop = _Loop(task, store, rows, config, seed, directory, fingerprint, device, rank, processes)
+        loop = _Loop(task, store, rows, config, seed, directory, fingerprint, device, rank, processes, extras)
         history = loop.run(label, logger if rank == 0 else None, sample if rank == 0 else None)
         if rank == 0 and not keep_checkpoint:
             loop.checkpoint.unlink(missing_ok=True)
@@ -231,6 +234,7 @@ class _Loop:
         device: torch.device,
         rank: int,
         processes: int,
+        extras: Mapping[str, npt.NDArray[np.float32]] | None = None,
     ) -> None:
         self.task, self.config, self.seed = task.to(device).train(), config, seed
         self.device, self.rank = device, rank
@@ -247,6 +251,7 @@ class _Loop:
             balanced=config.balanced,
             rank=rank,
             processes=processes,
+            extras=extras,
         )
         if config.channels_last == "yes" or (config.channels_last == "auto" and device.type == "cuda"):
             task.to(memory_format=torch.channels_last)

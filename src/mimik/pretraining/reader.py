@@ -69,7 +69,7 @@ class ReaderTask(nn.Module):
     """A reader under supervision by the renderer's truth."""
 
     updates: Sequence[Update] = (Update("reader"),)
-    reads = frozenset({"action_units", "identity_descriptor"})
+    reads = frozenset({"action_units"})
     averaged: nn.Module | None = None
 
     def __init__(self, reader: FaceReader, config: ReaderConfig) -> None:
@@ -162,7 +162,8 @@ def pretrain_reader(
     # An entry that never varies in training carries nothing; it stays in its own unit.
     reader.identity_scale.copy_(torch.from_numpy(np.where(deviation > 1e-6, deviation, 1.0)))
     task = ReaderTask(reader, config)
-    history = runs.fit(task, store, rows, training, settings, vars(config), checkpoint_dir, logger)
+    extras = {"identity_descriptor": truth_identity}
+    history = runs.fit(task, store, rows, training, settings, vars(config), checkpoint_dir, logger, extras)
     if not runs.is_first_process():
         return
     units, descriptor = _read(reader, store, test_rows)

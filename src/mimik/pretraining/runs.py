@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
@@ -40,6 +41,7 @@ def fit(
     resolved: Mapping[str, Any],
     checkpoint_dir: Path | str,
     logger: Logger | None,
+    extras: Mapping[str, npt.NDArray[np.float32]] | None = None,
 ) -> History:
     """Run the training loop; the checkpoint stays until `write_results` has written the result."""
     return train(
@@ -53,6 +55,7 @@ def fit(
         label=f"{settings['dataset']}/{settings['name']}",
         logger=logger,
         keep_checkpoint=True,
+        extras=extras,
     )
 
 
