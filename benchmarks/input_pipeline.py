@@ -45,7 +45,7 @@ def main() -> None:
         manifest = {"sizes": [size], "classes": list(EXPRESSIONS), "digest": "benchmark"}
         write_json(directory / "manifest.json", manifest)
         store = FaceStore(directory, size)
-        batches = Batches(store, store.rows("train"), arguments.batch, seed=0)
+        batches = Batches(store, store.rows("train"), arguments.batch, seed=0, reads={"label", "target"})
         batches.at(0)
         times = []
         for position in range(1, 400):

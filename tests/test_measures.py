@@ -63,6 +63,19 @@ def test_the_true_target_row_states_what_holds_by_definition(tmp_path: Path) -> 
     assert [(cell.text, cell.small) for cell in line.cells] == [("∞", "by definition"), ("0.100", "0.090 to 0.110")]
 
 
+def test_baselines_of_what_a_classifier_sees(tmp_path: Path) -> None:
+    metrics = {
+        f"{name}{ending}": metric(value)
+        for name in ("eea", "preservation_error", "fd_classifier", "kd_classifier")
+        for ending, value in (("", 0.5), ("_copy", 0.1), ("_truth", 0.9))
+    }
+    made = table([make(tmp_path, metrics=metrics)], ["eea", "preservation_error", "fd_classifier", "kd_classifier"])
+    assert made is not None
+    copy, truth = made.lines[1:]
+    assert [cell.text for cell in copy.cells] == ["10.0", "10.0", "0.10", "0.1000"]
+    assert [cell.text for cell in truth.cells] == ["90.0", "90.0", "0.90", "0.9000"]
+
+
 def test_nothing_to_show(tmp_path: Path) -> None:
     assert table([make(tmp_path, metrics={})], ["eea", "fid"]) is None
 

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -37,7 +38,14 @@ def test_from_nothing_to_a_report(project: Project, monkeypatch: pytest.MonkeyPa
     assert (metrics["dataset"], metrics["method"], metrics["scale"]) == ("synthetic", "hier_seg", "smoke")
     assert 0 <= metrics["metrics"]["eea"]["value"] <= 1
     assert metrics["metrics"]["truth_psnr"]["value"] > 0
-    assert "skipped" in metrics["metrics"]["fid"]
+    assert {name for name, entry in metrics["metrics"].items() if "skipped" in entry} == {"fid", "kid"}
+    assert np.load(result / "translations/masks.npy").shape == (2, 8, 64, 64)
+    for record in ("results/synthetic/hier_seg", "data/pretrained/synthetic/classifier/small"):
+        settings = json.loads((project.folder / record / "config.json").read_text(encoding="utf-8"))
+        assert settings["training"]["flip"] is False  # as params.yaml says of the dataset
+    page = (result / "report.html").read_text(encoding="utf-8")
+    assert "What the segmenter of hier_seg sees in 8 test faces" in page
+    assert ">truth<" in page
     for page in (result / "report.html", project.folder / "report/index.html"):
         assert "<html" in page.read_text(encoding="utf-8")
     assert "Nothing to be done" in project.must("snakemake", "--config", "scale=smoke").text
