@@ -15,6 +15,8 @@ rule segmenter:
         "logs/segmenter/{dataset}_{segmenter}.log",
     benchmark:
         "logs/segmenter/{dataset}_{segmenter}.tsv"
+    # The longest chain of jobs goes through the segmenter and the methods that start from it.
+    priority: 2
     conda:
         "../envs/mimik.yaml"
     threads: training_threads

@@ -16,6 +16,7 @@ rule train:
         "logs/train/{dataset}_{method}.log",
     benchmark:
         "logs/train/{dataset}_{method}.tsv"
+    priority: 1
     conda:
         "../envs/mimik.yaml"
     threads: training_threads
