@@ -108,21 +108,21 @@ class Adversary(nn.Module):
         realness, logits, matching = self.network(both)
         real_map, fake_map = realness.chunk(2)
         terms = {
-            "adv": self._reduce(losses.discriminator_adversarial(real_map, fake_map, config.objective), weight),
-            "cls": self._reduce(losses.classification(logits.chunk(2)[0], source), weight),
+            "adv": part_mean(losses.discriminator_adversarial(real_map, fake_map, config.objective), weight),
+            "cls": part_mean(losses.classification(logits.chunk(2)[0], source), weight),
         }
         total = terms["adv"] + config.lambda_classification * terms["cls"]
         if matching is not None:
             real_match, fake_match = matching.chunk(2)
-            terms["match"] = self._reduce(_matching_loss(real_match, fake_match, source, target), weight)
+            terms["match"] = part_mean(_matching_loss(real_match, fake_match, source, target), weight)
             total = total + config.lambda_matching * terms["match"]
         if config.objective == "wgan-gp":
             penalty = losses.gradient_penalty(self.network.realness, real, fake, self.parts)
-            terms["gp"] = self._reduce(penalty, weight)
+            terms["gp"] = part_mean(penalty, weight)
             total = total + config.lambda_gradient_penalty * terms["gp"]
         if config.r1_gamma > 0 and step % config.r1_every == 0:
             penalty = losses.r1_penalty(self.network.realness_and_matching, both[: len(real)], self.parts)
-            terms["r1"] = self._reduce(penalty, weight)
+            terms["r1"] = part_mean(penalty, weight)
             total = total + 0.5 * config.r1_gamma * config.r1_every * terms["r1"]
         return total, terms
 
@@ -137,10 +137,10 @@ class Adversary(nn.Module):
         """
         config = self.config
         _, logits, matching = self.network(self._augment(real.detach()))
-        terms = {"cls": self._reduce(losses.classification(logits, source), weight)}
+        terms = {"cls": part_mean(losses.classification(logits, source), weight)}
         total = config.lambda_classification * terms["cls"]
         if matching is not None:
-            terms["match"] = self._reduce(_matching_loss(matching, None, source, source), weight)
+            terms["match"] = part_mean(_matching_loss(matching, None, source, source), weight)
             total = total + config.lambda_matching * terms["match"]
         return total, terms
 
@@ -158,21 +158,15 @@ class Adversary(nn.Module):
         config = self.config
         realness, logits, matching = self.network(self._augment(fake))
         terms = {
-            "adv": self._reduce(losses.generator_adversarial(realness, config.objective), weight),
-            "cls": self._reduce(losses.classification(logits, target), weight),
+            "adv": part_mean(losses.generator_adversarial(realness, config.objective), weight),
+            "cls": part_mean(losses.classification(logits, target), weight),
         }
         total = terms["adv"] + config.lambda_classification * terms["cls"]
         if matching is not None:
             wanted = matching.gather(2, target[:, None, None].expand(-1, self.parts, 1))[:, :, 0]
-            terms["match"] = self._reduce(-wanted, weight)
+            terms["match"] = part_mean(-wanted, weight)
             total = total + config.lambda_matching * terms["match"]
         return total, terms
-
-    def _reduce(self, values: Tensor, weight: Tensor | None) -> Tensor:
-        """(B, P) -> scalar: mean over the samples that have the part, summed over the parts."""
-        if weight is None:
-            return values.mean(0).sum()
-        return ((values * weight).sum(0) / weight.sum(0).clamp(min=1)).sum()
 
     def _augment(self, images: Tensor) -> Tensor:
         """Shift (the same for the whole batch, edges repeated) and jitter brightness and contrast, differentiably."""
@@ -187,6 +181,13 @@ class Adversary(nn.Module):
         brightness = (torch.rand(shape, device=images.device) - 0.5) * 0.4
         contrast = 1 + (torch.rand(shape, device=images.device) - 0.5) * 0.4
         return shifted * contrast + brightness
+
+
+def part_mean(values: Tensor, weight: Tensor | None) -> Tensor:
+    """(B, P) -> scalar: mean over the samples that have the part (all, without `weight`), summed over the parts."""
+    if weight is None:
+        return values.mean(0).sum()
+    return ((values * weight).sum(0) / weight.sum(0).clamp(min=1)).sum()
 
 
 def _matching_loss(real: Tensor, fake: Tensor | None, source: Tensor, target: Tensor) -> Tensor:

@@ -176,6 +176,14 @@ def test_hier_seg_generator_total_is_eq_8() -> None:
     torch.testing.assert_close(total, expected)
 
 
+@pytest.mark.parametrize("name", ["stargan", "hier_seg"])
+def test_lazy_reconstruction_keeps_its_weight_on_average(name: str) -> None:
+    always, lazy, batch = make(name).train(), make(name, reconstruction_every=4).train(), make_batch()
+    usual, never, due = (m.generator_loss(batch, s)[0] for m, s in ((always, 4), (lazy, 5), (lazy, 4)))
+    torch.testing.assert_close(due - never, 4 * (usual - never), rtol=1e-4, atol=1e-5)
+    assert not any(term.endswith("rec") for term in lazy.generator_loss(batch, 5)[1])
+
+
 def test_masks_follow_the_tempered_softmax() -> None:
     """Eq. 1: with a large phi the masks are those of argmax, with a small one they bleed."""
     images = make_batch()["image"]

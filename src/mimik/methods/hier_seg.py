@@ -29,7 +29,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mimik import face_parts, losses
-from mimik.adversary import Adversary, AdversaryConfig, Terms
+from mimik.adversary import Adversary, AdversaryConfig, Terms, part_mean
 from mimik.batches import Batch
 from mimik.conditions import target_label
 from mimik.face_parts import MaskSpace
@@ -83,7 +83,8 @@ class Config:
         segmenter_anchor: weight of the divergence from the pre-trained segmenter (0: none, as published).
         conv_dim, residual_blocks, local_conv_dim, local_residual_blocks, fusion_conv_dim, fusion_residual_blocks,
         head, stem: of the generators.
-        critic_updates, critic_head_start, reuse_fake, lambda_change, lambda_smooth: like StarGAN's.
+        critic_updates, critic_head_start, reuse_fake, reconstruction_every, lambda_change, lambda_smooth: like those of
+            `mimik.methods.stargan.Config`.
         adversary: of the global and the fusion discriminator; local_adversary: of the parts'.
     """
 
@@ -102,6 +103,7 @@ class Config:
     lambda_local: float = 0.3
     lambda_fusion: float = 0.5
     lambda_reconstruction: float = 10.0
+    reconstruction_every: int = 1
     fusion_reconstruction: Literal["composed", "full"] = "composed"
     segmenter_learning_rate: float = 1.0
     segmenter_batch_norm: Literal["frozen", "train"] = "frozen"
@@ -131,6 +133,8 @@ class Config:
             raise ValueError("lambda_change and lambda_smooth need another head than direct")
         if self.extract == "rectangles" and self.end_to_end:
             raise ValueError("rectangles carry no gradient to a segmenter; set end_to_end: false")
+        if self.critic_updates < 1 or self.reconstruction_every < 1:
+            raise ValueError("critic_updates and reconstruction_every must be at least 1")
         if self.phi <= 0:
             raise ValueError("phi must be positive")
 
@@ -345,30 +349,25 @@ class Method(nn.Module):
         config = self.config
         image, source, target = batch["image"], batch["label"], batch["target"]
         asked, back = target_label(target, self.classes), target_label(source, self.classes)
+        parts = {"global": 1, "fusion": 1, "local": len(config.parts)}
         out = self.run(image, asked)
         cut: Cut = out["cut"]
         if config.reuse_fake:
             batch.update(_seen(cut, out))
-        cycled = self._cycle(out, back)
+        due = step % config.reconstruction_every == 0
+        cycled = self._cycle(out, back) if due else {}
         total = image.new_zeros(())
         terms: Terms = {}
-        count = len(config.parts)
         # The target of a part's reconstruction is detached: both sides are functions of S, and an empty mask would win.
         originals = {"global": image, "fusion": image, "local": cut.crops.detach()}
-        lambdas = {
-            "global": config.lambda_global,
-            "fusion": config.lambda_fusion,
-            "local": config.lambda_local,
-        }
+        lambdas = {"global": config.lambda_global, "fusion": config.lambda_fusion, "local": config.lambda_local}
         for name, original in originals.items():
             weight = cut.valid if name == "local" else None
             loss, own = self.discriminator[name].generator_loss(out[name], target, weight)
-            difference = losses.reconstruction(original, cycled[name], count if name == "local" else 1)
-            if weight is not None:
-                own["rec"] = ((difference * weight).sum(0) / weight.sum(0).clamp(min=1)).sum()
-            else:
-                own["rec"] = difference.mean()
-            total = total + lambdas[name] * (loss + config.lambda_reconstruction * own["rec"])
+            if due:
+                own["rec"] = part_mean(losses.reconstruction(original, cycled[name], parts[name]), weight)
+                loss = loss + config.lambda_reconstruction * config.reconstruction_every * own["rec"]
+            total = total + lambdas[name] * loss
             terms.update({f"{name}/{term}": value for term, value in own.items()})
         for index, part in enumerate(config.parts):
             terms[f"area/{part}"] = cut.masks[:, index].mean()

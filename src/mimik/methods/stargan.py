@@ -49,6 +49,8 @@ class Config:
         reuse_fake: update G before D within a round and let D see the fake that G was updated on, instead of making
             another one: one generator pass less per step, and D lags one G update behind.
         lambda_reconstruction: weight of the cycle term.
+        reconstruction_every: compute the cycle term on every so many steps only, as many times as strong (the pass
+            back is half of a generator update).
         lambda_change: weight of the mean share of every pixel that the head replaces (not for the direct head).
         lambda_smooth: weight of that map's total variation.
         adversary: settings of the discriminator.
@@ -62,6 +64,7 @@ class Config:
     critic_head_start: int = 0
     reuse_fake: bool = False
     lambda_reconstruction: float = 10.0
+    reconstruction_every: int = 1
     lambda_change: float = 0.0
     lambda_smooth: float = 0.0
     adversary: AdversaryConfig = field(default_factory=AdversaryConfig)
@@ -70,8 +73,8 @@ class Config:
         """Refuse combinations that make no sense."""
         if self.head == "direct" and (self.lambda_change or self.lambda_smooth):
             raise ValueError("lambda_change and lambda_smooth need another head than direct")
-        if self.critic_updates < 1:
-            raise ValueError("critic_updates must be at least 1")
+        if self.critic_updates < 1 or self.reconstruction_every < 1:
+            raise ValueError("critic_updates and reconstruction_every must be at least 1")
 
 
 class Method(nn.Module):
@@ -142,10 +145,11 @@ class Method(nn.Module):
         fake, change = self.generator.edit(image, target_label(target, self.classes))
         if config.reuse_fake:
             batch["fake"] = fake.detach()
-        cycled = self.generator(fake, target_label(source, self.classes))
         total, terms = self.discriminator.generator_loss(fake, target)
-        terms["rec"] = losses.reconstruction(image, cycled).mean()
-        total = total + config.lambda_reconstruction * terms["rec"]
+        if step % config.reconstruction_every == 0:
+            cycled = self.generator(fake, target_label(source, self.classes))
+            terms["rec"] = losses.reconstruction(image, cycled).mean()
+            total = total + config.lambda_reconstruction * config.reconstruction_every * terms["rec"]
         if change is not None:
             terms["change"] = change.mean()
             terms["smooth"] = losses.total_variation(change)
