@@ -315,7 +315,7 @@ class Method(nn.Module):
         cut = self.cut(images)
         local, local_change = self.generator["local"].edit(cut.crops, condition)
         whole, whole_change = self.generator["whole"].edit(images, condition)
-        result, fusion_change = self.generator["fusion"].blend(images, whole, self.stitch(local, cut))
+        result, fusion_change = self.generator["fusion"].blend(whole, self.stitch(local, cut))
         changes = [change for change in (whole_change, local_change, fusion_change) if change is not None]
         return {"cut": cut, "local": local, "global": whole, "fusion": result, "changes": changes}
 
@@ -391,7 +391,7 @@ class Method(nn.Module):
         if self.config.fusion_reconstruction == "full":
             fused = self.run(out["fusion"], back)["fusion"]
         else:
-            fused = self.generator["fusion"](out["fusion"], whole, self.stitch(local, out["cut"]))
+            fused = self.generator["fusion"](whole, self.stitch(local, out["cut"]))
         return {"local": local, "global": whole, "fusion": fused}
 
     # Translation -----------------------------------------------------------------------------------------------------

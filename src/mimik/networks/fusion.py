@@ -14,8 +14,7 @@ from mimik.networks.stargan import Head, ResidualBlock, compose, instance_norm
 class Fusion(nn.Module):
     """Blend the global translation with the stitched local ones; it is told no label.
 
-    The network sees the two translations only, as published. With another head than `direct` (not in the paper, see
-    `mimik.networks.stargan`) its output is composed with the input image, like that of the other generators.
+    With another head than `direct` (see `mimik.networks.stargan`) the result is composed with the global translation.
     """
 
     def __init__(self, conv_dim: int = 64, residual_blocks: int = 4, head: Head = "direct") -> None:
@@ -35,11 +34,11 @@ class Fusion(nn.Module):
             last,
         )
 
-    def forward(self, image: Tensor, global_image: Tensor, local_image: Tensor) -> Tensor:
-        """Input, global and stitched local translation, each (B, 3, H, W) in [-1, 1] -> (B, 3, H, W) in [-1, 1]."""
-        return self.blend(image, global_image, local_image)[0]
+    def forward(self, global_image: Tensor, local_image: Tensor) -> Tensor:
+        """(B, 3, H, W) twice, in [-1, 1] -> (B, 3, H, W) in [-1, 1]."""
+        return self.blend(global_image, local_image)[0]
 
-    def blend(self, image: Tensor, global_image: Tensor, local_image: Tensor) -> tuple[Tensor, Tensor | None]:
+    def blend(self, global_image: Tensor, local_image: Tensor) -> tuple[Tensor, Tensor | None]:
         """Like `forward`, with how much of every pixel was replaced, (B, 1, H, W) in [0, 1] (None for `direct`)."""
         out: Tensor = self.body(torch.cat([global_image, local_image], 1)).float()
-        return compose(image, out, self.head)
+        return compose(global_image, out, self.head)
