@@ -147,6 +147,15 @@ def test_local_and_fusion_losses_alone_reach_the_segmenter_and_global_does_not()
         assert reached(method.segmenter) is expected, weights
 
 
+def test_the_segmenter_may_learn_on_some_steps_only() -> None:
+    method, batch = make("hier_seg", segmenter_every=3).train(), make_batch()
+    for step, expected in ((4, False), (6, True)):
+        method.zero_grad(set_to_none=True)
+        method.generator_loss(batch, step)[0].backward()
+        assert reached(method.segmenter) is expected
+        assert reached(method.generator["local"])
+
+
 def test_all_four_local_discriminators_and_generators_learn() -> None:
     method, batch = make("hier_seg").train(), make_batch()
     method.discriminator_loss(batch, 0)[0].backward()

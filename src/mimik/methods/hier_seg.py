@@ -79,6 +79,7 @@ class Config:
         lambda_reconstruction: weight of L_rec within every bracket of Eq. 8.
         fusion_reconstruction: `composed` or `full`, see the module's docstring.
         segmenter_learning_rate: factor on the run's learning rate for the segmenter.
+        segmenter_every: let gradients reach the segmenter on every so many steps only.
         segmenter_batch_norm: `frozen` running statistics (a batch of another domain would shift them) or `train`.
         segmenter_anchor: weight of the divergence from the pre-trained segmenter (0: none, as published).
         conv_dim, residual_blocks, local_conv_dim, local_residual_blocks, fusion_conv_dim, fusion_residual_blocks,
@@ -106,6 +107,7 @@ class Config:
     reconstruction_every: int = 1
     fusion_reconstruction: Literal["composed", "full"] = "composed"
     segmenter_learning_rate: float = 1.0
+    segmenter_every: int = 1
     segmenter_batch_norm: Literal["frozen", "train"] = "frozen"
     segmenter_anchor: float = 0.0
     conv_dim: int = 64
@@ -133,8 +135,8 @@ class Config:
             raise ValueError("lambda_change and lambda_smooth need another head than direct")
         if self.extract == "rectangles" and self.end_to_end:
             raise ValueError("rectangles carry no gradient to a segmenter; set end_to_end: false")
-        if self.critic_updates < 1 or self.reconstruction_every < 1:
-            raise ValueError("critic_updates and reconstruction_every must be at least 1")
+        if min(self.critic_updates, self.reconstruction_every, self.segmenter_every) < 1:
+            raise ValueError("critic_updates, reconstruction_every and segmenter_every must be at least 1")
         if self.phi <= 0:
             raise ValueError("phi must be positive")
 
@@ -269,10 +271,13 @@ class Method(nn.Module):
 
     # Data flow -------------------------------------------------------------------------------------------------------
 
-    def cut(self, images: Tensor) -> Cut:
-        """Steps 1 to 8: parts of faces (B, 3, H, W) in [-1, 1], cropped and resized."""
+    def cut(self, images: Tensor, end_to_end: bool = True) -> Cut:
+        """Steps 1 to 8: parts of faces (B, 3, H, W) in [-1, 1], cropped and resized.
+
+        Without `end_to_end` (or with a frozen segmenter) no gradient reaches the segmenter.
+        """
         config = self.config
-        with torch.set_grad_enabled(torch.is_grad_enabled() and config.end_to_end):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and config.end_to_end and end_to_end):
             logits = self.segmenter(images).float()
             masks = face_parts.part_masks(torch.softmax(config.phi * logits, 1), config.parts)
         with torch.no_grad():
@@ -310,9 +315,9 @@ class Method(nn.Module):
         placed = torch.where(cut.valid[:, :, None, None, None] > 0, placed, background)
         return face_parts.combine(placed, config.combine, config.mask_space)
 
-    def run(self, images: Tensor, condition: Tensor) -> dict[str, Any]:
+    def run(self, images: Tensor, condition: Tensor, end_to_end: bool = True) -> dict[str, Any]:
         """Steps 1 to 15: everything that a translation passes through, by name."""
-        cut = self.cut(images)
+        cut = self.cut(images, end_to_end)
         local, local_change = self.generator["local"].edit(cut.crops, condition)
         whole, whole_change = self.generator["whole"].edit(images, condition)
         result, fusion_change = self.generator["fusion"].blend(whole, self.stitch(local, cut))
@@ -350,7 +355,7 @@ class Method(nn.Module):
         image, source, target = batch["image"], batch["label"], batch["target"]
         asked, back = target_label(target, self.classes), target_label(source, self.classes)
         parts = {"global": 1, "fusion": 1, "local": len(config.parts)}
-        out = self.run(image, asked)
+        out = self.run(image, asked, end_to_end=step % config.segmenter_every == 0)
         cut: Cut = out["cut"]
         if config.reuse_fake:
             batch.update(_seen(cut, out))
@@ -375,7 +380,7 @@ class Method(nn.Module):
             terms["change"] = torch.stack([change.mean() for change in out["changes"]]).sum()
             terms["smooth"] = torch.stack([losses.total_variation(change) for change in out["changes"]]).sum()
             total = total + config.lambda_change * terms["change"] + config.lambda_smooth * terms["smooth"]
-        if self.anchor is not None and cut.logits is not None:
+        if self.anchor is not None and cut.logits is not None and cut.logits.requires_grad:
             with torch.no_grad():
                 before = torch.log_softmax(self.anchor(image).float(), 1)
             after = torch.log_softmax(cut.logits, 1)
