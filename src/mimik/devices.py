@@ -10,7 +10,6 @@ from typing import Literal
 import torch
 import torch.distributed
 from filelock import FileLock, Timeout
-from torch import Tensor
 
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -83,12 +82,10 @@ def average_gradients(parameters: list[torch.nn.Parameter]) -> None:
     """
     if not torch.distributed.is_initialized():
         return
-    gradients: list[Tensor] = []
-    for parameter in parameters:
-        # A process whose batch lacks a part has no gradient for it; the message must have one shape everywhere.
-        if parameter.grad is None:
-            parameter.grad = torch.zeros_like(parameter)
-        gradients.append(parameter.grad)
+    # Which parameters have a gradient follows from the step alone, so that every process sends the same message.
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    if not gradients:
+        return
     flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
     torch.distributed.all_reduce(flat)
     flat /= torch.distributed.get_world_size()
