@@ -293,12 +293,17 @@ def test_settings_are_strict() -> None:
     assert config.parts == ("nose",) and config.adversary.objective == "hinge"
 
 
-def test_reconstruction_target_of_parts_is_detached() -> None:
+def test_reconstruction_target_of_parts_is_detached(monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty mask must not be a way to lower the parts' reconstruction loss: no gradient from its target."""
     method, batch = make("hier_seg").train(), make_batch()
-    for parameter in method.generator["local"].parameters():
-        parameter.requires_grad_(False)
-    cut = method.cut(batch["image"])
-    fixed = torch.zeros_like(cut.crops)
-    loss = losses.reconstruction(cut.crops.detach(), fixed, 4).mean()
-    assert not loss.requires_grad
+    seen: list[tuple[int, bool, bool]] = []
+    plain = losses.reconstruction
+
+    def spy(image: torch.Tensor, reconstructed: torch.Tensor, parts: int = 1) -> torch.Tensor:
+        seen.append((parts, image.requires_grad, reconstructed.requires_grad))
+        return plain(image, reconstructed, parts)
+
+    monkeypatch.setattr(hier_seg.losses, "reconstruction", spy)
+    assert method.cut(batch["image"]).crops.requires_grad
+    method.generator_loss(batch, 0)
+    assert (4, False, True) in seen and not any(target for _, target, _ in seen)
