@@ -100,6 +100,9 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Project:
     shutil.copytree(STANDINS, package, ignore=shutil.ignore_patterns("__pycache__"))
     for name in LIGHT:
         shutil.copy2(ROOT / "src" / "mimik" / f"{name}.py", package)
+    # The stages of the stand-ins' experiments, not those of the real ones.
+    command = [sys.executable, "-m", "mimik.cli", "params", "--stages"]
+    subprocess.run(command, cwd=folder, env={**os.environ, "PYTHONPATH": "src"}, check=True, capture_output=True)
     return Project(folder)
 
 
