@@ -15,7 +15,7 @@ Choices where the paper is silent (each a setting): WGAN-GP and StarGAN's weight
 black background; margins and least sizes of boxes; missing parts are skipped by a validity weight; targets of the
 parts' reconstruction and the discriminators' real parts are detached from S, or an empty mask would win; L_rec of the
 fusion is composed of the cycled global and local images, as Eq. 7 has it for the others (`fusion_reconstruction:
-full` sends the result through the whole pipeline instead, at 1.4 times the cost of a generator step).
+full` sends the result through the whole pipeline instead: 204 instead of 151 GMAC forward at 256 px).
 """
 
 import copy
