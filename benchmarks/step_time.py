@@ -113,7 +113,7 @@ def measure(case: str, method_name: str, size: int, batch_size: int, steps: int)
         config = training.TrainingConfig(batch_size=batch_size, betas=(0.5, 0.999))
         loop = object.__new__(training._Loop)
         loop.task, loop.config, loop.seed, loop.device, loop.rank, loop.step = method, config, 0, device, 0, 1
-        if device.type == "cuda":
+        if config.channels_last:
             method.to(memory_format=torch.channels_last)
         loop.batches = types.SimpleNamespace(at=lambda position, where: batch)  # type: ignore[assignment]
         loop.dtype = autocast_dtype("auto", device)

@@ -117,11 +117,11 @@ class Adversary(nn.Module):
             terms["match"] = part_mean(_matching_loss(real_match, fake_match, source, target), weight)
             total = total + config.lambda_matching * terms["match"]
         if config.objective == "wgan-gp":
-            penalty = losses.gradient_penalty(self.network.realness, real, fake, self.parts)
+            penalty = losses.gradient_penalty(self.network.input_gradient, real, fake, self.parts)
             terms["gp"] = part_mean(penalty, weight)
             total = total + config.lambda_gradient_penalty * terms["gp"]
         if config.r1_gamma > 0 and step % config.r1_every == 0:
-            penalty = losses.r1_penalty(self.network.realness_and_matching, both[: len(real)], self.parts)
+            penalty = losses.r1_penalty(self._mean_gradient, both[: len(real)], self.parts)
             terms["r1"] = part_mean(penalty, weight)
             total = total + 0.5 * config.r1_gamma * config.r1_every * terms["r1"]
         return total, terms
@@ -167,6 +167,14 @@ class Adversary(nn.Module):
             terms["match"] = part_mean(-wanted, weight)
             total = total + config.lambda_matching * terms["match"]
         return total, terms
+
+    def _mean_gradient(self, images: Tensor) -> Tensor:
+        """Gradient of the mean of all that is adversarial, so that R1 does not depend on the size of the map."""
+        network = self.network
+        side = images.shape[-1] // 2**network.layers
+        count = side**2 + (network.classes if network.per_class else 0)
+        gradient: Tensor = network.input_gradient(images, per_class=True)
+        return gradient / count
 
     def _augment(self, images: Tensor) -> Tensor:
         """Shift (the same for the whole batch, edges repeated) and jitter brightness and contrast, differentiably."""

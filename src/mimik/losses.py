@@ -48,49 +48,40 @@ def generator_adversarial(fake: Tensor, objective: Objective) -> Tensor:
     return (F.softplus(-fake) if objective == "vanilla" else -fake).mean(dim=(2, 3))
 
 
-def gradient_penalty(realness: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, parts: int = 1) -> Tensor:
+def gradient_penalty(gradient: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, parts: int = 1) -> Tensor:
     """The gradient penalty of WGAN-GP, (||grad_x D(x)||_2 - 1)^2 at random points between real and fake.
 
     D is the SUM over its patch map, as in StarGAN's code: the scale of the penalty follows from it
-    (papers/spec: baselines 1). Runs in fp32 whatever the surrounding precision, for its double backward.
+    (papers/spec: baselines 1).
 
     Args:
-        realness: images (B, P*3, H, W) -> realness maps (B, P, h, w).
+        gradient: images (B, P*3, H, W) -> gradient of D there, of the same shape, differentiable in D's weights.
         real, fake: (B, P*3, H, W).
         parts: P, the number of independent discriminators in the channel axis.
 
     Returns:
         (B, P) penalty per sample and discriminator.
     """
-    with torch.autocast(real.device.type, enabled=False):
-        alpha = torch.rand(len(real), 1, 1, 1, device=real.device)
-        between = (alpha * real.float() + (1 - alpha) * fake.float()).detach().requires_grad_(True)
-        score = realness(between).sum()
-        (gradient,) = torch.autograd.grad(score, between, create_graph=True)
-        norm = torch.linalg.vector_norm(gradient.reshape(len(real), parts, -1), dim=2)
-        penalty: Tensor = (norm - 1) ** 2
-        return penalty
+    alpha = torch.rand(len(real), 1, 1, 1, device=real.device)
+    slope = gradient(torch.lerp(fake, real, alpha).detach()).float()
+    norm = torch.linalg.vector_norm(slope.reshape(len(real), parts, -1), dim=2)
+    penalty: Tensor = (norm - 1) ** 2
+    return penalty
 
 
-def r1_penalty(realness: Callable[[Tensor], Tensor], real: Tensor, parts: int = 1) -> Tensor:
+def r1_penalty(gradient: Callable[[Tensor], Tensor], real: Tensor, parts: int = 1) -> Tensor:
     """R1, ||grad_x D(x)||^2 at real images (Mescheder et al. 2018), without its factor gamma / 2.
 
-    D is the mean over its maps, so that the penalty does not depend on their size.
-
     Args:
-        realness: images (B, P*3, H, W) -> maps (B, P, ...).
+        gradient: like `gradient_penalty`.
         real: (B, P*3, H, W).
         parts: P.
 
     Returns:
         (B, P) penalty per sample and discriminator.
     """
-    with torch.autocast(real.device.type, enabled=False):
-        points = real.detach().float().requires_grad_(True)
-        maps = realness(points)
-        score = maps.reshape(len(real), parts, -1).mean(dim=2).sum()
-        (gradient,) = torch.autograd.grad(score, points, create_graph=True)
-        return gradient.reshape(len(real), parts, -1).pow(2).sum(dim=2)
+    slope = gradient(real.detach()).float()
+    return slope.reshape(len(real), parts, -1).pow(2).sum(dim=2)
 
 
 def classification(logits: Tensor, labels: Tensor) -> Tensor:

@@ -94,8 +94,8 @@ class TrainingConfig:
             `poly`: (1 - t) ** 0.9; `cosine`: half a cosine to zero. Preceded by `warmup` steps of linear growth.
         ema: decay of the moving average of the result's weights per step (0: none), never longer than the run so far.
         flip, balanced: see `mimik.batches.Batches`.
-        precision: `auto`, `fp32` or `bf16` (autocast; gradient penalties always run in fp32).
-        channels_last: `auto` is yes on a GPU and no on a CPU, where it was measured to be slower.
+        precision: `auto`, `fp32` or `bf16` (autocast).
+        channels_last: memory format of weights and features.
         compile: compile the modules that the task lists in `compiled`; off by default.
         accumulate: split every batch into so many parts to save memory.
         log_every, sample_every: steps between rows of the history, and between sample pictures (0: only the last).
@@ -116,7 +116,7 @@ class TrainingConfig:
     flip: bool = True
     balanced: bool = False
     precision: Precision = "auto"
-    channels_last: Literal["auto", "yes", "no"] = "auto"
+    channels_last: bool = True
     compile: bool = False
     accumulate: int = 1
     log_every: int = 20
@@ -253,7 +253,7 @@ class _Loop:
             processes=processes,
             extras=extras,
         )
-        if config.channels_last == "yes" or (config.channels_last == "auto" and device.type == "cuda"):
+        if config.channels_last:
             task.to(memory_format=torch.channels_last)
         if config.compile:
             for module in task.compiled:

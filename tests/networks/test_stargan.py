@@ -1,5 +1,6 @@
 import pytest
 import torch
+import torch.nn.functional as F
 
 from mimik.networks.fusion import Fusion
 from mimik.networks.stargan import Discriminator, Generator
@@ -85,3 +86,36 @@ def test_condition_changes_the_output() -> None:
     generator = Generator(8, conv_dim=4, residual_blocks=1)
     images = torch.rand(1, 3, 16, 16) * 2 - 1
     assert (generator(images, torch.eye(8)[:1]) - generator(images, torch.eye(8)[1:2])).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("per_class", [False, True])
+def test_input_gradient_is_what_autograd_finds(per_class: bool) -> None:
+    """Value, and the gradient of a penalty on it, which autograd needs a second differentiation for."""
+    torch.manual_seed(0)
+    critic = Discriminator(32, 5, conv_dim=4, layers=3, parts=2, per_class=True, negative_slope=0.1).double()
+    images = torch.randn(3, 6, 32, 32, dtype=torch.float64, requires_grad=True)
+    features = critic.trunk(images)
+    score = critic.realness_head(features).sum()
+    if per_class:
+        score = score + critic.class_head(features).view(3, 2, -1)[:, :, 5:].sum()
+    (expected,) = torch.autograd.grad(score, images, create_graph=True)
+    found = critic.input_gradient(images, per_class)
+    torch.testing.assert_close(found, expected)
+    weights = [layer.weight for layer in critic.trunk if isinstance(layer, torch.nn.Conv2d)]
+    weights.append(critic.realness_head.weight)
+    ours, theirs = (
+        torch.autograd.grad(((slope.flatten(1).norm(dim=1) - 1) ** 2).sum(), weights) for slope in (found, expected)
+    )
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_input_gradient_under_bf16_is_close() -> None:
+    torch.manual_seed(0)
+    critic = Discriminator(64, 8, conv_dim=16, layers=4)
+    images = torch.rand(4, 3, 64, 64) * 2 - 1
+    exact = critic.input_gradient(images)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rough = critic.input_gradient(images).float()
+    torch.testing.assert_close(rough.flatten(1).norm(dim=1), exact.flatten(1).norm(dim=1), rtol=0.01, atol=0)
+    assert F.cosine_similarity(rough.flatten(1), exact.flatten(1)).min() > 0.98

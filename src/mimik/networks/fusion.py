@@ -8,7 +8,8 @@ widths; 64 channels throughout follows APDrawingGAN's combiner (Yi et al., CVPR 
 import torch
 from torch import Tensor, nn
 
-from mimik.networks.stargan import Head, ResidualBlock, compose, instance_norm
+from mimik.networks.normalisation import instance_norm
+from mimik.networks.stargan import Head, ResidualBlock, compose
 
 
 class Fusion(nn.Module):

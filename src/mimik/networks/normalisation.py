@@ -1,10 +1,11 @@
-"""From images in [-1, 1] to the input statistics that a network was designed for."""
+"""Normalisation: of inputs to the statistics that a network was designed for, and of instances inside a network."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 Normalisation = Literal["imagenet", "half"]
 
@@ -22,3 +23,60 @@ def normalise(images: Tensor, normalisation: Normalisation) -> Tensor:
         for values in STATISTICS[normalisation]
     )
     return ((images + 1) / 2 - mean) / deviation
+
+
+class InstanceNorm(nn.InstanceNorm2d):
+    """Affine instance normalisation without running statistics that keeps `channels_last` on a CPU.
+
+    Torch's own goes through the plain memory format there, which costs the convolutions around it all that
+    `channels_last` saves them: at 256 px it takes four times as long and undoes a fifth of every convolution.
+    """
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, C, H, W) -> the same shape and format; mean 0, deviation 1 per image and channel, then affine."""
+        if features.device.type == "cpu" and _is_channels_last(features):
+            out: Tensor = _ChannelsLastInstanceNorm.apply(features, self.weight, self.bias, self.eps)
+            return out
+        return F.instance_norm(features, None, None, self.weight, self.bias, eps=self.eps)
+
+
+def instance_norm(channels: int) -> InstanceNorm:
+    """The instance normalisation of the generators: affine, without running statistics."""
+    return InstanceNorm(channels, affine=True, track_running_stats=False)
+
+
+def _is_channels_last(features: Tensor) -> bool:
+    return features.is_contiguous(memory_format=torch.channels_last) and not features.is_contiguous()
+
+
+class _ChannelsLastInstanceNorm(torch.autograd.Function):
+    """Instance normalisation as batch normalisation of one image after the other: those kernels know channels_last."""
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+        out = torch.empty_like(features)
+        means = features.new_empty((len(features), features.shape[1]), dtype=weight.dtype)
+        inverse_deviations = torch.empty_like(means)
+        for index in range(len(features)):
+            one = slice(index, index + 1)
+            torch.ops.aten.native_batch_norm.out(
+                features[one], weight, bias, None, None, True, 0.0, eps,
+                out=out[one], save_mean=means[index], save_invstd=inverse_deviations[index],
+            )  # fmt: skip
+        ctx.save_for_backward(features, weight, means, inverse_deviations)
+        ctx.eps = eps
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        features, weight, means, inverse_deviations = ctx.saved_tensors
+        gradient = gradient.contiguous(memory_format=torch.channels_last)
+        parts = [
+            torch.ops.aten.native_batch_norm_backward(
+                gradient[index : index + 1], features[index : index + 1], weight, None, None,
+                means[index], inverse_deviations[index], True, ctx.eps, [True, True, True],
+            )
+            for index in range(len(features))
+        ]  # fmt: skip
+        inputs, weights, biases = zip(*parts, strict=True)
+        return torch.cat(inputs), torch.stack(weights).sum(0), torch.stack(biases).sum(0), None

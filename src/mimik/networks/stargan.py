@@ -20,14 +20,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mimik.networks.normalisation import instance_norm
+
 Head = Literal["direct", "masked", "residual"]
 Stem = Literal["conv", "unshuffle"]
 Initialisation = Literal["default", "kaiming"]
-
-
-def instance_norm(channels: int) -> nn.InstanceNorm2d:
-    """Affine instance normalisation without running statistics."""
-    return nn.InstanceNorm2d(channels, affine=True, track_running_stats=False)
 
 
 class ResidualBlock(nn.Module):
@@ -219,6 +216,8 @@ class Discriminator(nn.Module):
         self.parts = parts
         self.classes = classes
         self.per_class = per_class
+        self.negative_slope = negative_slope
+        self.layers = layers
         trunk: list[nn.Module] = []
         last = 3
         for layer in range(layers):
@@ -248,13 +247,38 @@ class Discriminator(nn.Module):
         matching = logits[:, :, self.classes :].float() if self.per_class else None
         return self.realness_head(features).float(), logits[:, :, : self.classes].float(), matching
 
-    def realness(self, images: Tensor) -> Tensor:
-        """The realness map alone, (B, P, h, w)."""
-        out: Tensor = self.realness_head(self.trunk(images))
-        return out
+    def input_gradient(self, images: Tensor, per_class: bool = False) -> Tensor:
+        """Gradient of the sum of the realness map with respect to the images, for penalties on its length.
 
-    def realness_and_matching(self, images: Tensor) -> Tensor:
-        """Realness map and per-class logits flattened into (B, P, n), for penalties on all that is adversarial."""
-        realness, _, matching = self(images)
-        flat = realness.flatten(2)
-        return flat if matching is None else torch.cat([flat, matching], 2)
+        With leaky ReLUs and no normalisation the network is linear around every image, so that this gradient is the
+        transposed network with the slopes that the image chose. Written like that it is an ordinary function of the
+        weights: a penalty on it needs one backward pass, where differentiating a gradient takes two, and there is
+        nothing in it that mixed precision or compilation does not know.
+
+        Args:
+            images: (B, P*3, H, W) in [-1, 1].
+            per_class: of the sum of realness map and per-class logits instead.
+
+        Returns:
+            (B, P*3, H, W), differentiable in the weights, not in the images.
+        """
+        convolutions = [module for module in self.trunk if isinstance(module, nn.Conv2d)]
+        slopes = []
+        with torch.no_grad():
+            features = images
+            for convolution in convolutions:
+                features = convolution(features)
+                slopes.append(torch.where(features > 0, 1.0, self.negative_slope).to(features.dtype))
+                features = features * slopes[-1]
+        batch, _, height, width = features.shape
+        seed = features.new_ones(batch, self.parts, height, width)
+        gradient = F.conv_transpose2d(seed, self.realness_head.weight, padding=1, groups=self.parts)
+        if per_class and self.per_class:
+            kernels = self.class_head.weight.unflatten(0, (self.parts, -1))[:, self.classes :]
+            # The head sees the whole map at once: its gradient is the sum of its kernels, the same for every image.
+            gradient = gradient + kernels.sum(1).flatten(0, 1).to(gradient.dtype)
+        for convolution, slope in zip(reversed(convolutions), reversed(slopes), strict=True):
+            gradient = F.conv_transpose2d(
+                gradient * slope, convolution.weight, stride=2, padding=1, groups=convolution.groups
+            )
+        return gradient
