@@ -172,7 +172,7 @@ class Adversary(nn.Module):
         """Gradient of the mean of all that is adversarial, so that R1 does not depend on the size of the map."""
         network = self.network
         side = images.shape[-1] // 2**network.layers
-        count = side**2 + (network.classes if network.per_class else 0)
+        count: int = side**2 + (network.classes if network.per_class else 0)
         gradient: Tensor = network.input_gradient(images, per_class=True)
         return gradient / count
 
