@@ -87,6 +87,27 @@ class Whole:
         pass
 
 
+def backward_operations(
+    gradient: list[int],
+    features: list[int],
+    weight: list[int],
+    _bias: Any,
+    _stride: Any,
+    _padding: Any,
+    _dilation: Any,
+    transposed: bool,
+    _output_padding: Any,
+    _groups: int,
+    wanted: list[bool],
+    **_: Any,
+) -> int:
+    """Operations of a convolution's backward pass; torch's own count takes grouped convolutions for dense ones."""
+    import math
+
+    pixels = math.prod((features if transposed else gradient)[2:]) * gradient[0]
+    return 2 * pixels * math.prod(weight) * (wanted[0] + wanted[1])
+
+
 def measure(case: str, method_name: str, size: int, batch_size: int, steps: int) -> dict[str, Any]:
     """Seconds per step of one case, and its operations; runs in the process of the case."""
     import statistics
@@ -136,7 +157,7 @@ def measure(case: str, method_name: str, size: int, batch_size: int, steps: int)
 
     timed()
     seconds = [timed() for _ in range(steps)]
-    counter = FlopCounterMode(display=False)
+    counter = FlopCounterMode(display=False, custom_mapping={torch.ops.aten.convolution_backward: backward_operations})
     # Counting per module does not go together with the gradient of a gradient; only the sum is wanted here.
     counter.mod_tracker = Whole()  # type: ignore[assignment]
     with counter:
