@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from mimik.datasets.listing import Listing, Total
 from mimik.errors import UserError
 from mimik.faces import prepare as module
 from mimik.faces.prepare import prepare
@@ -109,6 +111,28 @@ def test_index_says_where_each_face_comes_from(undisturbed: FaceStore, archive: 
     eyes = np.linalg.norm(landmarks[:, 36:42].mean(1) - landmarks[:, 42:48].mean(1), axis=1)
     scale = np.sqrt(np.linalg.det(transforms[:, :, :2].astype(float)))
     assert np.allclose(eyes / scale, table["eye_distance"].astype(float), rtol=1e-4)
+
+
+def test_the_datasets_own_yaw_is_kept_beside_the_measured_one(
+    archive: Path,
+    tmp_path: Path,
+    undisturbed: FaceStore,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from mimik.datasets import folder
+
+    def with_yaw(*arguments: Any) -> Listing:
+        listing = found(*arguments)
+        return replace(listing, table=listing.table.assign(yaw=45), totals=[Total("photographs", 16, 20)])
+
+    found = folder.index
+    monkeypatch.setattr(folder, "index", with_yaw)
+    table = run(archive, tmp_path, annotations=["masks"]).table
+    assert "folder: not the complete release: 16 of 20 photographs." in capsys.readouterr().err
+    assert set(table["yaw"]) == {45}
+    assert table["measured_yaw"].tolist() == undisturbed.table["yaw"].tolist()
+    assert table["pitch"].tolist() == undisturbed.table["pitch"].tolist()
 
 
 def test_everything_else_is_in_the_quarantine_once_with_its_reason(undisturbed: FaceStore) -> None:
