@@ -205,6 +205,7 @@ def test_table_or_figure_offers_the_names_of_the_contract(room: str, verb: str, 
 
 def test_entries_of_params_and_files_fit_together() -> None:
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    assert set(params["datasets"]) == set(files_of_a_room("datasets")) - NO_DATASETS
+    modules = {entry.get("dataset", name) for name, entry in params["datasets"].items()}
+    assert modules == set(files_of_a_room("datasets")) - NO_DATASETS
     assert {entry["method"] for entry in params["methods"].values()} == set(files_of_a_room("methods"))
     assert set(params["evaluation"]["metrics"]) == set(files_of_a_room("metrics"))

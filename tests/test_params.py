@@ -60,11 +60,25 @@ def test_a_preparation_sees_nothing_of_training_or_evaluation() -> None:
     values["datasets"]["synthetic"] |= {"evaluation": {"bootstrap": 3}, "scales": {"smoke": {"sizes": [64, 32]}}}
     assert params.resolve_dataset(values, "synthetic") == {
         "dataset": "synthetic",
+        "module": "synthetic",
         "seed": 0,
-        "options": {"ground_truth": True, "classes": ["neutral", "happiness"], "sizes": [64]},
+        "options": {"ground_truth": True, "classes": ["neutral", "happiness"], "sizes": [64], "name": "synthetic"},
     }
     assert params.resolve_dataset(values, "synthetic", "smoke")["options"]["sizes"] == [64, 32]
     assert params.resolve_evaluation(values, "synthetic", "stargan")["evaluation"]["bootstrap"] == 3
+
+
+def test_an_entry_may_be_another_selection_of_a_modules_archive() -> None:
+    values = copy.deepcopy(SMALL)
+    values["datasets"]["few"] = {**values["datasets"]["affectnet"], "dataset": "affectnet", "per_class": 5}
+    params.validate(values, "params.yaml", ROOT / params.SCHEMA)
+    assert params.dataset_module(values, "few") == params.dataset_module(values, "affectnet") == "affectnet"
+    settings = params.resolve_dataset(values, "few")
+    assert (settings["dataset"], settings["module"]) == ("few", "affectnet")
+    assert settings["options"]["name"] == "few"
+    assert settings["options"]["per_class"] == 5
+    assert "dataset" not in settings["options"]
+    assert params.resolve(values, "few", "stargan")["dataset"] == "few"
 
 
 def test_no_training_mirrors_a_dataset_whose_sides_differ() -> None:
@@ -101,6 +115,9 @@ def test_only_a_dataset_with_ground_truth_has_a_reader() -> None:
         (lambda v: v["scales"]["demo"].update(segmenters={"unet": {}}), "Known: bisenet"),
         (lambda v: v["scales"]["smoke"].update(image_size=128) or v.update(scale="smoke"), "Add 128 to the sizes"),
         (lambda v: v["datasets"]["synthetic"].update(sizes=[62]), "multiple of 4"),
+        (lambda v: v["datasets"]["synthetic"].update(dataset="sintetic"), "datasets.synthetic: there is no module"),
+        (lambda v: v["datasets"].update(few=dict(v["datasets"]["affectnet"])), "names it with `dataset`"),
+        (lambda v: v["datasets"]["synthetic"].update(name="x"), "datasets.synthetic.name: expected no such setting"),
         (lambda v: v["methods"]["stargan"]["training"].update(learning_rate="1e-4"), "write 1.0e-4"),
     ],
 )  # fmt: skip

@@ -56,6 +56,17 @@ def test_decisions_change_with_settings_and_code_of_their_job_only(project: Path
     assert [name for name, text in decisions().items() if text != before[name]] == ["train/synthetic-stargan.json"]
 
 
+def test_an_entry_of_another_name_runs_the_code_of_its_module() -> None:
+    values = {**SMALL, "datasets": {**SMALL["datasets"], "few": {**SMALL["datasets"]["affectnet"]}}}
+    values["datasets"]["few"]["dataset"] = "affectnet"
+    package = HERE / "standins"
+    files = {
+        file.relative_to(package).as_posix() for file in stages.code(values, "prepare", {"dataset": "few"}, package)
+    }
+    assert "datasets/affectnet.py" in files
+    assert "datasets/synthetic.py" not in files
+
+
 def test_decisions_of_jobs_that_are_gone_are_removed(project: Path) -> None:
     stages.write_decisions(SMALL, project)
     fewer = {**SMALL, "experiments": SMALL["experiments"][:1]}

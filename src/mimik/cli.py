@@ -40,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
     data = verbs.add_parser("data", help="check or prepare a dataset")
     data_verbs = data.add_subparsers(title="verbs", required=True, metavar="VERB")
     check = _verb(
-        data_verbs, "check", check_data, "say whether a dataset is usable, and if not, what to put where",
+        data_verbs, "check", check_data, "say what is there of a dataset, whether it is usable, and what to put where",
         "mimik data check affectnet", "mimik data check open_faces --mirror ~/downloads",
     )  # fmt: skip
     prepare = _verb(
@@ -122,15 +122,13 @@ def _verb(
 
 def check_data(chosen: argparse.Namespace) -> None:
     """`mimik data check`."""
+    from mimik.archives import inspect
+
     values = _params(chosen)
-    options = params.resolve_dataset(values, chosen.dataset)["options"]
-    dataset = import_module(f"mimik.datasets.{chosen.dataset}")
-    try:
-        dataset.check(RAW / chosen.dataset, options, params.mirror_of(values))
-    finally:
-        print(f"{chosen.dataset}\n  access   {dataset.ACCESS}")
-        print(f"  licence  {dataset.LICENCE}\n  cite     {dataset.CITATION}")
-    print("  usable   yes")
+    settings = params.resolve_dataset(values, chosen.dataset)
+    module, options, seed = settings["module"], settings["options"], settings["seed"]
+    for line in inspect(chosen.dataset, module, RAW / module, options, seed, params.mirror_of(values)):
+        print(line, flush=True)
 
 
 def prepare_data(chosen: argparse.Namespace) -> None:
@@ -142,8 +140,9 @@ def prepare_data(chosen: argparse.Namespace) -> None:
     prepare(
         chosen.dataset,
         settings["options"],
-        RAW / chosen.dataset,
+        RAW / settings["module"],
         PREPARED / chosen.dataset,
+        module=settings["module"],
         seed=settings["seed"],
         workers=chosen.workers,
         mirror=params.mirror_of(values),

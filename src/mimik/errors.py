@@ -8,3 +8,7 @@ class UserError(Exception):
     expected there, and what to do about it. Entry points print it without a traceback and exit with status 2;
     every other exception is a defect of mimik and keeps its traceback.
     """
+
+
+class NotFetchedError(UserError):
+    """An open archive is not on this machine yet; preparing the dataset brings it."""

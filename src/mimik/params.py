@@ -10,6 +10,7 @@ This module stays light (no torch, no pandas): the Snakefile imports it.
 
 import os
 from collections.abc import Iterable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -101,6 +102,14 @@ def method_module(params: Mapping[str, Any], method: str) -> str:
     return str(_entry(params, "methods", method)["method"])
 
 
+def dataset_module(params: Mapping[str, Any], dataset: str) -> str:
+    """Name of the file in `mimik.datasets` that an entry of `datasets` configures: its `dataset`, else its own name.
+
+    It is also the name of the archive's folder in data/raw, which all entries of a module share.
+    """
+    return str(_entry(params, "datasets", dataset).get("dataset", dataset))
+
+
 def segmenter_of(params: Mapping[str, Any], dataset: str, method: str, scale: str | None = None) -> str | None:
     """The segmenter that a method starts from, or None when it uses none."""
     name = _method_values(params, dataset, method, scale).get("segmenter")
@@ -144,12 +153,23 @@ def resolve(params: Mapping[str, Any], dataset: str, method: str, scale: str | N
 
 
 def resolve_dataset(params: Mapping[str, Any], dataset: str, scale: str | None = None) -> Settings:
-    """Settings of the preparation of one dataset: dataset, seed, options (its entry with the scale's overrides)."""
+    """Settings of the preparation of one dataset.
+
+    Returns:
+        dataset (name of the entry), module (its file in `mimik.datasets`), seed, options (the entry with the scale's
+        overrides, and under `name` its name, which messages about an option tell).
+    """
     entry = dict(_entry(params, "datasets", dataset))
     overrides = entry.pop("scales", {}).get(scale_of(params, dataset, scale), {})
-    for key in ("scale", "evaluation", "flip"):  # which scale, and how methods are trained and evaluated
+    # Which module and scale, and how methods are trained and evaluated.
+    for key in ("dataset", "scale", "evaluation", "flip"):
         entry.pop(key, None)
-    return {"dataset": dataset, "seed": params["seed"], "options": _merge(entry, overrides)}
+    return {
+        "dataset": dataset,
+        "module": dataset_module(params, dataset),
+        "seed": params["seed"],
+        "options": {**_merge(entry, overrides), "name": dataset},
+    }
 
 
 def resolve_segmenter(params: Mapping[str, Any], dataset: str, name: str, scale: str | None = None) -> Settings:
@@ -294,6 +314,12 @@ def _unknown_names(params: Mapping[str, Any]) -> list[str]:
         refer(f"experiments.{number}.dataset", entry["dataset"], "datasets")
         refer(f"experiments.{number}.method", entry["method"], "methods")
     for name, dataset in params["datasets"].items():
+        module = dataset_module(params, name)
+        if find_spec(f"mimik.datasets.{module}") is None:
+            faults.append(
+                f"datasets.{name}: there is no module {module!r} in mimik.datasets. An entry that is not named like "
+                "its module names it with `dataset`."
+            )
         refer(f"datasets.{name}.scale", dataset["scale"], "scales")
         for scale in dataset.get("scales", {}):
             refer(f"datasets.{name}.scales", scale, "scales")

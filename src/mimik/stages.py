@@ -27,7 +27,7 @@ DECISIONS = Path("data/settings")
 """Where `write_decisions` writes, relative to the project's folder."""
 
 START: Mapping[str, tuple[str, ...]] = {
-    "prepare": ("faces.prepare", "datasets.{dataset}"),
+    "prepare": ("faces.prepare", "datasets.{dataset_module}"),
     "segmenter": ("pretraining.segmenter",),
     "classifier": ("pretraining.classifier",),
     "reader": ("pretraining.reader",),
@@ -173,6 +173,8 @@ def _modules(params: Params, rule: str, wildcards: Wildcards, package: Path) -> 
         elif pattern.endswith(".*"):
             folder = pattern.removesuffix(".*")
             names += [f"{folder}.{file.stem}" for file in (package / folder).glob("*.py") if file.stem[0] != "_"]
+        elif "{dataset_module}" in pattern:
+            names.append(pattern.format(dataset_module=resolution.dataset_module(params, wildcards["dataset"])))
         elif "{module}" in pattern:
             names.append(pattern.format(module=resolution.method_module(params, wildcards["method"])))
         else:

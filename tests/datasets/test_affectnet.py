@@ -217,6 +217,35 @@ def test_balanced_set_fills_classes_from_usable_images_and_depends_on_the_seed(t
     assert (affectnet.index(tmp_path, {"per_class": 2}, 0).table["split"] == "test").sum() == 16
 
 
+def test_a_sample_is_drawn_from_the_training_set_whatever_the_class(tmp_path: Path) -> None:
+    NpyRelease(tmp_path)
+    listing = affectnet.index(tmp_path, {"sample": 50}, 0)
+    splits = listing.table["split"].value_counts()
+    assert splits["train"] + splits["val"] == 50
+    assert splits["test"] == 24  # the validation set is not drawn from
+    assert {reason for _, reason in reasons(listing).values()} == {"above the 50 images that `sample` keeps"}
+    assert len(listing.quarantine) == 160 - 50
+    assert listing.table.equals(affectnet.index(tmp_path, {"sample": 50}, 0).table)
+    other = affectnet.index(tmp_path, {"sample": 50}, 1).table
+    assert set(other["id"]) != set(listing.table["id"])
+    both = affectnet.index(tmp_path, {"sample": 20, "per_class": 2}, 0).table
+    assert (both["split"] != "test").sum() == 16
+    assert len(affectnet.index(tmp_path, {"sample": 1000}, 0).quarantine) == 0
+
+
+def test_totals_of_the_csv_release_count_rows_and_name_missing_files(tmp_path: Path) -> None:
+    release = CsvRelease(tmp_path)
+    release.add("training", "0/none.jpg", 8)
+    release.add("training", "0/gone.jpg", 1, file=False)
+    listing = affectnet.index(release.write(), {}, 0)
+    assert [str(total) for total in listing.totals] == [
+        "161 of 287,651 training rows with an expression",
+        "24 of 4,000 validation rows with an expression",
+        f"185 of 186 listed files; missing: {IMAGES}/0/gone.jpg",
+    ]
+    assert listing.layout == "the csv release"
+
+
 def test_classes_select(tmp_path: Path) -> None:
     NpyRelease(tmp_path)
     listing = affectnet.index(tmp_path, {"classes": ["neutral", "anger"]}, 0)
@@ -253,6 +282,8 @@ def test_precomputed_landmarks_of_either_release(tmp_path: Path) -> None:
     [
         ({"per_class": 1}, "datasets.affectnet.per_class"),
         ({"per_class": True}, "datasets.affectnet.per_class"),
+        ({"sample": 0}, "datasets.affectnet.sample"),
+        ({"sample": 0, "name": "affectnet200k"}, "datasets.affectnet200k.sample"),
         ({"held_out": 0.0}, "datasets.affectnet.held_out"),
         ({"held_out": 1}, "datasets.affectnet.held_out"),
         ({"classes": ["neutral", "happy"]}, "datasets.affectnet.classes"),

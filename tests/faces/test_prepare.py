@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from mimik.datasets.listing import Listing, Total
 from mimik.errors import UserError
 from mimik.faces import prepare as module
 from mimik.faces.prepare import prepare
@@ -111,6 +113,28 @@ def test_index_says_where_each_face_comes_from(undisturbed: FaceStore, archive: 
     assert np.allclose(eyes / scale, table["eye_distance"].astype(float), rtol=1e-4)
 
 
+def test_the_datasets_own_yaw_is_kept_beside_the_measured_one(
+    archive: Path,
+    tmp_path: Path,
+    undisturbed: FaceStore,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from mimik.datasets import folder
+
+    def with_yaw(*arguments: Any) -> Listing:
+        listing = found(*arguments)
+        return replace(listing, table=listing.table.assign(yaw=45), totals=[Total("photographs", 16, 20)])
+
+    found = folder.index
+    monkeypatch.setattr(folder, "index", with_yaw)
+    table = run(archive, tmp_path, annotations=["masks"]).table
+    assert "folder: not the complete release: 16 of 20 photographs." in capsys.readouterr().err
+    assert set(table["yaw"]) == {45}
+    assert table["measured_yaw"].tolist() == undisturbed.table["yaw"].tolist()
+    assert table["pitch"].tolist() == undisturbed.table["pitch"].tolist()
+
+
 def test_everything_else_is_in_the_quarantine_once_with_its_reason(undisturbed: FaceStore) -> None:
     listed = pd.read_csv(undisturbed.directory / "quarantine.csv")
     reasons = {Path(path).stem: (stage, reason) for path, stage, reason in listed.itertuples(index=False)}
@@ -167,7 +191,8 @@ prepare.prepare("folder", OPTIONS, archive, root / "store", seed=1, workers=2, m
 def test_killed_with_two_workers_and_resumed_gives_the_same_bytes(
     archive: Path, tmp_path: Path, undisturbed: FaceStore
 ) -> None:
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    root = Path(__file__).parents[2]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(root / "src"), str(root)])}
     command = [sys.executable, "-c", SCRIPT, str(archive), str(tmp_path)]
     first = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120

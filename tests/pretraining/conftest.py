@@ -39,7 +39,7 @@ def write_store(directory, counts):
     table.to_csv(directory / "index.csv", index=False)
     np.save(directory / f"images_{SIZE}.npy", images)
     np.save(directory / f"masks_{SIZE}.npy", masks)
-    manifest = {"sizes": [SIZE], "classes": ["red", "green", "blue"], "digest": "squares"}
+    manifest = {"sizes": [SIZE], "classes": ["red", "green", "blue"], "digest": "squares", "source": "rendered"}
     (directory / "manifest.json").write_text(json.dumps(manifest))
     return directory
 

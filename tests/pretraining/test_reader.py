@@ -8,6 +8,7 @@ from mimik.datasets import synthetic
 from mimik.errors import UserError
 from mimik.labels import ACTION_UNITS
 from mimik.pretraining.reader import correlation, determination, load, pretrain_reader
+from tests.pretraining.conftest import write_store
 
 COLUMNS = list(ACTION_UNITS[:2])
 
@@ -50,11 +51,14 @@ def test_training_learns_and_writes_its_folder(squares, settings, tmp_path, monk
     assert reader.identity_scale.tolist() == pytest.approx([np.sqrt(8 / 3), 1.0])
 
 
-def test_only_rendered_faces_have_the_truth(squares, settings, tmp_path):
+def test_only_rendered_faces_have_the_truth(settings, tmp_path):
+    photographs = write_store(tmp_path / "store", {"train": 3, "val": 3, "test": 3})
+    manifest = json.loads((photographs / "manifest.json").read_text())
+    (photographs / "manifest.json").write_text(json.dumps({**manifest, "source": "photographs"}))
     with pytest.raises(UserError, match="learns from the renderer's truth"):
         pretrain_reader(
             {**settings, "dataset": "affectnet", "config": {}, "training": {}},
-            squares,
+            photographs,
             tmp_path / "out",
             tmp_path / "state",
         )

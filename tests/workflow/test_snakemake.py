@@ -1,5 +1,6 @@
 """What Snakemake runs again, and what it says when it cannot run."""
 
+import json
 import os
 import signal
 import subprocess
@@ -73,6 +74,19 @@ def test_a_missing_archive_is_told_once_and_before_any_work(fresh: Project, argu
     assert "Traceback" not in done.text
     assert "Exception" not in done.text
     assert not (fresh.folder / "logs").exists()
+
+
+def test_entries_of_one_module_share_its_archive(fresh: Project, tmp_path: Path) -> None:
+    project = fresh.copy(tmp_path / "project")
+    entry = "  few: {dataset: affectnet, scale: demo, classes: [neutral, happiness], sizes: [64]}\n"
+    project.edit("params.yaml", "segmenters:\n", f"{entry}segmenters:\n")
+    done = project.run("snakemake", "--cores", "2", "--", "data/prepared/few/manifest.json")
+    assert done.status == 2
+    assert "data/raw/affectnet: the archive is not here" in done.text
+    project.edit("src/mimik/datasets/affectnet.py", "    raise", "    return\n    raise")
+    project.must("snakemake", "--cores", "2", "--", "data/prepared/few/manifest.json")
+    manifest = json.loads((project.folder / "data/prepared/few/manifest.json").read_text())
+    assert (manifest["raw"], manifest["options"]["name"]) == ("data/raw/affectnet", "few")
 
 
 def test_prepared_faces_need_no_archive_any_more(project: Project) -> None:

@@ -78,12 +78,11 @@ def published_weights(wildcards):
 def usable_archive(wildcards):
     """No file: stops with what to obtain and where to put it, before any job starts, if the archive is not usable."""
     if not Path(f"data/prepared/{wildcards.dataset}/manifest.json").exists():
-        dataset = importlib.import_module(f"mimik.datasets.{wildcards.dataset}")
+        settings = stages.settings(config, "prepare", wildcards)
+        dataset = importlib.import_module(f"mimik.datasets.{settings['module']}")
         try:
             dataset.check(
-                Path("data/raw") / wildcards.dataset,
-                stages.settings(config, "prepare", wildcards)["options"],
-                params.mirror_of(config),
+                Path("data/raw") / settings["module"], settings["options"], params.mirror_of(config)
             )
         except UserError as error:
             stop(error)

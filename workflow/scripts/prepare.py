@@ -13,8 +13,9 @@ with reported(snakemake.log[0]):
     prepare(
         dataset,
         settings["options"],
-        Path("data/raw") / dataset,
+        Path("data/raw") / settings["module"],
         Path(snakemake.output.manifest).parent,
+        module=settings["module"],
         seed=settings["seed"],
         workers=snakemake.threads,
         mirror=mirror_of(snakemake.config),

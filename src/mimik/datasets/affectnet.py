@@ -6,7 +6,8 @@ CSV release: uncropped photographs and lists with eleven codes, of which 0 to 7 
 The official validation set is the test split, as the test set was never released; `val` is held out of the
 training set. The training set is balanced as in Bodur et al. (3D Dense Geometry-Guided Facial Expression
 Synthesis, section 4): at most `per_class` images of a class, drawn after the unusable ones are gone, so that full
-classes stay full. The cap holds for the validation set too, where it matters for small scales only.
+classes stay full. The cap holds for the validation set too, where it matters for small scales only. `sample` draws
+training images whatever their class, as Ling et al. do (Toward Fine-grained Facial Expression Manipulation: 200,000).
 """
 
 from collections import Counter, defaultdict
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from mimik.datasets.listing import Listing
+from mimik.datasets.listing import Listing, Total
 from mimik.datasets.photographs import (
     EXCLUDED,
     FAULT,
@@ -30,6 +31,7 @@ from mimik.datasets.photographs import (
     read_list,
     require_splits,
     seeded_rank,
+    setting,
 )
 from mimik.errors import UserError
 from mimik.labels import EXPRESSIONS
@@ -58,6 +60,12 @@ ACCESS = (
 CODES = (*EXPRESSIONS, "none", "uncertain", "non-face")
 """Meaning of the codes 0 to 10 of the CSV release; the npy release holds 0 to 7 only."""
 
+_EXPRESSION_CODES = frozenset(map(str, range(len(EXPRESSIONS))))
+_GONE = "listed, but there is no such file"
+
+TRAINING, VALIDATION = 287_651, 4_000
+"""Rows with an expression in the two lists. The npy release has as many images, but for one of the validation set."""
+
 _COLUMNS = [
     "subDirectory_filePath",
     "face_x",
@@ -82,6 +90,7 @@ class _Found:
     test: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, tuple[str, str]] = field(default_factory=dict)
     landmarks: dict[str, str] = field(default_factory=dict)
+    totals: list[Total] = field(default_factory=list)
 
 
 def check(raw: Path, options: Mapping[str, Any], mirror: Path | None) -> None:
@@ -101,6 +110,7 @@ def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
     Options:
         classes: expressions to keep; default all eight.
         per_class: most images of a class in the training set (with `val`) and in the test set; default: all.
+        sample: images of the training set in all (with `val`), drawn from those that `per_class` leaves; default: all.
         held_out: share of the training set that becomes `val`, drawn class by class; default 0.05.
         landmarks: with "precomputed" the table has the column `landmarks`: the 68 points of the release. For the
             CSV release they tell which face of a photograph is meant.
@@ -110,12 +120,12 @@ def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
     Raises:
         UserError: no release at `raw`, or both; an unreadable list; an unusable option; an empty split.
     """
-    classes, per_class, held_out = _options(options)
+    classes, per_class, sample, held_out = _options(options)
     precomputed = options.get("landmarks") == "precomputed"
     release = _layout(raw)
     found = _from_csv(raw, precomputed) if release == "csv" else _from_npy(raw)
-    kept_test = _select(found.test, classes, per_class, seed, found.left_out)
-    kept_train = _select(found.train, classes, per_class, seed, found.left_out)
+    kept_test = _select(found.test, classes, per_class, None, seed, found.left_out)
+    kept_train = _select(found.train, classes, per_class, sample, seed, found.left_out)
     splits = dict.fromkeys(kept_test, "test") | _hold_out(kept_train, held_out, seed)
     rows = [
         {
@@ -134,23 +144,25 @@ def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
             {**row, "landmarks": found.landmarks[row["source"]]} for row in rows if row["source"] in found.landmarks
         ]
     quarantine = [(source, *excuse) for source, excuse in found.left_out.items()]
-    return require_splits(make_listing(rows, quarantine), raw)
+    return require_splits(make_listing(rows, quarantine, f"the {release} release", found.totals), raw)
 
 
-def _options(options: Mapping[str, Any]) -> tuple[list[str], int | None, float]:
-    per_class = options.get("per_class")
-    if per_class is not None and (type(per_class) is not int or per_class < 2):
-        raise UserError(
-            f"params.yaml, datasets.affectnet.per_class: {per_class!r} is not usable; give a whole number of at "
-            "least 2, or nothing for all images."
-        )
+def _options(options: Mapping[str, Any]) -> tuple[list[str], int | None, int | None, float]:
+    for key in ("per_class", "sample"):
+        number = options.get(key)
+        if number is not None and (type(number) is not int or number < 2):
+            raise UserError(
+                f"{setting(options, 'affectnet', key)}: {number!r} is not usable; give a whole number of at least 2, "
+                "or nothing for all images."
+            )
     held_out = options.get("held_out", 0.05)
     if not isinstance(held_out, float) or not 0 < held_out < 1:
         raise UserError(
-            f"params.yaml, datasets.affectnet.held_out: {held_out!r} is not usable; give the share of the training "
+            f"{setting(options, 'affectnet', 'held_out')}: {held_out!r} is not usable; give the share of the training "
             "set that becomes the split val, above 0 and below 1."
         )
-    return classes_option(options, "affectnet", EXPRESSIONS, EXPRESSIONS), per_class, held_out
+    classes = classes_option(options, "affectnet", EXPRESSIONS, EXPRESSIONS)
+    return classes, options.get("per_class"), options.get("sample"), held_out
 
 
 def _layout(raw: Path) -> str:
@@ -190,6 +202,7 @@ def _from_csv(raw: Path, landmarks: bool) -> _Found:
     codes: dict[str, set[str]] = defaultdict(set)
     sets: dict[str, str] = {}
     boxless: set[str] = set()
+    rows: Counter[str] = Counter()
     for name, path in (("train", CSV_LAYOUT[1]), ("test", CSV_LAYOUT[2])):
         keep = ["subDirectory_filePath", "face_width", "expression", *(["facial_landmarks"] if landmarks else [])]
         table = read_list(raw / path, _COLUMNS, header_optional=True, keep=keep)
@@ -201,6 +214,7 @@ def _from_csv(raw: Path, landmarks: bool) -> _Found:
         ):
             codes[image].add(code.strip())
             sets[image] = name
+            rows[name] += code.strip() in _EXPRESSION_CODES
             if not _positive(width):
                 boxless.add(image)
     for image in sorted(codes.keys() | present):
@@ -208,7 +222,7 @@ def _from_csv(raw: Path, landmarks: bool) -> _Found:
         if image not in codes:
             found.left_out[source] = (FAULT, "in neither list")
         elif image not in present and not (folder / image).is_file():  # some end in .gif and the like
-            found.left_out[source] = (FAULT, "listed, but there is no such file")
+            found.left_out[source] = (FAULT, _GONE)
         elif len(codes[image]) > 1:
             found.left_out[source] = (FAULT, f"listed with different codes: {', '.join(sorted(codes[image]))}")
         elif image in boxless:
@@ -216,6 +230,12 @@ def _from_csv(raw: Path, landmarks: bool) -> _Found:
         else:
             (code,) = codes[image]
             _file(found, sets[image], source, code)
+    gone = sorted(path for path, (_, reason) in found.left_out.items() if reason == _GONE)
+    found.totals = [
+        Total("training rows with an expression", rows["train"], TRAINING),
+        Total("validation rows with an expression", rows["test"], VALIDATION),
+        Total("listed files", len(codes) - len(gone), len(codes), gone),
+    ]
     return found
 
 
@@ -234,6 +254,10 @@ def _from_npy(raw: Path) -> _Found:
                 found.left_out[source] = (FAULT, f"unreadable annotation {folder}/annotations/{stem}_exp.npy")
             else:
                 _file(found, name, source, code)
+    found.totals = [
+        Total("training images with an expression", len(found.train), TRAINING),
+        Total("validation images with an expression", len(found.test), VALIDATION - 1),
+    ]
     return found
 
 
@@ -280,11 +304,15 @@ def _select(
     images: Mapping[str, str],
     classes: list[str],
     per_class: int | None,
+    sample: int | None,
     seed: int,
     left_out: dict[str, tuple[str, str]],
 ) -> dict[str, str]:
-    """Images of `classes`, at most `per_class` of each in seeded order; the others are entered into `left_out`."""
-    kept = {}
+    """Images of `classes` in seeded order, at most `per_class` of each and `sample` in all; None is no limit.
+
+    The others are entered into `left_out`.
+    """
+    kept: dict[str, str] = {}
     counts: Counter[str] = Counter()
     for source in sorted(images, key=lambda source: seeded_rank(seed, source)):
         expression = images[source]
@@ -292,6 +320,8 @@ def _select(
             left_out[source] = (EXCLUDED, f"expression {expression} is not among `classes`")
         elif per_class is not None and counts[expression] == per_class:
             left_out[source] = (EXCLUDED, f"above the {per_class} images of {expression} that `per_class` keeps")
+        elif sample is not None and len(kept) == sample:
+            left_out[source] = (EXCLUDED, f"above the {sample} images that `sample` keeps")
         else:
             counts[expression] += 1
             kept[source] = expression

@@ -26,6 +26,7 @@ from mimik.datasets.photographs import (
     make_listing,
     read_list,
     require_splits,
+    setting,
     split_by_group,
     split_option,
 )
@@ -47,7 +48,7 @@ def check(raw: Path, options: Mapping[str, Any], mirror: Path | None) -> None:
     classes = classes_option(options, "folder")
     split_option(options, "folder")
     labelled, _ = _labelled(_root(raw, options), options)
-    _check_classes(labelled["expression"], classes, _root(raw, options))
+    _check_classes(labelled["expression"], classes, _root(raw, options), options)
 
 
 def fetch(raw: Path, options: Mapping[str, Any], mirror: Path | None) -> None:
@@ -74,7 +75,7 @@ def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
     shares = split_option(options, "folder")
     root = _root(raw, options)
     labelled, left_out = _labelled(root, options)
-    _check_classes(labelled["expression"], classes, root)
+    _check_classes(labelled["expression"], classes, root, options)
     present = set(find_images(root))
     for path in sorted(present - set(labelled["path"]) - left_out.keys()):
         left_out[path] = (FAULT, "no label: not listed in the CSV, or in no class's folder")
@@ -112,7 +113,8 @@ def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
     if "landmarks" in usable:
         rows = [row | {"landmarks": points} for row, points in zip(rows, usable["landmarks"], strict=True)]
     quarantine = [((prefix / path).as_posix(), *excuse) for path, excuse in left_out.items()]
-    return require_splits(make_listing(rows, quarantine), root)
+    layout = f"labelled by {options['csv']}" if options.get("csv") else "one folder for each class"
+    return require_splits(make_listing(rows, quarantine, layout), root)
 
 
 def _root(raw: Path, options: Mapping[str, Any]) -> Path:
@@ -157,14 +159,14 @@ def _from_csv(csv: Path) -> tuple[pd.DataFrame, dict[str, tuple[str, str]]]:
     return table[~table["path"].isin(left_out)].reset_index(drop=True), left_out
 
 
-def _check_classes(expressions: pd.Series, classes: list[str], root: Path) -> None:
+def _check_classes(expressions: pd.Series, classes: list[str], root: Path, options: Mapping[str, Any]) -> None:
     """Raise `UserError` unless there are two classes, spelt in one way, and all of `classes`."""
     found = sorted(set(expressions))
     told = f"found {', '.join(found)}" if found else "found none"
     if missing := [name for name in classes if name not in found]:
         raise UserError(
-            f"{root}: no image of the class {missing[0]!r}, which params.yaml names in datasets.folder.classes; "
-            f"{told}. Correct the spelling, or take the class out."
+            f"{root}: no image of the class {missing[0]!r}, which is asked for in "
+            f"{setting(options, 'folder', 'classes')}; {told}. Correct the spelling, or take the class out."
         )
     if len(found) < 2:
         raise UserError(f"{root}: labelled images of at least two classes are needed; {told}. {ACCESS}")

@@ -12,6 +12,33 @@ INDEX_COLUMNS: Sequence[str] = ("id", "split", "source", "expression", "identity
 
 
 @dataclass(frozen=True)
+class Total:
+    """How much of something an archive holds, against what its complete release holds.
+
+    Attributes:
+        what: a plural, such as "photographs".
+        found: how many are there, whatever the dataset's options choose.
+        expected: how many the complete release has; None where nothing is published.
+        missing: those that are not there, by a name that a person can look for, where it is known.
+    """
+
+    what: str
+    found: int
+    expected: int | None = None
+    missing: Sequence[str] = ()
+
+    def __str__(self) -> str:
+        """Such as "8,039 of 8,040 photographs; missing: a.jpg", with at most three names."""
+        if self.expected is None:
+            return f"{self.found:,} {self.what}"
+        text = f"{self.found:,} of {self.expected:,} {self.what}"
+        if not self.missing:
+            return text
+        further = f" and {len(self.missing) - 3:,} more" if len(self.missing) > 3 else ""
+        return f"{text}; missing: {', '.join(self.missing[:3])}{further}"
+
+
+@dataclass(frozen=True)
 class Listing:
     """The images of a dataset: those to prepare, and those that cannot be used, with the reason.
 
@@ -22,7 +49,17 @@ class Listing:
             (`AU01` ... `AU45` in [0, 1], yaw, pitch, roll in degrees, ...).
         quarantine: (path relative to the raw folder, stage, reason) of every listed or found image that is
             not in the table, once.
+        layout: which of the known layouts the archive has, in words; empty where there is only one.
+        totals: what was found against what a complete release holds.
     """
 
     table: pd.DataFrame
     quarantine: list[tuple[str, str, str]]
+    layout: str = ""
+    totals: Sequence[Total] = ()
+
+
+def incomplete(listing: Listing) -> list[str]:
+    """A sentence on every total that is not that of a complete release."""
+    wrong = [total for total in listing.totals if total.expected is not None and total.found != total.expected]
+    return [f"not the complete release: {total}." for total in wrong]

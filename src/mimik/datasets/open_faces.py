@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mimik.datasets.listing import Listing
+from mimik.datasets.listing import Listing, Total
 from mimik.datasets.photographs import (
     EXCLUDED,
     FAULT,
@@ -36,7 +36,7 @@ from mimik.datasets.photographs import (
     split_by_group,
     split_option,
 )
-from mimik.errors import UserError
+from mimik.errors import NotFetchedError, UserError
 from mimik.labels import EXPRESSIONS
 from mimik.mirror import extract, find, locate
 
@@ -63,6 +63,9 @@ ACCESS = (
 
 CLASSES = ("neutral", "happiness", "surprise", "anger", "sadness")
 """Classes with enough images to train on; disgust is coloured stills here, fear and contempt are rare."""
+
+PHOTOGRAPHS, LISTED = 13_718, 13_682
+"""Files in images/ and different names in data/legend.csv at that commit."""
 
 _PERSON = re.compile(r"(.+)_\d+\.jpg")
 
@@ -102,12 +105,13 @@ def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
         split: shares of train, val and test; default 0.8, 0.1, 0.1.
 
     Raises:
-        UserError: nothing at `raw`, the legend is unreadable, an option is unusable, or a split is empty.
+        NotFetchedError: nothing at `raw`.
+        UserError: the legend is unreadable, an option is unusable, or a split is empty.
     """
     classes, include_rgb, shares = _options(options)
     root = _root(raw)
     if root is None:
-        raise UserError(f"{raw}: images/ and data/legend.csv of {FOLDER} are not there. {ACCESS}")
+        raise NotFetchedError(f"{raw}: images/ and data/legend.csv of {FOLDER} are not there. {ACCESS}")
     legend = read_list(root / "data" / "legend.csv", ["image", "emotion"])
     listed: dict[str, set[str]] = defaultdict(set)
     for name, label in zip(legend["image"], legend["emotion"], strict=True):
@@ -145,7 +149,8 @@ def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
         ((prefix / "test" / name).as_posix(), EXCLUDED, "no label: in the folder test/")
         for name in find_images(root / "test")
     ]
-    return require_splits(make_listing(rows, quarantine), root)
+    totals = [Total("photographs", len(found), PHOTOGRAPHS), Total("listed photographs", len(listed), LISTED)]
+    return require_splits(make_listing(rows, quarantine, totals=totals), root)
 
 
 def _options(options: Mapping[str, Any]) -> tuple[list[str], bool, dict[str, float]]:

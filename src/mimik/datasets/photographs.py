@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
-from mimik.datasets.listing import INDEX_COLUMNS, SPLITS, Listing
+from mimik.datasets.listing import INDEX_COLUMNS, SPLITS, Listing, Total
 from mimik.errors import UserError
 from mimik.files import file_sha256
 
@@ -103,6 +103,13 @@ def image_mode(path: Path) -> str | None:
         return None
 
 
+def file_fault(path: Path) -> str | None:
+    """Why an existing file cannot be an image, by its header only; None when it may be one."""
+    if not path.stat().st_size:
+        return "an empty file"
+    return "not a readable image" if image_mode(path) is None else None
+
+
 def identifier(source: str) -> str:
     """Id of an image: its path without the ending, made safe as a file name.
 
@@ -151,6 +158,11 @@ def _same_bytes(folder: Path, sources: Iterable[str]) -> list[list[str]]:
     return [group for group in by_content.values() if len(group) > 1]
 
 
+def setting(options: Mapping[str, Any], name: str, key: str) -> str:
+    """Where an option stands, for messages: `name` is the module's, which an entry of params.yaml may not share."""
+    return f"params.yaml, datasets.{options.get('name', name)}.{key}"
+
+
 def classes_option(
     options: Mapping[str, Any], name: str, known: Sequence[str] | None = None, default: Sequence[str] = ()
 ) -> list[str]:
@@ -168,7 +180,7 @@ def classes_option(
     )
     if not sound:
         wanted = "different names" if known is None else f"different ones of {', '.join(known)}"
-        raise UserError(f"params.yaml, datasets.{name}.classes: {classes!r} is not usable; give at least two {wanted}.")
+        raise UserError(f"{setting(options, name, 'classes')}: {classes!r} is not usable; give at least two {wanted}.")
     return list(classes)
 
 
@@ -176,7 +188,7 @@ def flag_option(options: Mapping[str, Any], key: str, default: bool, name: str) 
     """A yes-or-no option. Raises `UserError` when it is neither true nor false."""
     value = options.get(key, default)
     if not isinstance(value, bool):
-        raise UserError(f"params.yaml, datasets.{name}.{key}: {value!r} is neither true nor false.")
+        raise UserError(f"{setting(options, name, key)}: {value!r} is neither true nor false.")
     return value
 
 
@@ -195,7 +207,7 @@ def split_option(options: Mapping[str, Any], name: str) -> dict[str, float]:
     )
     if not sound:
         raise UserError(
-            f"params.yaml, datasets.{name}.split: {shares!r} is not usable; give positive shares of "
+            f"{setting(options, name, 'split')}: {shares!r} is not usable; give positive shares of "
             f"{', '.join(SPLITS)} that add up to 1."
         )
     return {split: float(shares[split]) for split in SPLITS}
@@ -249,14 +261,19 @@ def split_by_group(groups: Sequence[str], labels: Sequence[str], shares: Mapping
     return [assigned[group] for group in groups]
 
 
-def make_listing(rows: Sequence[Mapping[str, Any]], quarantine: Iterable[tuple[str, str, str]]) -> Listing:
+def make_listing(
+    rows: Sequence[Mapping[str, Any]],
+    quarantine: Iterable[tuple[str, str, str]],
+    layout: str = "",
+    totals: Sequence[Total] = (),
+) -> Listing:
     """A `Listing` in the order of ids, columns of `INDEX_COLUMNS` first; ids must be unique."""
     table = pd.DataFrame(list(rows), columns=None if rows else list(INDEX_COLUMNS))
     if table["id"].duplicated().any():
         raise ValueError(f"id {table['id'][table['id'].duplicated()].iloc[0]!r} occurs twice")
     further = [column for column in table.columns if column not in INDEX_COLUMNS]
     ordered = table[[*INDEX_COLUMNS, *further]].sort_values("id", ignore_index=True)
-    return Listing(ordered, sorted(quarantine))
+    return Listing(ordered, sorted(quarantine), layout, totals)
 
 
 def require_splits(listing: Listing, where: Path) -> Listing:

@@ -24,18 +24,12 @@ import pandas as pd
 from filelock import FileLock
 from tqdm import tqdm
 
-from mimik.datasets.listing import Listing
+from mimik.datasets.listing import Listing, incomplete
 from mimik.errors import UserError
 from mimik.faces.alignment import TEMPLATE_NAME
 from mimik.faces.landmarks import COLUMN, fetch_fan_weights, parse_landmarks
 from mimik.faces.photograph import UnreadableError, read_photograph
-from mimik.faces.reconstruct import (
-    ANNOTATIONS,
-    DEPTH_FAR,
-    DEPTH_NEAR,
-    Reconstructor,
-    Rejected,
-)
+from mimik.faces.reconstruct import ANNOTATIONS, DEPTH_FAR, DEPTH_NEAR, Reconstructor, Rejected
 from mimik.faces.shards import Arrays, Shard, cuts, load, run
 from mimik.faces.store import SPLITS, store_digest
 from mimik.files import atomic_path, digest, file_sha256, write_json
@@ -55,7 +49,9 @@ TRUE_UNITS = "truth_action_units"
 """Name of the array of the true targets' action units."""
 
 MEASURED: Sequence[str] = ("yaw", "pitch", "roll", "eye_distance", "coverage")
-"""Columns that preparing a photograph adds to the index (degrees; pixels of the photograph; 0 to 1)."""
+"""Columns that preparing a photograph adds to the index (degrees; pixels of the photograph; 0 to 1).
+
+Where the dataset's index has a column of that name, the measured one is called `measured_<name>`."""
 
 
 def prepare(
@@ -64,6 +60,7 @@ def prepare(
     raw: Path,
     output: Path,
     *,
+    module: str | None = None,
     seed: int,
     workers: int,
     mirror: Path | None,
@@ -73,13 +70,14 @@ def prepare(
     """Prepare a dataset. A run that was stopped goes on where it was when called with the same arguments.
 
     Args:
-        dataset: name of the module in `mimik.datasets`.
+        dataset: name of the entry of params.yaml.
         options: its entry of params.yaml. Read here: `classes` (default: those in the table, by name), `sizes`,
             `landmarks` (mediapipe, face_alignment or precomputed), `annotations` (any of masks, depth, normals;
             landmarks are always kept; default all), `grey` (luminance instead of colours; default false). The
             rest is the dataset's own.
         raw: folder of the raw archive.
         output: folder for the store; manifest.json is written last, so without it nothing there is valid.
+        module: its module in `mimik.datasets`; None for the one of the same name.
         seed: for splits.
         workers: processes.
         mirror: folder that is searched before any URL.
@@ -89,24 +87,26 @@ def prepare(
     Raises:
         UserError: the archive or an option is unusable, no face was found, or the disk is full.
     """
-    module = importlib.import_module(f"mimik.datasets.{dataset}")
-    settings = _Settings.of(dataset, options)
+    settings = _Settings.of(dataset, module or dataset, options)
+    source = importlib.import_module(f"mimik.datasets.{settings.module}")
     raw, output, work = Path(raw), Path(output), Path(work)
-    module.check(raw, options, mirror)
+    source.check(raw, options, mirror)
     work.mkdir(parents=True, exist_ok=True)
     with FileLock(work / ".lock"):
-        module.fetch(raw, options, mirror)
-        listing: Listing = module.index(raw, options, seed)
+        source.fetch(raw, options, mirror)
+        listing: Listing = source.index(raw, options, seed)
         if listing.table.empty:
-            raise UserError(f"{raw}: no usable image is listed{_told(listing.quarantine)}. {module.ACCESS}")
+            raise UserError(f"{raw}: no usable image is listed{_told(listing.quarantine)}. {source.ACCESS}")
         if listing.table["id"].duplicated().any():
-            raise ValueError(f"mimik.datasets.{dataset}: ids are not unique")
-        rendered = hasattr(module, "render")
-        if rendered and hasattr(module, "with_expression"):
+            raise ValueError(f"mimik.datasets.{settings.module}: ids are not unique")
+        for line in incomplete(listing):
+            print(f"{dataset}: {line}", file=sys.stderr)
+        rendered = hasattr(source, "render")
+        if rendered and hasattr(source, "with_expression"):
             settings = replace(settings, truth=tuple(_classes(options, listing.table)))
         make: Callable[[pd.DataFrame], Arrays]
         if rendered:
-            make = partial(_render, dataset, settings)
+            make = partial(_render, settings)
         else:
             make = partial(_photographs, settings, raw, mirror)
             if settings.landmarks == "face_alignment":
@@ -129,7 +129,7 @@ def prepare(
                 log=work / "workers.log",
                 done=lambda shard: _advance(bar, shard),
             )
-        _pack(module, dataset, options, settings, listing, shards, output, seed, rendered)
+        _pack(source, dataset, options, settings, listing, shards, output, seed, rendered)
         shutil.rmtree(work / "shards")
 
 
@@ -142,6 +142,7 @@ class _Settings:
     """The options that this module reads, checked."""
 
     dataset: str
+    module: str
     sizes: tuple[int, ...]
     landmarks: str
     annotations: tuple[str, ...]
@@ -150,7 +151,7 @@ class _Settings:
     """Classes whose true targets the test faces get."""
 
     @classmethod
-    def of(cls, dataset: str, options: Mapping[str, Any]) -> "_Settings":
+    def of(cls, dataset: str, module: str, options: Mapping[str, Any]) -> "_Settings":
         where = f"params.yaml, datasets.{dataset}"
         sizes = options.get("sizes")
         if not isinstance(sizes, Sequence) or not sizes or any(not isinstance(s, int) or s < 16 for s in sizes):
@@ -164,6 +165,7 @@ class _Settings:
             raise UserError(f"{where}.grey: expected true or false, found {grey!r}.")
         return cls(
             dataset,
+            module,
             tuple(sorted(set(sizes), reverse=True)),
             str(options.get("landmarks", "mediapipe")),
             tuple(name for name in ANNOTATIONS if name in annotations),
@@ -205,7 +207,7 @@ def _shards(table: pd.DataFrame, settings: _Settings, raw: Path, work: Path, ren
     package = Path(__file__).parents[1]
     code = {
         file.relative_to(package).as_posix(): file_sha256(file)
-        for file in source_files(package, "faces.prepare", f"datasets.{settings.dataset}")
+        for file in source_files(package, "faces.prepare", f"datasets.{settings.module}")
     }
     common = digest({"settings": repr(settings), "code": code, "raw": str(raw.resolve())})
     shards = []
@@ -313,19 +315,19 @@ def _photographs(settings: _Settings, raw: Path, mirror: Path | None, rows: pd.D
     }
 
 
-def _render(dataset: str, settings: _Settings, rows: pd.DataFrame) -> Arrays:
+def _render(settings: _Settings, rows: pd.DataFrame) -> Arrays:
     """Arrays of a shard of rendered faces, like `_photographs`; nothing is measured or rejected.
 
     With true targets besides, for the test faces among them: one array per entry of `_Settings.truth_shapes`.
     """
-    module = importlib.import_module(f"mimik.datasets.{dataset}")
+    module = importlib.import_module(f"mimik.datasets.{settings.module}")
     arrays: dict[str, npt.NDArray[Any]] = {}
     for size in settings.sizes:
         rendering = module.render(rows, size, ("images", "landmarks", *settings.annotations))
         for kind in ("images", *settings.annotations):
             values = np.asarray(getattr(rendering, kind))
             if values.dtype != np.uint8 or values.shape != (len(rows), size, size, *CHANNELS[kind]):
-                raise ValueError(f"{dataset}.render: {kind} are {values.dtype} {values.shape}")
+                raise ValueError(f"{settings.module}.render: {kind} are {values.dtype} {values.shape}")
             arrays[f"{kind}_{size}"] = _grey(values) if settings.grey and kind == "images" else values
         arrays["landmarks"] = np.asarray(rendering.landmarks, np.float32)
     if settings.truth:
@@ -373,7 +375,8 @@ def _pack(
             rows["sha256"] = hashes
             for column, values in zip(MEASURED, measured.T, strict=True):
                 if not np.isnan(values).all():
-                    rows[column] = values
+                    # A dataset may bring its own, as the angle of the camera: both are kept.
+                    rows[f"measured_{column}" if column in rows else column] = values
         kept.append(rows)
         sources = shard.rows["source"].tolist()
         quarantine += [(sources[int(position)], stage, reason) for position, stage, reason in rejected]

@@ -143,12 +143,12 @@ def pretrain_reader(
     where = f"readers.{settings['name']}"
     config = build_config(ReaderConfig, settings["config"], where)
     training = runs.training_config(TRAINING, settings, where)
-    if settings["dataset"] != "synthetic":
+    store = FaceStore(store_dir, settings["image_size"])
+    if store.manifest["source"] != "rendered":
         raise UserError(
             f"{where}: a face reader learns from the renderer's truth, which {settings['dataset']} does not have. "
             "Train it on synthetic."
         )
-    store = FaceStore(store_dir, settings["image_size"])
     rows, test_rows = store.rows("train"), store.rows("test")
     truth_units = store.action_units()
     if truth_units is None:

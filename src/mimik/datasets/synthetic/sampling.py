@@ -75,7 +75,7 @@ def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
                             **draw_pose(view_seed),
                         }
                     )
-    return Listing(table=pd.DataFrame(rows), quarantine=[])
+    return Listing(table=pd.DataFrame(rows), quarantine=[], layout="rendered, no archive")
 
 
 def _classes(options: Mapping[str, Any]) -> list[str]:

@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 
 
-def prepare(dataset, options, raw, output, *, seed, workers, mirror, work):
+def prepare(dataset, options, raw, output, *, module, seed, workers, mirror, work):
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
     (output / "index.csv").write_text(f"id,split\n{dataset},train\n")
     (output / "quarantine.csv").write_text("path,stage,reason\n")
     (output / f"images_{options['sizes'][0]}.npy").write_bytes(b"pixels")
-    (output / "manifest.json").write_text(json.dumps({"digest": "d", "options": options, "seed": seed}))
+    (output / "manifest.json").write_text(
+        json.dumps({"digest": "d", "options": options, "seed": seed, "raw": str(raw)})
+    )

@@ -1,0 +1,98 @@
+"""What lies in a dataset's archive, told to a person before anything is prepared: `mimik data check`."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mimik.datasets.listing import SPLITS, Listing, incomplete
+from mimik.errors import NotFetchedError, UserError
+
+REASONS = 12
+"""Most reasons that are printed; the commonest come first."""
+
+PATHS = 3
+"""Paths that are printed of each reason."""
+
+
+def inspect(
+    name: str, module: str, raw: Path, options: Mapping[str, Any], seed: int, mirror: Path | None
+) -> Iterator[str]:
+    """Lines on one dataset: terms, layout, found against expected, faces by class and split, what is left out.
+
+    The archive is read as preparing reads it, headers of images included, but no image is decoded.
+
+    Args:
+        name: entry of params.yaml.
+        module: its module in `mimik.datasets`.
+        raw: folder of the archive.
+        options: settings of the dataset.
+        seed: of the splits.
+        mirror: folder that is searched before any URL.
+
+    Raises:
+        UserError: the archive or an option is not usable; the lines before it say where to get the archive.
+    """
+    dataset = import_module(f"mimik.datasets.{module}")
+    yield name if name == module else f"{name} (a selection of {module})"
+    yield f"  access   {dataset.ACCESS}"
+    yield f"  licence  {dataset.LICENCE}"
+    yield f"  cite     {dataset.CITATION}"
+    dataset.check(raw, options, mirror)
+    try:
+        listing = dataset.index(raw, options, seed)
+    except NotFetchedError:
+        yield "  found    nothing yet; the archive can be had, and preparing the dataset fetches it"
+    else:
+        if listing.table.empty:
+            raise UserError(f"{raw}: no usable image. {dataset.ACCESS}")
+        yield from _contents(listing)
+    yield "  usable   yes"
+
+
+def _contents(listing: Listing) -> Iterator[str]:
+    if listing.layout:
+        yield f"  layout   {listing.layout}"
+    for total in listing.totals:
+        yield f"  found    {total}"
+    if any(total.expected is not None for total in listing.totals):
+        yield f"  release  {'not the complete one; what is there can be used' if incomplete(listing) else 'complete'}"
+    yield "  images that this dataset's options choose:"
+    yield from _table(listing.table)
+    yield from _left_out(listing.quarantine)
+
+
+def _table(table: pd.DataFrame) -> Iterator[str]:
+    """Counts by class and split, and persons by split."""
+    counts = pd.crosstab(table["expression"], table["split"]).reindex(columns=list(SPLITS), fill_value=0)
+    known = table[table["identity"] != ""]
+    persons = known.groupby("split")["identity"].nunique().reindex(list(SPLITS), fill_value=0)
+    rows = [
+        (str(label) or "(no label)", [*values, sum(values)])
+        for label, values in zip(counts.index, counts.to_numpy(), strict=True)
+    ]
+    rows.append(("all classes", [*counts.sum(), len(table)]))
+    if len(known):
+        rows.append(("persons", [*persons, known["identity"].nunique()]))
+    width = max(len(label) for label, _ in rows)
+    yield f"    {'':{width}}" + "".join(f"{split:>10}" for split in (*SPLITS, "together"))
+    for label, values in rows:
+        yield f"    {label:{width}}" + "".join(f"{int(value):>10,}" for value in values)
+
+
+def _left_out(quarantine: Sequence[tuple[str, str, str]]) -> Iterator[str]:
+    """How many images are left out for each reason, with the first paths."""
+    groups: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for path, stage, reason in quarantine:
+        groups[stage, reason].append(path)
+    yield f"  left out {len(quarantine):,}"
+    ordered = sorted(groups.items(), key=lambda group: (-len(group[1]), group[0]))
+    for (stage, reason), paths in ordered[:REASONS]:
+        more = ", ..." if len(paths) > PATHS else ""
+        yield f"    {len(paths):>7,}  {stage}: {reason} ({', '.join(paths[:PATHS])}{more})"
+    if len(ordered) > REASONS:
+        rest = sum(len(paths) for _, paths in ordered[REASONS:])
+        yield f"    {rest:>7,}  for {len(ordered) - REASONS:,} further reasons, each with fewer images"

@@ -1,0 +1,158 @@
+"""What `mimik data check` says of archives: complete, incomplete, unusable, not fetched yet, not needed."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+
+from mimik import archives, cli, params
+from mimik.datasets.listing import Listing, Total, incomplete
+from mimik.errors import UserError
+from tests.datasets.test_affectnet import NpyRelease
+from tests.datasets.test_folder import by_folder
+from tests.datasets.test_rafd import ADULTS, KID, photo, release
+
+ROOT = Path(__file__).parents[1]
+
+
+def told(module: str, raw: Path, **options: Any) -> list[str]:
+    return list(archives.inspect(module, module, raw, options, 0, None))
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project's folder with the shipped params.yaml and nothing in data/."""
+    shutil.copy2(ROOT / "params.yaml", tmp_path)
+    (tmp_path / "workflow").symlink_to(ROOT / "workflow")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MIMIK_MIRROR", raising=False)
+    return tmp_path
+
+
+def test_found_against_expected_counts_and_reasons(tmp_path: Path) -> None:
+    release(tmp_path, (*ADULTS, KID))
+    (tmp_path / "Rafd090_01_Caucasian_female_angry_left.jpg").write_bytes(b"")
+    for number in range(5):
+        photo(tmp_path / f"x{number}.jpg")
+    lines = told("rafd", tmp_path)
+    text = "\n".join(lines)
+    assert lines[0] == "rafd"
+    assert [line.split()[0] for line in lines[1:5]] == ["access", "licence", "cite", "layout"]
+    assert "  found    719 of 8,040 photographs; missing: Rafd090_01_Caucasian_female_angry_left.jpg" in lines
+    assert "  found    6 of 67 models; missing: model 03, model 04, model 05 and 58 more" in lines
+    assert "  release  not the complete one; what is there can be used" in lines
+    rows = {line.split()[0]: line.split()[1:] for line in lines if line.startswith("    ") and "(" not in line}
+    assert rows["train"] == ["val", "test", "together"]
+    for expression in ("neutral", "contempt"):
+        assert list(map(int, rows[expression])) == [45, 15, 15, 75]
+    assert int(rows["anger"][3]) == 74
+    assert sum(map(int, rows["anger"][:3])) == 74
+    assert rows["persons"] == ["3", "1", "1", "5"]
+    assert rows["all"][-1] == "599"
+    assert "  left out 126" in lines
+    assert (
+        "        120  selection: a child, and `include_kids` is false (Rafd000_65_Kid_female_angry_frontal.jpg, "
+        in text
+    )
+    assert "          5  listing: the name is not Rafd<" in text
+    assert "_<gaze> (x0.jpg, x1.jpg, x2.jpg, ...)" in text
+    assert "          1  listing: an empty file (Rafd090_01_Caucasian_female_angry_left.jpg)" in lines
+    assert lines[-1] == "  usable   yes"
+
+
+def test_a_complete_release_is_called_so_and_further_reasons_are_counted() -> None:
+    rows = pd.DataFrame(
+        [(str(n), split, f"{n}.jpg", "happiness", "") for n, split in enumerate(("train", "val", "test"))],
+        columns=["id", "split", "source", "expression", "identity"],
+    )
+    quarantine = [(f"{n}.jpg", "listing", f"reason {n % 14:02d}") for n in range(100, 130)]
+    listing = Listing(rows, quarantine, "flat", [Total("photographs", 33, 33), Total("notes", 4)])
+    lines = list(archives._contents(listing))
+    assert lines[:4] == [
+        "  layout   flat",
+        "  found    33 of 33 photographs",
+        "  found    4 notes",
+        "  release  complete",
+    ]
+    assert not any("persons" in line for line in lines)
+    shown = [int(line.split()[0]) for line in lines if "listing: " in line]
+    assert shown == sorted(shown, reverse=True)
+    assert len(shown) == archives.REASONS
+    assert lines[-1].split()[:2] == [str(30 - sum(shown)), "for"]
+    assert lines[-1].endswith("for 2 further reasons, each with fewer images")
+
+
+def test_totals_are_told_with_what_is_missing() -> None:
+    assert str(Total("files", 1234)) == "1,234 files"
+    assert str(Total("files", 3, 4, ["a"])) == "3 of 4 files; missing: a"
+    assert str(Total("files", 1, 6, list("abcde"))) == "1 of 6 files; missing: a, b, c and 2 more"
+    listing = Listing(pd.DataFrame(), [], totals=[Total("files", 5, 4), Total("files", 4, 4), Total("files", 1)])
+    assert incomplete(listing) == ["not the complete release: 5 of 4 files."]
+
+
+def test_an_unusable_archive_is_told_after_where_to_get_it(tmp_path: Path) -> None:
+    lines = archives.inspect("rafd90", "rafd", tmp_path / "rafd", {}, 0, None)
+    assert next(lines) == "rafd90 (a selection of rafd)"
+    assert [next(lines).split()[0] for _ in range(3)] == ["access", "licence", "cite"]
+    with pytest.raises(UserError, match="no such folder"):
+        next(lines)
+
+
+def test_rendered_faces_need_no_archive(tmp_path: Path) -> None:
+    lines = told("synthetic", tmp_path / "nowhere", identities={"train": 2, "val": 1, "test": 1})
+    assert "  layout   rendered, no archive" in lines
+    assert "  left out 0" in lines
+    assert "    persons             2         1         1         4" in lines
+
+
+def test_an_open_archive_that_is_not_fetched_is_usable(tmp_path: Path) -> None:
+    lines = told("open_faces", tmp_path / "open_faces")
+    assert "nothing yet" in lines[-2]
+    assert lines[-1] == "  usable   yes"
+
+
+def test_other_modules_tell_their_layout(tmp_path: Path) -> None:
+    by_folder(tmp_path / "folder")
+    lines = told("folder", tmp_path / "folder")
+    assert "  layout   one folder for each class" in lines
+    assert not any(line.startswith("  release") for line in lines)
+    NpyRelease(tmp_path / "affectnet")
+    lines = told("affectnet", tmp_path / "affectnet")
+    assert "  layout   the npy release" in lines
+    assert "  found    160 of 287,651 training images with an expression" in lines
+    assert "  found    24 of 3,999 validation images with an expression" in lines
+
+
+def test_the_command_counts_an_entrys_own_selection(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    people = tuple(f"{number:02d}_Caucasian_male" for number in range(18, 34))
+    release(project / "data/raw/rafd", people, ("045", "090"))
+    cli.main(["data", "check", "rafd90"])
+    out = capsys.readouterr().out
+    assert out.startswith("rafd90 (a selection of rafd)\n")
+    assert "  found    768 of 8,040 photographs" in out
+    assert "all classes       144        72       168       384\n" in out
+    assert "persons             6         3         7        16\n" in out
+    assert "384  selection: angle 045 is not among `angles`" in out
+    assert out.endswith("  usable   yes\n")
+
+
+@pytest.mark.parametrize("entry", sorted(yaml.safe_load((ROOT / "params.yaml").read_text())["datasets"]))
+def test_every_shipped_dataset_is_checked_without_its_archive(
+    entry: str, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values = params.load(project / "params.yaml")
+    module = params.dataset_module(values, entry)
+    if module in ("synthetic", "open_faces"):
+        cli.main(["data", "check", entry, "--scale", "smoke"])
+        assert "usable   yes" in capsys.readouterr().out
+        return
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["data", "check", entry])
+    assert ended.value.code == 2
+    captured = capsys.readouterr()
+    assert "licence" in captured.out
+    assert "usable" not in captured.out
+    assert f"data/raw/{module}" in captured.err
