@@ -65,7 +65,7 @@ def check(raw: Path, options: Mapping[str, Any], mirror: Path | None) -> None:
 
 def fetch(raw: Path, options: Mapping[str, Any], mirror: Path | None) -> None:
     """Nothing to fetch: CelebA is downloaded by hand. Raises `UserError` when it is not there."""
-    check(raw, options, mirror)
+    _parts(raw, options)
 
 
 def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
@@ -90,7 +90,7 @@ def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
     known: dict[str, str] = {}
     if split == "official":
         partition = read_values(raw / parts["partition"])
-        for name in attributes.table.index:
+        for name in attributes.table.index.tolist():
             if partition.get(name) in ("0", "1", "2"):
                 known[name] = SPLITS[int(partition[name])]
             else:

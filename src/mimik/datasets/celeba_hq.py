@@ -63,7 +63,7 @@ def check(raw: Path, options: Mapping[str, Any], mirror: Path | None) -> None:
 
 def fetch(raw: Path, options: Mapping[str, Any], mirror: Path | None) -> None:
     """Nothing to fetch: CelebA-HQ is put together by hand. Raises `UserError` when it is not there."""
-    check(raw, options, mirror)
+    require(raw, _PARTS, ACCESS)
 
 
 def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:

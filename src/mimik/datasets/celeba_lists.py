@@ -117,7 +117,7 @@ def read_attributes(path: Path, pattern: re.Pattern[str]) -> AttributeList:
             f"{path}, line 1: expected the number of images, of which {len(lines) - 2:,} are listed; found "
             f"{lines[0].strip()[:40]!r}. The list was cut off or edited; get it again."
         )
-    rows: dict[str, list[bool]] = {}
+    rows: dict[str, bytes] = {}
     faults: dict[str, str] = {}
     for number, line in enumerate(lines[2:], 3):
         name, *values = line.split() or [""]
@@ -126,7 +126,7 @@ def read_attributes(path: Path, pattern: re.Pattern[str]) -> AttributeList:
                 f"{path}, line {number}: expected the name of an image and {len(header)} values, found "
                 f"{len(values)} values. The list is damaged; get it again."
             )
-        row = [value == "1" for value in values]
+        row = bytes([value == "1" for value in values])
         if not pattern.fullmatch(name):
             faults[name] = f"listed in {path.name}, line {number}, under a name that no image of this set has"
         elif wrong := set(values) - {"1", "-1"}:
@@ -134,7 +134,7 @@ def read_attributes(path: Path, pattern: re.Pattern[str]) -> AttributeList:
         elif rows.setdefault(name, row) != row:
             faults[name] = f"listed twice in {path.name} with different attributes"
     sound = [name for name in rows if name not in faults]
-    values_of = np.array([rows[name] for name in sound], np.int8).reshape(-1, len(header))
+    values_of = np.frombuffer(b"".join(rows[name] for name in sound), np.int8).reshape(-1, len(header))
     table = pd.DataFrame(values_of, index=sound, columns=[ATTRIBUTE + name for name in header])
     return AttributeList(table[[ATTRIBUTE + name for name in CELEBA_ATTRIBUTES]], faults)
 
@@ -293,7 +293,7 @@ def list_images(
     """
     classes = classes_option(options, dataset, CLASSES, CLASSES)
     per_class = count_option(options, "per_class", dataset)
-    listed = set(attributes.table.index)
+    listed = set(attributes.table.index.tolist())
     found = {path.name for path in (raw / folder).iterdir() if is_image_name(path.name)}
     left_out: dict[str, tuple[str, str]] = {}
     usable = []
@@ -310,7 +310,7 @@ def list_images(
             usable.append(name)
     assigned = splits(usable)
     smiling = attributes.table[f"{ATTRIBUTE}Smiling"]
-    expressions = {name: CLASSES[value] for name, value in smiling.items()}
+    expressions = {name: CLASSES[value] for name, value in zip(smiling.index.tolist(), smiling.tolist(), strict=True)}
     rows = []
     counts: Counter[tuple[str, str]] = Counter()
     for name in sorted(usable, key=lambda name: seeded_rank(seed, name)) if per_class else usable:

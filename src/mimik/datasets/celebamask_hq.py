@@ -108,7 +108,7 @@ def check(raw: Path, options: Mapping[str, Any], mirror: Path | None) -> None:
 
 def fetch(raw: Path, options: Mapping[str, Any], mirror: Path | None) -> None:
     """Nothing to fetch: CelebAMask-HQ is downloaded by hand. Raises `UserError` when it is not there."""
-    check(raw, options, mirror)
+    _parts(raw, options)
 
 
 def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
@@ -131,17 +131,17 @@ def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
     origins = read_mapping(raw / parts["mapping"])
     splits: dict[str, str] = {}
     excuses: dict[str, str] = {}
-    for name in attributes.table.index:
+    for name in attributes.table.index.tolist():
         assigned = hq_split(split, name, origins)
         if assigned is None:
             excuses[name] = f"not in {PurePosixPath(parts['mapping']).name}, so that its split is not known"
         else:
             splits[name] = assigned
-    notes = hq_notes(split, attributes.table.index, origins)
+    notes = hq_notes(split, attributes.table.index.tolist(), origins)
     further: dict[str, str] = {}
     if "masks" in parts:
         annotated, strange = _annotated(raw / parts["masks"])
-        for name in attributes.table.index:
+        for name in attributes.table.index.tolist():
             number = int(Path(name).stem)
             if number not in annotated:
                 excuses.setdefault(name, f"not annotated: no {_MASKS}/{number // _PER_FOLDER}/{number:05d}_*.png")
