@@ -207,7 +207,7 @@ def mask(raw: Path, row: Mapping[str, Any]) -> npt.NDArray[np.uint8]:
         raise UnusableError("not annotated: there is no file of a mask")
     sides = row[SIDE]
     if len(centres) == 2 and _left(centres["l_eye"], centres["r_eye"]) != sides:
-        raise UnusableError("its annotation has left and right eye the other way round than that of the other faces")
+        raise UnusableError("left and right eye are annotated the other way round than in the other faces")
     if sides == "person":
         merged = np.array(MIRRORED_CLASSES, np.uint8)[merged]
     return merged
