@@ -16,7 +16,7 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "mimik"
-NO_DATASETS = {"listing", "photographs"}
+NO_DATASETS = {"listing", "photographs", "celeba_lists"}
 """Modules of mimik.datasets that are not a dataset."""
 
 

@@ -1,4 +1,4 @@
-"""The class tables of the field, each written down once: expressions, action units, facial parts.
+"""The class tables of the field, each written down once: expressions, action units, facial parts, attributes.
 
 Every other module takes names and orders from here, so that an index means the same thing everywhere.
 """
@@ -116,6 +116,111 @@ PALETTE: Sequence[tuple[int, int, int]] = (
     (96, 140, 110),
 )
 """Display colour (RGB, 0 to 255) of each segmentation class."""
+
+
+SECGAN_CLASSES: Sequence[str] = (
+    "skin",
+    "eyebrows",
+    "eyes",
+    "eyeglasses",
+    "ears",
+    "earrings",
+    "nose",
+    "mouth",
+    "lips",
+    "neck",
+    "hair",
+    "others",
+)
+"""The 12 classes that SeCGAN merges the 19 into (Sun et al., section 3); left and right are one class."""
+
+_SECGAN_MERGED: Mapping[str, str] = {
+    "skin": "skin",
+    "l_brow": "eyebrows",
+    "r_brow": "eyebrows",
+    "l_eye": "eyes",
+    "r_eye": "eyes",
+    "eye_g": "eyeglasses",
+    "l_ear": "ears",
+    "r_ear": "ears",
+    "ear_r": "earrings",
+    "nose": "nose",
+    "mouth": "mouth",
+    "u_lip": "lips",
+    "l_lip": "lips",
+    "neck": "neck",
+    "hair": "hair",
+    "background": "others",
+    "neck_l": "others",
+    "hat": "others",
+    "cloth": "others",
+}
+
+SECGAN_OF_SEGMENTATION: Sequence[int] = tuple(
+    SECGAN_CLASSES.index(_SECGAN_MERGED[name]) for name in SEGMENTATION_CLASSES
+)
+"""Look-up table from a segmentation class to its class of `SECGAN_CLASSES`. `IGNORED` stays `IGNORED`."""
+
+CELEBA_ATTRIBUTES: Sequence[str] = (
+    "5_o_Clock_Shadow",
+    "Arched_Eyebrows",
+    "Attractive",
+    "Bags_Under_Eyes",
+    "Bald",
+    "Bangs",
+    "Big_Lips",
+    "Big_Nose",
+    "Black_Hair",
+    "Blond_Hair",
+    "Blurry",
+    "Brown_Hair",
+    "Bushy_Eyebrows",
+    "Chubby",
+    "Double_Chin",
+    "Eyeglasses",
+    "Goatee",
+    "Gray_Hair",
+    "Heavy_Makeup",
+    "High_Cheekbones",
+    "Male",
+    "Mouth_Slightly_Open",
+    "Mustache",
+    "Narrow_Eyes",
+    "No_Beard",
+    "Oval_Face",
+    "Pale_Skin",
+    "Pointy_Nose",
+    "Receding_Hairline",
+    "Rosy_Cheeks",
+    "Sideburns",
+    "Smiling",
+    "Straight_Hair",
+    "Wavy_Hair",
+    "Wearing_Earrings",
+    "Wearing_Hat",
+    "Wearing_Lipstick",
+    "Wearing_Necklace",
+    "Wearing_Necktie",
+    "Young",
+)
+"""CelebA's 40 binary attributes in the order of its list_attr_celeba.txt."""
+
+SECGAN_ATTRIBUTES: Sequence[str] = (
+    "Bald",
+    "Bangs",
+    "Black_Hair",
+    "Blond_Hair",
+    "Brown_Hair",
+    "Bushy_Eyebrows",
+    "Eyeglasses",
+    "Male",
+    "Mouth_Slightly_Open",
+    "Mustache",
+    "No_Beard",
+    "Pale_Skin",
+    "Young",
+)
+"""The 13 attributes that AttGAN and SeCGAN edit. No_Beard is the inverse of what the papers call beard."""
 
 
 def class_indices(names: Sequence[str]) -> list[int]:

@@ -4,9 +4,20 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import maximum_filter, minimum_filter
 
 from mimik.faces import alignment
-from mimik.faces.alignment import TEMPLATE, apply, crop, inverse, outside_source, resize, scale_of, similarity
+from mimik.faces.alignment import (
+    TEMPLATE,
+    apply,
+    crop,
+    crop_labels,
+    inverse,
+    outside_source,
+    resize,
+    scale_of,
+    similarity,
+)
 
 
 def matrix(scale: float, degrees: float, x: float, y: float) -> np.ndarray:
@@ -111,3 +122,22 @@ def test_smaller_sizes_are_means_of_areas() -> None:
     image = np.random.default_rng(1).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     means = image.reshape(16, 2, 16, 2, 3).mean(axis=(1, 3))
     assert np.abs(resize(image, 16) - means).max() <= 1
+
+
+def test_labels_are_cut_out_like_the_picture_and_never_blended() -> None:
+    random = np.random.default_rng(5)
+    labels = np.kron(random.integers(0, 19, (8, 8)), np.ones((32, 32), int)).astype(np.uint8)  # 256 x 256
+    picture = np.repeat(labels[..., None] * 13, 3, axis=2)
+    for degrees in (0.0, 90.0, 33.0):
+        transform = matrix(1 / 180, degrees, *(0.5 - matrix(1 / 180, degrees, 0, 0)[:, :2] @ (128, 128)))
+        cut = crop_labels(labels, picture.shape, transform, 96, 255)
+        inside = outside_source(transform, picture.shape, 96) == 0
+        assert np.array_equal(cut == 255, ~inside)
+        assert set(np.unique(cut[inside])) <= set(range(19))
+        close = np.abs(crop(picture, transform, 96)[..., 0].astype(int) - cut.astype(int) * 13) < 7
+        # All but the borders of the blocks, which the picture blends.
+        plain = (maximum_filter(cut, 7) == minimum_filter(cut, 7)) & inside
+        assert plain.mean() > 0.2 and close[plain].all()
+        # The same at half the labels' resolution: what is annotated smaller lies at the same place.
+        half = crop_labels(labels[::2, ::2], picture.shape, transform, 96, 255)
+        assert np.array_equal(half, cut)

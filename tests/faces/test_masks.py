@@ -1,8 +1,13 @@
 """Part masks: what is known, and what is not."""
 
-import numpy as np
+from pathlib import Path
 
-from mimik.faces.masks import BAND, colour, part_mask
+import numpy as np
+import pytest
+from PIL import Image
+
+from mimik.datasets.listing import UnusableError
+from mimik.faces.masks import BAND, annotated_masks, colour, part_mask, write_palette_png
 from mimik.faces.rasterise import rasterise
 from mimik.labels import IGNORED, PALETTE
 
@@ -36,3 +41,28 @@ def test_unknown_pixels_have_a_colour_of_their_own() -> None:
     assert coloured[0, 0].tolist() == list(PALETTE[0])
     assert coloured[0, 1].tolist() == list(PALETTE[18])
     assert tuple(coloured[0, 2]) not in PALETTE
+
+
+def test_a_dataset_s_mask_is_cut_out_at_every_size_and_must_fit_its_photograph() -> None:
+    mask = np.zeros((50, 40), np.uint8)  # a quarter of the photograph's resolution
+    mask[10:20, :] = 13
+    whole = np.array([[1 / 200, 0, 0], [0, 1 / 200, 0]])  # the crop is the square of 200 px; the photograph 160 wide
+    cut = annotated_masks(mask, (200, 160, 3), whole, [100, 20])
+    assert {size: array.shape for size, array in cut.items()} == {100: (100, 100), 20: (20, 20)}
+    for size, array in cut.items():
+        assert (array[size // 5 : 2 * size // 5, : 4 * size // 5] == 13).all()
+        assert (array[:, 4 * size // 5 :] == IGNORED).all()
+        assert (array == 13).sum() == size // 5 * (4 * size // 5)
+    with pytest.raises(UnusableError, match="40 x 50 px, photograph of 200 x 160"):
+        annotated_masks(mask, (160, 200, 3), whole, [20])
+    for wrong in (mask.astype(np.int64), mask[None], mask + np.uint8(19)):
+        with pytest.raises(ValueError, match="a dataset's mask is"):
+            annotated_masks(wrong, (200, 160, 3), whole, [20])
+
+
+def test_a_palette_png_holds_the_classes_and_shows_their_colours(tmp_path: Path) -> None:
+    mask = np.array([[0, 1, 18], [4, 5, IGNORED]], np.uint8)
+    write_palette_png(tmp_path / "mask.png", mask)
+    with Image.open(tmp_path / "mask.png") as opened:
+        assert opened.mode == "P" and np.array_equal(np.asarray(opened), mask)
+        assert np.array_equal(np.asarray(opened.convert("RGB")), colour(mask))

@@ -127,6 +127,29 @@ def crop(image: npt.NDArray[np.uint8], transform: npt.NDArray[Any], size: int) -
     return np.asarray(Image.composite(blurred, picture, opacity))
 
 
+def crop_labels(
+    labels: npt.NDArray[np.uint8], shape: tuple[int, ...], transform: npt.NDArray[Any], size: int, outside: int
+) -> npt.NDArray[np.uint8]:
+    """Cut the aligned face out of a picture of labels: every pixel takes the label at its centre, none is blended.
+
+    Args:
+        labels: uint8 (h, w), covering the whole photograph at any resolution.
+        shape: (H, W, ...) of the photograph.
+        transform: (2, 3), pixels of the photograph -> fractions of the crop's side.
+        size: side of the crop, pixels.
+        outside: label beyond the photograph's border.
+
+    Returns:
+        uint8 (size, size).
+    """
+    centres = (np.arange(size) + 0.5) / size
+    grid = np.stack(np.meshgrid(centres, centres), axis=-1)
+    points = apply(inverse(transform), grid) / (shape[1], shape[0])
+    columns = np.floor(points[..., 0] * labels.shape[1]).astype(np.int64).clip(0, labels.shape[1] - 1)
+    rows = np.floor(points[..., 1] * labels.shape[0]).astype(np.int64).clip(0, labels.shape[0] - 1)
+    return np.where(((points >= 0) & (points <= 1)).all(axis=-1), labels[rows, columns], np.uint8(outside))
+
+
 def resize(image: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
     """Shrink a square crop to `size` pixels by area; each new pixel is the mean of the area that it covers."""
     return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BOX))

@@ -8,15 +8,23 @@ hide), and everything beyond its outline, where hair, ears, neck, clothes and ba
 - beyond the band pixels are `background`, which in a mask from the mesh means "no part of the face". It lets a
   segmenter learn where no part is; without it the network could place a mouth in the hair unpunished;
 - what the crop shows beyond the photograph's border (mirrored pixels) is `IGNORED`.
+
+Masks that a dataset brings along (`masks: annotation`) are cut out of its annotation by `annotated_masks` instead:
+`background` is then all that is no part, and only what lies beyond the photograph's border is `IGNORED`.
 """
 
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from mimik.datasets.listing import UnusableError
+from mimik.faces.alignment import crop_labels
 from mimik.faces.rasterise import Raster
-from mimik.labels import IGNORED
+from mimik.files import atomic_path
+from mimik.labels import IGNORED, PALETTE, SEGMENTATION_CLASSES
 
 BAND = 0.06
 """Width of the unknown band around the mesh's outline, in crop sides."""
@@ -46,11 +54,50 @@ def part_mask(
     return mask
 
 
+def annotated_masks(
+    mask: npt.NDArray[Any], shape: tuple[int, ...], transform: npt.NDArray[Any], sizes: Iterable[int]
+) -> dict[int, npt.NDArray[np.uint8]]:
+    """A dataset's own mask of a photograph, aligned like its face, at every size.
+
+    Args:
+        mask: uint8 (h, w) of `SEGMENTATION_CLASSES` or `IGNORED`, which covers the photograph at any resolution.
+        shape: (H, W, 3) of the photograph.
+        transform: (2, 3), pixels of the photograph -> fractions of the crop's side.
+        sizes: sides of the crops, pixels.
+
+    Returns:
+        size -> uint8 (size, size).
+
+    Raises:
+        UnusableError: its proportions are not the photograph's.
+        ValueError: it is no such array.
+    """
+    if mask.dtype != np.uint8 or mask.ndim != 2 or ((mask >= len(SEGMENTATION_CLASSES)) & (mask != IGNORED)).any():
+        raise ValueError(f"a dataset's mask is {mask.dtype} {mask.shape} up to {mask.max(initial=0)}")
+    (height, width), (tall, wide) = mask.shape, shape[:2]
+    if abs(height * wide - width * tall) > 0.01 * height * wide:
+        raise UnusableError(f"mask of {width} x {height} px, photograph of {wide} x {tall}: other proportions")
+    return {size: crop_labels(mask, shape, transform, size, IGNORED) for size in sizes}
+
+
 def colour(mask: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     """A mask (..., H, W) in display colours (..., H, W, 3); unknown pixels are magenta."""
-    from mimik.labels import PALETTE
+    coloured: npt.NDArray[np.uint8] = _colours()[np.asarray(mask)]
+    return coloured
 
+
+def write_palette_png(path: Path | str, mask: npt.NDArray[np.uint8]) -> None:
+    """Write a mask uint8 (H, W) as a PNG whose pixels are the classes and whose palette shows them in colour."""
+    from PIL import Image
+
+    picture = Image.fromarray(np.ascontiguousarray(mask)).convert("P")
+    picture.putpalette(_colours().tobytes())
+    with atomic_path(path) as temporary:
+        picture.save(temporary, format="PNG")
+
+
+def _colours() -> npt.NDArray[np.uint8]:
+    """Display colour (256, 3) of every value of a mask."""
     table = np.full((256, 3), (200, 0, 200), np.uint8)
     table[: len(PALETTE)] = PALETTE
-    coloured: npt.NDArray[np.uint8] = table[np.asarray(mask)]
-    return coloured
+    return table

@@ -6,7 +6,6 @@ to the arrays of `mimik.faces.store`. Twice the store's size is needed on disk u
 does not grow with the dataset.
 """
 
-import hashlib
 import importlib
 import shutil
 import sys
@@ -24,13 +23,14 @@ import pandas as pd
 from filelock import FileLock
 from tqdm import tqdm
 
-from mimik.datasets.listing import Listing, incomplete
+from mimik.datasets.listing import Listing, UnusableError, incomplete
 from mimik.errors import UserError
 from mimik.faces.alignment import TEMPLATE_NAME
 from mimik.faces.landmarks import COLUMN, fetch_fan_weights, parse_landmarks
+from mimik.faces.masks import annotated_masks
 from mimik.faces.photograph import UnreadableError, read_photograph
 from mimik.faces.reconstruct import ANNOTATIONS, DEPTH_FAR, DEPTH_NEAR, Reconstructor, Rejected
-from mimik.faces.shards import Arrays, Shard, cuts, load, run
+from mimik.faces.shards import Arrays, Shard, cuts, join, load, remove_others, run, stamp
 from mimik.faces.store import SPLITS, store_digest
 from mimik.files import atomic_path, digest, file_sha256, write_json
 from mimik.labels import ACTION_UNITS
@@ -47,6 +47,9 @@ CHANNELS: Mapping[str, tuple[int, ...]] = {"images": (3,), "masks": (), "depth":
 
 TRUE_UNITS = "truth_action_units"
 """Name of the array of the true targets' action units."""
+
+MASKS: Sequence[str] = ("mesh", "annotation")
+"""Where the masks of photographs come from: the face mesh, or the dataset, whose module then offers `mask`."""
 
 MEASURED: Sequence[str] = ("yaw", "pitch", "roll", "eye_distance", "coverage")
 """Columns that preparing a photograph adds to the index (degrees; pixels of the photograph; 0 to 1).
@@ -73,8 +76,8 @@ def prepare(
         dataset: name of the entry of params.yaml.
         options: its entry of params.yaml. Read here: `classes` (default: those in the table, by name), `sizes`,
             `landmarks` (mediapipe, face_alignment or precomputed), `annotations` (any of masks, depth, normals;
-            landmarks are always kept; default all), `grey` (luminance instead of colours; default false). The
-            rest is the dataset's own.
+            landmarks are always kept; default all), `masks` (mesh or annotation, see `MASKS`; default mesh), `grey`
+            (luminance instead of colours; default false). The rest is the dataset's own.
         raw: folder of the raw archive.
         output: folder for the store; manifest.json is written last, so without it nothing there is valid.
         module: its module in `mimik.datasets`; None for the one of the same name.
@@ -89,12 +92,18 @@ def prepare(
     """
     settings = _Settings.of(dataset, module or dataset, options)
     source = importlib.import_module(f"mimik.datasets.{settings.module}")
+    if settings.masks == "annotation" and not hasattr(source, "mask"):
+        raise UserError(
+            f"params.yaml, datasets.{dataset}.masks: 'annotation', but the dataset brings no masks; choose mesh."
+        )
     raw, output, work = Path(raw), Path(output), Path(work)
     source.check(raw, options, mirror)
     work.mkdir(parents=True, exist_ok=True)
     with FileLock(work / ".lock"):
         source.fetch(raw, options, mirror)
         listing: Listing = source.index(raw, options, seed)
+        for note in listing.notes:
+            print(f"{dataset}: {note}", file=sys.stderr)
         if listing.table.empty:
             raise UserError(f"{raw}: no usable image is listed{_told(listing.quarantine)}. {source.ACCESS}")
         if listing.table["id"].duplicated().any():
@@ -113,7 +122,7 @@ def prepare(
                 fetch_fan_weights(mirror)
         shards = _shards(listing.table, settings, raw, work, rendered)
         _check_room(settings, shards, output, work)
-        _remove_unwanted(work, shards)
+        remove_others(work / "shards", shards)
         missing = [shard for shard in shards if not shard.path.exists()]
         with tqdm(
             total=len(listing.table),
@@ -147,6 +156,7 @@ class _Settings:
     landmarks: str
     annotations: tuple[str, ...]
     grey: bool
+    masks: str
     truth: tuple[str, ...] = ()
     """Classes whose true targets the test faces get."""
 
@@ -163,6 +173,9 @@ class _Settings:
         grey = options.get("grey", False)
         if not isinstance(grey, bool):
             raise UserError(f"{where}.grey: expected true or false, found {grey!r}.")
+        masks = options.get("masks", MASKS[0])
+        if masks not in MASKS:
+            raise UserError(f"{where}.masks: expected one of {', '.join(MASKS)}; found {masks!r}.")
         return cls(
             dataset,
             module,
@@ -170,7 +183,18 @@ class _Settings:
             str(options.get("landmarks", "mediapipe")),
             tuple(name for name in ANNOTATIONS if name in annotations),
             grey,
+            masks,
         )
+
+    @property
+    def own_masks(self) -> bool:
+        """Whether masks are wanted, and the dataset's own."""
+        return "masks" in self.annotations and self.masks == "annotation"
+
+    @property
+    def meshed(self) -> tuple[str, ...]:
+        """The annotations that the mesh gives."""
+        return tuple(name for name in self.annotations if name != "masks" or not self.own_masks)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of one row of every uint8 array of the store."""
@@ -204,6 +228,7 @@ class _Settings:
 
 def _shards(table: pd.DataFrame, settings: _Settings, raw: Path, work: Path, rendered: bool) -> list[Shard]:
     """Cut the table into shards. A shard's name depends on settings, code, rows, and the files' sizes and times."""
+    module = importlib.import_module(f"mimik.datasets.{settings.module}")
     package = Path(__file__).parents[1]
     code = {
         file.relative_to(package).as_posix(): file_sha256(file)
@@ -213,26 +238,12 @@ def _shards(table: pd.DataFrame, settings: _Settings, raw: Path, work: Path, ren
     shards = []
     for number, (start, stop) in enumerate(cuts(settings.weights(table), (SHARD_ROWS, SHARD_BYTES))):
         rows = table.iloc[start:stop]
-        stamps = [] if rendered else [_stamp(raw / source) for source in rows["source"]]
+        stamps = [] if rendered else [stamp(raw / source) for source in rows["source"]]
+        if settings.own_masks:
+            stamps += [stamp(file) for row in rows.to_dict("records") for file in module.mask_files(raw, row)]
         name = digest({"common": common, "rows": rows.to_csv(index=False), "stamps": stamps})[:20]
         shards.append(Shard(rows, work / "shards" / f"{number:06d}-{name}.npz"))
     return shards
-
-
-def _stamp(path: Path) -> list[int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return [status.st_size, status.st_mtime_ns]
-
-
-def _remove_unwanted(work: Path, shards: Sequence[Shard]) -> None:
-    """Delete results of other settings and what a killed process left half written."""
-    wanted = {shard.path for shard in shards}
-    for path in (work / "shards").glob("*"):
-        if path not in wanted:
-            path.unlink()
 
 
 def _check_room(settings: _Settings, shards: Sequence[Shard], output: Path, work: Path) -> None:
@@ -269,8 +280,9 @@ def _photographs(settings: _Settings, raw: Path, mirror: Path | None, rows: pd.D
     """
     if settings not in _reconstructors:
         _reconstructors.clear()
-        _reconstructors[settings] = Reconstructor(settings.sizes, settings.landmarks, settings.annotations, mirror)
+        _reconstructors[settings] = Reconstructor(settings.sizes, settings.landmarks, settings.meshed, mirror)
     reconstruct = _reconstructors[settings]
+    module = importlib.import_module(f"mimik.datasets.{settings.module}")
     shapes = settings.shapes()
     arrays = {name: np.empty((len(rows), *shape), np.uint8) for name, shape in shapes.items()}
     landmarks, transforms, measured, hashes = [], [], [], []
@@ -296,6 +308,13 @@ def _photographs(settings: _Settings, raw: Path, mirror: Path | None, rows: pd.D
         if isinstance(face, Rejected):
             rejected.append((str(position), face.stage, face.reason))
             continue
+        if settings.own_masks:
+            try:
+                given_mask = module.mask(raw, row)
+                face = replace(face, masks=annotated_masks(given_mask, image.shape, face.transform, settings.sizes))
+            except UnusableError as error:
+                rejected.append((str(position), "masks", str(error)))
+                continue
         by_kind = {"images": face.images, "masks": face.masks, "depth": face.depth, "normals": face.normals}
         for name in shapes:
             kind, _, size = name.rpartition("_")
@@ -398,7 +417,7 @@ def _pack(
     } | {name: (tested, *shape) for name, shape in settings.truth_shapes().items()}
     for name, shape in shapes.items():
         path = output / f"{name}.npy"
-        contents[path.name] = _write_array(path, name, shape, _dtype(name), shards)
+        contents[path.name] = join(path, name, shape, _dtype(name), shards)
     with atomic_path(output / "index.csv") as temporary:
         table.to_csv(temporary, index=False)
     with atomic_path(output / "quarantine.csv") as temporary:
@@ -428,6 +447,7 @@ def _pack(
         "aligned_fraction": None if rendered else len(table) / tried,
         "quarantined": dict(sorted(Counter(stage for _, stage, _ in quarantine).items())),
         "annotations": list(settings.annotations),
+        "masks": ("rendered" if rendered else settings.masks) if "masks" in settings.annotations else None,
         "source": "rendered" if rendered else "photographs",
         "landmarks": "rendered" if rendered else settings.landmarks,
         "template": parameters["template"],
@@ -435,6 +455,7 @@ def _pack(
         "packages": [] if rendered else _versions(settings),
         "seed": seed,
         "options": dict(options),
+        "notes": list(listing.notes),
         "licence": module.LICENCE,
         "citation": module.CITATION,
         "arrays": contents,
@@ -458,29 +479,6 @@ def _dtype(name: str) -> type[Any]:
     return np.float32 if name in ("landmarks", "transforms", TRUE_UNITS) else np.uint8
 
 
-def _write_array(path: Path, name: str, shape: tuple[int, ...], dtype: type[Any], shards: Sequence[Shard]) -> str:
-    """Write one array of the store from the shards, one at a time; SHA-256 of its values.
-
-    Written through a file rather than a memory map: on a full disk a map ends the process by a signal.
-    """
-    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
-    content = hashlib.sha256()
-    length = 0
-    with atomic_path(path) as temporary, temporary.open("wb") as opened:
-        np.lib.format.write_array_header_1_0(opened, header)
-        for shard in shards:
-            (block,) = load(shard.path, (name,))
-            if block.dtype != dtype or block.shape[1:] != shape[1:]:
-                raise ValueError(f"{shard.path}: {name} is {block.dtype} {block.shape}")
-            data = np.ascontiguousarray(block).data
-            opened.write(data)
-            content.update(data)
-            length += len(block)
-    if length != shape[0]:
-        raise ValueError(f"{path}: {length} rows written, {shape[0]} expected")
-    return content.hexdigest()
-
-
 def _told(quarantine: Sequence[tuple[str, str, str]]) -> str:
     common = Counter(f"{stage}: {reason}" for _, stage, reason in quarantine).most_common(3)
     return " (" + "; ".join(f"{count} x {reason}" for reason, count in common) + ")" if common else ""
@@ -493,6 +491,6 @@ def _versions(settings: _Settings) -> list[str]:
     names = []
     if settings.landmarks == "face_alignment":
         names.append("face-alignment")
-    if settings.landmarks == "mediapipe" or settings.annotations:
+    if settings.landmarks == "mediapipe" or settings.meshed:
         names.append("mediapipe")
     return [f"{name} {version(name)}" for name in names]

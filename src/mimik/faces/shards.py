@@ -4,6 +4,7 @@ A shard is some consecutive rows of a table and the arrays made from them, an un
 digest of all that decides its content. Shards are computed by worker processes and read back one at a time.
 """
 
+import hashlib
 import multiprocessing
 import os
 import signal
@@ -70,6 +71,46 @@ def load(path: Path, names: Sequence[str]) -> list[npt.NDArray[Any]]:
     """Read some arrays of a shard, and only these."""
     with np.load(path, allow_pickle=False) as opened:
         return [opened[name] for name in names]
+
+
+def join(path: Path, name: str, shape: tuple[int, ...], dtype: type[Any], shards: Sequence[Shard]) -> str:
+    """Write one array of all shards to one .npy, shard by shard; SHA-256 of its values.
+
+    Written through a file rather than a memory map: on a full disk a map ends the process by a signal.
+    """
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
+    content = hashlib.sha256()
+    length = 0
+    with atomic_path(path) as temporary, temporary.open("wb") as opened:
+        np.lib.format.write_array_header_1_0(opened, header)
+        for shard in shards:
+            (block,) = load(shard.path, (name,))
+            if block.dtype != dtype or block.shape[1:] != shape[1:]:
+                raise ValueError(f"{shard.path}: {name} is {block.dtype} {block.shape}")
+            data = np.ascontiguousarray(block).data
+            opened.write(data)
+            content.update(data)
+            length += len(block)
+    if length != shape[0]:
+        raise ValueError(f"{path}: {length} rows written, {shape[0]} expected")
+    return content.hexdigest()
+
+
+def stamp(path: Path) -> list[int] | None:
+    """Size and time of a file, by which a changed one is noticed; None when there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return [status.st_size, status.st_mtime_ns]
+
+
+def remove_others(folder: Path, shards: Sequence[Shard]) -> None:
+    """Delete what else is in the shards' folder: results of other settings, and what a killed process left behind."""
+    wanted = {shard.path for shard in shards}
+    for path in folder.glob("*"):
+        if path not in wanted:
+            path.unlink()
 
 
 def run(

@@ -1,0 +1,144 @@
+"""CelebA (Liu, Luo, Wang, Tang 2015): 202,599 aligned photographs of 178 x 218 px with 40 binary attributes.
+
+Layout: `img_align_celeba/000001.jpg ...`, `list_attr_celeba.txt`, `list_eval_partition.txt` (for the official split)
+and, where it was given, `identity_CelebA.txt`. The lists and the folder may also lie in the authors' folders Anno,
+Eval and Img.
+
+`expression` is `smiling` or `not_smiling`, so that methods for expressions run on it; all 40 attributes stand in the
+columns `attribute_<name>`.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mimik.datasets.celeba_lists import (
+    ATTRIBUTE_LIST,
+    CELEBA_NAME,
+    CLASSES,
+    IDENTITY_LIST,
+    count_option,
+    first_existing,
+    list_images,
+    name_option,
+    read_attributes,
+    read_values,
+    require,
+    split_note,
+)
+from mimik.datasets.listing import SPLITS, Listing
+from mimik.datasets.photographs import classes_option, seeded_rank
+from mimik.errors import UserError
+
+LICENCE = (
+    "For non-commercial research only. The photographs come from the internet and are not the authors' property; do "
+    "not redistribute them."
+)
+CITATION = (
+    "Z. Liu, P. Luo, X. Wang, X. Tang, Deep Learning Face Attributes in the Wild, Proceedings of the IEEE "
+    "International Conference on Computer Vision (ICCV), 3730-3738, 2015."
+)
+ACCESS = (
+    "Get CelebA from http://mmlab.ie.cuhk.edu.hk/projects/CelebA.html (aligned and cropped images, attributes, "
+    "partitions; the list of persons is given on request) and put it into data/raw/celeba/ (a link to another disk "
+    "will do), so that img_align_celeba/, list_attr_celeba.txt and list_eval_partition.txt are there."
+)
+
+PARTITION_LIST = "list_eval_partition.txt"
+SPLIT_CHOICES = ("official", "attgan", "stargan")
+
+ATTGAN_BOUNDS = (182_000, 182_637)
+"""Last file of train and of val in AttGAN's and SeCGAN's split; files are counted from 1."""
+
+_SIZES = {"official": (162_770, 19_867, 19_962), "attgan": (182_000, 637, 19_962)}
+"""Images of train, val and test in the complete set."""
+
+
+def check(raw: Path, options: Mapping[str, Any], mirror: Path | None) -> None:
+    """Check options and lists. Raises `UserError` that says what is missing or damaged."""
+    _options(options)
+    parts = _parts(raw, options)
+    read_attributes(raw / parts["attributes"], CELEBA_NAME)
+    if "partition" in parts:
+        read_values(raw / parts["partition"])
+
+
+def fetch(raw: Path, options: Mapping[str, Any], mirror: Path | None) -> None:
+    """Nothing to fetch: CelebA is downloaded by hand. Raises `UserError` when it is not there."""
+    _parts(raw, options)
+
+
+def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
+    """List the usable images.
+
+    Options:
+        classes: default not_smiling, smiling.
+        split: `official` (default; list_eval_partition.txt), `attgan` (182,000, 637 and 19,962 by the number of the
+            file; also SeCGAN's) or `stargan` (a random test set).
+        held_out: images of the test set of `stargan`, and as many more for val; default 1999. Choi et al. have no val.
+        per_class: most images of a class in each split; default: all.
+
+    Raises:
+        UserError: a part is missing or damaged, an option is unusable, or a split is empty.
+    """
+    split, held_out = _options(options)
+    parts = _parts(raw, options)
+    attributes = read_attributes(raw / parts["attributes"], CELEBA_NAME)
+    identity_list = first_existing(raw, (IDENTITY_LIST, f"Anno/{IDENTITY_LIST}"))
+    identities = read_values(raw / identity_list) if identity_list else {}
+    excuses: dict[str, str] = {}
+    known: dict[str, str] = {}
+    if split == "official":
+        partition = read_values(raw / parts["partition"])
+        for name in attributes.table.index.tolist():
+            if partition.get(name) in ("0", "1", "2"):
+                known[name] = SPLITS[int(partition[name])]
+            else:
+                excuses[name] = f"{PARTITION_LIST} does not say 0, 1 or 2 for it"
+    elif split == "attgan":
+        known = {name: SPLITS[sum(int(name[:6]) > bound for bound in ATTGAN_BOUNDS)] for name in attributes.table.index}
+
+    def splits(names: Sequence[str]) -> Mapping[str, str]:
+        if split != "stargan":
+            return known
+        if 2 * held_out >= len(names):
+            raise UserError(
+                f"params.yaml, datasets.celeba.held_out: {held_out} images for val and for test each leave none of "
+                f"{len(names)} for training. Give a smaller number."
+            )
+        ordered = sorted(names, key=lambda name: seeded_rank(seed, f"stargan {name}"))
+        return dict.fromkeys(ordered, "train") | dict.fromkeys(ordered[:held_out], "test") | dict.fromkeys(
+            ordered[held_out : 2 * held_out], "val"
+        )  # fmt: skip
+
+    return list_images(
+        "celeba",
+        raw,
+        parts["images"],
+        attributes,
+        splits,
+        options,
+        seed,
+        excuses=excuses,
+        identities=identities,
+        notes=[split_note(split, known.values(), _SIZES[split])] if known else [],
+    )
+
+
+def _options(options: Mapping[str, Any]) -> tuple[str, int]:
+    classes_option(options, "celeba", CLASSES, CLASSES)
+    count_option(options, "per_class", "celeba")
+    held_out = count_option(options, "held_out", "celeba")
+    return name_option(options, "split", SPLIT_CHOICES, "celeba"), 1999 if held_out is None else held_out
+
+
+def _parts(raw: Path, options: Mapping[str, Any]) -> dict[str, str]:
+    """Paths (relative to `raw`) of images, attributes and, for the official split, partition."""
+    wanted = {
+        "images": ("img_align_celeba", "Img/img_align_celeba"),
+        "attributes": (ATTRIBUTE_LIST, f"Anno/{ATTRIBUTE_LIST}"),
+        "partition": (PARTITION_LIST, f"Eval/{PARTITION_LIST}"),
+    }
+    if _options(options)[0] != "official":
+        del wanted["partition"]
+    return require(raw, wanted, ACCESS)
