@@ -69,7 +69,7 @@ def test_a_complete_release_is_called_so_and_further_reasons_are_counted() -> No
         columns=["id", "split", "source", "expression", "identity"],
     )
     quarantine = [(f"{n}.jpg", "listing", f"reason {n % 14:02d}") for n in range(100, 130)]
-    listing = Listing(rows, quarantine, "flat", [Total("photographs", 33, 33), Total("notes", 4)])
+    listing = Listing(rows, quarantine, layout="flat", totals=[Total("photographs", 33, 33), Total("notes", 4)])
     lines = list(archives._contents(listing))
     assert lines[:4] == [
         "  layout   flat",

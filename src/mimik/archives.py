@@ -60,6 +60,8 @@ def _contents(listing: Listing) -> Iterator[str]:
         yield f"  found    {total}"
     if any(total.expected is not None for total in listing.totals):
         yield f"  release  {'not the complete one; what is there can be used' if incomplete(listing) else 'complete'}"
+    for note in listing.notes:
+        yield f"  note     {note}"
     yield "  images that this dataset's options choose:"
     yield from _table(listing.table)
     yield from _left_out(listing.quarantine)

@@ -142,7 +142,7 @@ def prepare_data(chosen: argparse.Namespace) -> None:
         settings["options"],
         RAW / settings["module"],
         PREPARED / chosen.dataset,
-        module=settings["module"],
+        module_name=settings["module"],
         seed=settings["seed"],
         workers=chosen.workers,
         mirror=params.mirror_of(values),

@@ -15,7 +15,7 @@ with reported(snakemake.log[0]):
         settings["options"],
         Path("data/raw") / settings["module"],
         Path(snakemake.output.manifest).parent,
-        module=settings["module"],
+        module_name=settings["module"],
         seed=settings["seed"],
         workers=snakemake.threads,
         mirror=mirror_of(snakemake.config),

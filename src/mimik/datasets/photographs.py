@@ -273,7 +273,7 @@ def make_listing(
         raise ValueError(f"id {table['id'][table['id'].duplicated()].iloc[0]!r} occurs twice")
     further = [column for column in table.columns if column not in INDEX_COLUMNS]
     ordered = table[[*INDEX_COLUMNS, *further]].sort_values("id", ignore_index=True)
-    return Listing(ordered, sorted(quarantine), layout, totals)
+    return Listing(ordered, sorted(quarantine), layout=layout, totals=totals)
 
 
 def require_splits(listing: Listing, where: Path) -> Listing:

@@ -63,7 +63,7 @@ def prepare(
     raw: Path,
     output: Path,
     *,
-    module: str | None = None,
+    module_name: str | None = None,
     seed: int,
     workers: int,
     mirror: Path | None,
@@ -80,7 +80,7 @@ def prepare(
             (luminance instead of colours; default false). The rest is the dataset's own.
         raw: folder of the raw archive.
         output: folder for the store; manifest.json is written last, so without it nothing there is valid.
-        module: its module in `mimik.datasets`; None for the one of the same name.
+        module_name: its module in `mimik.datasets`; None for the one of the same name.
         seed: for splits.
         workers: processes.
         mirror: folder that is searched before any URL.
@@ -90,28 +90,24 @@ def prepare(
     Raises:
         UserError: the archive or an option is unusable, no face was found, or the disk is full.
     """
-    settings = _Settings.of(dataset, module or dataset, options)
-    source = importlib.import_module(f"mimik.datasets.{settings.module}")
-    if settings.masks == "annotation" and not hasattr(source, "mask"):
-        raise UserError(
-            f"params.yaml, datasets.{dataset}.masks: 'annotation', but the dataset brings no masks; choose mesh."
-        )
+    settings = _Settings.of(dataset, module_name or dataset, options)
+    module = importlib.import_module(f"mimik.datasets.{settings.module}")
+    if settings.masks == "annotation" and not hasattr(module, "mask"):
+        raise UserError(f"params.yaml, datasets.{dataset}.masks: the dataset brings no masks; choose mesh.")
     raw, output, work = Path(raw), Path(output), Path(work)
-    source.check(raw, options, mirror)
+    module.check(raw, options, mirror)
     work.mkdir(parents=True, exist_ok=True)
     with FileLock(work / ".lock"):
-        source.fetch(raw, options, mirror)
-        listing: Listing = source.index(raw, options, seed)
-        for note in listing.notes:
-            print(f"{dataset}: {note}", file=sys.stderr)
+        module.fetch(raw, options, mirror)
+        listing: Listing = module.index(raw, options, seed)
         if listing.table.empty:
-            raise UserError(f"{raw}: no usable image is listed{_told(listing.quarantine)}. {source.ACCESS}")
+            raise UserError(f"{raw}: no usable image is listed{_told(listing.quarantine)}. {module.ACCESS}")
         if listing.table["id"].duplicated().any():
             raise ValueError(f"mimik.datasets.{settings.module}: ids are not unique")
-        for line in incomplete(listing):
+        for line in (*incomplete(listing), *listing.notes):
             print(f"{dataset}: {line}", file=sys.stderr)
-        rendered = hasattr(source, "render")
-        if rendered and hasattr(source, "with_expression"):
+        rendered = hasattr(module, "render")
+        if rendered and hasattr(module, "with_expression"):
             settings = replace(settings, truth=tuple(_classes(options, listing.table)))
         make: Callable[[pd.DataFrame], Arrays]
         if rendered:
@@ -138,7 +134,7 @@ def prepare(
                 log=work / "workers.log",
                 done=lambda shard: _advance(bar, shard),
             )
-        _pack(source, dataset, options, settings, listing, shards, output, seed, rendered)
+        _pack(module, dataset, options, settings, listing, shards, output, seed, rendered)
         shutil.rmtree(work / "shards")
 
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 
-def prepare(dataset, options, raw, output, *, module, seed, workers, mirror, work):
+def prepare(dataset, options, raw, output, *, module_name, seed, workers, mirror, work):
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
     (output / "index.csv").write_text(f"id,split\n{dataset},train\n")
