@@ -167,7 +167,8 @@ prepare.prepare("folder", OPTIONS, archive, root / "store", seed=1, workers=2, m
 def test_killed_with_two_workers_and_resumed_gives_the_same_bytes(
     archive: Path, tmp_path: Path, undisturbed: FaceStore
 ) -> None:
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    root = Path(__file__).parents[2]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(root), str(root / "src")])}
     command = [sys.executable, "-c", SCRIPT, str(archive), str(tmp_path)]
     first = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
