@@ -42,6 +42,12 @@ def test_a_package_and_a_function_of_it(tmp_path: Path) -> None:
     assert found == ["other.py", "room/__init__.py", "start.py"]
 
 
+def test_data_beside_a_module_decides_as_well(tmp_path: Path) -> None:
+    write(tmp_path, {"start.py": "import mimik.room.map\n", "room/map.py": "", "room/map.json": "{}", "other.json": ""})
+    found = [file.relative_to(tmp_path).as_posix() for file in source_files(tmp_path, "start")]
+    assert found == ["room/map.json", "room/map.py", "start.py"]
+
+
 def test_a_start_that_does_not_exist_is_a_fault(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         source_files(tmp_path, "nothing")

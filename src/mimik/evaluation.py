@@ -172,7 +172,7 @@ def _reader(directory: Path | str | None, device: torch.device) -> Extractor | M
         units, identity = network(images.to(device))
         return {"action_units": units, "identity": identity}
 
-    return Extractor(network.name, network.sha256, outputs)
+    return Extractor(network.name, network.sha256, outputs, network.action_unit_extractor)
 
 
 def _segmenters(

@@ -77,11 +77,14 @@ class Extractor:
         outputs: float32 images (B, 3, S, S) in [-1, 1] -> named tensors with leading axis B, all of one pass.
             Classifier: `logits`, `features`; Inception: `features`; reader: `action_units`, `identity`; segmenter:
             `classes` (uint8 (B, S, S)); ArcFace (112 px crops): `features`.
+        action_units: extractor of the action units that a reader has learned (`FaceStore.action_unit_extractor`);
+            None for networks that read none, and where it is not known.
     """
 
     name: str
     sha256: str
     outputs: Callable[[Tensor], Mapping[str, Tensor]]
+    action_units: str | None = None
 
 
 @dataclass(frozen=True)
@@ -173,6 +176,16 @@ class Measurements:
     def truth(self) -> Rows | Missing:
         """The true targets of the N images, uint8 (N, C, S, S, 3); those of the source's own class too."""
         return self._true(self.store.truth)
+
+    @property
+    def action_unit_reader(self) -> Extractor | Missing:
+        """The reader, if its action units are of the same kind as the dataset's: two extractors are never mixed."""
+        if isinstance(self.reader, Missing) or self.reader.action_units == self.store.action_unit_extractor:
+            return self.reader
+        return Missing(
+            f"the reader {self.reader.name} has learned action units of '{self.reader.action_units}', but those of "
+            f"{self.store.directory} are of '{self.store.action_unit_extractor}'. Train a reader on this dataset."
+        )
 
     @property
     def true_action_units(self) -> Rows | Missing:

@@ -27,7 +27,8 @@ def source_files(package: Path, *modules: str) -> list[Path]:
             from params.yaml have to be given, as no import statement shows them.
 
     Returns:
-        the files of the modules and of everything they import from the package at any depth, sorted.
+        the files of the modules and of everything they import from the package at any depth, with the data that
+        stands beside a module under its name (geometric.json), sorted.
 
     Raises:
         FileNotFoundError: one of `modules` does not exist.
@@ -44,6 +45,8 @@ def _closure(package: Path, modules: tuple[str, ...]) -> frozenset[Path]:
         if file in found:
             continue
         found.add(file)
+        if (data := file.with_suffix(".json")).is_file():
+            found.add(data)
         waiting.extend(_imported_files(package, file))
     return frozenset(found)
 

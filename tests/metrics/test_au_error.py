@@ -51,3 +51,12 @@ def test_what_is_missing_is_said(measure) -> None:
 def test_missing_reader_is_said(measure) -> None:
     entries = au_error.compute(measure(truth=True, reader=Missing("train it.")))
     assert entries == {name: {"skipped": "train it."} for name in au_error.NAMES}
+
+
+def test_action_units_of_two_extractors_are_not_compared(measure) -> None:
+    measurements = measure(truth=True, reader=Extractor("reader", "12", read, "openface 2"))
+    measurements.store.action_unit_extractor = "rendered"
+    entries = au_error.compute(measurements)
+    assert all("'openface 2'" in entry["skipped"] and "'rendered'" in entry["skipped"] for entry in entries.values())
+    measurements.store.action_unit_extractor = "openface 2"
+    assert au_error.compute(measurements)["au_error"]["value"] == 0.0

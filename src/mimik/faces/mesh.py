@@ -153,13 +153,14 @@ def _prominence(mesh: npt.NDArray[np.float64], shape: tuple[int, ...]) -> float:
     return extent / (1.0 + 2.0 * distance)
 
 
-def pose(mesh: npt.NDArray[Any]) -> tuple[float, float, float]:
-    """Head pose of a mesh in degrees: yaw, pitch, roll, all 0 when it looks straight into the camera.
+def head_axes(mesh: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """(3, 3) unit vectors of a head in rows: to the image's right, upright, out of the face.
 
-    Yaw is positive when the face turns to the image's right, pitch when it looks up, roll when the head tilts
-    clockwise on the screen. The head's axes come from vertices that expressions do not move: temples and outer
-    eye corners give the sideways axis, forehead (10) to the base of the nose (2) the upright one; pitch counts
-    from the angle that these two have in an upright frontal head.
+    Their components are x right, y UP, z to the viewer.
+
+    They come from vertices that expressions do not move: temples and outer eye corners give the sideways axis,
+    forehead (10) to the base of the nose (2) the upright one. The latter leans back by `PITCH_ZERO` in a head that
+    looks straight ahead.
     """
     points = np.asarray(mesh, np.float64) * (1.0, -1.0, 1.0)
     sideways = np.sum([points[b] - points[a] for a, b in ((127, 356), (234, 454), (33, 263))], axis=0)
@@ -167,8 +168,18 @@ def pose(mesh: npt.NDArray[Any]) -> tuple[float, float, float]:
     upright = points[10] - points[2]
     upright = upright - (upright @ sideways) * sideways
     upright /= np.linalg.norm(upright)
+    return np.stack([sideways, upright, np.cross(sideways, upright)])
+
+
+def pose(mesh: npt.NDArray[Any]) -> tuple[float, float, float]:
+    """Head pose of a mesh in degrees: yaw, pitch, roll, all 0 when it looks straight into the camera.
+
+    Yaw is positive when the face turns to the image's right, pitch when it looks up, roll when the head tilts
+    clockwise on the screen. See `head_axes`; pitch counts from the lean of an upright frontal head.
+    """
+    sideways, upright, outwards = head_axes(mesh)
     zero = np.radians(PITCH_ZERO)
-    forward = np.cos(zero) * np.cross(sideways, upright) - np.sin(zero) * upright
+    forward = np.cos(zero) * outwards - np.sin(zero) * upright
     yaw = np.degrees(np.arctan2(forward[0], forward[2]))
     pitch = np.degrees(np.arcsin(np.clip(forward[1], -1.0, 1.0)))
     roll = -np.degrees(np.arctan2(sideways[1], np.hypot(sideways[0], sideways[2])))

@@ -25,11 +25,12 @@ from tqdm import tqdm
 
 from mimik.datasets.listing import Listing, UnusableError, incomplete
 from mimik.errors import UserError
+from mimik.faces import action_units
 from mimik.faces.alignment import TEMPLATE_NAME
 from mimik.faces.landmarks import COLUMN, fetch_fan_weights, parse_landmarks
 from mimik.faces.masks import annotated_masks
 from mimik.faces.photograph import UnreadableError, read_photograph
-from mimik.faces.reconstruct import ANNOTATIONS, DEPTH_FAR, DEPTH_NEAR, Reconstructor, Rejected
+from mimik.faces.reconstruct import ANNOTATIONS, DEPTH_FAR, DEPTH_NEAR, Reconstructor, Rejected, packages
 from mimik.faces.shards import Arrays, Shard, cuts, join, load, remove_others, run, stamp
 from mimik.faces.store import SPLITS, store_digest
 from mimik.files import atomic_path, digest, file_sha256, write_json
@@ -52,7 +53,7 @@ MASKS: Sequence[str] = ("mesh", "annotation")
 """Where the masks of photographs come from: the face mesh, or the dataset, whose module then offers `mask`."""
 
 MEASURED: Sequence[str] = ("yaw", "pitch", "roll", "eye_distance", "coverage")
-"""Columns that preparing a photograph adds to the index (degrees; pixels of the photograph; 0 to 1).
+"""Columns that preparing any photograph adds to the index (degrees; pixels of the photograph; 0 to 1).
 
 Where the dataset's index has a column of that name, the measured one is called `measured_<name>`."""
 
@@ -77,7 +78,8 @@ def prepare(
         options: its entry of params.yaml. Read here: `classes` (default: those in the table, by name), `sizes`,
             `landmarks` (mediapipe, face_alignment or precomputed), `annotations` (any of masks, depth, normals;
             landmarks are always kept; default all), `masks` (mesh or annotation, see `MASKS`; default mesh), `grey`
-            (luminance instead of colours; default false). The rest is the dataset's own.
+            (luminance instead of colours; default false), and what `mimik.faces.action_units` says. The rest is the
+            dataset's own.
         raw: folder of the raw archive.
         output: folder for the store; manifest.json is written last, so without it nothing there is valid.
         module_name: its module in `mimik.datasets`; None for the one of the same name.
@@ -95,6 +97,7 @@ def prepare(
     if settings.masks == "annotation" and not hasattr(module, "mask"):
         raise UserError(f"params.yaml, datasets.{dataset}.masks: the dataset brings no masks; choose mesh.")
     raw, output, work = Path(raw), Path(output), Path(work)
+    choice = action_units.Choice.of(dataset, options, raw)
     module.check(raw, options, mirror)
     work.mkdir(parents=True, exist_ok=True)
     with FileLock(work / ".lock"):
@@ -107,6 +110,7 @@ def prepare(
         for line in (*incomplete(listing), *listing.notes):
             print(f"{dataset}: {line}", file=sys.stderr)
         rendered = hasattr(module, "render")
+        listing, origin = action_units.annotate(listing, choice, dataset, rendered)
         if rendered and hasattr(module, "with_expression"):
             settings = replace(settings, truth=tuple(_classes(options, listing.table)))
         make: Callable[[pd.DataFrame], Arrays]
@@ -134,7 +138,7 @@ def prepare(
                 log=work / "workers.log",
                 done=lambda shard: _advance(bar, shard),
             )
-        _pack(module, dataset, options, settings, listing, shards, output, seed, rendered)
+        _pack(module, dataset, options, settings, listing, shards, output, seed, rendered, origin)
         shutil.rmtree(work / "shards")
 
 
@@ -153,6 +157,8 @@ class _Settings:
     annotations: tuple[str, ...]
     grey: bool
     masks: str
+    geometric: bool
+    """Whether action units are estimated from the mesh."""
     truth: tuple[str, ...] = ()
     """Classes whose true targets the test faces get."""
 
@@ -180,6 +186,7 @@ class _Settings:
             tuple(name for name in ANNOTATIONS if name in annotations),
             grey,
             masks,
+            options.get("action_units") == "geometric",
         )
 
     @property
@@ -191,6 +198,11 @@ class _Settings:
     def meshed(self) -> tuple[str, ...]:
         """The annotations that the mesh gives."""
         return tuple(name for name in self.annotations if name != "masks" or not self.own_masks)
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """Columns that preparing a photograph adds to the index."""
+        return (*MEASURED, *ACTION_UNITS) if self.geometric else tuple(MEASURED)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of one row of every uint8 array of the store."""
@@ -271,12 +283,15 @@ def _photographs(settings: _Settings, raw: Path, mirror: Path | None, rows: pd.D
     """Arrays of a shard of photographs.
 
     Returns:
-        One array per entry of `_Settings.shapes`, landmarks (K, 68, 2), transforms (K, 2, 3), measured (K, 5),
-        sha256 (K,) of the source files, kept (K,) positions in `rows`, rejected (R, 3): position, stage, reason.
+        One array per entry of `_Settings.shapes`, landmarks (K, 68, 2), transforms (K, 2, 3), measured (K, columns of
+        `_Settings.measured`), sha256 (K,) of the source files, kept (K,) positions in `rows`, rejected (R, 3):
+        position, stage, reason.
     """
     if settings not in _reconstructors:
         _reconstructors.clear()
-        _reconstructors[settings] = Reconstructor(settings.sizes, settings.landmarks, settings.meshed, mirror)
+        _reconstructors[settings] = Reconstructor(
+            settings.sizes, settings.landmarks, settings.meshed, mirror, settings.geometric
+        )
     reconstruct = _reconstructors[settings]
     module = importlib.import_module(f"mimik.datasets.{settings.module}")
     shapes = settings.shapes()
@@ -317,13 +332,14 @@ def _photographs(settings: _Settings, raw: Path, mirror: Path | None, rows: pd.D
             arrays[name][len(kept)] = by_kind[kind][int(size)]
         landmarks.append(face.landmarks)
         transforms.append(face.transform)
-        measured.append((*(face.pose or (np.nan,) * 3), face.eye_distance, face.coverage))
+        units = () if face.action_units is None else face.action_units.astype(np.float64).round(4)
+        measured.append((*(face.pose or (np.nan,) * 3), face.eye_distance, face.coverage, *units))
         hashes.append(file_sha256(path))
         kept.append(position)
     return {name: array[: len(kept)] for name, array in arrays.items()} | {
         "landmarks": np.array(landmarks, np.float32).reshape(-1, 68, 2),
         "transforms": np.array(transforms, np.float32).reshape(-1, 2, 3),
-        "measured": np.array(measured, np.float64).reshape(-1, len(MEASURED)),
+        "measured": np.array(measured, np.float64).reshape(-1, len(settings.measured)),
         "sha256": np.array(hashes, "U64"),
         "kept": np.array(kept, np.int64),
         "rejected": np.array(rejected, np.str_).reshape(-1, 3),
@@ -380,6 +396,7 @@ def _pack(
     output: Path,
     seed: int,
     rendered: bool,
+    origin: action_units.Origin | None,
 ) -> None:
     """Write the store from its shards: arrays, index, quarantine, and the manifest last."""
     kept, quarantine = [], list(listing.quarantine)
@@ -388,7 +405,7 @@ def _pack(
         rows = shard.rows.iloc[positions].drop(columns=COLUMN, errors="ignore").reset_index(drop=True)
         if not rendered:
             rows["sha256"] = hashes
-            for column, values in zip(MEASURED, measured.T, strict=True):
+            for column, values in zip(settings.measured, measured.T, strict=True):
                 if not np.isnan(values).all():
                     # A dataset may bring its own, as the angle of the camera: both are kept.
                     rows[f"measured_{column}" if column in rows else column] = values
@@ -427,6 +444,7 @@ def _pack(
         "options": dict(options),
         "template": None if rendered else TEMPLATE_NAME,
         "arrays": contents,
+        "action_units": None if origin is None else origin.record(),
     }
     classes = _classes(options, table)
     counts = {
@@ -446,9 +464,10 @@ def _pack(
         "masks": ("rendered" if rendered else settings.masks) if "masks" in settings.annotations else None,
         "source": "rendered" if rendered else "photographs",
         "landmarks": "rendered" if rendered else settings.landmarks,
+        "action_units": parameters["action_units"],
         "template": parameters["template"],
         "depth_range": None if rendered else [DEPTH_FAR, DEPTH_NEAR],
-        "packages": [] if rendered else _versions(settings),
+        "packages": [] if rendered else packages(settings.landmarks, bool(settings.meshed) or settings.geometric),
         "seed": seed,
         "options": dict(options),
         "notes": list(listing.notes),
@@ -478,15 +497,3 @@ def _dtype(name: str) -> type[Any]:
 def _told(quarantine: Sequence[tuple[str, str, str]]) -> str:
     common = Counter(f"{stage}: {reason}" for _, stage, reason in quarantine).most_common(3)
     return " (" + "; ".join(f"{count} x {reason}" for reason, count in common) + ")" if common else ""
-
-
-def _versions(settings: _Settings) -> list[str]:
-    """Packages whose networks found the faces."""
-    from importlib.metadata import version
-
-    names = []
-    if settings.landmarks == "face_alignment":
-        names.append("face-alignment")
-    if settings.landmarks == "mediapipe" or settings.meshed:
-        names.append("mediapipe")
-    return [f"{name} {version(name)}" for name in names]

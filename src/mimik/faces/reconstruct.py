@@ -1,4 +1,4 @@
-"""One photograph -> one prepared face: landmarks, aligned crops, depth, normals, part masks, pose."""
+"""One photograph -> one prepared face: landmarks, aligned crops, depth, normals, part masks, pose, action units."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mimik.errors import UserError
-from mimik.faces import alignment
+from mimik.faces import alignment, geometric
 from mimik.faces.landmarks import BACKENDS, FanLandmarks
 from mimik.faces.masks import part_mask
 from mimik.faces.mesh import FaceMesher, pose
@@ -46,6 +46,7 @@ class Face:
         pose: yaw, pitch, roll in degrees (see `mimik.faces.mesh.pose`); None without a mesh.
         eye_distance: distance of the eye centres in the photograph, pixels.
         coverage: share of the crop that the photograph covers, 0 to 1.
+        action_units: float32 (17,) in [0, 1] by `mimik.faces.geometric`; None when not wanted.
     """
 
     images: dict[int, npt.NDArray[np.uint8]]
@@ -57,6 +58,7 @@ class Face:
     pose: tuple[float, float, float] | None
     eye_distance: float
     coverage: float
+    action_units: npt.NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ class Reconstructor:
         landmarks: str = "mediapipe",
         annotations: Sequence[str] = ANNOTATIONS,
         mirror: Path | None = None,
+        action_units: bool = False,
     ) -> None:
         """Load what is needed.
 
@@ -84,6 +87,7 @@ class Reconstructor:
             landmarks: one of `mimik.faces.landmarks.BACKENDS`.
             annotations: any of `ANNOTATIONS`; they need the mesh, whatever finds the landmarks.
             mirror: folder with weights, searched before any URL.
+            action_units: estimate them from the mesh (`mimik.faces.geometric`).
 
         Raises:
             UserError: a setting is unknown, or a package or file is missing.
@@ -97,7 +101,8 @@ class Reconstructor:
         self.sizes = sorted(set(sizes), reverse=True)
         self.backend = landmarks
         self.annotations = tuple(annotations)
-        self._mesher = FaceMesher() if landmarks == "mediapipe" or annotations else None
+        self._mesher = FaceMesher() if landmarks == "mediapipe" or annotations or action_units else None
+        self._estimator = geometric.estimator() if action_units else None
         self._fan = FanLandmarks(mirror) if landmarks == "face_alignment" else None
 
     @property
@@ -151,6 +156,7 @@ class Reconstructor:
             planar = alignment.apply(alignment.inverse(transform), mesh[:, :2] / side)
             mesh = np.column_stack([planar, mesh[:, 2] / side / alignment.scale_of(transform)])
         annotated = self._annotate(mesh, transform, inside) if self.annotations and mesh is not None else {}
+        units = None if self._estimator is None or mesh is None else self._estimator(geometric.measures(mesh))
         return Face(
             images=images,
             depth=annotated.get("depth", {}),
@@ -161,6 +167,7 @@ class Reconstructor:
             pose=None if mesh is None else pose(mesh),
             eye_distance=eye_distance,
             coverage=coverage,
+            action_units=units,
         )
 
     def _annotate(
@@ -184,3 +191,26 @@ class Reconstructor:
             if "normals" in made:
                 made["normals"][size] = encode_normals(values[:, 1:], raster)
         return made
+
+
+def packages(landmarks: str, mesh: bool) -> list[str]:
+    """Names and versions of the packages whose networks find faces.
+
+    Args:
+        landmarks: one of `mimik.faces.landmarks.BACKENDS`.
+        mesh: whether the mesh is wanted besides.
+
+    Raises:
+        UserError: one is not installed.
+    """
+    from importlib.metadata import PackageNotFoundError, version
+
+    names = ["face-alignment"] if landmarks == "face_alignment" else []
+    if landmarks == "mediapipe" or mesh:
+        names.append("mediapipe")
+    try:
+        return [f"{name} {version(name)}" for name in names]
+    except PackageNotFoundError as error:
+        raise UserError(
+            f"{error.name}: not installed, but it finds the faces. Run `pip install 'mimik[mesh]'`."
+        ) from error

@@ -3,7 +3,7 @@
 data/prepared/<dataset>/
   index.csv        one row per usable face; row i of the table is row i of every array
   quarantine.csv   path, stage, reason: every listed or found image that is not in the index, once
-  manifest.json    sizes, classes, digests of sources and parameters
+  manifest.json    sizes, classes, digests of sources and parameters, extractor of the action units
   images_<size>.npy    uint8 (N, size, size, 3) RGB
   masks_<size>.npy     uint8 (N, size, size) class of mimik.labels.SEGMENTATION_CLASSES, 255 = unknown
   depth_<size>.npy     uint8 (N, size, size), 0 = no surface, 1 (far) to 255 (near)
@@ -16,6 +16,7 @@ ascending order and the C classes in theirs: the same face showing that class at
   truth_action_units.npy     float32 (T, C, 17) intensities in [0, 1] in the order of `labels.ACTION_UNITS`
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ class FaceStore:
         landmarks: float32 (N, 68, 2) in pixels at `size`, or None.
         truth: uint8 (T, C, size, size, 3) true targets of the test rows, see `truth_positions`, or None.
         truth_action_units: float32 (T, C, 17) their action units, or None.
+        action_unit_extractor: name and version of what measured the action units; None when there are none.
         digest: identifies content and parameters of the preparation.
     """
 
@@ -74,6 +76,7 @@ class FaceStore:
         self.landmarks: Array | None = None if landmarks is None else np.asarray(landmarks) * np.float32(size)
         self.truth = self._truth(f"truth_{size}.npy")
         self.truth_action_units = self._truth("truth_action_units.npy")
+        self.action_unit_extractor = extractor_of(self.manifest)
         self.digest: str = self.manifest["digest"]
 
     def _array(self, name: str) -> Array | None:
@@ -130,6 +133,12 @@ class FaceStore:
         if any(name not in self.table for name in ACTION_UNITS):
             return None
         return self.table[list(ACTION_UNITS)].to_numpy(dtype=np.float32)
+
+
+def extractor_of(manifest: Mapping[str, Any]) -> str | None:
+    """Name and version of the extractor of the action units that a manifest records; None when it records none."""
+    record = manifest.get("action_units")
+    return None if record is None else f"{record['extractor']} {record['version']}".strip()
 
 
 def store_digest(table: pd.DataFrame, parameters: dict[str, Any]) -> str:

@@ -22,7 +22,7 @@ FORMAT = dict.fromkeys(NAMES, "{:.4f}")
 
 def compute(measurements: Measurements) -> dict[str, Entry]:
     """The three entries of metrics.json, with `per_action_unit`; skipped without ground truth or reader."""
-    units, reader = measurements.true_action_units, measurements.reader
+    units, reader = measurements.true_action_units, measurements.action_unit_reader
     if isinstance(units, Missing):
         return {name: {"skipped": units.reason} for name in NAMES}
     if isinstance(reader, Missing):

@@ -25,6 +25,7 @@ class FaceReader(nn.Module):
     Attributes:
         identity_dim: d, length of the identity descriptor.
         name: the name it was trained under, sha256: digest of its weights; empty for a network that was not loaded.
+        action_unit_extractor: what measured the action units it learned from (`FaceStore.action_unit_extractor`).
     """
 
     identity_mean: Tensor
@@ -42,6 +43,7 @@ class FaceReader(nn.Module):
         self.identity_dim = identity_dim
         self.name = ""
         self.sha256 = ""
+        self.action_unit_extractor: str | None = None
         self.trunk = strided_trunk(width)
         inputs = 4 * width * 16
         self.unit_head = _head(inputs, hidden, len(ACTION_UNITS))
@@ -105,4 +107,5 @@ def load(directory: Path | str) -> FaceReader:
     reader = build(config["architecture"], int(config["identity_dim"]))
     load_weights(reader, state, directory)
     reader.name, reader.sha256 = config["name"], config["model_sha256"]
+    reader.action_unit_extractor = config.get("action_units")
     return reader.eval()

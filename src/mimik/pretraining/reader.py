@@ -193,6 +193,7 @@ def pretrain_reader(
         "training": runs.plain(training),
         "training_images": len(rows),
         "dataset_digest": store.digest,
+        "action_units": store.action_unit_extractor,
     }
     runs.write_results(output_dir, checkpoint_dir, reader, record, history, metrics)
 

@@ -1,0 +1,89 @@
+"""The face mesh against the truth of rendered faces: action units, depth and normals of people never seen before.
+
+python benchmarks/face_mesh.py               measure the stored map of mesh shape to action units
+python benchmarks/face_mesh.py --calibrate   fit that map anew, store it in src/mimik/faces/geometric.json, measure it
+
+Two sets of faces: `independent`, where every action unit is drawn by itself, and `expressions`, the test faces of the
+dataset synthetic. The fit takes training people and independent action units. Rendering takes most of the time.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from machine import ROOT, describe, write_table
+
+from mimik import __version__
+from mimik.faces import calibration
+from mimik.faces.geometric import COEFFICIENTS
+from mimik.faces.mesh import FaceMesher
+from mimik.files import write_json
+from mimik.labels import ACTION_UNITS
+
+SEED = 0
+FIT_PEOPLE, RIDGE = 4000, 1e-4
+TEST_PEOPLE = {"independent": 200, "expressions": 50}
+BARS = {"au_correlation": 0.7, "depth_correlation": 0.9, "normal_error_degrees": 20.0}
+
+
+def calibrate() -> None:
+    """Fit the map and store it."""
+    rows = calibration.independent("train", FIT_PEOPLE, SEED)
+    measured, found = calibration.observe(rows, progress=True)
+    units = rows[list(ACTION_UNITS)].to_numpy()[found]
+    fitted = calibration.fit(measured[found], units, RIDGE)
+    with FaceMesher() as mesher:
+        mesh_version = mesher.version
+    provenance = {
+        "command": "python benchmarks/face_mesh.py --calibrate",
+        "mimik": __version__,
+        "mesh": mesh_version,
+        "people": FIT_PEOPLE,
+        "faces": int(found.sum()),
+        "pixels": calibration.SIZE,
+        "seed": SEED,
+        "ridge": RIDGE,
+    }
+    write_json(COEFFICIENTS, calibration.stored(fitted, provenance))
+
+
+def main() -> None:
+    """Measure and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--calibrate", action="store_true", help="fit the map of action units anew first")
+    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results")
+    arguments = parser.parse_args()
+    if arguments.calibrate:
+        calibrate()
+    columns: dict[str, dict[str, Any]] = {name: {"action_unit": name} for name in [*ACTION_UNITS, "mean"]}
+    facts: dict[str, float] = {}
+    for kind, people in TEST_PEOPLE.items():
+        rows = getattr(calibration, kind)("test", people, SEED)
+        result = calibration.compare(rows, progress=True)
+        correlations = calibration.correlation(result.units, result.true_units)
+        errors = np.abs(result.units - result.true_units).mean(axis=0)
+        constant = np.abs(result.true_units - result.true_units.mean(axis=0)).mean(axis=0)
+        measured = {"correlation": correlations, "mae": errors, "mae_of_the_mean": constant}
+        for measure, values in measured.items():
+            for name, value in zip(columns, [*values, values.mean()], strict=True):
+                columns[name][f"{kind}_{measure}"] = round(float(value), 3)
+        summary = {
+            "faces": result.rendered,
+            "found": len(result.units) / result.rendered,
+            "au_correlation": correlations.mean(),
+            "depth_correlation": result.depth_correlation.mean(),
+            "depth_correlation_median": np.median(result.depth_correlation),
+            "depth_correlation_5th_percentile": np.percentile(result.depth_correlation, 5),
+            "depth_correlation_without_tilt": result.depth_untilted.mean(),
+            "pitch_error_degrees": np.abs(result.pitch - result.true_pitch).mean(),
+            "normal_error_degrees": result.normal_error.mean(),
+            "face_covered": result.covered.mean(),
+        }
+        facts |= {f"{kind}: {name}": float(value) for name, value in summary.items()}
+    facts |= {f"bar: {name}": value for name, value in BARS.items()}
+    write_table(arguments.output / "face_mesh", list(columns.values()), facts, describe())
+
+
+if __name__ == "__main__":
+    main()
