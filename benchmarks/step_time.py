@@ -1,9 +1,10 @@
 """Step time of every method, and of StarGAN in a plain loop, at published widths.
 
-    python benchmarks/step_time.py [--size 128] [--batch 16] [--steps 3] [--output benchmarks/results]
+    python benchmarks/step_time.py [--size 128] [--batch 16] [--rounds 3] [--output benchmarks/results]
 
 A step is five discriminator updates and one generator update. Each case runs in a process of its own, because the
-settings of malloc belong to a process. Cases alternate, so that a machine that slows down slows all of them.
+settings of malloc belong to a process. Every round runs all cases, so that a machine that slows down slows all of them;
+a process measures one step after two that are not counted, in which memory finds its place.
 
 - `plain`: StarGAN as a straightforward loop writes it: fp32, eager, default malloc, the fake of a discriminator update
   made with a graph and detached, gradients of a generator update also taken for the discriminator, Adam of torch's
@@ -14,6 +15,7 @@ settings of malloc belong to a process. Cases alternate, so that a machine that 
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -108,9 +110,9 @@ def backward_operations(
     return 2 * pixels * math.prod(weight) * (wanted[0] + wanted[1])
 
 
-def measure(case: str, method_name: str, size: int, batch_size: int, steps: int) -> dict[str, Any]:
-    """Seconds per step of one case, and its operations; runs in the process of the case."""
-    import statistics
+def measure(case: str, method_name: str, size: int, batch_size: int, count: bool) -> dict[str, Any]:
+    """Seconds of one step of one case and, with `count`, its operations; runs in the process of the case."""
+    import resource
     import types
 
     import torch
@@ -155,26 +157,26 @@ def measure(case: str, method_name: str, size: int, batch_size: int, steps: int)
             torch.cuda.synchronize()
         return time.perf_counter() - start
 
-    timed()
-    seconds = [timed() for _ in range(steps)]
+    for _ in range(2):
+        timed()
+    seconds = timed()
+    result = {
+        "case": case,
+        "method": method_name,
+        "size": size,
+        "batch": batch_size,
+        "seconds": seconds,
+        "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "dtype": "bf16" if case == "mimik" and autocast_dtype("auto", device) else "fp32",
+    }
+    if not count:
+        return result
     counter = FlopCounterMode(display=False, custom_mapping={torch.ops.aten.convolution_backward: backward_operations})
     # Counting per module does not go together with the gradient of a gradient; only the sum is wanted here.
     counter.mod_tracker = Whole()  # type: ignore[assignment]
     with counter:
         step()
-    import resource
-
-    return {
-        "case": case,
-        "method": method_name,
-        "size": size,
-        "batch": batch_size,
-        "seconds": statistics.median(seconds),
-        "range": [min(seconds), max(seconds)],
-        "gmac": counter.get_total_flops() / 2e9,
-        "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        "dtype": "bf16" if case == "mimik" and autocast_dtype("auto", device) else "fp32",
-    }
+    return {**result, "gmac": counter.get_total_flops() / 2e9}
 
 
 def main() -> None:
@@ -182,13 +184,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=128, help="image side of the StarGAN comparison")
     parser.add_argument("--batch", type=int, default=16, help="its batch size")
-    parser.add_argument("--steps", type=int, default=3, help="steps measured per case, after one that is not counted")
+    parser.add_argument("--rounds", type=int, default=3, help="how often every case is measured")
+    parser.add_argument("--count", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results")
     parser.add_argument("--case", nargs=4, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.case:
         case, method, size, batch = arguments.case
-        print(json.dumps(measure(case, method, int(size), int(batch), arguments.steps)))
+        print(json.dumps(measure(case, method, int(size), int(batch), arguments.count)))
         return
     # hier_seg is compared at the paper's 256 px (its parts are 64 px there), with a quarter of the batch.
     cases = [
@@ -197,13 +200,18 @@ def main() -> None:
         ("mimik", "stargan", 2 * arguments.size, max(1, arguments.batch // 4)),
         ("mimik", "hier_seg", 2 * arguments.size, max(1, arguments.batch // 4)),
     ]
+    measured: list[list[dict[str, Any]]] = [[] for _ in cases]
+    for turn in range(arguments.rounds):
+        for case, results in zip(cases, measured, strict=True):
+            command = [sys.executable, __file__, *(["--count"] if turn == 0 else []), "--case", *map(str, case)]
+            environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+            done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+            results.append(json.loads(done.stdout.splitlines()[-1]))
+            print(results[-1], file=sys.stderr)
     rows = []
-    for case in cases:
-        command = [sys.executable, __file__, "--steps", str(arguments.steps), "--case", *map(str, case)]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-        rows.append(json.loads(done.stdout.splitlines()[-1]))
-        print(rows[-1], file=sys.stderr)
+    for results in measured:
+        seconds = [result["seconds"] for result in results]
+        rows.append({**results[0], "seconds": statistics.median(seconds), "range": [min(seconds), max(seconds)]})
     from machine import describe, write_table
 
     plain, ours, whole, parts = rows
