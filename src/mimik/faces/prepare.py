@@ -23,6 +23,7 @@ import pandas as pd
 from filelock import FileLock
 from tqdm import tqdm
 
+from mimik import __version__
 from mimik.datasets.listing import Listing, UnusableError, incomplete
 from mimik.errors import UserError
 from mimik.faces import action_units
@@ -453,6 +454,7 @@ def _pack(
     }
     manifest = {
         "dataset": dataset,
+        "importer": {"module": settings.module, "version": __version__, "layout": listing.layout},
         "digest": store_digest(table, parameters),
         "sizes": sorted(settings.sizes),
         "classes": classes,
@@ -476,10 +478,13 @@ def _pack(
         "arrays": contents,
     }
     write_json(output / "manifest.json", manifest)
-    failed = tried - len(table)
     print(
         f"{dataset}: {len(table)} faces prepared"
-        + ("" if rendered else f" ({len(table) / tried:.1%} of the {tried} listed images aligned, {failed} not)")
+        + (
+            ""
+            if rendered
+            else f" ({len(table) / tried:.1%} of the {tried} listed images aligned, {tried - len(table)} not)"
+        )
         + f"; {len(quarantine)} images in all are left out, listed with reasons in {output / 'quarantine.csv'}",
         file=sys.stderr,
     )
