@@ -43,13 +43,10 @@ def test_every_class_has_a_row_and_faces_without_a_label_too(tmp_path: Path) -> 
 
 
 def test_rejected_photographs_have_their_reason_and_damaged_ones_an_empty_place(tmp_path: Path) -> None:
-    import pandas as pd
-
     from mimik.contact_sheets import _rejected
 
     store, raw = make_described_store(tmp_path)
-    left_out = pd.read_csv(store.directory / "quarantine.csv", dtype=str)
-    rows = _rejected(left_out, raw, 0)
+    rows = _rejected(store.quarantine(), raw, 0)
     assert [row.label for row in rows] == ["landmarks (1)", "read (1)"]
     assert rows[0].tiles[0].caption == "no face found\nwall.png"
     assert rows[0].tiles[0].picture is not None
@@ -98,3 +95,13 @@ def test_captions_are_broken_where_they_must_be() -> None:
     assert len(cut) == CAPTION_LINES
     assert cut[-1].endswith("…")
     assert font.getlength(cut[-1]) <= 128
+
+
+def test_classes_are_drawn_independently(tmp_path: Path) -> None:
+    from mimik.contact_sheets import _classes
+    from tests.tiny import make_store
+
+    store = make_store(tmp_path, count=400)
+    people = [[int(tile.caption.split("\nf")[1]) // 4 for tile in row.tiles] for row in _classes(store, 0)]
+    assert [len(row) for row in people] == [10, 10, 10, 10]
+    assert people[0] != people[1] != people[2] != people[3]

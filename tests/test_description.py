@@ -7,6 +7,7 @@ import pytest
 
 from mimik import cli
 from mimik.description import describe
+from mimik.errors import UserError
 from mimik.faces.store import FaceStore
 from mimik.files import digest, file_sha256, read_json, write_json
 from tests.tiny import make_described_store
@@ -85,6 +86,14 @@ def test_rendered_faces_have_no_terms_and_an_old_manifest_is_said_to_be_one(tmp_
     assert "an importer that the manifest does not name" in text
     assert "masks: origin not recorded" in text
     assert "action units: origin not recorded" in text
+
+
+@pytest.mark.parametrize("name", ["quarantine.csv", "masks_16.npy"])
+def test_a_store_that_is_not_whole_is_named(tmp_path: Path, name: str) -> None:
+    store, _ = make_described_store(tmp_path)
+    (store.directory / name).unlink()
+    with pytest.raises(UserError, match=rf"{name}: missing"):
+        list(describe(store))
 
 
 def test_describe_leaves_the_prepared_dataset_as_it_was(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

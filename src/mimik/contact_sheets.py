@@ -85,9 +85,8 @@ def draw_sheets(store: FaceStore, raw: Path, output: Path) -> list[Path]:
     }
     if store.manifest["source"] == "photographs":
         sheets["accepted"] = (f"{name}: accepted faces, drawn at random (seed {seed})", _accepted(store, seed))
-        left_out = pd.read_csv(store.directory / "quarantine.csv", dtype=str, keep_default_na=False)
         title = f"{name}: photographs that are left out, drawn at random from each stage (seed {seed})"
-        sheets["rejected"] = (title, _rejected(left_out, raw, seed))
+        sheets["rejected"] = (title, _rejected(store.quarantine(), raw, seed))
     written = []
     for word, (title, rows) in sheets.items():
         path = output / f"{word}.png"
@@ -108,20 +107,23 @@ def size_drawn(sizes: Sequence[int]) -> int:
 # --- what stands on them ---------------------------------------------------------------------------------------
 
 
-def _draw(rows: npt.NDArray[Any], count: int, seed: int) -> npt.NDArray[Any]:
-    """At most `count` of `rows`, ascending; the same for the same seed."""
+def _draw(rows: npt.NDArray[Any], count: int, *seed: int) -> npt.NDArray[Any]:
+    """At most `count` of `rows`, ascending; the same for the same seed (numbers of 0 and more)."""
     return np.sort(np.random.default_rng(seed).permutation(rows)[:count])
 
 
 def _classes(store: FaceStore, seed: int) -> list[Row]:
     labels, ids, splits = store.labels(), store.table["id"].tolist(), store.table["split"].tolist()
     names = [*enumerate(store.classes), (-1, "(no label)")]
-    found = [
-        Row(name, [Tile(store.images[row], f"{splits[row]}\n{ids[row]}") for row in _draw(rows, COLUMNS, seed)])
+    # Every class has a draw of its own: with one for all, classes of equal sizes would show the same persons.
+    return [
+        Row(
+            name,
+            [Tile(store.images[row], f"{splits[row]}\n{ids[row]}") for row in _draw(rows, COLUMNS, seed, label + 1)],
+        )
         for label, name in names
         if len(rows := np.flatnonzero(labels == label)) or label >= 0
     ]
-    return found
 
 
 def _annotations(store: FaceStore, seed: int) -> list[Row]:

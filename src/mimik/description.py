@@ -7,6 +7,7 @@ import pandas as pd
 
 from mimik.archives import counted, left_out
 from mimik.datasets.listing import ATTRIBUTE
+from mimik.errors import UserError
 from mimik.faces.store import SPLITS, FaceStore, extractor_of
 from mimik.files import digest
 from mimik.labels import ACTION_UNITS
@@ -23,6 +24,9 @@ def describe(store: FaceStore) -> Iterator[str]:
 
     Source and digests, what read it and with which version, parameters, faces by class and split, persons, attributes,
     annotations, what is left out for which reason, licence and citation.
+
+    Raises:
+        UserError: a file that the manifest lists is missing.
     """
     manifest, table = store.manifest, store.table
     photographs = manifest["source"] == "photographs"
@@ -38,8 +42,7 @@ def describe(store: FaceStore) -> Iterator[str]:
     yield f"  faces    {len(table):,}"
     yield from counted(table)
     yield from _attributes(table)
-    quarantine = pd.read_csv(store.directory / "quarantine.csv", dtype=str, keep_default_na=False)
-    yield from left_out(list(quarantine[["path", "stage", "reason"]].itertuples(index=False, name=None)))
+    yield from left_out(list(store.quarantine().itertuples(index=False, name=None)))
     yield f"  licence  {manifest['licence']}"
     yield f"  cite     {manifest['citation']}"
     if photographs:
@@ -66,7 +69,10 @@ def _store(store: FaceStore) -> Iterator[str]:
     sizes = ", ".join(map(str, manifest["sizes"]))
     yield f"  store    {store.directory}, sizes {sizes} px, digest {manifest['digest']}"
     for name, sha256 in sorted(manifest["arrays"].items()):
-        megabytes = (store.directory / name).stat().st_size / 1e6
+        path = store.directory / name
+        if not path.exists():
+            raise UserError(f"{path}: missing, but manifest.json lists it. Prepare the dataset again.")
+        megabytes = path.stat().st_size / 1e6
         yield f"    {name:22} {megabytes:>11,.1f} MB  sha256 {sha256}"
 
 

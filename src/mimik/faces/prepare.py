@@ -438,7 +438,7 @@ def _pack(
         columns = ["path", "stage", "reason"]
         pd.DataFrame(sorted(quarantine), columns=columns, dtype=str).to_csv(temporary, index=False)
 
-    tried = len(listing.table)
+    tried, failed = len(listing.table), len(listing.table) - len(table)
     parameters = {
         "dataset": dataset,
         "seed": seed,
@@ -480,11 +480,7 @@ def _pack(
     write_json(output / "manifest.json", manifest)
     print(
         f"{dataset}: {len(table)} faces prepared"
-        + (
-            ""
-            if rendered
-            else f" ({len(table) / tried:.1%} of the {tried} listed images aligned, {tried - len(table)} not)"
-        )
+        + ("" if rendered else f" ({len(table) / tried:.1%} of the {tried} listed images aligned, {failed} not)")
         + f"; {len(quarantine)} images in all are left out, listed with reasons in {output / 'quarantine.csv'}",
         file=sys.stderr,
     )

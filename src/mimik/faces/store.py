@@ -3,7 +3,7 @@
 data/prepared/<dataset>/
   index.csv        one row per usable face; row i of the table is row i of every array
   quarantine.csv   path, stage, reason: every listed or found image that is not in the index, once
-  manifest.json    sizes, classes, importer, digests of arrays and parameters, extractor of the action units
+  manifest.json    sizes, classes, importer, extractors, options, digests of every array and of the whole
   images_<size>.npy    uint8 (N, size, size, 3) RGB
   masks_<size>.npy     uint8 (N, size, size) class of mimik.labels.SEGMENTATION_CLASSES, 255 = unknown
   depth_<size>.npy     uint8 (N, size, size), 0 = no surface, 1 (far) to 255 (near)
@@ -120,6 +120,13 @@ class FaceStore:
         if (test[positions] != rows).any():
             raise ValueError(f"{self.directory}: not all of the rows {rows} are in the split 'test'")
         return positions.astype(np.int64)
+
+    def quarantine(self) -> pd.DataFrame:
+        """quarantine.csv: path, stage, reason, all strings. Raises `UserError` when it is missing."""
+        path = self.directory / "quarantine.csv"
+        if not path.exists():
+            raise UserError(f"{path}: missing. Prepare the dataset again.")
+        return pd.read_csv(path, dtype=str, keep_default_na=False)[["path", "stage", "reason"]]
 
     def labels(self) -> npt.NDArray[np.int64]:
         """Class of every row as a position in `classes`; -1 where the expression is unknown."""
