@@ -63,11 +63,11 @@ def _contents(listing: Listing) -> Iterator[str]:
     for note in listing.notes:
         yield f"  note     {note}"
     yield "  images that this dataset's options choose:"
-    yield from _table(listing.table)
-    yield from _left_out(listing.quarantine)
+    yield from counted(listing.table)
+    yield from left_out(listing.quarantine)
 
 
-def _table(table: pd.DataFrame) -> Iterator[str]:
+def counted(table: pd.DataFrame) -> Iterator[str]:
     """Counts by class and split, and persons by split."""
     counts = pd.crosstab(table["expression"], table["split"]).reindex(columns=list(SPLITS), fill_value=0)
     known = table[table["identity"] != ""]
@@ -85,7 +85,7 @@ def _table(table: pd.DataFrame) -> Iterator[str]:
         yield f"    {label:{width}}" + "".join(f"{int(value):>10,}" for value in values)
 
 
-def _left_out(quarantine: Sequence[tuple[str, str, str]]) -> Iterator[str]:
+def left_out(quarantine: Sequence[tuple[str, str, str]]) -> Iterator[str]:
     """How many images are left out for each reason, with the first paths."""
     groups: dict[tuple[str, str], list[str]] = defaultdict(list)
     for path, stage, reason in quarantine:

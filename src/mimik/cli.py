@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"mimik {__version__}")
     verbs = top.add_subparsers(title="verbs", required=True, metavar="VERB")
 
-    data = verbs.add_parser("data", help="check or prepare a dataset")
+    data = verbs.add_parser("data", help="check, prepare, describe or export a dataset")
     data_verbs = data.add_subparsers(title="verbs", required=True, metavar="VERB")
     check = _verb(
         data_verbs, "check", check_data, "say what is there of a dataset, whether it is usable, and what to put where",
@@ -50,6 +50,19 @@ def parser() -> argparse.ArgumentParser:
     prepare.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default: 1)")
     for verb in (check, prepare):
         verb.add_argument("--mirror", metavar="DIR", help="folder searched before any download")
+    describe = _verb(
+        data_verbs, "describe", describe_data, "say what a prepared dataset holds and draw contact sheets of it",
+        "mimik data describe synthetic", "mimik data describe rafd --output ~/sheets", scaled=False,
+    )  # fmt: skip
+    describe.add_argument("--output", metavar="DIR", help="folder for the sheets (default: report/<dataset>)")
+    export = _verb(
+        data_verbs, "export", export_data, "write the faces of a prepared dataset as PNG files in folders",
+        "mimik data export synthetic --layout folders ~/faces",
+        "mimik data export rafd --layout stargan --size 128 ~/stargan/data/rafd",
+        scaled=False, output="new folder, or that of an export that was stopped",
+    )  # fmt: skip
+    export.add_argument("--layout", choices=("folders", "stargan"), required=True, help="how the folders are arranged")
+    export.add_argument("--size", type=int, metavar="PX", help="side of the faces (default: the largest prepared)")
 
     _verb(
         verbs, "pretrain", pretrain_network, "train a segmenter, an expression classifier or a face reader",
@@ -98,6 +111,7 @@ def _verb(
     summary: str,
     *examples: str,
     dataset: str | None = "an entry of params.yaml's datasets",
+    scaled: bool = True,
     **positionals: str | tuple[str, ...],
 ) -> argparse.ArgumentParser:
     """Add a verb; `positionals` are name and help text, or the choices, of what follows the dataset."""
@@ -115,7 +129,8 @@ def _verb(
                 verb.add_argument(key, choices=value)
             else:
                 verb.add_argument(key, help=value)
-        verb.add_argument("--scale", help="paper, demo or smoke instead of the dataset's own")
+        if scaled:
+            verb.add_argument("--scale", help="paper, demo or smoke instead of the dataset's own")
     verb.set_defaults(action=action)
     return verb
 
@@ -148,6 +163,34 @@ def prepare_data(chosen: argparse.Namespace) -> None:
         mirror=params.mirror_of(values),
         work=Path("checkpoints/prepare") / chosen.dataset,
     )
+
+
+def describe_data(chosen: argparse.Namespace) -> None:
+    """`mimik data describe`."""
+    from mimik.contact_sheets import draw_sheets, size_drawn
+    from mimik.description import describe
+    from mimik.faces.store import FaceStore, check_outside, prepared_manifest
+
+    raw = RAW / params.dataset_module(_params(chosen), chosen.dataset)
+    directory = PREPARED / chosen.dataset
+    output = Path(chosen.output).expanduser() if chosen.output else Path("report") / chosen.dataset
+    store = FaceStore(directory, size_drawn(prepared_manifest(directory)["sizes"]))
+    check_outside(directory, output)
+    for line in describe(store):
+        print(line)
+    for path in draw_sheets(store, raw, output):
+        print(f"  sheet    {path}", flush=True)
+
+
+def export_data(chosen: argparse.Namespace) -> None:
+    """`mimik data export`."""
+    from mimik.export import export
+
+    params.dataset_module(_params(chosen), chosen.dataset)
+    output = Path(chosen.output).expanduser()
+    omitted = export(PREPARED / chosen.dataset, output, chosen.layout, chosen.size)
+    note = f"; {omitted:,} faces without a label have no place in this layout" if omitted else ""
+    print(f"{output}: complete{note}. Its LICENCE.txt says what may be done with it.")
 
 
 def pretrain_network(chosen: argparse.Namespace) -> None:

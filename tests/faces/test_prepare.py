@@ -18,6 +18,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from mimik import __version__
 from mimik.datasets.listing import Listing, Total
 from mimik.errors import UserError
 from mimik.faces import prepare as module
@@ -154,6 +155,7 @@ def test_manifest_counts_and_names_what_made_it(undisturbed: FaceStore) -> None:
     assert {split: sum(counts.values()) for split, counts in manifest["counts"].items()} == dict.fromkeys(SPLITS, 4)
     assert manifest["landmarks"] == "mediapipe" and manifest["packages"][0].startswith("mediapipe 0.10")
     assert manifest["template"] == "five-points-1"
+    assert manifest["importer"] == {"module": "folder", "version": __version__, "layout": "labelled by list.csv"}
     assert len(manifest["arrays"]) == 10
 
 

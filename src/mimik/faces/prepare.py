@@ -23,6 +23,7 @@ import pandas as pd
 from filelock import FileLock
 from tqdm import tqdm
 
+from mimik import __version__
 from mimik.datasets.listing import Listing, UnusableError, incomplete
 from mimik.errors import UserError
 from mimik.faces import action_units
@@ -437,7 +438,7 @@ def _pack(
         columns = ["path", "stage", "reason"]
         pd.DataFrame(sorted(quarantine), columns=columns, dtype=str).to_csv(temporary, index=False)
 
-    tried = len(listing.table)
+    tried, failed = len(listing.table), len(listing.table) - len(table)
     parameters = {
         "dataset": dataset,
         "seed": seed,
@@ -453,6 +454,7 @@ def _pack(
     }
     manifest = {
         "dataset": dataset,
+        "importer": {"module": settings.module, "version": __version__, "layout": listing.layout},
         "digest": store_digest(table, parameters),
         "sizes": sorted(settings.sizes),
         "classes": classes,
@@ -476,7 +478,6 @@ def _pack(
         "arrays": contents,
     }
     write_json(output / "manifest.json", manifest)
-    failed = tried - len(table)
     print(
         f"{dataset}: {len(table)} faces prepared"
         + ("" if rendered else f" ({len(table) / tried:.1%} of the {tried} listed images aligned, {failed} not)")

@@ -3,7 +3,7 @@
 data/prepared/<dataset>/
   index.csv        one row per usable face; row i of the table is row i of every array
   quarantine.csv   path, stage, reason: every listed or found image that is not in the index, once
-  manifest.json    sizes, classes, digests of sources and parameters, extractor of the action units
+  manifest.json    sizes, classes, importer, extractors, options, digests of every array and of the whole
   images_<size>.npy    uint8 (N, size, size, 3) RGB
   masks_<size>.npy     uint8 (N, size, size) class of mimik.labels.SEGMENTATION_CLASSES, 255 = unknown
   depth_<size>.npy     uint8 (N, size, size), 0 = no surface, 1 (far) to 255 (near)
@@ -121,6 +121,13 @@ class FaceStore:
             raise ValueError(f"{self.directory}: not all of the rows {rows} are in the split 'test'")
         return positions.astype(np.int64)
 
+    def quarantine(self) -> pd.DataFrame:
+        """quarantine.csv: path, stage, reason, all strings. Raises `UserError` when it is missing."""
+        path = self.directory / "quarantine.csv"
+        if not path.exists():
+            raise UserError(f"{path}: missing. Prepare the dataset again.")
+        return pd.read_csv(path, dtype=str, keep_default_na=False)[["path", "stage", "reason"]]
+
     def labels(self) -> npt.NDArray[np.int64]:
         """Class of every row as a position in `classes`; -1 where the expression is unknown."""
         position = {name: index for index, name in enumerate(self.classes)}
@@ -133,6 +140,26 @@ class FaceStore:
         if any(name not in self.table for name in ACTION_UNITS):
             return None
         return self.table[list(ACTION_UNITS)].to_numpy(dtype=np.float32)
+
+
+def prepared_manifest(directory: Path) -> dict[str, Any]:
+    """manifest.json of a prepared dataset. Raises `UserError` that says how to prepare it when there is none."""
+    path = directory / "manifest.json"
+    if not path.exists():
+        raise UserError(
+            f"{path}: no such file, so this dataset is not prepared, or not to the end. Run "
+            f"`mimik data prepare {directory.name}` first."
+        )
+    manifest: dict[str, Any] = read_json(path)
+    return manifest
+
+
+def check_outside(directory: Path, output: Path) -> None:
+    """Raise `UserError` when `output` lies in a store's folder, whose content is versioned as a whole."""
+    if output.resolve().is_relative_to(directory.resolve()):
+        raise UserError(
+            f"{output}: lies in the prepared dataset {directory}, where nothing may be added. Choose another."
+        )
 
 
 def extractor_of(manifest: Mapping[str, Any]) -> str | None:
