@@ -29,7 +29,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results")
     arguments = parser.parse_args()
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        core = {min(os.sched_getaffinity(0))}
+        for thread in Path("/proc/self/task").iterdir():  # imports have started some already
+            os.sched_setaffinity(int(thread.name), core)
     options: dict[str, Any] = {"classes": ["neutral", "happiness"], "sizes": [256], "include_rgb": False}
     annotations = ("depth", "normals", "masks")
     with tempfile.TemporaryDirectory() as folder:
