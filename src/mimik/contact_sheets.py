@@ -16,9 +16,9 @@ import numpy.typing as npt
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
+from mimik.faces.masks import colour
 from mimik.faces.photograph import UnreadableError, read_photograph
 from mimik.faces.store import FaceStore
-from mimik.figures.masks_before_after import painted
 from mimik.files import atomic_path
 from mimik.mosaics import DISPLAYED, GAP, Picture, enlargement
 
@@ -133,7 +133,7 @@ def _annotations(store: FaceStore, seed: int) -> list[Row]:
     if store.landmarks is not None:
         rows.append(Row("landmarks", [Tile(_dotted(store.images[row], store.landmarks[row])) for row in chosen]))
     if store.masks is not None:
-        rows.append(Row("masks", [Tile(painted(np.asarray(store.masks[row]))) for row in chosen]))
+        rows.append(Row("masks", [Tile(colour(store.masks[row])) for row in chosen]))
     if store.depth is not None:
         rows.append(Row("depth", [Tile(np.repeat(store.depth[row][..., None], 3, axis=-1)) for row in chosen]))
     if store.normals is not None:

@@ -78,7 +78,8 @@ def start_processes(device: torch.device) -> tuple[int, int]:
 def average_gradients(parameters: list[torch.nn.Parameter]) -> None:
     """All-reduce the gradients of `parameters` to their mean over the processes, as one message.
 
-    Explicit rather than by DistributedDataParallel, whose hooks do not see the double backward of gradient penalties.
+    Explicit rather than by DistributedDataParallel, whose hooks only see what goes through a module's
+    `forward`; gradient penalties do not.
     """
     if not torch.distributed.is_initialized():
         return

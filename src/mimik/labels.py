@@ -62,7 +62,7 @@ SEGMENTATION_CLASSES: Sequence[str] = (
 )
 """CelebAMask-HQ's 19 classes in the order of its official g_mask.py (index 0 is background).
 
-`l_eye` is the eye on the LEFT side of the image (the person's right eye), as in CelebAMask-HQ's annotation;
+`l_eye` is the eye on the LEFT side of the image (the person's right eye), whatever an annotation calls it;
 `eye_g` glasses, `ear_r` earring, `neck_l` necklace, `l_lip` the lower lip, `mouth` the inner mouth.
 """
 

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mimik.figures.masks_before_after import UNKNOWN, changed, draw, painted
+from mimik.faces.masks import UNKNOWN, colour
+from mimik.figures.masks_before_after import changed, draw
 from mimik.labels import IGNORED, PALETTE
 from mimik.plotting import Absent, Drawing
 from mimik.results import ReportSettings
@@ -11,7 +12,7 @@ from tests.results_world import SIZE, embedded_images, make
 
 def test_painted_and_changed() -> None:
     before = np.array([[0, 5], [IGNORED, 2]], np.uint8)
-    assert painted(before)[0, 1].tolist() == list(PALETTE[5]) and painted(before)[1, 0].tolist() == list(UNKNOWN)
+    assert colour(before)[0, 1].tolist() == list(PALETTE[5]) and colour(before)[1, 0].tolist() == list(UNKNOWN)
     after = before.copy()
     after[1, 1] = 10
     image = np.full((2, 2, 3), 100, np.uint8)

@@ -15,19 +15,18 @@ from typing import Any
 from mimik.datasets.celeba_lists import (
     ATTRIBUTE_LIST,
     CELEBA_NAME,
-    CLASSES,
     IDENTITY_LIST,
     count_option,
     first_existing,
     list_images,
-    name_option,
     read_attributes,
     read_values,
     require,
+    split_choice,
     split_note,
 )
 from mimik.datasets.listing import SPLITS, Listing
-from mimik.datasets.photographs import classes_option, seeded_rank
+from mimik.datasets.photographs import seeded_rank, setting
 from mimik.errors import UserError
 
 LICENCE = (
@@ -103,7 +102,7 @@ def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
             return known
         if 2 * held_out >= len(names):
             raise UserError(
-                f"params.yaml, datasets.celeba.held_out: {held_out} images for val and for test each leave none of "
+                f"{setting(options, 'celeba', 'held_out')}: {held_out} images for val and for test each leave none of "
                 f"{len(names)} for training. Give a smaller number."
             )
         ordered = sorted(names, key=lambda name: seeded_rank(seed, f"stargan {name}"))
@@ -126,10 +125,8 @@ def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
 
 
 def _options(options: Mapping[str, Any]) -> tuple[str, int]:
-    classes_option(options, "celeba", CLASSES, CLASSES)
-    count_option(options, "per_class", "celeba")
     held_out = count_option(options, "held_out", "celeba")
-    return name_option(options, "split", SPLIT_CHOICES, "celeba"), 1999 if held_out is None else held_out
+    return split_choice(options, "celeba", SPLIT_CHOICES), 1999 if held_out is None else held_out
 
 
 def _parts(raw: Path, options: Mapping[str, Any]) -> dict[str, str]:

@@ -14,24 +14,21 @@ import pandas as pd
 from mimik.datasets.celeba_lists import (
     ATTRIBUTE_LIST,
     CELEBA_NAME,
-    CLASSES,
     HQ_SPLITS,
     IDENTITY_LIST,
     MAPPINGS,
     AttributeList,
     Origin,
-    count_option,
     hq_notes,
     hq_split,
     list_images,
-    name_option,
     read_attributes,
     read_mapping,
     read_values,
     require,
+    split_choice,
 )
 from mimik.datasets.listing import Listing
-from mimik.datasets.photographs import classes_option
 
 LICENCE = (
     "For non-commercial research only, like CelebA. The photographs come from the internet; do not redistribute them."
@@ -55,7 +52,7 @@ _PARTS = {"images": FOLDERS, "mapping": MAPPINGS, "attributes": (ATTRIBUTE_LIST,
 
 def check(raw: Path, options: Mapping[str, Any], mirror: Path | None) -> None:
     """Check options and lists. Raises `UserError` that says what is missing or damaged."""
-    _options(options)
+    split_choice(options, "celeba_hq", tuple(reversed(HQ_SPLITS)))
     parts = require(raw, _PARTS, ACCESS)
     read_attributes(raw / parts["attributes"], CELEBA_NAME)
     read_mapping(raw / parts["mapping"])
@@ -78,7 +75,7 @@ def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
     Raises:
         UserError: a part is missing or damaged, an option is unusable, or a split is empty.
     """
-    split = _options(options)
+    split = split_choice(options, "celeba_hq", tuple(reversed(HQ_SPLITS)))
     parts = require(raw, _PARTS, ACCESS)
     origins = read_mapping(raw / parts["mapping"])
     attributes = _mapped(read_attributes(raw / parts["attributes"], CELEBA_NAME), origins)
@@ -96,12 +93,6 @@ def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
         identities={name: persons.get(origin.name, "") for name, origin in origins.items()},
         notes=hq_notes(split, origins, origins),
     )
-
-
-def _options(options: Mapping[str, Any]) -> str:
-    classes_option(options, "celeba_hq", CLASSES, CLASSES)
-    count_option(options, "per_class", "celeba_hq")
-    return name_option(options, "split", tuple(reversed(HQ_SPLITS)), "celeba_hq")
 
 
 def _mapped(attributes: AttributeList, origins: Mapping[str, Origin]) -> AttributeList:

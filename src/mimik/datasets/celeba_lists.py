@@ -26,6 +26,7 @@ from mimik.datasets.photographs import (
     make_listing,
     require_splits,
     seeded_rank,
+    setting,
 )
 from mimik.errors import UserError
 from mimik.labels import CELEBA_ATTRIBUTES
@@ -233,28 +234,34 @@ def split_note(split: str, splits: Iterable[str], complete: Sequence[int]) -> st
     return f"split {split}: {told} images are listed, where the complete set has {expected}"
 
 
-def name_option(options: Mapping[str, Any], key: str, known: Sequence[str], dataset: str) -> str:
-    """An option that is one of some names; the first is the default. Raises `UserError` for another value."""
-    value = options.get(key, known[0])
+def split_choice(options: Mapping[str, Any], module: str, known: Sequence[str]) -> str:
+    """Check the options that the three sets share, and return `split`: one of `known`, the first when it is absent.
+
+    Raises:
+        UserError: `classes`, `per_class` or `split` is unusable.
+    """
+    classes_option(options, module, CLASSES, CLASSES)
+    count_option(options, "per_class", module)
+    value = options.get("split", known[0])
     if value not in known:
         raise UserError(
-            f"params.yaml, datasets.{dataset}.{key}: {value!r} is not usable; choose one of {', '.join(known)}."
+            f"{setting(options, module, 'split')}: {value!r} is not usable; choose one of {', '.join(known)}."
         )
     return str(value)
 
 
-def count_option(options: Mapping[str, Any], key: str, dataset: str) -> int | None:
+def count_option(options: Mapping[str, Any], key: str, module: str) -> int | None:
     """An option that is a whole number above 0, or None. Raises `UserError` for another value."""
     value = options.get(key)
     if value is not None and (type(value) is not int or value < 1):
         raise UserError(
-            f"params.yaml, datasets.{dataset}.{key}: {value!r} is not usable; give a whole number above 0, or nothing."
+            f"{setting(options, module, key)}: {value!r} is not usable; give a whole number above 0, or nothing."
         )
     return value
 
 
 def list_images(
-    dataset: str,
+    module: str,
     raw: Path,
     folder: str,
     attributes: AttributeList,
@@ -273,7 +280,7 @@ def list_images(
     split, drawn under the seed (default: all).
 
     Args:
-        dataset: its name in params.yaml.
+        module: of the dataset, for messages.
         raw: folder of the archive.
         folder: the images' folder, relative to `raw`.
         attributes: of the listed images.
@@ -291,8 +298,8 @@ def list_images(
     Raises:
         UserError: an option is unusable, or a split is empty.
     """
-    classes = classes_option(options, dataset, CLASSES, CLASSES)
-    per_class = count_option(options, "per_class", dataset)
+    classes = classes_option(options, module, CLASSES, CLASSES)
+    per_class = count_option(options, "per_class", module)
     listed = set(attributes.table.index.tolist())
     found = {path.name for path in (raw / folder).iterdir() if is_image_name(path.name)}
     left_out: dict[str, tuple[str, str]] = {}

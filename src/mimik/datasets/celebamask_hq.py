@@ -26,24 +26,21 @@ import numpy.typing as npt
 from PIL import Image
 
 from mimik.datasets.celeba_lists import (
-    CLASSES,
     HQ_NAME,
     HQ_SPLITS,
     IDENTITY_LIST,
     MAPPINGS,
-    count_option,
     first_existing,
     hq_notes,
     hq_split,
     list_images,
-    name_option,
     read_attributes,
     read_mapping,
     read_values,
     require,
+    split_choice,
 )
 from mimik.datasets.listing import Listing, UnusableError
-from mimik.datasets.photographs import classes_option
 from mimik.errors import UserError
 from mimik.labels import MIRRORED_CLASSES, SEGMENTATION_CLASSES
 
@@ -60,26 +57,7 @@ ACCESS = (
     "CelebA-HQ-to-CelebA-mapping.txt and CelebAMask-HQ-attribute-anno.txt are there."
 )
 
-MERGING_ORDER: Sequence[str] = (
-    "skin",
-    "nose",
-    "eye_g",
-    "l_eye",
-    "r_eye",
-    "l_brow",
-    "r_brow",
-    "l_ear",
-    "r_ear",
-    "mouth",
-    "u_lip",
-    "l_lip",
-    "hair",
-    "hat",
-    "ear_r",
-    "neck_l",
-    "neck",
-    "cloth",
-)
+MERGING_ORDER: Sequence[str] = SEGMENTATION_CLASSES[1:]
 """Classes in the order in which g_mask.py lays them over each other."""
 
 SIDE = "annotated_left"
@@ -100,7 +78,7 @@ _FILE = re.compile(r"(\d{5})_([a-z_]+)\.png")
 
 def check(raw: Path, options: Mapping[str, Any], mirror: Path | None) -> None:
     """Check options and lists. Raises `UserError` that says what is missing or damaged."""
-    _options(options)
+    split_choice(options, "celebamask_hq", HQ_SPLITS)
     parts = _parts(raw, options)
     read_attributes(raw / parts["attributes"], HQ_NAME)
     read_mapping(raw / parts["mapping"])
@@ -125,7 +103,7 @@ def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
         UserError: a part is missing or damaged, an option is unusable, a split is empty, or it cannot be found out
             which side of a face the annotation calls left.
     """
-    split = _options(options)
+    split = split_choice(options, "celebamask_hq", HQ_SPLITS)
     parts = _parts(raw, options)
     attributes = read_attributes(raw / parts["attributes"], HQ_NAME)
     origins = read_mapping(raw / parts["mapping"])
@@ -211,12 +189,6 @@ def mask(raw: Path, row: Mapping[str, Any]) -> npt.NDArray[np.uint8]:
     if sides == "person":
         merged = np.array(MIRRORED_CLASSES, np.uint8)[merged]
     return merged
-
-
-def _options(options: Mapping[str, Any]) -> str:
-    classes_option(options, "celebamask_hq", CLASSES, CLASSES)
-    count_option(options, "per_class", "celebamask_hq")
-    return name_option(options, "split", HQ_SPLITS, "celebamask_hq")
 
 
 def _parts(raw: Path, options: Mapping[str, Any]) -> dict[str, str]:

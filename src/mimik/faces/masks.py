@@ -26,6 +26,9 @@ from mimik.faces.rasterise import Raster
 from mimik.files import atomic_path
 from mimik.labels import IGNORED, PALETTE, SEGMENTATION_CLASSES
 
+UNKNOWN = (200, 200, 200)
+"""Display colour of pixels whose class is not known."""
+
 BAND = 0.06
 """Width of the unknown band around the mesh's outline, in crop sides."""
 
@@ -81,7 +84,7 @@ def annotated_masks(
 
 
 def colour(mask: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """A mask (..., H, W) in display colours (..., H, W, 3); unknown pixels are magenta."""
+    """A mask (..., H, W) in display colours (..., H, W, 3); unknown pixels are grey."""
     coloured: npt.NDArray[np.uint8] = _colours()[np.asarray(mask)]
     return coloured
 
@@ -98,6 +101,6 @@ def write_palette_png(path: Path | str, mask: npt.NDArray[np.uint8]) -> None:
 
 def _colours() -> npt.NDArray[np.uint8]:
     """Display colour (256, 3) of every value of a mask."""
-    table = np.full((256, 3), (200, 0, 200), np.uint8)
+    table = np.full((256, 3), UNKNOWN, np.uint8)
     table[: len(PALETTE)] = PALETTE
     return table

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from mimik.faces.masks import colour
 from mimik.labels import IGNORED, PALETTE, SEGMENTATION_CLASSES
 from mimik.mosaics import Cell, Mosaic, Picture, Strip, enlargement_note
 from mimik.plotting import Absent, Drawing
@@ -17,22 +18,12 @@ CAPTION = (
 )
 PAGES = frozenset({"method"})
 
-UNKNOWN = (200, 200, 200)
-"""Colour of pixels whose class is not known."""
-
-
-def painted(mask: npt.NDArray[np.uint8]) -> Picture:
-    """uint8 (S, S, 3): every class in its colour of `labels.PALETTE`, unknown pixels in grey."""
-    table = np.full((256, 3), UNKNOWN, dtype=np.uint8)
-    table[: len(PALETTE)] = PALETTE
-    return table[mask]
-
 
 def changed(before: npt.NDArray[np.uint8], after: npt.NDArray[np.uint8], image: Picture) -> Picture:
     """uint8 (S, S, 3): the new class where it differs from the old one, elsewhere the face, dimmed and grey."""
     grey = image.astype(np.float64).mean(axis=-1, keepdims=True) * 0.4 + 40
     ground = np.broadcast_to(grey, image.shape).astype(np.uint8)
-    picture: Picture = np.where((before != after)[..., None], painted(after), ground)
+    picture: Picture = np.where((before != after)[..., None], colour(after), ground)
     return picture
 
 
@@ -50,10 +41,10 @@ def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absen
     mosaic.strips.append(Strip([Cell(image) for image in images], "input"))
     known = masks is not None and any((masks[row] != IGNORED).any() for row in rows)
     if masks is not None and known:
-        mosaic.strips.append(Strip([Cell(painted(np.asarray(masks[row]))) for row in rows], "reference"))
+        mosaic.strips.append(Strip([Cell(colour(masks[row])) for row in rows], "reference"))
     pairs = [(np.asarray(before[k]), np.asarray(after[k])) for k in range(len(rows))]
-    mosaic.strips.append(Strip([Cell(painted(old)) for old, _ in pairs], "before", emphasised=True))
-    mosaic.strips.append(Strip([Cell(painted(new)) for _, new in pairs], "after", emphasised=True))
+    mosaic.strips.append(Strip([Cell(colour(old)) for old, _ in pairs], "before", emphasised=True))
+    mosaic.strips.append(Strip([Cell(colour(new)) for _, new in pairs], "after", emphasised=True))
     mosaic.strips.append(
         Strip([Cell(changed(old, new, image)) for (old, new), image in zip(pairs, images, strict=True)], "changed")
     )

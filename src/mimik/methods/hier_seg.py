@@ -241,7 +241,7 @@ class Method(nn.Module):
 
     @property
     def compiled(self) -> list[nn.Module]:
-        """Networks without a double backward."""
+        """Networks that `training.compile` compiles."""
         return [self.generator[name] for name in ("whole", "local", "fusion")]
 
     def train(self, mode: bool = True) -> "Method":

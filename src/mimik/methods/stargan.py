@@ -115,7 +115,7 @@ class Method(nn.Module):
 
     @property
     def compiled(self) -> list[nn.Module]:
-        """Networks without a double backward."""
+        """Networks that `training.compile` compiles."""
         return [self.generator]
 
     def discriminator_parameters(self) -> list[dict[str, Any]]:

@@ -252,8 +252,8 @@ class Discriminator(nn.Module):
 
         With leaky ReLUs and no normalisation the network is linear around every image, so that this gradient is the
         transposed network with the slopes that the image chose. Written like that it is an ordinary function of the
-        weights: a penalty on it needs one backward pass, where differentiating a gradient takes two, and there is
-        nothing in it that mixed precision or compilation does not know.
+        weights: a penalty on it needs one backward pass, where differentiating a gradient takes two, and runs under
+        mixed precision.
 
         Args:
             images: (B, P*3, H, W) in [-1, 1].
