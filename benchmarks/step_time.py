@@ -20,7 +20,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 
@@ -75,18 +75,6 @@ def plain_step(method: Any, batch: dict[str, Any], optimisers: dict[str, Any]) -
         optimiser.zero_grad()
     total.backward()
     optimisers["generator"].step()
-
-
-class Whole:
-    """Stands for the module tracker of torch's operation counter: everything belongs to the whole."""
-
-    parents: ClassVar[set[str]] = {"Global"}
-
-    def __enter__(self) -> "Whole":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
 
 
 def backward_operations(
@@ -172,8 +160,6 @@ def measure(case: str, method_name: str, size: int, batch_size: int, count: bool
     if not count:
         return result
     counter = FlopCounterMode(display=False, custom_mapping={torch.ops.aten.convolution_backward: backward_operations})
-    # Counting per module does not go together with the gradient of a gradient; only the sum is wanted here.
-    counter.mod_tracker = Whole()  # type: ignore[assignment]
     with counter:
         step()
     return {**result, "gmac": counter.get_total_flops() / 2e9}

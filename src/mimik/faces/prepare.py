@@ -11,7 +11,7 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -31,7 +31,8 @@ from mimik.faces.alignment import TEMPLATE_NAME
 from mimik.faces.landmarks import COLUMN, fetch_fan_weights, parse_landmarks
 from mimik.faces.masks import annotated_masks
 from mimik.faces.photograph import UnreadableError, read_photograph
-from mimik.faces.reconstruct import ANNOTATIONS, DEPTH_FAR, DEPTH_NEAR, Reconstructor, Rejected, packages
+from mimik.faces.reconstruct import DEPTH_FAR, DEPTH_NEAR, Reconstructor, Rejected, packages
+from mimik.faces.settings import CHANNELS, TRUE_UNITS, Settings, dtype
 from mimik.faces.shards import Arrays, Shard, cuts, join, load, remove_others, run, stamp
 from mimik.faces.store import SPLITS, store_digest
 from mimik.files import atomic_path, digest, file_sha256, write_json
@@ -43,20 +44,6 @@ SHARD_BYTES = 32 << 20
 
 SHARD_ROWS = 256
 """Most pictures of a shard: a photograph is one, a rendered test face one and its true targets."""
-
-CHANNELS: Mapping[str, tuple[int, ...]] = {"images": (3,), "masks": (), "depth": (), "normals": (3,)}
-"""Trailing axes of the arrays that exist once per size."""
-
-TRUE_UNITS = "truth_action_units"
-"""Name of the array of the true targets' action units."""
-
-MASKS: Sequence[str] = ("mesh", "annotation")
-"""Where the masks of photographs come from: the face mesh, or the dataset, whose module then offers `mask`."""
-
-MEASURED: Sequence[str] = ("yaw", "pitch", "roll", "eye_distance", "coverage")
-"""Columns that preparing any photograph adds to the index (degrees; pixels of the photograph; 0 to 1).
-
-Where the dataset's index has a column of that name, the measured one is called `measured_<name>`."""
 
 
 def prepare(
@@ -78,7 +65,7 @@ def prepare(
         dataset: name of the entry of params.yaml.
         options: its entry of params.yaml. Read here: `classes` (default: those in the table, by name), `sizes`,
             `landmarks` (mediapipe, face_alignment or precomputed), `annotations` (any of masks, depth, normals;
-            landmarks are always kept; default all), `masks` (mesh or annotation, see `MASKS`; default mesh), `grey`
+            landmarks are always kept; default all), `masks` (mesh or annotation; default mesh), `grey`
             (luminance instead of colours; default false), and what `mimik.faces.action_units` says. The rest is the
             dataset's own.
         raw: folder of the raw archive.
@@ -93,7 +80,7 @@ def prepare(
     Raises:
         UserError: the archive or an option is unusable, no face was found, or the disk is full.
     """
-    settings = _Settings.of(dataset, module_name or dataset, options)
+    settings = Settings.of(dataset, module_name or dataset, options)
     module = importlib.import_module(f"mimik.datasets.{settings.module}")
     if settings.masks == "annotation" and not hasattr(module, "mask"):
         raise UserError(f"params.yaml, datasets.{dataset}.masks: the dataset brings no masks; choose mesh.")
@@ -147,95 +134,10 @@ def _advance(bar: Any, shard: Shard) -> None:
     bar.update(len(shard.rows))
 
 
-@dataclass(frozen=True)
-class _Settings:
-    """The options that this module reads, checked."""
-
-    dataset: str
-    module: str
-    sizes: tuple[int, ...]
-    landmarks: str
-    annotations: tuple[str, ...]
-    grey: bool
-    masks: str
-    geometric: bool
-    """Whether action units are estimated from the mesh."""
-    truth: tuple[str, ...] = ()
-    """Classes whose true targets the test faces get."""
-
-    @classmethod
-    def of(cls, dataset: str, module: str, options: Mapping[str, Any]) -> "_Settings":
-        where = f"params.yaml, datasets.{dataset}"
-        sizes = options.get("sizes")
-        if not isinstance(sizes, Sequence) or not sizes or any(not isinstance(s, int) or s < 16 for s in sizes):
-            raise UserError(f"{where}.sizes: expected a list of sides of at least 16 px, found {sizes!r}.")
-        annotations = options.get("annotations", ANNOTATIONS)
-        known = (*ANNOTATIONS, "landmarks")
-        if isinstance(annotations, str) or any(name not in known for name in annotations):
-            raise UserError(f"{where}.annotations: expected a list of {', '.join(known)}; found {annotations!r}.")
-        grey = options.get("grey", False)
-        if not isinstance(grey, bool):
-            raise UserError(f"{where}.grey: expected true or false, found {grey!r}.")
-        masks = options.get("masks", MASKS[0])
-        if masks not in MASKS:
-            raise UserError(f"{where}.masks: expected one of {', '.join(MASKS)}; found {masks!r}.")
-        return cls(
-            dataset,
-            module,
-            tuple(sorted(set(sizes), reverse=True)),
-            str(options.get("landmarks", "mediapipe")),
-            tuple(name for name in ANNOTATIONS if name in annotations),
-            grey,
-            masks,
-            options.get("action_units") == "geometric",
-        )
-
-    @property
-    def own_masks(self) -> bool:
-        """Whether masks are wanted, and the dataset's own."""
-        return "masks" in self.annotations and self.masks == "annotation"
-
-    @property
-    def meshed(self) -> tuple[str, ...]:
-        """The annotations that the mesh gives."""
-        return tuple(name for name in self.annotations if name != "masks" or not self.own_masks)
-
-    @property
-    def measured(self) -> tuple[str, ...]:
-        """Columns that preparing a photograph adds to the index."""
-        return (*MEASURED, *ACTION_UNITS) if self.geometric else tuple(MEASURED)
-
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Name and shape of one row of every uint8 array of the store."""
-        kinds = ("images", *self.annotations)
-        return {f"{kind}_{size}": (size, size, *CHANNELS[kind]) for kind in kinds for size in self.sizes}
-
-    def truth_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Name and shape of one test row of every array of true targets; the pictures are uint8."""
-        if not self.truth:
-            return {}
-        pictures = {f"truth_{size}": (len(self.truth), size, size, 3) for size in self.sizes}
-        return pictures | {TRUE_UNITS: (len(self.truth), len(ACTION_UNITS))}
-
-    def weights(self, rows: pd.DataFrame) -> npt.NDArray[np.int64]:
-        """What every row takes: (rows, 2), the pictures that are made for it, and its bytes in the store."""
-        own = sum(int(np.prod(shape)) for shape in self.shapes().values()) + 68 * 8 + 24
-        truth = sum(
-            int(np.prod(shape)) * np.dtype(_dtype(name)).itemsize for name, shape in self.truth_shapes().items()
-        )
-        tested = (rows["split"] == "test").to_numpy()
-        weights: npt.NDArray[np.int64] = np.stack([1 + len(self.truth) * tested, own + truth * tested], 1)
-        return weights
-
-    def bytes(self, rows: pd.DataFrame) -> int:
-        """Bytes of these faces in the store."""
-        return int(self.weights(rows)[:, 1].sum())
-
-
 # --- shards ----------------------------------------------------------------------------------------------------
 
 
-def _shards(table: pd.DataFrame, settings: _Settings, raw: Path, work: Path, rendered: bool) -> list[Shard]:
+def _shards(table: pd.DataFrame, settings: Settings, raw: Path, work: Path, rendered: bool) -> list[Shard]:
     """Cut the table into shards. A shard's name depends on settings, code, rows, and the files' sizes and times."""
     module = importlib.import_module(f"mimik.datasets.{settings.module}")
     package = Path(__file__).parents[1]
@@ -255,7 +157,7 @@ def _shards(table: pd.DataFrame, settings: _Settings, raw: Path, work: Path, ren
     return shards
 
 
-def _check_room(settings: _Settings, shards: Sequence[Shard], output: Path, work: Path) -> None:
+def _check_room(settings: Settings, shards: Sequence[Shard], output: Path, work: Path) -> None:
     """Raise `UserError` when the disk cannot hold the result, before hours are spent on it."""
     output.mkdir(parents=True, exist_ok=True)
     needs = {
@@ -276,16 +178,16 @@ def _check_room(settings: _Settings, shards: Sequence[Shard], output: Path, work
 
 # --- what the workers do ---------------------------------------------------------------------------------------
 
-_reconstructors: dict[_Settings, Reconstructor] = {}
+_reconstructors: dict[Settings, Reconstructor] = {}
 """This process's reconstructor; it is made when the first shard arrives, as loading the networks takes a second."""
 
 
-def _photographs(settings: _Settings, raw: Path, mirror: Path | None, rows: pd.DataFrame) -> Arrays:
+def _photographs(settings: Settings, raw: Path, mirror: Path | None, rows: pd.DataFrame) -> Arrays:
     """Arrays of a shard of photographs.
 
     Returns:
-        One array per entry of `_Settings.shapes`, landmarks (K, 68, 2), transforms (K, 2, 3), measured (K, columns of
-        `_Settings.measured`), sha256 (K,) of the source files, kept (K,) positions in `rows`, rejected (R, 3):
+        One array per entry of `Settings.shapes`, landmarks (K, 68, 2), transforms (K, 2, 3), measured (K, columns of
+        `Settings.measured`), sha256 (K,) of the source files, kept (K,) positions in `rows`, rejected (R, 3):
         position, stage, reason.
     """
     if settings not in _reconstructors:
@@ -347,10 +249,10 @@ def _photographs(settings: _Settings, raw: Path, mirror: Path | None, rows: pd.D
     }
 
 
-def _render(settings: _Settings, rows: pd.DataFrame) -> Arrays:
+def _render(settings: Settings, rows: pd.DataFrame) -> Arrays:
     """Arrays of a shard of rendered faces, like `_photographs`; nothing is measured or rejected.
 
-    With true targets besides, for the test faces among them: one array per entry of `_Settings.truth_shapes`.
+    With true targets besides, for the test faces among them: one array per entry of `Settings.truth_shapes`.
     """
     module = importlib.import_module(f"mimik.datasets.{settings.module}")
     arrays: dict[str, npt.NDArray[Any]] = {}
@@ -391,7 +293,7 @@ def _pack(
     module: ModuleType,
     dataset: str,
     options: Mapping[str, Any],
-    settings: _Settings,
+    settings: Settings,
     listing: Listing,
     shards: Sequence[Shard],
     output: Path,
@@ -431,7 +333,7 @@ def _pack(
     } | {name: (tested, *shape) for name, shape in settings.truth_shapes().items()}
     for name, shape in shapes.items():
         path = output / f"{name}.npy"
-        contents[path.name] = join(path, name, shape, _dtype(name), shards)
+        contents[path.name] = join(path, name, shape, dtype(name), shards)
     with atomic_path(output / "index.csv") as temporary:
         table.to_csv(temporary, index=False)
     with atomic_path(output / "quarantine.csv") as temporary:
@@ -488,11 +390,6 @@ def _pack(
 
 def _classes(options: Mapping[str, Any], table: pd.DataFrame) -> list[str]:
     return list(options.get("classes") or sorted(set(table["expression"]) - {""}))
-
-
-def _dtype(name: str) -> type[Any]:
-    """Of an array of the store."""
-    return np.float32 if name in ("landmarks", "transforms", TRUE_UNITS) else np.uint8
 
 
 def _told(quarantine: Sequence[tuple[str, str, str]]) -> str:
