@@ -20,6 +20,7 @@ wildcard_constraints:
     dataset="|".join(config["datasets"]),
     method="|".join(config["methods"]),
     segmenter="|".join(config["segmenters"]),
+    depth_network="|".join(config["depth_networks"]),
     classifier="|".join(config["classifiers"]),
     reader="|".join(config["readers"]),
 

@@ -45,31 +45,37 @@ def make(method: str, size: int) -> Any:
 
     import torch
 
+    from mimik.conditions import Condition, ConditionConfig
+    from mimik.configuration import build as build_config
+    from mimik.context import Context
+    from mimik.labels import EXPRESSIONS
+
     torch.manual_seed(0)
     module = importlib.import_module(f"mimik.methods.{method}")
-    segmenter = None
+    pretrained = {}
     if method == "hier_seg":
         from mimik.networks.segmenter import build
 
-        segmenter = build({"network": "bisenet", "image_size": size})
-    return module.Method(module.Config(), 8, size, segmenter)
+        pretrained["segmenter"] = build({"network": "bisenet", "image_size": size})
+    condition = Condition(build_config(ConditionConfig, module.CONDITION, method), EXPRESSIONS)
+    return module.Method(module.Config(), Context(condition, size, pretrained))
 
 
 def plain_step(method: Any, batch: dict[str, Any], optimisers: dict[str, Any]) -> None:
     """One step of StarGAN without any of the engine's levers."""
     from mimik import losses
-    from mimik.conditions import target_label
 
-    image, source, target = batch["image"], batch["label"], batch["target"]
+    image = batch["image"]
+    source, target = method.condition.source(batch), method.condition.target(batch)
     for _ in range(method.config.critic_updates):
-        fake = method.generator(image, target_label(target, 8))
+        fake = method.generator(image, target)
         total, _ = method.discriminator.discriminator_loss(image, fake.detach(), source, target, 0)
         optimisers["discriminator"].zero_grad()
         total.backward()
         optimisers["discriminator"].step()
-    fake = method.generator(image, target_label(target, 8))
+    fake = method.generator(image, target)
     total, _ = method.discriminator.generator_loss(fake, target)
-    cycled = method.generator(fake, target_label(source, 8))
+    cycled = method.generator(fake, source)
     total = total + 10 * losses.reconstruction(image, cycled).mean()
     for optimiser in optimisers.values():
         optimiser.zero_grad()

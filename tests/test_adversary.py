@@ -1,7 +1,9 @@
 import pytest
 import torch
 
-from mimik.adversary import Adversary, AdversaryConfig, _matching_loss
+from mimik.adversary import Adversary, AdversaryConfig
+from mimik.conditions import Condition, ConditionConfig
+from mimik.labels import EXPRESSIONS
 
 CONFIGS = {
     "published": AdversaryConfig(conv_dim=4, layers=3),
@@ -10,16 +12,22 @@ CONFIGS = {
         conv_dim=4, layers=3, objective="hinge", per_class=True, r1_gamma=1.0, augment=0.1, initialisation="kaiming"
     ),
 }
+EXPRESSION = Condition(ConditionConfig(), EXPRESSIONS[:4])
+UNITS = Condition(ConditionConfig(space="action_units", names=("AU01", "AU12", "AU25")), EXPRESSIONS[:4])
+
+
+def one_hot(*labels: int) -> torch.Tensor:
+    return EXPRESSION.of_labels(torch.tensor(labels))
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 @pytest.mark.parametrize("parts", [1, 4])
 def test_a_few_steps_lower_the_discriminator_loss(name: str, parts: int) -> None:
     torch.manual_seed(0)
-    adversary = Adversary(CONFIGS[name], 16, 4, parts)
+    adversary = Adversary(CONFIGS[name], 16, EXPRESSION, parts)
     real = torch.rand(8, 3 * parts, 16, 16) * 2 - 1
     fake = torch.zeros_like(real)
-    source, target = torch.arange(8) % 4, (torch.arange(8) + 1) % 4
+    source, target = one_hot(*range(4), *range(4)), one_hot(1, 2, 3, 0, 1, 2, 3, 0)
     optimiser = torch.optim.Adam(adversary.parameters(), lr=2e-3)
     totals = []
     for step in range(30):
@@ -32,20 +40,20 @@ def test_a_few_steps_lower_the_discriminator_loss(name: str, parts: int) -> None
 
 
 def test_terms_follow_the_configuration() -> None:
-    real, fake, labels = torch.rand(2, 3, 16, 16), torch.rand(2, 3, 16, 16), torch.tensor([0, 1])
-    published = Adversary(CONFIGS["published"], 16, 4)
+    real, fake, labels = torch.rand(2, 3, 16, 16), torch.rand(2, 3, 16, 16), one_hot(0, 1)
+    published = Adversary(CONFIGS["published"], 16, EXPRESSION)
     assert set(published.discriminator_loss(real, fake, labels, labels, 0)[1]) == {"adv", "cls", "gp"}
     assert set(published.generator_loss(fake, labels)[1]) == {"adv", "cls"}
-    small = Adversary(CONFIGS["small budget"], 16, 4)
+    small = Adversary(CONFIGS["small budget"], 16, EXPRESSION)
     assert set(small.discriminator_loss(real, fake, labels, labels, 0)[1]) == {"adv", "cls", "match", "r1"}
     assert "r1" not in small.discriminator_loss(real, fake, labels, labels, 1)[1]
-    assert set(small.label_loss(real, labels)[1]) == {"cls", "match"}
+    assert set(small.label_loss(real, labels, labels)[1]) == {"cls", "match"}
 
 
 def test_no_gradient_reaches_real_or_fake_from_the_discriminator_loss() -> None:
-    adversary = Adversary(CONFIGS["published"], 16, 4)
+    adversary = Adversary(CONFIGS["published"], 16, EXPRESSION)
     real, fake = torch.rand(2, 3, 16, 16).requires_grad_(), torch.rand(2, 3, 16, 16).requires_grad_()
-    total, _ = adversary.discriminator_loss(real, fake, torch.tensor([0, 1]), torch.tensor([1, 0]), 0)
+    total, _ = adversary.discriminator_loss(real, fake, one_hot(0, 1), one_hot(1, 0), 0)
     total.backward()
     assert real.grad is None and fake.grad is None
 
@@ -53,8 +61,8 @@ def test_no_gradient_reaches_real_or_fake_from_the_discriminator_loss() -> None:
 def test_missing_parts_do_not_count() -> None:
     """With weight 0 for one part of one sample, changing that part changes nothing."""
     torch.manual_seed(0)
-    adversary = Adversary(CONFIGS["vanilla"], 16, 4, parts=2)
-    fake, labels = torch.rand(2, 6, 16, 16), torch.tensor([0, 1])
+    adversary = Adversary(CONFIGS["vanilla"], 16, EXPRESSION, parts=2)
+    fake, labels = torch.rand(2, 6, 16, 16), one_hot(0, 1)
     weight = torch.tensor([[1.0, 0.0], [1.0, 1.0]])
     before, _ = adversary.generator_loss(fake, labels, weight)
     other = fake.clone()
@@ -64,17 +72,46 @@ def test_missing_parts_do_not_count() -> None:
 
 
 def test_matching_loss_by_hand() -> None:
+    adversary = Adversary(CONFIGS["small budget"], 16, EXPRESSION)
     real = torch.tensor([[[2.0, -0.5, -3.0]]])
     fake = torch.tensor([[[0.0, 0.5, 9.0]]])
-    loss = _matching_loss(real, fake, torch.tensor([0]), torch.tensor([1]))
+    first, second = torch.eye(3)[:1], torch.eye(3)[1:2]
+    loss = adversary._matching_loss(real, fake, first, second)
     # Real under its label: max(0, 1 - 2) = 0; under the others: mean of max(0, 0.5) and max(0, -2); fake: 1.5.
     assert loss.tolist() == [[0.5 * 0.25 + 0.5 * 1.5]]
-    assert _matching_loss(real, None, torch.tensor([1]), torch.tensor([1])).tolist() == [[1.5 + 0.5 * 1.5]]
+    assert adversary._matching_loss(real, None, second, second).tolist() == [[1.5 + 0.5 * 1.5]]
+
+
+def test_matching_loss_of_action_units_by_hand() -> None:
+    """Realness given a state is linear in it, plus the last logit; negatives count as far as they differ."""
+    adversary = Adversary(CONFIGS["small budget"], 16, UNITS)
+    real, fake = torch.tensor([[[1.0, 2.0, 0.0, -0.5]]]), torch.tensor([[[0.0, 1.0, 0.0, 0.5]]])
+    source, target = torch.tensor([[1.0, 0.0, 0.0]]), torch.tensor([[0.5, 0.5, 0.0]])
+    loss = adversary._matching_loss(real, fake, source, target)
+    # Real in its state: 1 - 0.5; in the other, half as strong: 1 + 1; fake in the state it was asked for: 1 + 1.
+    assert loss.tolist() == [[0.5 + 0.5 * 0.5 * 2.0 + 0.5 * 2.0]]
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_an_adversary_of_action_units_learns_to_estimate_them(name: str) -> None:
+    torch.manual_seed(0)
+    adversary = Adversary(CONFIGS[name], 16, UNITS)
+    source = torch.rand(16, 3)
+    real = (source * 2 - 1)[:, :, None, None].expand(-1, -1, 16, 16).contiguous()
+    optimiser = torch.optim.Adam(adversary.parameters(), lr=5e-3)
+    errors = []
+    for step in range(60):
+        total, terms = adversary.discriminator_loss(real, torch.zeros_like(real), source, source.roll(1, 0), step)
+        optimiser.zero_grad()
+        total.backward()
+        optimiser.step()
+        errors.append(float(terms["cls"].detach()))
+    assert errors[-1] < 0.4 * errors[0]
 
 
 def test_augmentation_moves_and_keeps_the_gradient() -> None:
     torch.manual_seed(0)
-    adversary = Adversary(CONFIGS["small budget"], 16, 4)
+    adversary = Adversary(CONFIGS["small budget"], 16, EXPRESSION)
     images = torch.rand(2, 3, 16, 16).requires_grad_()
     out = adversary._augment(images)
     assert out.shape == images.shape and not torch.equal(out, images)

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from mimik.conditions import ConditionConfig
+
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "mimik"
 NO_DATASETS = {"listing", "photographs", "celeba_lists"}
@@ -172,13 +174,25 @@ def test_method_offers_the_names_of_the_contract(name: str) -> None:
     module = importlib.import_module(f"mimik.methods.{name}")
     assert module.Config.__dataclass_params__.frozen
     module.Config()  # the published settings are complete
-    assert parameters(module.Method) == ["config", "classes", "image_size", "segmenter"]
+    ConditionConfig(**module.CONDITION)
+    assert parameters(module.Method) == ["config", "context"]
     assert parameters(module.Method.translate) == ["self", "images", "source", "target"]
     for update in ("discriminator", "generator"):
         assert parameters(getattr(module.Method, f"{update}_loss")) == ["self", "batch", "step"]
         assert parameters(getattr(module.Method, f"{update}_parameters")) == ["self"]
     assert parameters(module.Method.generator_state) == ["self"]
     assert parameters(module.Method.load_generator_state) == ["self", "state"]
+
+
+@pytest.mark.parametrize("name", files_of_a_room("guidance"))
+def test_guide_offers_the_names_of_the_contract(name: str) -> None:
+    module = importlib.import_module(f"mimik.guidance.{name}")
+    assert module.Config.__dataclass_params__.frozen
+    module.Config()
+    assert parameters(module.Guide) == ["config", "context"]
+    for update in ("discriminator", "generator"):
+        assert parameters(getattr(module.Guide, f"{update}_loss")) == ["self", "batch", "step"]
+        assert parameters(getattr(module.Guide, f"{update}_parameters")) == ["self"]
 
 
 @pytest.mark.parametrize("name", files_of_a_room("metrics"))

@@ -11,7 +11,9 @@ import torch
 from safetensors.torch import save_file
 
 from mimik import evaluation, metrics
+from mimik.conditions import Condition, ConditionConfig
 from mimik.configuration import build
+from mimik.context import Context
 from mimik.errors import UserError
 from mimik.evaluation import evaluate, metric_modules
 from mimik.files import file_sha256
@@ -74,7 +76,9 @@ def project(tmp_path: Path) -> SimpleNamespace:
     result = tmp_path / "results" / "drawn" / "stargan"
     result.mkdir(parents=True)
     overrides = {"conv_dim": 4, "residual_blocks": 1, "adversary": {"conv_dim": 4, "layers": 3}}
-    method = stargan.Method(build(stargan.Config, overrides, "test"), len(CLASSES), SIZE)
+    method = stargan.Method(
+        build(stargan.Config, overrides, "test"), Context(Condition(ConditionConfig(), CLASSES), SIZE)
+    )
     save_file(method.generator_state(), result / "generator.safetensors")
     config = {
         "dataset": "drawn",
@@ -85,7 +89,9 @@ def project(tmp_path: Path) -> SimpleNamespace:
         "image_size": SIZE,
         "classes": CLASSES,
         "config": overrides,
-        "segmenter_architecture": None,
+        "condition": {},
+        "attributes": [],
+        "architectures": {},
         "config_digest": "cd",
     }
     (result / "config.json").write_text(json.dumps(config))

@@ -1,5 +1,6 @@
 import math
 
+import pytest
 import torch
 import torch.nn.functional as F
 
@@ -41,11 +42,18 @@ def test_r1_of_a_quadratic_critic() -> None:
     torch.testing.assert_close(penalty[:, 0], 4 * (real**2).sum((1, 2, 3)))
 
 
-def test_classification_is_cross_entropy_per_part() -> None:
+def test_condition_of_expressions_is_cross_entropy_per_part() -> None:
     logits, labels = torch.randn(3, 2, 5), torch.tensor([0, 4, 2])
-    out = losses.classification(logits, labels)
+    out = losses.condition(logits, F.one_hot(labels, 5).float(), "expression")
     for part in range(2):
         torch.testing.assert_close(out[:, part], F.cross_entropy(logits[:, part], labels, reduction="none"))
+
+
+def test_condition_of_attributes_and_action_units_by_hand() -> None:
+    predicted, states = torch.tensor([[[0.0, 2.0]]]), torch.tensor([[1.0, 0.0]])
+    binary = -(math.log(0.5) + math.log(1 - 1 / (1 + math.exp(-2.0))))
+    assert losses.condition(predicted, states, "attributes").item() == pytest.approx(binary)
+    assert losses.condition(predicted, states, "action_units").item() == pytest.approx((1 + 4) / 2)
 
 
 def test_reconstruction_per_part() -> None:

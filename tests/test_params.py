@@ -40,12 +40,20 @@ def test_the_method_wins_over_the_scale_and_groups_are_merged() -> None:
     settings = params.resolve(values, "synthetic", "stargan")
     assert settings["config"] == {"width": 4, "critic": {"layers": 3, "width": 8}}
     assert settings["training"] == {"steps": 2, "batch_size": 16, "learning_rate": 0.5}
-    assert (settings["module"], settings["segmenter"], settings["scale"]) == ("stargan", None, "demo")
+    assert (settings["module"], settings["pretrained"], settings["scale"]) == ("stargan", {}, "demo")
 
 
-def test_a_method_names_its_segmenter_in_the_config_too() -> None:
-    settings = params.resolve(SMALL, "synthetic", "hier_seg")
-    assert settings["segmenter"] == settings["config"]["segmenter"] == "bisenet"
+def test_what_a_method_starts_from_and_is_told_is_no_part_of_its_config() -> None:
+    values = copy.deepcopy(SMALL)
+    values["methods"]["hier_seg"] |= {
+        "starts_from": "stargan", "condition": {"form": "relative"}, "guidance": {"depth": {"weight": 0.1}}, "phi": 3.0
+    }  # fmt: skip
+    values["scales"]["demo"]["guidance"] = {"depth": {"weight": 0.5, "width": 8}, "semantic": {"width": 4}}
+    settings = params.resolve(values, "synthetic", "hier_seg")
+    assert settings["pretrained"] == {"segmenter": "bisenet"} and settings["starts_from"] == "stargan"
+    assert settings["condition"] == {"form": "relative"}
+    assert settings["guidance"] == {"depth": {"weight": 0.1, "width": 8}}
+    assert settings["config"] == {"phi": 3.0}
 
 
 def test_the_scale_is_the_argument_then_the_command_line_then_the_datasets_own() -> None:
@@ -110,6 +118,8 @@ def test_only_a_dataset_with_ground_truth_has_a_reader() -> None:
         (lambda v: v["experiments"].append(dict(v["experiments"][0])), "none of them twice"),
         (lambda v: v["experiments"][0].update(dataset="sintetic"), "experiments.0.dataset: 'sintetic'"),
         (lambda v: v["methods"]["hier_seg"].update(segmenter="unet"), "methods.hier_seg.segmenter: 'unet'"),
+        (lambda v: v["methods"]["hier_seg"].update(starts_from="stargun"), "methods.hier_seg.starts_from: 'stargun'"),
+        (lambda v: v["methods"]["hier_seg"].update(guidance={"dept": {}}), "no module 'dept' in mimik.guidance"),
         (lambda v: v["scales"]["demo"].update(classifier="vgg"), "Known: small"),
         (lambda v: v["scales"]["demo"].update(methods={"hier_sge": {}}), "Known: hier_seg, stargan"),
         (lambda v: v["scales"]["demo"].update(segmenters={"unet": {}}), "Known: bisenet"),

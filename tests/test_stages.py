@@ -27,9 +27,19 @@ def test_the_table_has_each_job_once_with_what_it_reads() -> None:
     assert jobs["segmenter"] == {"synthetic-bisenet": {"dataset": "synthetic", "segmenter": "bisenet"}}
     assert jobs["train"]["synthetic-hier_seg"]["reads"]["segmenter"] == "data/pretrained/synthetic/segmenter/bisenet"
     assert jobs["train"]["synthetic-stargan"]["reads"]["segmenter"] == "data/prepared/synthetic/manifest.json"
-    assert jobs["translate"] == jobs["train"]  # translating keeps the segmenter's masks before and after
-    reads = jobs["evaluate"]["synthetic-stargan"]["reads"]
-    assert len(set(reads.values())) == 3  # DVC refuses a dependency that is listed twice
+    reads = {rule: jobs[rule]["synthetic-hier_seg"]["reads"]["segmenter"] for rule in ("train", "translate")}
+    assert reads["translate"] == reads["train"]  # translating keeps the segmenter's masks before and after
+    for rule, count in (("evaluate", 3), ("train", 3)):
+        reads = jobs[rule]["synthetic-stargan"]["reads"]
+        assert len(set(reads.values())) == count  # DVC refuses a dependency that is listed twice
+
+
+def test_a_method_that_starts_from_another_waits_for_it() -> None:
+    later = {**SMALL["methods"]["hier_seg"], "starts_from": "stargan"}
+    values = {**SMALL, "methods": {**SMALL["methods"], "hier_seg": later}}
+    assert stages.weights(values, "starts_from", AT) == "results/synthetic/stargan/generator.safetensors"
+    reads = stages.stage_table(values)["jobs"]["train"]["synthetic-hier_seg"]["reads"]
+    assert reads["starts_from"] == "results/synthetic/stargan/generator.safetensors"
 
 
 def test_the_table_is_written_only_when_it_changes(project: Path) -> None:

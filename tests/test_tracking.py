@@ -21,7 +21,10 @@ SETTINGS = {
     "scale": "smoke",
     "seed": 3,
     "image_size": 16,
-    "segmenter": None,
+    "pretrained": {},
+    "starts_from": None,
+    "condition": {},
+    "guidance": {},
     "config": {"conv_dim": 4, "residual_blocks": 1, "adversary": {"conv_dim": 4, "layers": 2}, "critic_updates": 1},
     "training": {"steps": 2, "batch_size": 4, "log_every": 1},
 }
@@ -48,7 +51,7 @@ def test_a_training_and_its_evaluation_are_one_run_with_everything(project: Path
     result = project / "result"
     with tracking.training_run(SETTINGS, project / "store") as (settings, logger):
         assert logger is not None
-        train_method(settings, project / "store", None, result, project / "checkpoints", logger)
+        train_method(settings, project / "store", {}, result, project / "checkpoints", logger)
     Image.new("RGB", (8, 8), (255, 0, 0)).save(project / "grid.png")
     with tracking.training_run(SETTINGS, project / "store") as (_, again):  # as after a kill: the same run goes on
         assert again is not None
@@ -102,7 +105,8 @@ def check_served_model(source: str, result: Path, faces: np.ndarray) -> None:
     edited = model.predict({"image": faces, "source": np.zeros(3, np.int64), "target": target})
     method, _ = load_method(result)
     with torch.inference_mode():
-        expected = to_uint8(method.translate(to_tensor(faces), torch.zeros(3).long(), torch.as_tensor(target)))
+        source, wanted = (method.condition.of_labels(torch.as_tensor(labels)) for labels in ([0, 0, 0], target))
+        expected = to_uint8(method.translate(to_tensor(faces), source, wanted))
     np.testing.assert_array_equal(edited, expected)
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mimik import translation
+from mimik.conditions import Condition, ConditionConfig
 from mimik.errors import UserError
 from mimik.files import file_sha256
 from mimik.translation import TranslationSettings, balanced_subset, evenly, translate
@@ -21,14 +22,16 @@ class Shift(nn.Module):
 
     def __init__(self, level: float = 10.0) -> None:
         super().__init__()
+        self.condition = Condition(ConditionConfig(), CLASSES)
         self.level = level
         self.batches: list[int] = []
 
     def translate(self, images: Tensor, source: Tensor, target: Tensor) -> Tensor:
         assert not torch.is_grad_enabled()
-        assert source.dtype == target.dtype == torch.int64
+        assert source.shape == target.shape == (len(images), 3)
         self.batches.append(len(images))
-        return images + (self.level * target + source)[:, None, None, None] / 127.5
+        change = self.level * target.argmax(1) + source.argmax(1)
+        return images + change[:, None, None, None] / 127.5
 
 
 @pytest.fixture

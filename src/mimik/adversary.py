@@ -3,6 +3,10 @@
 The defaults are StarGAN's (Choi et al. 2018, eq. 1 to 3 with the WGAN-GP objective of section 3.2, eq. 8). The
 options serve small budgets and any method can use them: a hinge objective with the R1 penalty, one realness logit
 per class with real images under a wrong label as negatives, and augmentation of everything the critic sees.
+
+What a generator is told decides what the critic's second head learns (`mimik.losses.condition`): it names expressions
+or attributes, or estimates action units (GANimation's regression). The option of per-class realness is, for states
+that are not one-hot, a projection critic (Miyato and Koyama 2018): realness given a state is linear in the state.
 """
 
 from dataclasses import dataclass
@@ -12,7 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mimik import losses
+from mimik.conditions import Condition, Space
 from mimik.losses import Objective
+from mimik.networks.convolution import shared_casts
 from mimik.networks.stargan import Discriminator, Initialisation
 
 Terms = dict[str, Tensor]
@@ -28,11 +34,11 @@ class AdversaryConfig:
         conv_dim, layers, max_conv_dim: see `mimik.networks.stargan.Discriminator`.
         negative_slope, initialisation: likewise.
         learning_rate: factor on the run's learning rate.
-        lambda_classification: weight of the class term, for both players.
+        lambda_classification: weight of the condition term (classes, attributes or action units), for both players.
         lambda_gradient_penalty: weight of the WGAN-GP penalty.
         r1_gamma: gamma of the R1 penalty (0: none); applied every `r1_every` steps, `r1_every` times as strong.
-        per_class: per-class realness logits, weight `lambda_matching`.
-        lambda_matching: weight of the per-class term, for both players.
+        per_class: realness given the state, weight `lambda_matching`.
+        lambda_matching: weight of that term, for both players.
         augment: largest shift, as a fraction of the side, of the random shift and colour jitter of everything the
             critic sees (real and fake alike, differentiable); 0: none.
     """
@@ -65,18 +71,31 @@ class AdversaryConfig:
 class Adversary(nn.Module):
     """One discriminator network (or P of them side by side) with its losses."""
 
-    def __init__(self, config: AdversaryConfig, image_size: int, classes: int, parts: int = 1) -> None:
+    def __init__(
+        self, config: AdversaryConfig, image_size: int, condition: Condition, parts: int = 1, channels: int = 3
+    ) -> None:
+        """Build the network.
+
+        Args:
+            config: settings.
+            image_size: side of the images in pixels.
+            condition: what the states are that the second head learns.
+            parts: P.
+            channels: of every part's images.
+        """
         super().__init__()
         self.config = config
         self.parts = parts
+        self.space: Space = condition.space
         self.network = Discriminator(
             image_size,
-            classes,
+            condition.dim,
+            channels=channels,
             conv_dim=config.conv_dim,
             layers=config.layers,
             max_conv_dim=config.max_conv_dim,
             parts=parts,
-            per_class=config.per_class,
+            matching=(condition.dim + (condition.space != "expression")) if config.per_class else 0,
             negative_slope=config.negative_slope,
             initialisation=config.initialisation,
         )
@@ -93,28 +112,33 @@ class Adversary(nn.Module):
         """What the discriminator minimises.
 
         Args:
-            real: (B, P*3, H, W) in [-1, 1], with label `source`.
+            real: (B, P*3, H, W) in [-1, 1], in the state `source`.
             fake: (B, P*3, H, W), asked to show `target`; no gradient flows into it.
-            source, target: int64 (B,).
+            source, target: float (B, K) states, see `mimik.conditions`.
             step: current step; decides whether R1 is due.
             weight: (B, P), 0 where a sample has no such part; None: all count.
 
         Returns:
             Scalar total and its unweighted terms, each summed over the parts.
         """
+        with shared_casts():
+            return self._discriminator_loss(real.detach(), fake.detach(), source, target, step, weight)
+
+    def _discriminator_loss(
+        self, real: Tensor, fake: Tensor, source: Tensor, target: Tensor, step: int, weight: Tensor | None
+    ) -> Loss:
         config = self.config
-        real, fake = real.detach(), fake.detach()
         both = self._augment(torch.cat([real, fake]))
         realness, logits, matching = self.network(both)
         real_map, fake_map = realness.chunk(2)
         terms = {
             "adv": part_mean(losses.discriminator_adversarial(real_map, fake_map, config.objective), weight),
-            "cls": part_mean(losses.classification(logits.chunk(2)[0], source), weight),
+            "cls": part_mean(losses.condition(logits.chunk(2)[0], source, self.space), weight),
         }
         total = terms["adv"] + config.lambda_classification * terms["cls"]
         if matching is not None:
             real_match, fake_match = matching.chunk(2)
-            terms["match"] = part_mean(_matching_loss(real_match, fake_match, source, target), weight)
+            terms["match"] = part_mean(self._matching_loss(real_match, fake_match, source, target), weight)
             total = total + config.lambda_matching * terms["match"]
         if config.objective == "wgan-gp":
             penalty = losses.gradient_penalty(self.network.input_gradient, real, fake, self.parts)
@@ -126,21 +150,21 @@ class Adversary(nn.Module):
             total = total + 0.5 * config.r1_gamma * config.r1_every * terms["r1"]
         return total, terms
 
-    def label_loss(self, real: Tensor, source: Tensor, weight: Tensor | None = None) -> Loss:
-        """What the discriminator minimises while it is trained alone: only what labels of real images teach.
+    def label_loss(self, real: Tensor, source: Tensor, target: Tensor, weight: Tensor | None = None) -> Loss:
+        """What the discriminator minimises while it is trained alone: only what states of real images teach.
 
         Args:
-            real, source, weight: like `discriminator_loss`.
+            real, source, target, weight: like `discriminator_loss`.
 
         Returns:
             Scalar total and its unweighted terms, each summed over the parts.
         """
         config = self.config
         _, logits, matching = self.network(self._augment(real.detach()))
-        terms = {"cls": part_mean(losses.classification(logits, source), weight)}
+        terms = {"cls": part_mean(losses.condition(logits, source, self.space), weight)}
         total = config.lambda_classification * terms["cls"]
         if matching is not None:
-            terms["match"] = part_mean(_matching_loss(matching, None, source, source), weight)
+            terms["match"] = part_mean(self._matching_loss(matching, None, source, target), weight)
             total = total + config.lambda_matching * terms["match"]
         return total, terms
 
@@ -149,7 +173,7 @@ class Adversary(nn.Module):
 
         Args:
             fake: (B, P*3, H, W) in [-1, 1], asked to show `target`.
-            target: int64 (B,).
+            target: float (B, K).
             weight: like `discriminator_loss`.
 
         Returns:
@@ -159,21 +183,57 @@ class Adversary(nn.Module):
         realness, logits, matching = self.network(self._augment(fake))
         terms = {
             "adv": part_mean(losses.generator_adversarial(realness, config.objective), weight),
-            "cls": part_mean(losses.classification(logits, target), weight),
+            "cls": part_mean(losses.condition(logits, target, self.space), weight),
         }
         total = terms["adv"] + config.lambda_classification * terms["cls"]
         if matching is not None:
-            wanted = matching.gather(2, target[:, None, None].expand(-1, self.parts, 1))[:, :, 0]
-            terms["match"] = part_mean(-wanted, weight)
+            terms["match"] = part_mean(-self._given(matching, target), weight)
             total = total + config.lambda_matching * terms["match"]
         return total, terms
+
+    def _given(self, matching: Tensor, states: Tensor) -> Tensor:
+        """Realness given the state: the logit of the class, or linear in the state (the last logit is the constant).
+
+        Args:
+            matching: (B, P, K) or (B, P, K + 1).
+            states: float (B, K).
+
+        Returns:
+            (B, P).
+        """
+        count = states.shape[1]
+        given = torch.einsum("bpk,bk->bp", matching[:, :, :count], states.to(matching.dtype))
+        return given if matching.shape[2] == count else given + matching[:, :, count]
+
+    def _matching_loss(self, real: Tensor, fake: Tensor | None, source: Tensor, target: Tensor) -> Tensor:
+        """Hinge on realness given a state: real in its state is positive; real in others and fake are negative.
+
+        Args:
+            real, fake: (B, P, K or K + 1) logits; `fake` may be missing.
+            source: states of `real`; target: what `fake` was asked for, the state of other faces.
+
+        Returns:
+            (B, P).
+        """
+        if self.space == "expression":
+            true = source.to(real.dtype)[:, None]
+            positive = (F.relu(1 - real) * true).sum(2)
+            wrong = (F.relu(1 + real) * (1 - true)).sum(2) / (source.shape[1] - 1)
+        else:
+            positive = F.relu(1 - self._given(real, source))
+            # Others count as far as they differ: two faces in nearly the same state are no contradiction.
+            apart = (target - source).abs().amax(1, keepdim=True).to(real.dtype)
+            wrong = F.relu(1 + self._given(real, target)) * apart
+        if fake is None:
+            return positive + 0.5 * wrong
+        return positive + 0.5 * wrong + 0.5 * F.relu(1 + self._given(fake, target))
 
     def _mean_gradient(self, images: Tensor) -> Tensor:
         """Gradient of the mean of all that is adversarial, so that R1 does not depend on the size of the map."""
         network = self.network
         side = images.shape[-1] // 2**network.layers
-        count: int = side**2 + (network.classes if network.per_class else 0)
-        gradient: Tensor = network.input_gradient(images, per_class=True)
+        count: int = side**2 + network.matching
+        gradient: Tensor = network.input_gradient(images, matching=True)
         return gradient / count
 
     def _augment(self, images: Tensor) -> Tensor:
@@ -196,23 +256,3 @@ def part_mean(values: Tensor, weight: Tensor | None) -> Tensor:
     if weight is None:
         return values.mean(0).sum()
     return ((values * weight).sum(0) / weight.sum(0).clamp(min=1)).sum()
-
-
-def _matching_loss(real: Tensor, fake: Tensor | None, source: Tensor, target: Tensor) -> Tensor:
-    """Hinge on per-class realness: real under its label is positive; real under others and fake are negative.
-
-    Args:
-        real, fake: (B, P, C) logits; `fake` may be missing.
-        source: label of `real`; target: class that `fake` was asked for.
-
-    Returns:
-        (B, P).
-    """
-    classes = real.shape[2]
-    true = F.one_hot(source, classes).to(real.dtype)[:, None]
-    positive = (F.relu(1 - real) * true).sum(2)
-    wrong = (F.relu(1 + real) * (1 - true)).sum(2) / (classes - 1)
-    if fake is None:
-        return positive + 0.5 * wrong
-    asked = F.one_hot(target, classes).to(real.dtype)[:, None]
-    return positive + 0.5 * wrong + 0.5 * (F.relu(1 + fake) * asked).sum(2)

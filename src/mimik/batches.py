@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mimik.errors import UserError
 from mimik.faces.store import FaceStore
-from mimik.labels import IGNORED, MIRRORED_CLASSES
+from mimik.labels import IGNORED, MIRRORED_CLASSES, MIRRORED_LANDMARKS
 
 Batch = dict[str, Tensor]
 
@@ -44,7 +44,7 @@ class Batches:
             rows: rows to draw from, every one once per epoch (with `balanced`: classes equally likely instead).
             batch_size: samples per batch over all processes together.
             seed: seed of order, flips and targets.
-            reads: optional entries: any of `label`, `target`, `mask`, `action_units`.
+            reads: optional entries, see `at`.
             flip: mirror half of the samples left to right.
             balanced: draw classes with equal probability, samples within a class likewise.
             rank, processes: this process's share of every batch.
@@ -69,10 +69,22 @@ class Batches:
                 f"{store.directory / 'index.csv'}: {(self.labels[rows] < 0).sum()} of {len(rows)} training faces have "
                 "no expression label, which this training needs. Label them, or leave them out of the dataset."
             )
-        units = store.action_units()
-        if "action_units" in self.reads and units is None:
-            raise UserError(f"{store.directory / 'index.csv'}: has no action units (columns AU01 to AU45).")
-        self.action_units = units
+        units, attributes = store.action_units(), store.attributes()
+        if self.reads & {"action_units", "target_action_units"}:
+            if units is None:
+                raise UserError(f"{store.directory / 'index.csv'}: has no action units (columns AU01 to AU45).")
+            if unknown := int(np.isnan(units[rows]).any(1).sum()):
+                raise UserError(
+                    f"{store.directory / 'index.csv'}: {unknown} of {len(rows)} training faces have no action units."
+                )
+        if self.reads & {"attributes", "target_attributes"} and attributes is None:
+            raise UserError(f"{store.directory / 'index.csv'}: has no attributes (columns attribute_<name>).")
+        for name in ("depth", "normals", "landmarks"):
+            if name in self.reads and getattr(store, name) is None:
+                raise UserError(
+                    f"{store.directory}: has no {name} at {store.size} px; add `{name}` to the dataset's annotations."
+                )
+        self.action_units, self.attributes = units, attributes
         self.extras = dict(extras or {})
         self._by_class = None
         if balanced:
@@ -107,17 +119,20 @@ class Batches:
         """The batch at a position of the stream (this process's share of it).
 
         Returns:
-            `image` float (B, 3, S, S) in [-1, 1]; `row` int64 (B,); as asked for: `label` int64 (B,); `target` int64
-            (B,), a permutation of the whole batch's labels; `mask` int64 (B, S, S); `action_units` float (B, 17) in
-            [0, 1]; every one of the extras float (B, ...).
+            `image` float (B, 3, S, S) in [-1, 1]; `row` int64 (B,); as asked for: `label` int64 (B,); `mask` int64
+            (B, S, S); `action_units` float (B, 17) in [0, 1]; `attributes` float (B, A) of 0 and 1; `target`,
+            `target_action_units`, `target_attributes`: the same of another face of the batch, all three of the same
+            one; `depth` float (B, 1, S, S) and `normals` float (B, 3, S, S), see `mimik.faces.store`, 0 to 255 as
+            -1 to 1; `landmarks` float (B, 68, 2) in pixels; every one of the extras float (B, ...).
         """
         rows = self._rows_at(position)
         random = self._random(_AUGMENT, position)
         flips = random.random(self.batch_size) < 0.5 if self.flip else np.zeros(self.batch_size, bool)
-        target = random.permutation(self.labels[rows])  # last of the draws, so that nothing depends on who reads it
+        # Targets are what other faces of the batch show; drawn last, so that nothing depends on who reads them.
+        others = rows[random.permutation(self.batch_size)]
         share = self.batch_size // self.processes
         mine = slice(self.rank * share, (self.rank + 1) * share)
-        rows, flips, target = rows[mine], flips[mine], target[mine]
+        rows, flips, others = rows[mine], flips[mine], others[mine]
         images = self.store.images[rows]
         images[flips] = images[flips, :, ::-1]
         batch = {
@@ -127,16 +142,45 @@ class Batches:
         if "label" in self.reads:
             batch["label"] = torch.from_numpy(self.labels[rows]).to(device)
         if "target" in self.reads:
-            batch["target"] = torch.from_numpy(target).to(device)
+            batch["target"] = torch.from_numpy(self.labels[others]).to(device)
         if "mask" in self.reads and self.store.masks is not None:
             masks = self.store.masks[rows]
             masks[flips] = _MIRROR[masks[flips, :, ::-1]]
             batch["mask"] = torch.from_numpy(masks).to(device).long()
-        if "action_units" in self.reads and self.action_units is not None:
-            batch["action_units"] = torch.from_numpy(self.action_units[rows]).to(device)
+        for name, values in (("action_units", self.action_units), ("attributes", self.attributes)):
+            for entry, of in ((name, rows), (f"target_{name}", others)):
+                if entry in self.reads and values is not None:
+                    batch[entry] = torch.from_numpy(values[of]).to(device)
+        if "depth" in self.reads and self.store.depth is not None:
+            depth = self.store.depth[rows]
+            depth[flips] = depth[flips, :, ::-1]
+            batch["depth"] = to_tensor(depth[..., None], device)
+        if "normals" in self.reads and self.store.normals is not None:
+            normals = self.store.normals[rows]
+            normals[flips] = mirrored_normals(normals[flips])
+            batch["normals"] = to_tensor(normals, device)
+        if "landmarks" in self.reads and self.store.landmarks is not None:
+            points = self.store.landmarks[rows]
+            points[flips] = mirrored_landmarks(points[flips], self.store.size)
+            batch["landmarks"] = torch.from_numpy(points).to(device)
         for name, values in self.extras.items():
             batch[name] = torch.from_numpy(values[rows]).to(device)
         return batch
+
+
+def mirrored_normals(normals: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Normals uint8 (..., H, W, 3), as stored, of the mirrored faces; where there is no surface there is still none."""
+    mirrored = normals[..., ::-1, :].copy()
+    surface = mirrored.any(-1)
+    mirrored[..., 0] = np.where(surface, 255 - mirrored[..., 0], 0)
+    return mirrored
+
+
+def mirrored_landmarks(points: npt.NDArray[np.float32], size: float) -> npt.NDArray[np.float32]:
+    """68 landmarks (..., 68, 2) of the mirrored faces: left and right ones exchanged, x counted from the other side."""
+    mirrored = points[..., MIRRORED_LANDMARKS, :].copy()
+    mirrored[..., 0] = size - mirrored[..., 0]
+    return mirrored
 
 
 _MIRROR = np.full(256, IGNORED, np.uint8)

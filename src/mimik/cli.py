@@ -65,9 +65,9 @@ def parser() -> argparse.ArgumentParser:
     export.add_argument("--size", type=int, metavar="PX", help="side of the faces (default: the largest prepared)")
 
     _verb(
-        verbs, "pretrain", pretrain_network, "train a segmenter, an expression classifier or a face reader",
+        verbs, "pretrain", pretrain_network, "train a segmenter, depth network, expression classifier or face reader",
         "mimik pretrain synthetic segmenter bisenet", "mimik pretrain open_faces classifier small --scale smoke",
-        kind=("segmenter", "classifier", "reader"), name="an entry of params.yaml's segmenters, classifiers or readers",
+        kind=(*params.PRETRAINED, "classifier", "reader"), name="an entry of params.yaml's segmenters, readers, ...",
     )  # fmt: skip
     _verb(
         verbs, "train", train_method, "train a method",
@@ -214,12 +214,14 @@ def train_method(chosen: argparse.Namespace) -> None:
 
     values = _params(chosen)
     settings = params.resolve(values, chosen.dataset, chosen.method)
-    store, segmenter = PREPARED / chosen.dataset, _weights(values, "segmenter", chosen)
+    store = PREPARED / chosen.dataset
+    kinds = (*params.PRETRAINED, "starts_from")
+    pretrained = {kind: folder for kind in kinds if (folder := _weights(values, kind, chosen))}
     with tracking.training_run(settings, store) as (settings, logger):
         method_training.train_method(
             settings,
             store,
-            segmenter,
+            pretrained,
             RESULTS / chosen.dataset / chosen.method,
             Path("checkpoints/train") / chosen.dataset / chosen.method,
             logger,

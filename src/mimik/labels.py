@@ -223,6 +223,18 @@ SECGAN_ATTRIBUTES: Sequence[str] = (
 """The 13 attributes that AttGAN and SeCGAN edit. No_Beard is the inverse of what the papers call beard."""
 
 
+MIRRORED_LANDMARKS: Sequence[int] = (
+    *range(16, -1, -1),  # jaw
+    *range(26, 16, -1),  # brows
+    *range(27, 31),  # ridge of the nose
+    *range(35, 30, -1),  # its base
+    *(45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40),  # eyes
+    *(54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55),  # outer lips
+    *(64, 63, 62, 61, 60, 67, 66, 65),  # inner lips
+)
+"""Of the 68 landmarks of 300-W: which one of a mirrored face is where each stands."""
+
+
 def class_indices(names: Sequence[str]) -> list[int]:
     """Indices of segmentation classes. Raises `ValueError` for a name that is not one."""
     return [SEGMENTATION_CLASSES.index(name) for name in names]

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mimik.conditions import Space
+
 Objective = Literal["wgan-gp", "vanilla", "hinge"]
 
 
@@ -84,19 +86,29 @@ def r1_penalty(gradient: Callable[[Tensor], Tensor], real: Tensor, parts: int = 
     return slope.reshape(len(real), parts, -1).pow(2).sum(dim=2)
 
 
-def classification(logits: Tensor, labels: Tensor) -> Tensor:
-    """Softmax cross-entropy of every discriminator's class head.
+def condition(predicted: Tensor, states: Tensor, space: Space) -> Tensor:
+    """What every discriminator's condition head minimises on states that are known.
+
+    Softmax cross-entropy for expressions; the sum of the binary cross-entropies for attributes (both like StarGAN's
+    code); the mean squared error for action units.
 
     Args:
-        logits: (B, P, C).
-        labels: int64 (B,), shared by the P discriminators.
+        predicted: (B, P, K), logits, or estimated action units.
+        states: float (B, K) of `mimik.conditions`, shared by the P discriminators.
+        space: what a state is made of.
 
     Returns:
         (B, P).
     """
-    batch, parts, classes = logits.shape
-    repeated = labels.repeat_interleave(parts)
-    return F.cross_entropy(logits.reshape(-1, classes).float(), repeated, reduction="none").view(batch, parts)
+    batch, parts, _ = predicted.shape
+    predicted = predicted.float()
+    if space == "expression":
+        labels = states.argmax(1).repeat_interleave(parts)
+        return F.cross_entropy(predicted.flatten(0, 1), labels, reduction="none").view(batch, parts)
+    wanted = states[:, None].expand_as(predicted)
+    if space == "attributes":
+        return F.binary_cross_entropy_with_logits(predicted, wanted, reduction="none").sum(2)
+    return (predicted - wanted).pow(2).mean(2)
 
 
 def reconstruction(image: Tensor, reconstructed: Tensor, parts: int = 1) -> Tensor:

@@ -10,7 +10,7 @@ Writes into the result folder, each file atomically and the weights last:
 import dataclasses
 import importlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,12 +23,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from mimik.batches import to_tensor, to_uint8
+from mimik.conditions import Condition, ConditionConfig, class_means, stored_states
 from mimik.configuration import build
 from mimik.confusion import confusion_matrix, intersection_over_union
+from mimik.context import Context
 from mimik.devices import run_environment
 from mimik.errors import UserError
 from mimik.faces.store import FaceStore
 from mimik.files import atomic_path, digest, file_sha256, read_json, write_json, write_text
+from mimik.guided import Guided
 from mimik.labels import IGNORED, SEGMENTATION_CLASSES
 from mimik.training import Logger, TrainingConfig, train
 
@@ -41,10 +44,18 @@ def method_module(name: str) -> ModuleType:
         raise UserError(f"params.yaml: there is no method '{name}' (src/mimik/methods/{name}.py).") from error
 
 
+def guide_module(name: str) -> ModuleType:
+    """The module of a guide by its file name. Raises `UserError` for a name without a file."""
+    try:
+        return importlib.import_module(f"mimik.guidance.{name}")
+    except ModuleNotFoundError as error:
+        raise UserError(f"params.yaml: there is no guidance '{name}' (src/mimik/guidance/{name}.py).") from error
+
+
 def train_method(
     settings: Mapping[str, Any],
     store_dir: Path | str,
-    segmenter_dir: Path | str | None,
+    pretrained_dirs: Mapping[str, Path | str],
     output_dir: Path | str,
     checkpoint_dir: Path | str,
     logger: Logger | None = None,
@@ -53,10 +64,11 @@ def train_method(
 
     Args:
         settings: resolved for (dataset, method, scale): `dataset`, `method` (the entry's name), `module` (the file's
-            name), `scale`, `seed`, `image_size`, `config` (overrides of the method's Config), `training` (overrides of
-            its published schedule).
+            name), `scale`, `seed`, `image_size`, `condition`, `guidance`, `config` (overrides of the method's Config),
+            `training` (overrides of its published schedule); see `mimik.params.resolve`.
         store_dir: the prepared dataset.
-        segmenter_dir: the pre-trained segmenter, for methods that have one.
+        pretrained_dirs: folders of the networks that it starts from, by kind (`mimik.params.PRETRAINED`); under
+            `starts_from` the results of another method.
         output_dir: results/<dataset>/<method>.
         checkpoint_dir: where the run's state is kept meanwhile.
         logger: mirror of losses and pictures.
@@ -70,34 +82,55 @@ def train_method(
     where = f"methods.{settings['method']}"
     config = build(module.Config, settings["config"], where)
     training = build(TrainingConfig, {**module.TRAINING, **settings["training"]}, f"{where}.training")
+    condition = build(ConditionConfig, {**module.CONDITION, **settings["condition"]}, f"{where}.condition")
     torch.manual_seed(settings["seed"])
-    segmenter, segmenter_sha256 = None, None
-    if segmenter_dir is not None:
-        from mimik.networks.segmenter import load as load_segmenter
-
-        segmenter = load_segmenter(segmenter_dir)
-        segmenter_sha256 = file_sha256(Path(segmenter_dir) / "model.safetensors")
-    method = _make(module, config, len(store.classes), store.size, segmenter, where)
+    starts_from = pretrained_dirs.get("starts_from")
+    folders = {kind: Path(folder) for kind, folder in pretrained_dirs.items() if kind != "starts_from"}
+    networks = {kind: _load_pretrained(kind, folder) for kind, folder in folders.items()}
+    attributes = store.attribute_names
+    context = _context(condition, store.classes, attributes, store.size, networks, where)
+    method = _make(module, config, context, where)
+    _set_class_units(method, store, where)
+    if starts_from is not None:
+        _start_from(method, Path(starts_from), where)
+    guides, guidance = {}, {}
+    for name, values in settings["guidance"].items():
+        guide = guide_module(name)
+        guidance[name] = build(guide.Config, values, f"{where}.guidance.{name}")
+        # A guide has its own copy of what it starts from: the method may train its one.
+        own = {kind: _load_pretrained(kind, folder) for kind, folder in folders.items()}
+        surroundings = dataclasses.replace(context, pretrained=own)
+        try:
+            guides[name] = guide.Guide(guidance[name], surroundings)
+        except ValueError as error:
+            raise UserError(f"{where}.guidance.{name}: {error}.") from error
+    task = Guided(method, guides) if guides else method
     resolved = {
         **settings,
         "config": to_plain(config),
+        "condition": to_plain(condition),
+        "guidance": to_plain(guidance),
         "training": to_plain(training),
         "classes": store.classes,
+        "attributes": attributes,
+        "action_units": store.action_unit_extractor,
         "dataset_digest": store.digest,
-        "segmenter": None if segmenter is None else segmenter.settings,  # what load_method builds it from
-        "segmenter_sha256": segmenter_sha256,
-        "segmenter_architecture": None if segmenter is None else segmenter.settings,
+        # What load_method builds the method from.
+        "architectures": {kind: network.settings for kind, network in networks.items()},
+        "pretrained_sha256": {kind: file_sha256(folder / "model.safetensors") for kind, folder in folders.items()},
+        "starts_from_sha256": None if starts_from is None else file_sha256(Path(starts_from) / "generator.safetensors"),
         "template": store.manifest.get("template"),
     }
+    decisive = ("module", "config", "condition", "guidance", "pretrained_sha256", "starts_from_sha256")
     probe = _Probe(method, store, checkpoints / "samples.png")
     history = train(
-        method,
+        task,
         store,
         store.rows("train"),
         training,
         seed=settings["seed"],
         checkpoint_dir=checkpoints,
-        fingerprint={"config": resolved["config"], "module": settings["module"], "segmenter": segmenter_sha256},
+        fingerprint={key: resolved[key] for key in decisive},
         label=f"{settings['dataset']}/{settings['method']}",
         logger=logger,
         sample=probe,
@@ -128,13 +161,14 @@ def load_method(result_dir: Path | str) -> tuple[nn.Module, dict[str, Any]]:
     weights = directory / "generator.safetensors"
     try:
         module = method_module(resolved["module"])
-        config = build(module.Config, resolved["config"], f"{directory / 'config.json'}: config")
-        segmenter = None
-        if resolved["segmenter_architecture"] is not None:
-            from mimik.networks.segmenter import build as build_segmenter
-
-            segmenter = build_segmenter(resolved["segmenter_architecture"])
-        method = _make(module, config, len(resolved["classes"]), resolved["image_size"], segmenter, str(directory))
+        where = str(directory / "config.json")
+        config = build(module.Config, resolved["config"], f"{where}: config")
+        condition = build(ConditionConfig, resolved["condition"], f"{where}: condition")
+        networks = {kind: _build_pretrained(kind, made) for kind, made in resolved["architectures"].items()}
+        context = _context(
+            condition, resolved["classes"], resolved["attributes"], resolved["image_size"], networks, where
+        )
+        method = _make(module, config, context, where)
     except KeyError as error:
         raise UserError(
             f"{directory / 'config.json'}: lacks {error}; it was not written by mimik's training."
@@ -163,13 +197,64 @@ def to_plain(value: Any) -> Any:
     return value
 
 
-def _make(
-    module: ModuleType, config: Any, classes: int, image_size: int, segmenter: nn.Module | None, where: str
-) -> Any:
+def _context(
+    condition: ConditionConfig,
+    classes: Sequence[str],
+    attributes: Sequence[str],
+    image_size: int,
+    networks: dict[str, nn.Module],
+    where: str,
+) -> Context:
     try:
-        return module.Method(config, classes, image_size, segmenter)
+        return Context(Condition(condition, classes, attributes), image_size, networks)
+    except ValueError as error:
+        raise UserError(f"{where}.condition: {error}.") from error
+
+
+def _make(module: ModuleType, config: Any, context: Context, where: str) -> Any:
+    try:
+        return module.Method(config, context)
     except ValueError as error:
         raise UserError(f"{where}: {error}.") from error
+
+
+def _network_module(kind: str) -> ModuleType:
+    return importlib.import_module(f"mimik.networks.{kind}")
+
+
+def _load_pretrained(kind: str, folder: Path) -> Any:
+    return _network_module(kind).load(folder)
+
+
+def _build_pretrained(kind: str, architecture: Mapping[str, Any]) -> Any:
+    return _network_module(kind).build(architecture)
+
+
+def _set_class_units(method: Any, store: FaceStore, where: str) -> None:
+    """Tell the condition what an expression asked for by name means: the mean over the training split."""
+    if method.condition.class_units is None:
+        return
+    units, rows = store.action_units(), store.rows("train")
+    if units is None:
+        raise UserError(
+            f"{store.directory / 'index.csv'}: has no action units (columns AU01 to AU45), which {where} is told. Set "
+            "`action_units` of the dataset and prepare it again."
+        )
+    known = rows[~np.isnan(units[rows]).any(1)]
+    try:
+        means = class_means(torch.from_numpy(units[known]), torch.from_numpy(store.labels()[known]), store.classes)
+    except ValueError as error:
+        raise UserError(f"{store.directory / 'index.csv'}: {error}.") from error
+    method.condition.set_class_units(means)
+
+
+def _start_from(method: Any, folder: Path, where: str) -> None:
+    """Start from the trained generator of another method, as `Method.start_from` takes it."""
+    trained, resolved = load_method(folder)
+    try:
+        method.start_from(trained)
+    except (AttributeError, RuntimeError, ValueError) as error:
+        raise UserError(f"{where}.starts_from: cannot start from {folder} ({resolved['module']}): {error}.") from error
 
 
 class _Probe:
@@ -178,8 +263,11 @@ class _Probe:
     def __init__(self, method: Any, store: FaceStore, path: Path, count: int = 8) -> None:
         self.method, self.store, self.path = method, store, path
         rows = store.rows("val")
+        rows = rows[store.labels()[rows] >= 0]
+        if not len(rows):
+            raise UserError(f"{store.directory / 'index.csv'}: no face of the split 'val' has an expression label.")
         self.rows = rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)]
-        masked = store.masks is not None and method.segmenter is not None
+        masked = store.masks is not None and getattr(method, "segmenter", None) is not None
         self.mask_rows = rows[np.linspace(0, len(rows) - 1, min(64, len(rows))).astype(int)] if masked else None
 
     def __call__(self, step: int) -> tuple[Path, dict[str, float]]:
@@ -199,9 +287,11 @@ class _Probe:
         method.eval()
         images = self._images(self.rows)
         columns = [store.images[self.rows]]
-        source = torch.from_numpy(store.labels()[self.rows]).to(images.device)
-        for target in range(len(store.classes)):
-            columns.append(to_uint8(method.translate(images, source, torch.full_like(source, target))))
+        labels = torch.from_numpy(store.labels()[self.rows]).to(images.device)
+        source = stored_states(method.condition, store, self.rows).to(images.device)
+        for wanted in range(len(store.classes)):
+            target = method.condition.asked(source, labels, torch.full_like(labels, wanted))
+            columns.append(to_uint8(method.translate(images, source, target)))
         method.train(was_training)
         rows, side = len(self.rows), store.size
         grid = np.stack(columns, 1).transpose(0, 2, 1, 3, 4)

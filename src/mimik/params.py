@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import yaml
@@ -24,6 +25,11 @@ Settings = dict[str, Any]
 
 SCHEMA = Path("workflow/schemas/params.schema.json")
 """The JSON schema of params.yaml, relative to the project's folder."""
+
+
+PRETRAINED: Mapping[str, str] = MappingProxyType({"segmenter": "segmenters", "depth_network": "depth_networks"})
+"""Kinds of networks that a method may start from, with the group of params.yaml that holds their entries. An entry of
+`methods` names one under the kind; `starts_from` names another entry of `methods`, whose generator it starts from."""
 
 
 class Experiment(NamedTuple):
@@ -110,9 +116,15 @@ def dataset_module(params: Mapping[str, Any], dataset: str) -> str:
     return str(_entry(params, "datasets", dataset).get("dataset", dataset))
 
 
-def segmenter_of(params: Mapping[str, Any], dataset: str, method: str, scale: str | None = None) -> str | None:
-    """The segmenter that a method starts from, or None when it uses none."""
-    name = _method_values(params, dataset, method, scale).get("segmenter")
+def pretrained_of(params: Mapping[str, Any], dataset: str, method: str, scale: str | None = None) -> dict[str, str]:
+    """Names of the pre-trained networks that a method starts from, by kind (of `PRETRAINED`)."""
+    values = _method_values(params, dataset, method, scale)
+    return {kind: str(values[kind]) for kind in PRETRAINED if values.get(kind) is not None}
+
+
+def starts_from(params: Mapping[str, Any], method: str) -> str | None:
+    """The entry of `methods` whose trained generator a method starts from, if any."""
+    name = _entry(params, "methods", method).get("starts_from")
     return None if name is None else str(name)
 
 
@@ -133,20 +145,29 @@ def resolve(params: Mapping[str, Any], dataset: str, method: str, scale: str | N
 
     Returns:
         dataset, method (name of the entry), module (its file in `mimik.methods`), scale, seed, image_size,
-        segmenter (name or None; a method that uses one names it in its Config too), config (overrides of the
-        method's Config), training (overrides of TrainingConfig).
+        pretrained (names of the networks it starts from, by kind), starts_from (a method or None), condition (overrides
+        of the method's `CONDITION`), guidance (by the name of a file in `mimik.guidance`, overrides of its Config),
+        config (overrides of the method's Config), training (overrides of TrainingConfig).
 
     Raises:
         UserError: a name that params.yaml does not know.
     """
     values = _method_values(params, dataset, method, scale)
     training = _training(params, dataset, _scale(params, dataset, scale)["training"], values.pop("training", {}))
+    pretrained = pretrained_of(params, dataset, method, scale)
+    for kind in PRETRAINED:
+        values.pop(kind, None)
+    at_scale = _scale(params, dataset, scale).get("guidance", {})
+    guidance = {name: _merge(at_scale.get(name, {}), own or {}) for name, own in values.pop("guidance", {}).items()}
     return {
         "dataset": dataset,
         "method": method,
         "module": values.pop("method"),
         **_common(params, dataset, scale),
-        "segmenter": values.get("segmenter"),
+        "pretrained": pretrained,
+        "starts_from": values.pop("starts_from", None),
+        "condition": values.pop("condition", {}),
+        "guidance": guidance,
         "config": values,
         "training": training,
     }
@@ -177,6 +198,11 @@ def resolve_segmenter(params: Mapping[str, Any], dataset: str, name: str, scale:
     return _pretraining(params, dataset, "segmenters", name, scale)
 
 
+def resolve_depth_network(params: Mapping[str, Any], dataset: str, name: str, scale: str | None = None) -> Settings:
+    """Settings of the training of one depth network; the keys are those of `resolve_segmenter`."""
+    return _pretraining(params, dataset, "depth_networks", name, scale)
+
+
 def resolve_classifier(params: Mapping[str, Any], dataset: str, name: str, scale: str | None = None) -> Settings:
     """Settings of the training of one expression classifier; the keys are those of `resolve_segmenter`."""
     return _pretraining(params, dataset, "classifiers", name, scale)
@@ -198,7 +224,7 @@ def resolve_evaluation(params: Mapping[str, Any], dataset: str, method: str, sca
     """Settings of the evaluation of one method.
 
     Returns:
-        dataset, method, scale, seed, image_size, classifier, segmenter and reader (names or None), evaluation
+        dataset, method, scale, seed, image_size, classifier, reader (names or None), pretrained (by kind), evaluation
         (`mimik.measurements.EvaluationSettings`, with the dataset's own overrides).
     """
     scale = scale_of(params, dataset, scale)
@@ -208,7 +234,7 @@ def resolve_evaluation(params: Mapping[str, Any], dataset: str, method: str, sca
         "method": method,
         **_common(params, dataset, scale),
         "classifier": classifier_of(params, dataset, scale),
-        "segmenter": segmenter_of(params, dataset, method, scale),
+        "pretrained": pretrained_of(params, dataset, method, scale),
         "reader": reader_of(params, dataset, scale),
         "evaluation": {
             **_merge(evaluation, params["datasets"][dataset].get("evaluation", {})),
@@ -324,19 +350,27 @@ def _unknown_names(params: Mapping[str, Any]) -> list[str]:
         for scale in dataset.get("scales", {}):
             refer(f"datasets.{name}.scales", scale, "scales")
     for name, method in params["methods"].items():
-        refer(f"methods.{name}.segmenter", method.get("segmenter"), "segmenters")
+        refer(f"methods.{name}.starts_from", method.get("starts_from"), "methods")
+        for kind, group in PRETRAINED.items():
+            refer(f"methods.{name}.{kind}", method.get(kind), group)
+        faults += [
+            f"methods.{name}.guidance.{guide}: there is no module {guide!r} in mimik.guidance."
+            for guide in method.get("guidance", {})
+            if find_spec(f"mimik.guidance.{guide}") is None
+        ]
     files = {method["method"] for method in params["methods"].values()}
     for name, scale in params["scales"].items():
         refer(f"scales.{name}.classifier", scale["classifier"], "classifiers")
         refer(f"scales.{name}.reader", scale["reader"], "readers")
         for file, overrides in scale.get("methods", {}).items():
-            refer(f"scales.{name}.methods.{file}.segmenter", overrides.get("segmenter"), "segmenters")
+            for kind, group in PRETRAINED.items():
+                refer(f"scales.{name}.methods.{file}.{kind}", overrides.get(kind), group)
             if file not in files:
                 faults.append(
                     f"scales.{name}.methods.{file}: overrides go by the name of a method's file, which is the "
                     f"`method` of its entries. Known: {_listed(files)}."
                 )
-        for group in ("segmenters", "classifiers", "readers"):
+        for group in (*PRETRAINED.values(), "classifiers", "readers"):
             networks = {entry["network"] for entry in params[group].values()}
             faults += [
                 f"scales.{name}.{group}.{network}: overrides go by the `network` of the entries. "

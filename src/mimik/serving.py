@@ -33,7 +33,9 @@ class Editor:
 
         Args:
             model_input: `image` uint8 (B, S, S, 3), faces aligned like the training's; `source` and `target` int64
-                (B,), positions in the classes of config.json: what they show, what they shall show.
+                (B,), positions in the classes of config.json: what they show, what they shall show. For a method that
+                is told action units, `action_units` float (B, 17) in [0, 1] of the faces may be given; without them
+                the mean of the class `source` stands for them.
             params: none are known; MLflow hands them over.
 
         Returns:
@@ -44,11 +46,15 @@ class Editor:
         from mimik.batches import to_tensor, to_uint8
 
         with torch.inference_mode():
-            source, target = (
+            shown, wanted = (
                 torch.as_tensor(np.asarray(model_input[key]).reshape(-1), dtype=torch.int64)
                 for key in ("source", "target")
             )
+            measured = model_input.get("action_units")
+            condition = self._method.condition
+            source = condition.of_faces(shown, None if measured is None else torch.as_tensor(np.asarray(measured)))
             images = to_tensor(np.asarray(model_input["image"], dtype=np.uint8))
+            target = condition.asked(source, shown, wanted)
             edited: npt.NDArray[np.uint8] = to_uint8(self._method.translate(images, source, target))
         return edited
 

@@ -10,6 +10,7 @@ there are stands in a file that dvc.yaml loads (`stage_table`), as dvc.yaml cann
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from mimik import params as resolution
@@ -29,9 +30,10 @@ DECISIONS = Path("data/settings")
 START: Mapping[str, tuple[str, ...]] = {
     "prepare": ("faces.prepare", "datasets.{dataset_module}"),
     "segmenter": ("pretraining.segmenter",),
+    "depth_network": ("pretraining.depth_network",),
     "classifier": ("pretraining.classifier",),
     "reader": ("pretraining.reader",),
-    "train": ("method_training", "methods.{module}"),
+    "train": ("method_training", "methods.{module}", "{guidance}"),
     "translate": ("translation", "methods.{module}"),
     "evaluate": ("evaluation", "methods.{module}", "{metrics}"),
     "report": ("report", "figures.*", "tables.*"),
@@ -42,6 +44,7 @@ START: Mapping[str, tuple[str, ...]] = {
 _RESOLVE: Mapping[str, Callable[[Params, Wildcards], Settings]] = {
     "prepare": lambda params, at: resolution.resolve_dataset(params, at["dataset"]),
     "segmenter": lambda params, at: resolution.resolve_segmenter(params, at["dataset"], at["segmenter"]),
+    "depth_network": lambda params, at: resolution.resolve_depth_network(params, at["dataset"], at["depth_network"]),
     "classifier": lambda params, at: resolution.resolve_classifier(params, at["dataset"], at["classifier"]),
     "reader": lambda params, at: resolution.resolve_reader(params, at["dataset"], at["reader"]),
     "train": lambda params, at: resolution.resolve(params, at["dataset"], at["method"]),
@@ -73,40 +76,60 @@ def code(params: Params, rule: str, wildcards: Wildcards, package: Path) -> list
 
 
 def weights(params: Params, kind: str, wildcards: Wildcards) -> str | None:
-    """Path of the pre-trained network of a kind (`segmenter`, `classifier`, `reader`) that a job reads, if any."""
+    """Path of the trained network of a kind that a job reads, if any.
+
+    Kinds: those of `params.PRETRAINED`, `classifier`, `reader`, and `starts_from` for another method's generator.
+    """
     dataset = wildcards["dataset"]
-    name = {
-        "segmenter": lambda: resolution.segmenter_of(params, dataset, wildcards["method"]),
-        "classifier": lambda: resolution.classifier_of(params, dataset),
-        "reader": lambda: resolution.reader_of(params, dataset),
-    }[kind]()
+    if kind == "starts_from":
+        method = resolution.starts_from(params, wildcards["method"])
+        return None if method is None else f"results/{dataset}/{method}/generator.safetensors"
+    if kind == "classifier":
+        name: str | None = resolution.classifier_of(params, dataset)
+    elif kind == "reader":
+        name = resolution.reader_of(params, dataset)
+    else:
+        name = resolution.pretrained_of(params, dataset, wildcards["method"]).get(kind)
     return None if name is None else f"data/pretrained/{dataset}/{kind}/{name}/model.safetensors"
 
 
-def stage_table(params: Params) -> dict[str, Any]:
-    """The stages that the experiments need: `jobs.<rule>.<name>` holds the wildcards of a job and what it reads.
+ABSENT: Mapping[str, str] = MappingProxyType(
+    {
+        "segmenter": "manifest.json",
+        "depth_network": "quarantine.csv",
+        "starts_from": "index.csv",
+        "classifier": "index.csv",
+        "reader": "index.csv",
+    }
+)
+"""dvc.yaml lists the same number of dependencies for every job of a rule. Where a method or dataset has no network of a
+kind, a file of the prepared dataset, which the job reads anyway, stands in its place; another one for every kind that
+the same job lists."""
 
-    dvc.yaml lists the same number of dependencies for every job of a rule. Where a method has no segmenter or a
-    dataset no reader, a file that the job reads anyway stands in its place.
-    """
-    names = ("prepare", "segmenter", "classifier", "reader", "train", "translate", "evaluate", "report")
+
+def stage_table(params: Params) -> dict[str, Any]:
+    """The stages that the experiments need: `jobs.<rule>.<name>` holds the wildcards of a job and what it reads."""
+    starts = (*resolution.PRETRAINED, "starts_from")
+    networks = (*resolution.PRETRAINED, "classifier", "reader")
+    names = ("prepare", *networks, "train", "translate", "evaluate", "report")
     table: dict[str, dict[str, Any]] = {rule: {} for rule in names}
     for dataset, method in resolution.experiments(params):
         at = {"dataset": dataset, "method": method}
         table["prepare"][dataset] = {"dataset": dataset}
-        folders = {}
-        for kind, otherwise in (("segmenter", "manifest.json"), ("classifier", ""), ("reader", "index.csv")):
+        reads = {}
+        for kind in dict.fromkeys((*networks, *starts)):
             path = weights(params, kind, at)
             if path is None:
-                folders[kind] = f"data/prepared/{dataset}/{otherwise}"
-            else:
-                folders[kind] = str(Path(path).parent)
+                reads[kind] = f"data/prepared/{dataset}/{ABSENT[kind]}"
+                continue
+            reads[kind] = path if kind == "starts_from" else str(Path(path).parent)
+            if kind != "starts_from":
                 name = Path(path).parent.name
                 table[kind][f"{dataset}-{name}"] = {"dataset": dataset, kind: name}
         key = f"{dataset}-{method}"
-        for rule in ("train", "translate"):
-            table[rule][key] = {**at, "reads": {"segmenter": folders["segmenter"]}}
-        table["evaluate"][key] = {**at, "reads": folders}
+        table["train"][key] = {**at, "reads": {kind: reads[kind] for kind in starts}}
+        table["translate"][key] = {**at, "reads": {"segmenter": reads["segmenter"]}}
+        table["evaluate"][key] = {**at, "reads": {kind: reads[kind] for kind in ("segmenter", "classifier", "reader")}}
         table["report"][key] = at
     return {"jobs": table}
 
@@ -168,7 +191,9 @@ def _current_table(path: Path) -> Any:
 def _modules(params: Params, rule: str, wildcards: Wildcards, package: Path) -> list[str]:
     names: list[str] = []
     for pattern in START[rule]:
-        if pattern == "{metrics}":
+        if pattern == "{guidance}":
+            names += [f"guidance.{name}" for name in settings(params, rule, wildcards)["guidance"]]
+        elif pattern == "{metrics}":
             names += [f"metrics.{name}" for name in settings(params, rule, wildcards)["evaluation"]["metrics"]]
         elif pattern.endswith(".*"):
             folder = pattern.removesuffix(".*")

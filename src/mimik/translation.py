@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from mimik.batches import to_tensor, to_uint8
+from mimik.conditions import Condition, stored_states
 from mimik.devices import Precision, autocast_dtype, pick_device
 from mimik.errors import UserError
 from mimik.faces.store import FaceStore
@@ -56,8 +57,10 @@ class TranslationSettings:
 class Translator(Protocol):
     """What this module needs of a method."""
 
+    condition: Condition
+
     def translate(self, images: Tensor, source: Tensor, target: Tensor) -> Tensor:
-        """(B, 3, H, W) in [-1, 1] with labels int64 (B,) -> the same shape and range."""
+        """(B, 3, H, W) in [-1, 1] with states float (B, K) -> the same shape and range."""
         ...
 
 
@@ -205,13 +208,15 @@ def _fill(
     pairs = len(rows) * classes
     flat_images = images.reshape(pairs, *images.shape[2:])
     flat_cycle = cycle.reshape(pairs, *cycle.shape[2:])
+    states = stored_states(method.condition, store, rows).to(device)
     progress = tqdm(total=2 * pairs, unit="image", desc="translate", smoothing=0.05)
     with torch.inference_mode(), progress:
         for start in range(0, pairs, batch_size):
             pair = np.arange(start, min(start + batch_size, pairs))
             inputs = to_tensor(store.images[rows[pair // classes]], device)
-            source = torch.from_numpy(labels[pair // classes]).to(device)
-            target = torch.from_numpy(pair % classes).to(device)
+            shown = torch.from_numpy(labels[pair // classes]).to(device)
+            source = states[pair // classes]
+            target = method.condition.asked(source, shown, torch.from_numpy(pair % classes).to(device))
             with torch.autocast(device.type, torch.bfloat16, enabled=dtype is not None):
                 flat_images[pair] = to_uint8(method.translate(inputs, source, target))
                 # The stored image is sent back, not the tensor: what hides below one grey level is lost, as it

@@ -13,33 +13,10 @@ from mimik.configuration import build
 from mimik.errors import UserError
 from mimik.labels import SEGMENTATION_CLASSES
 from mimik.methods import hier_seg, stargan
+from tests.methods.world import SIZE, make_batch, make_context, reached, states
 
-SIZE, CLASSES = 32, 4
 ADVERSARY = AdversaryConfig(conv_dim=8, layers=3)
 SMALL = AdversaryConfig(conv_dim=8, layers=3, objective="hinge", per_class=True, r1_gamma=1.0, initialisation="kaiming")
-
-
-class Parser(nn.Module):
-    """A segmenter that sees parts where faces have them, and learns."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.shift = nn.Conv2d(3, 19, 3, 1, 1)
-        self.norm = nn.BatchNorm2d(19)
-        prior = torch.full((19, SIZE, SIZE), -1.0)
-        prior[SEGMENTATION_CLASSES.index("skin")] = 0.0
-        for name, (top, bottom, left, right) in {
-            "l_eye": (9, 14, 7, 13),
-            "r_eye": (9, 14, 19, 25),
-            "nose": (13, 20, 13, 19),
-            "mouth": (22, 26, 11, 21),
-        }.items():
-            prior[SEGMENTATION_CLASSES.index(name), top:bottom, left:right] = 2.0
-        self.register_buffer("prior", prior)
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        out: torch.Tensor = self.prior + 0.1 * self.norm(self.shift(images))
-        return out
 
 
 SMALL_NETS: dict[str, Any] = {"conv_dim": 8, "residual_blocks": 1, "adversary": ADVERSARY}
@@ -60,8 +37,8 @@ DEMO: dict[str, Any] = {
 def make(name: str, **changes: Any) -> Any:
     torch.manual_seed(0)
     if name == "stargan":
-        return stargan.Method(stargan.Config(**{**SMALL_NETS, **changes}), CLASSES, SIZE)
-    return hier_seg.Method(hier_seg.Config(**{**PARTS, **changes}), CLASSES, SIZE, Parser())
+        return stargan.Method(stargan.Config(**{**SMALL_NETS, **changes}), make_context())
+    return hier_seg.Method(hier_seg.Config(**{**PARTS, **changes}), make_context())
 
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -76,17 +53,6 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "hier_seg anchored": ("hier_seg", {"segmenter_anchor": 1.0}),
     "hier_rect": ("hier_seg", {"extract": "rectangles", "end_to_end": False}),
 }
-
-
-def make_batch() -> dict[str, torch.Tensor]:
-    torch.manual_seed(1)
-    label = torch.arange(8) % CLASSES
-    return {
-        "image": torch.rand(8, 3, SIZE, SIZE) * 2 - 1,
-        "label": label,
-        "target": (label + 1) % CLASSES,
-        "row": torch.arange(8),
-    }
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -104,10 +70,6 @@ def test_a_few_steps_lower_the_generator_loss_on_a_fixed_batch(variant: str) -> 
         totals.append(float(total.detach()))
         assert all(torch.isfinite(value) for value in terms.values())
     assert totals[-1] < totals[0]
-
-
-def reached(module: nn.Module) -> bool:
-    return any(p.grad is not None and float(p.grad.abs().max()) > 0 for p in module.parameters())
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -260,7 +222,7 @@ def test_state_round_trip_and_translation(variant: str) -> None:
     torch.manual_seed(5)
     other = make(name, **changes)
     other.load_generator_state(method.generator_state())
-    arguments = (batch["image"], batch["label"], batch["target"])
+    arguments = (batch["image"], *states(method, batch))
     with torch.no_grad():
         first, second = method.eval().translate(*arguments), other.eval().translate(*arguments)
     assert torch.equal(first, second) and first.shape == batch["image"].shape

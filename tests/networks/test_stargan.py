@@ -30,10 +30,10 @@ def test_fusion_has_the_specified_parameters() -> None:
 def test_shapes() -> None:
     images, condition = torch.rand(2, 3, 32, 32) * 2 - 1, torch.eye(8)[:2]
     assert Generator(8, conv_dim=4, residual_blocks=1)(images, condition).shape == images.shape
-    realness, logits, matching = Discriminator(32, 8, conv_dim=4, layers=4, per_class=True)(images)
+    realness, logits, matching = Discriminator(32, 8, conv_dim=4, layers=4, matching=9)(images)
     assert realness.shape == (2, 1, 2, 2)
     assert logits.shape == (2, 1, 8)
-    assert matching is not None and matching.shape == (2, 1, 8)
+    assert matching is not None and matching.shape == (2, 1, 9)
     assert Discriminator(32, 8, conv_dim=4, layers=4)(images)[2] is None
 
 
@@ -88,18 +88,18 @@ def test_condition_changes_the_output() -> None:
     assert (generator(images, torch.eye(8)[:1]) - generator(images, torch.eye(8)[1:2])).abs().max() > 1e-4
 
 
-@pytest.mark.parametrize("per_class", [False, True])
-def test_input_gradient_is_what_autograd_finds(per_class: bool) -> None:
+@pytest.mark.parametrize("matching", [False, True])
+def test_input_gradient_is_what_autograd_finds(matching: bool) -> None:
     """Value, and the gradient of a penalty on it, which autograd needs a second differentiation for."""
     torch.manual_seed(0)
-    critic = Discriminator(32, 5, conv_dim=4, layers=3, parts=2, per_class=True, negative_slope=0.1).double()
+    critic = Discriminator(32, 5, conv_dim=4, layers=3, parts=2, matching=5, negative_slope=0.1).double()
     images = torch.randn(3, 6, 32, 32, dtype=torch.float64, requires_grad=True)
     features = critic.trunk(images)
     score = critic.realness_head(features).sum()
-    if per_class:
+    if matching:
         score = score + critic.class_head(features).view(3, 2, -1)[:, :, 5:].sum()
     (expected,) = torch.autograd.grad(score, images, create_graph=True)
-    found = critic.input_gradient(images, per_class)
+    found = critic.input_gradient(images, matching)
     torch.testing.assert_close(found, expected)
     weights = [layer.weight for layer in critic.trunk if isinstance(layer, torch.nn.Conv2d)]
     weights.append(critic.realness_head.weight)

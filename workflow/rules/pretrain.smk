@@ -30,6 +30,33 @@ rule segmenter:
         "../scripts/pretrain.py"
 
 
+rule depth_network:
+    input:
+        index="data/prepared/{dataset}/index.csv",
+        manifest="data/prepared/{dataset}/manifest.json",
+        code=code_of("depth_network"),
+    output:
+        model="data/pretrained/{dataset}/depth_network/{depth_network}/model.safetensors",
+        config="data/pretrained/{dataset}/depth_network/{depth_network}/config.json",
+        history="data/pretrained/{dataset}/depth_network/{depth_network}/history.csv",
+        metrics="data/pretrained/{dataset}/depth_network/{depth_network}/metrics.json",
+    log:
+        "logs/depth_network/{dataset}_{depth_network}.log",
+    benchmark:
+        "logs/depth_network/{dataset}_{depth_network}.tsv"
+    conda:
+        "../envs/mimik.yaml"
+    threads: training_threads
+    resources:
+        gpu=1,
+    params:
+        settings=settings_of("depth_network"),
+    message:
+        "Train the depth network {wildcards.depth_network} on {wildcards.dataset}"
+    script:
+        "../scripts/pretrain.py"
+
+
 rule classifier:
     input:
         index="data/prepared/{dataset}/index.csv",

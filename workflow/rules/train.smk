@@ -1,4 +1,4 @@
-# faces (and a segmenter) -> a trained generator.
+# faces (and networks trained before) -> a trained generator.
 
 
 rule train:
@@ -6,6 +6,8 @@ rule train:
         index="data/prepared/{dataset}/index.csv",
         manifest="data/prepared/{dataset}/manifest.json",
         segmenter=weights_of("segmenter"),
+        depth_network=weights_of("depth_network"),
+        starts_from=weights_of("starts_from"),
         code=code_of("train"),
     output:
         generator="results/{dataset}/{method}/generator.safetensors",

@@ -1,17 +1,14 @@
-"""Rules `segmenter`, `classifier`, `reader`: prepared faces to a supervised network."""
+"""Rules `segmenter`, `depth_network`, `classifier`, `reader`: prepared faces to a supervised network."""
 
+from importlib import import_module
 from pathlib import Path
 
 from mimik.console import reported
 
 with reported(snakemake.log[0]):
-    from mimik.pretraining.classifier import pretrain_classifier
-    from mimik.pretraining.reader import pretrain_reader
-    from mimik.pretraining.segmenter import pretrain_segmenter
-
-    pretrain = {"segmenter": pretrain_segmenter, "classifier": pretrain_classifier, "reader": pretrain_reader}
+    pretrain = getattr(import_module(f"mimik.pretraining.{snakemake.rule}"), f"pretrain_{snakemake.rule}")
     settings = snakemake.params.settings
-    pretrain[snakemake.rule](
+    pretrain(
         settings,
         Path(snakemake.input.manifest).parent,
         Path(snakemake.output.model).parent,

@@ -4,6 +4,8 @@ from pathlib import Path
 
 from mimik.console import reported
 
+KINDS = ("segmenter", "depth_network", "starts_from")
+
 with reported(snakemake.log[0]):
     from mimik.method_training import train_method
     from mimik.tracking import training_run
@@ -14,7 +16,7 @@ with reported(snakemake.log[0]):
         train_method(
             settings,
             store,
-            Path(snakemake.input.segmenter[0]).parent if snakemake.input.segmenter else None,
+            {kind: Path(files[0]).parent for kind in KINDS if (files := snakemake.input[kind])},
             Path(snakemake.output.generator).parent,
             Path("checkpoints/train") / settings["dataset"] / settings["method"],
             logger,

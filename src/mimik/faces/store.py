@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from mimik.datasets.listing import ATTRIBUTE
 from mimik.datasets.listing import INDEX_COLUMNS as INDEX_COLUMNS
 from mimik.datasets.listing import SPLITS as SPLITS
 from mimik.errors import UserError
@@ -140,6 +141,17 @@ class FaceStore:
         if any(name not in self.table for name in ACTION_UNITS):
             return None
         return self.table[list(ACTION_UNITS)].to_numpy(dtype=np.float32)
+
+    @property
+    def attribute_names(self) -> list[str]:
+        """Names of the binary attributes, in the order of index.csv."""
+        names = map(str, self.table.columns)
+        return [name.removeprefix(ATTRIBUTE) for name in names if name.startswith(ATTRIBUTE)]
+
+    def attributes(self) -> npt.NDArray[np.float32] | None:
+        """float32 (N, A) of 0 and 1, in the order of `attribute_names`, or None when there are none."""
+        columns = [f"{ATTRIBUTE}{name}" for name in self.attribute_names]
+        return self.table[columns].to_numpy(dtype=np.float32) if columns else None
 
 
 def prepared_manifest(directory: Path) -> dict[str, Any]:

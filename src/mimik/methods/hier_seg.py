@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from mimik import face_parts, losses
 from mimik.adversary import Adversary, AdversaryConfig, Terms, part_mean
 from mimik.batches import Batch
-from mimik.conditions import target_label
+from mimik.context import Context, load_stored_state, stored_state
 from mimik.face_parts import MaskSpace
 from mimik.labels import PARTS
 from mimik.networks.fusion import Fusion
@@ -50,6 +50,9 @@ TRAINING: Mapping[str, Any] = MappingProxyType(
 )
 """The published schedule, as overrides of `mimik.training.TrainingConfig`."""
 
+CONDITION: Mapping[str, Any] = MappingProxyType({})
+"""What the generator is told unless params.yaml says otherwise: target labels, the default of `ConditionConfig`."""
+
 RECTANGLES: Mapping[str, tuple[float, float, float, float]] = MappingProxyType(
     {
         "left_eye": (0.365, 0.375, 56 / 256, 40 / 256),
@@ -66,7 +69,6 @@ class Config:
     """Settings; the defaults are the published ones where the paper gives them.
 
     Attributes:
-        segmenter: name of the pre-trained segmenter (params.yaml `segmenters`).
         extract: `segmentation`, or `rectangles` of fixed size around the parts' centres (APDrawing, EF-GAN).
         end_to_end: let gradients reach the segmenter and train it.
         phi: inverse temperature of the softmax.
@@ -89,7 +91,6 @@ class Config:
         adversary: of the global and the fusion discriminator; local_adversary: of the parts'.
     """
 
-    segmenter: str = "bisenet"
     extract: Literal["segmentation", "rectangles"] = "segmentation"
     end_to_end: bool = True
     phi: float = 10.0
@@ -163,29 +164,22 @@ class Cut:
 class Method(nn.Module):
     """hier_seg as a task for the training loop and as a translator."""
 
-    reads: frozenset[str] = frozenset({"label", "target"})
-
-    def __init__(self, config: Config, classes: int, image_size: int, segmenter: nn.Module | None = None) -> None:
-        """Build the networks.
-
-        Args:
-            config: settings.
-            classes: number of expression classes.
-            image_size: side of the images in pixels.
-            segmenter: pre-trained; images (B, 3, H, W) in [-1, 1] -> logits (B, 19, H, W).
+    def __init__(self, config: Config, context: Context) -> None:
+        """Build the networks around a pre-trained segmenter: images (B, 3, H, W) in [-1, 1] -> logits (B, 19, H, W).
 
         Raises:
             ValueError: no segmenter was given.
         """
         super().__init__()
-        if segmenter is None:
-            raise ValueError("hier_seg needs a pre-trained segmenter")
-        self.config, self.classes, self.image_size = config, classes, image_size
+        segmenter = context.needed("segmenter", "hier_seg")
+        self.config, self.condition, self.image_size = config, context.condition, context.image_size
+        self.reads = self.condition.reads
+        states, image_size = self.condition.dim, context.image_size
         count = len(config.parts)
         self.generator: Any = nn.ModuleDict(
             {
                 "whole": Generator(
-                    classes,
+                    states,
                     conv_dim=config.conv_dim,
                     residual_blocks=config.residual_blocks,
                     head=config.head,
@@ -193,7 +187,7 @@ class Method(nn.Module):
                 ),
                 # Four networks of equal shape as one grouped network: one call instead of four.
                 "local": Generator(
-                    classes,
+                    states,
                     conv_dim=config.local_conv_dim,
                     residual_blocks=config.local_residual_blocks,
                     parts=count,
@@ -206,9 +200,9 @@ class Method(nn.Module):
         )
         self.discriminator: Any = nn.ModuleDict(
             {
-                "global": Adversary(config.adversary, image_size, classes),
-                "fusion": Adversary(config.adversary, image_size, classes),
-                "local": Adversary(config.local_adversary, config.local_size, classes, count),
+                "global": Adversary(config.adversary, image_size, self.condition),
+                "fusion": Adversary(config.adversary, image_size, self.condition),
+                "local": Adversary(config.local_adversary, config.local_size, self.condition, count),
             }
         )
         scale = image_size / 256
@@ -328,23 +322,23 @@ class Method(nn.Module):
 
     def discriminator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
         """All discriminators, each with its own optimum, so without the lambda_p of Eq. 8."""
-        image, source, target = batch["image"], batch["label"], batch["target"]
+        image = batch["image"]
+        source, target = self.condition.source(batch), self.condition.target(batch)
         alone = step < self.config.critic_head_start
-        if "fake/fusion" in batch:
-            seen = batch
-        else:
+        if "fake/fusion" not in batch:
             with torch.no_grad():
-                out = {"cut": self.cut(image)} if alone else self.run(image, target_label(target, self.classes))
-                seen = _seen(out["cut"], out)
+                told = self.condition.told(source, target)
+                out = {"cut": self.cut(image)} if alone else self.run(image, told)
+                batch.update(_seen(out["cut"], out))
         total = image.new_zeros(())
         terms: Terms = {}
-        crops, valid = seen["crops"], seen["valid"]
+        crops, valid = batch["crops"], batch["valid"]
         for name, real, weight in (("global", image, None), ("fusion", image, None), ("local", crops, valid)):
             adversary = self.discriminator[name]
             if alone:
-                loss, own = adversary.label_loss(real, source, weight)
+                loss, own = adversary.label_loss(real, source, target, weight)
             else:
-                loss, own = adversary.discriminator_loss(real, seen[f"fake/{name}"], source, target, step, weight)
+                loss, own = adversary.discriminator_loss(real, batch[f"fake/{name}"], source, target, step, weight)
             total = total + loss
             terms.update({f"{name}/{term}": value for term, value in own.items()})
         return total, terms
@@ -352,11 +346,13 @@ class Method(nn.Module):
     def generator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
         """Eq. 8; terms `<p>/adv`, `<p>/cls`, `<p>/rec`, and the mean area of every part's mask as a guard."""
         config = self.config
-        image, source, target = batch["image"], batch["label"], batch["target"]
-        asked, back = target_label(target, self.classes), target_label(source, self.classes)
+        image = batch["image"]
+        source, target = self.condition.source(batch), self.condition.target(batch)
+        asked, back = self.condition.told(source, target), self.condition.told(target, source)
         parts = {"global": 1, "fusion": 1, "local": len(config.parts)}
         out = self.run(image, asked, end_to_end=step % config.segmenter_every == 0)
         cut: Cut = out["cut"]
+        batch["edited"] = out["fusion"]
         if config.reuse_fake:
             batch.update(_seen(cut, out))
         due = step % config.reconstruction_every == 0
@@ -402,23 +398,24 @@ class Method(nn.Module):
     # Translation -----------------------------------------------------------------------------------------------------
 
     def translate(self, images: Tensor, source: Tensor, target: Tensor) -> Tensor:
-        """Edit images (B, 3, H, W) in [-1, 1] to the classes `target`, int64 (B,); `source` is not needed."""
-        result: Tensor = self.run(images, target_label(target, self.classes))["fusion"]
+        """Edit images (B, 3, H, W) in [-1, 1] from the states `source` to `target`, float (B, K)."""
+        result: Tensor = self.run(images, self.condition.told(source, target))["fusion"]
         return result
 
     def generator_state(self) -> dict[str, Tensor]:
         """What `generator.safetensors` holds."""
-        state = {name: value.contiguous() for name, value in self.generator.state_dict().items()}
-        return {**state, "mean_boxes": self.mean_boxes}
+        return {**stored_state(self.generator, self.condition), "mean_boxes": self.mean_boxes}
 
     def load_generator_state(self, state: Mapping[str, Tensor]) -> None:
         """Load `generator_state()`. Raises `RuntimeError` when names or shapes differ."""
         own = dict(state)
         self.mean_boxes.copy_(own.pop("mean_boxes"))
-        self.generator.load_state_dict(own)
+        load_stored_state(own, self.generator, self.condition)
 
 
 def _seen(cut: Cut, out: Mapping[str, Any]) -> dict[str, Tensor]:
     """What the discriminators see of a pass, without its graph: the real parts and the fakes by name."""
     fakes = {f"fake/{name}": out[name].detach() for name in ("global", "fusion", "local") if name in out}
+    if fakes:
+        fakes["fake"] = fakes["fake/fusion"]
     return {"crops": cut.crops.detach(), "valid": cut.valid, **fakes}

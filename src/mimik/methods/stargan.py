@@ -5,7 +5,9 @@ Losses (section 3.1, eq. 1 to 6, with the WGAN-GP objective of eq. 8), to be min
     D: E[D(G(x, t))] - E[D(x)] + 10 GP + lambda_cls CE(D_cls(x), s)
     G: -E[D(G(x, t))] + lambda_cls CE(D_cls(G(x, t)), t) + lambda_rec |x - G(G(x, t), s)|_1
 
-with lambda_cls 1, lambda_rec 10 and five D updates per G update. Known deviations from the authors' code: the
+with lambda_cls 1, lambda_rec 10 and five D updates per G update. Told anything else than target labels it is the same
+method under another condition (`mimik.conditions`); SeCGAN's baseline takes label differences and reconstructs in one
+pass, |x - G(x, 0)|_1 (Sun et al., eq. 5: `reconstruction: self`). Known deviations from the authors' code: the
 learning rate really decays linearly to zero over the second half (the paper says so, their code subtracts too
 little); the fake of a D update is made without a graph. Options off by default are described where they are declared.
 """
@@ -13,7 +15,7 @@ little); the fake of a D update is made without a graph. Options off by default 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +23,7 @@ from torch import Tensor, nn
 from mimik import losses
 from mimik.adversary import Adversary, AdversaryConfig, Terms
 from mimik.batches import Batch
-from mimik.conditions import target_label
+from mimik.context import Context, load_stored_state, stored_state
 from mimik.networks.stargan import Generator, Head, Stem
 from mimik.training import Update
 
@@ -37,6 +39,9 @@ TRAINING: Mapping[str, Any] = MappingProxyType(
 )
 """The published schedule, as overrides of `mimik.training.TrainingConfig`."""
 
+CONDITION: Mapping[str, Any] = MappingProxyType({})
+"""What the generator is told unless params.yaml says otherwise: target labels, the default of `ConditionConfig`."""
+
 
 @dataclass(frozen=True)
 class Config:
@@ -48,9 +53,10 @@ class Config:
         critic_head_start: steps in which D is trained alone, on the labels of real images.
         reuse_fake: update G before D within a round and let D see the fake that G was updated on, instead of making
             another one: one generator pass less per step, and D lags one G update behind.
-        lambda_reconstruction: weight of the cycle term.
-        reconstruction_every: compute the cycle term on every so many steps only, as many times as strong (the pass
-            back is half of a generator update).
+        reconstruction: `cycle`, or `self`: asked for no change.
+        lambda_reconstruction: weight of that term.
+        reconstruction_every: compute it on every so many steps only, as many times as strong (its pass is half of a
+            generator update).
         lambda_change: weight of the mean share of every pixel that the head replaces (not for the direct head).
         lambda_smooth: weight of that map's total variation.
         adversary: settings of the discriminator.
@@ -63,6 +69,7 @@ class Config:
     critic_updates: int = 5
     critic_head_start: int = 0
     reuse_fake: bool = False
+    reconstruction: Literal["cycle", "self"] = "cycle"
     lambda_reconstruction: float = 10.0
     reconstruction_every: int = 1
     lambda_change: float = 0.0
@@ -80,28 +87,19 @@ class Config:
 class Method(nn.Module):
     """StarGAN as a task for the training loop and as a translator."""
 
-    segmenter = None
-    reads: frozenset[str] = frozenset({"label", "target"})
-
-    def __init__(self, config: Config, classes: int, image_size: int, segmenter: nn.Module | None = None) -> None:
-        """Build the networks.
-
-        Args:
-            config: settings.
-            classes: number of expression classes.
-            image_size: side of the images in pixels.
-            segmenter: unused; every method is built the same way.
-        """
+    def __init__(self, config: Config, context: Context) -> None:
+        """Build the networks for the condition and image size of `context`."""
         super().__init__()
-        self.config, self.classes = config, classes
+        self.config, self.condition = config, context.condition
+        self.reads = self.condition.reads
         self.generator = Generator(
-            classes,
+            self.condition.dim,
             conv_dim=config.conv_dim,
             residual_blocks=config.residual_blocks,
             head=config.head,
             stem=config.stem,
         )
-        self.discriminator = Adversary(config.adversary, image_size, classes)
+        self.discriminator = Adversary(config.adversary, context.image_size, self.condition)
         order = (
             Update("discriminator", config.critic_updates),
             Update("generator", 1, start=config.critic_head_start),
@@ -129,26 +127,29 @@ class Method(nn.Module):
 
     def discriminator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
         """Eq. 6, first line. See `mimik.adversary.Adversary.discriminator_loss` for the terms."""
+        image = batch["image"]
+        source, target = self.condition.source(batch), self.condition.target(batch)
         if step < self.config.critic_head_start:
-            return self.discriminator.label_loss(batch["image"], batch["label"])
-        if "fake" in batch:
-            fake = batch["fake"]
-        else:
+            return self.discriminator.label_loss(image, source, target)
+        if "fake" not in batch:
             with torch.no_grad():
-                fake = self.generator(batch["image"], target_label(batch["target"], self.classes))
-        return self.discriminator.discriminator_loss(batch["image"], fake, batch["label"], batch["target"], step)
+                batch["fake"] = self.translate(image, source, target)
+        return self.discriminator.discriminator_loss(image, batch["fake"], source, target, step)
 
     def generator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
         """Eq. 6, second line: terms `adv`, `cls`, `rec` (and `match`, `change`, `smooth` where switched on)."""
-        config = self.config
-        image, source, target = batch["image"], batch["label"], batch["target"]
-        fake, change = self.generator.edit(image, target_label(target, self.classes))
+        config, told = self.config, self.condition.told
+        image = batch["image"]
+        source, target = self.condition.source(batch), self.condition.target(batch)
+        fake, change = self.generator.edit(image, told(source, target))
+        batch["edited"] = fake
         if config.reuse_fake:
             batch["fake"] = fake.detach()
         total, terms = self.discriminator.generator_loss(fake, target)
         if step % config.reconstruction_every == 0:
-            cycled = self.generator(fake, target_label(source, self.classes))
-            terms["rec"] = losses.reconstruction(image, cycled).mean()
+            cycle = config.reconstruction == "cycle"
+            again = self.generator(fake, told(target, source)) if cycle else self.generator(image, told(source, source))
+            terms["rec"] = losses.reconstruction(image, again).mean()
             total = total + config.lambda_reconstruction * config.reconstruction_every * terms["rec"]
         if change is not None:
             terms["change"] = change.mean()
@@ -157,14 +158,14 @@ class Method(nn.Module):
         return total, terms
 
     def translate(self, images: Tensor, source: Tensor, target: Tensor) -> Tensor:
-        """Edit images (B, 3, H, W) in [-1, 1] to the classes `target`, int64 (B,); `source` is not needed."""
-        edited: Tensor = self.generator(images, target_label(target, self.classes))
+        """Edit images (B, 3, H, W) in [-1, 1] from the states `source` to `target`, float (B, K)."""
+        edited: Tensor = self.generator(images, self.condition.told(source, target))
         return edited
 
     def generator_state(self) -> dict[str, Tensor]:
         """What `generator.safetensors` holds."""
-        return {name: value.contiguous() for name, value in self.generator.state_dict().items()}
+        return stored_state(self.generator, self.condition)
 
     def load_generator_state(self, state: Mapping[str, Tensor]) -> None:
         """Load `generator_state()`. Raises `RuntimeError` when names or shapes differ."""
-        self.generator.load_state_dict(dict(state))
+        load_stored_state(state, self.generator, self.condition)

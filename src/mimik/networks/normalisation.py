@@ -71,12 +71,13 @@ class _ChannelsLastInstanceNorm(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         features, weight, means, inverse_deviations = ctx.saved_tensors
         gradient = gradient.contiguous(memory_format=torch.channels_last)
-        parts = [
-            torch.ops.aten.native_batch_norm_backward(
-                gradient[index : index + 1], features[index : index + 1], weight, None, None,
+        to_features = torch.empty_like(features)
+        to_weights, to_biases = torch.empty_like(means), torch.empty_like(means)
+        for index in range(len(features)):
+            one = slice(index, index + 1)
+            torch.ops.aten.native_batch_norm_backward.out(
+                gradient[one], features[one], weight, None, None,
                 means[index], inverse_deviations[index], True, ctx.eps, [True, True, True],
-            )
-            for index in range(len(features))
-        ]  # fmt: skip
-        inputs, weights, biases = zip(*parts, strict=True)
-        return torch.cat(inputs), torch.stack(weights).sum(0), torch.stack(biases).sum(0), None
+                out0=to_features[one], out1=to_weights[index], out2=to_biases[index],
+            )  # fmt: skip
+        return to_features, to_weights.sum(0), to_biases.sum(0), None

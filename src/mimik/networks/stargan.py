@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mimik.networks.convolution import Conv2d, conv_transpose2d
 from mimik.networks.normalisation import instance_norm
 
 Head = Literal["direct", "masked", "residual"]
@@ -177,10 +178,10 @@ def compose(images: Tensor, out: Tensor, head: Head) -> tuple[Tensor, Tensor | N
 
 
 class Discriminator(nn.Module):
-    """PatchGAN with a realness map and a class head; optionally one realness logit per class.
+    """PatchGAN with a realness map and a condition head; optionally further logits for realness given the condition.
 
-    The per-class logits ("does this image show class k?", trained with real images under a wrong label as
-    negatives) are not in the paper; a generator cannot satisfy them by traces that only the class head reads.
+    Those ("does this image show class k?", trained with real images under a wrong label as negatives) are not in the
+    paper; a generator cannot satisfy them by traces that only the condition head reads.
     """
 
     def __init__(
@@ -188,11 +189,12 @@ class Discriminator(nn.Module):
         image_size: int,
         classes: int,
         *,
+        channels: int = 3,
         conv_dim: int = 64,
         layers: int = 6,
         max_conv_dim: int = 2048,
         parts: int = 1,
-        per_class: bool = False,
+        matching: int = 0,
         negative_slope: float = 0.01,
         initialisation: Initialisation = "default",
     ) -> None:
@@ -200,12 +202,13 @@ class Discriminator(nn.Module):
 
         Args:
             image_size: side of the images; must be divisible by 2**layers.
-            classes: C.
+            classes: C, outputs of the condition head.
+            channels: of every part's images.
             conv_dim: width of the first layer; doubles with every layer up to `max_conv_dim`.
             layers: number of stride-2 convolutions.
             max_conv_dim: widest layer.
             parts: P discriminators side by side.
-            per_class: add the per-class realness logits.
+            matching: M, number of the further realness logits.
             negative_slope: of the leaky ReLUs.
             initialisation: `default` (torch's, as in the authors' code) or `kaiming` (He et al. 2015), under which a
                 critic without normalisation learns its classes in a fraction of the steps.
@@ -215,19 +218,19 @@ class Discriminator(nn.Module):
             raise ValueError(f"{layers} halvings do not divide an image of {image_size} pixels")
         self.parts = parts
         self.classes = classes
-        self.per_class = per_class
+        self.matching = matching
         self.negative_slope = negative_slope
         self.layers = layers
         trunk: list[nn.Module] = []
-        last = 3
+        last = channels
         for layer in range(layers):
             width = min(conv_dim * 2**layer, max_conv_dim)
-            trunk += [nn.Conv2d(last * parts, width * parts, 4, 2, 1, groups=parts), nn.LeakyReLU(negative_slope)]
+            trunk += [Conv2d(last * parts, width * parts, 4, 2, 1, groups=parts), nn.LeakyReLU(negative_slope)]
             last = width
         self.trunk = nn.Sequential(*trunk)
         side = image_size // 2**layers
         self.realness_head = nn.Conv2d(last * parts, parts, 3, 1, 1, bias=False, groups=parts)
-        heads = classes * (2 if per_class else 1)
+        heads = classes + matching
         self.class_head = nn.Conv2d(last * parts, heads * parts, side, bias=False, groups=parts)
         if initialisation == "kaiming":
             for module in self.modules():
@@ -237,17 +240,17 @@ class Discriminator(nn.Module):
                         nn.init.zeros_(module.bias)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Judge images (B, P*3, H, W) in [-1, 1].
+        """Judge images (B, P*channels, H, W) in [-1, 1].
 
         Returns:
-            realness map (B, P, h, w), class logits (B, P, C), per-class realness logits (B, P, C) or None.
+            realness map (B, P, h, w), condition logits (B, P, C), further realness logits (B, P, M) or None.
         """
         features = self.trunk(images)
         logits = self.class_head(features).view(len(images), self.parts, -1)
-        matching = logits[:, :, self.classes :].float() if self.per_class else None
+        matching = logits[:, :, self.classes :].float() if self.matching else None
         return self.realness_head(features).float(), logits[:, :, : self.classes].float(), matching
 
-    def input_gradient(self, images: Tensor, per_class: bool = False) -> Tensor:
+    def input_gradient(self, images: Tensor, matching: bool = False) -> Tensor:
         """Gradient of the sum of the realness map with respect to the images, for penalties on its length.
 
         With leaky ReLUs and no normalisation the network is linear around every image, so that this gradient is the
@@ -256,11 +259,11 @@ class Discriminator(nn.Module):
         mixed precision.
 
         Args:
-            images: (B, P*3, H, W) in [-1, 1].
-            per_class: of the sum of realness map and per-class logits instead.
+            images: (B, P*channels, H, W) in [-1, 1].
+            matching: of the sum of realness map and further realness logits instead.
 
         Returns:
-            (B, P*3, H, W), differentiable in the weights, not in the images.
+            of the shape of `images`, differentiable in the weights, not in the images.
         """
         convolutions = [module for module in self.trunk if isinstance(module, nn.Conv2d)]
         slopes = []
@@ -273,12 +276,10 @@ class Discriminator(nn.Module):
         batch, _, height, width = features.shape
         seed = features.new_ones(batch, self.parts, height, width)
         gradient = F.conv_transpose2d(seed, self.realness_head.weight, padding=1, groups=self.parts)
-        if per_class and self.per_class:
+        if matching and self.matching:
             kernels = self.class_head.weight.unflatten(0, (self.parts, -1))[:, self.classes :]
             # The head sees the whole map at once: its gradient is the sum of its kernels, the same for every image.
             gradient = gradient + kernels.sum(1).flatten(0, 1).to(gradient.dtype)
         for convolution, slope in zip(reversed(convolutions), reversed(slopes), strict=True):
-            gradient = F.conv_transpose2d(
-                gradient * slope, convolution.weight, stride=2, padding=1, groups=convolution.groups
-            )
+            gradient = conv_transpose2d(gradient * slope, convolution.weight, 2, 1, convolution.groups)
         return gradient

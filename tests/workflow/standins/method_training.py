@@ -6,9 +6,9 @@ from pathlib import Path
 import mimik.training
 
 
-def train_method(settings, store_dir, segmenter_dir, output_dir, checkpoint_dir, logger=None):
+def train_method(settings, store_dir, pretrained_dirs, output_dir, checkpoint_dir, logger=None):
     store = Path(store_dir, "manifest.json").read_text()
-    segmenter = Path(segmenter_dir, "model.safetensors").read_text() if segmenter_dir else None
-    text = json.dumps([settings, store, segmenter, mimik.training.VERSION])
+    read = [Path(folder, "model.safetensors").read_text() for folder in pretrained_dirs.values()]
+    text = json.dumps([settings, store, read, mimik.training.VERSION])
     for name in ("generator.safetensors", "config.json", "history.csv", "samples.png"):
         Path(output_dir, name).write_text(text)

@@ -1,0 +1,151 @@
+"""What the tests of methods share: a small context, a batch with everything, and checks that every method passes."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mimik.conditions import Condition, ConditionConfig
+from mimik.context import Context
+from mimik.labels import ACTION_UNITS, EXPRESSIONS, SEGMENTATION_CLASSES
+
+SIZE, CLASSES = 32, 4
+
+
+class Parser(nn.Module):
+    """A segmenter that sees parts where faces have them, and learns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shift = nn.Conv2d(3, 19, 3, 1, 1)
+        self.norm = nn.BatchNorm2d(19)
+        prior = torch.full((19, SIZE, SIZE), -1.0)
+        prior[SEGMENTATION_CLASSES.index("skin")] = 0.0
+        for name, (top, bottom, left, right) in {
+            "l_eye": (9, 14, 7, 13),
+            "r_eye": (9, 14, 19, 25),
+            "nose": (13, 20, 13, 19),
+            "mouth": (22, 26, 11, 21),
+        }.items():
+            prior[SEGMENTATION_CLASSES.index(name), top:bottom, left:right] = 2.0
+        self.register_buffer("prior", prior)
+
+    def forward(self, images: Tensor) -> Tensor:
+        out: Tensor = self.prior + 0.1 * self.norm(self.shift(images))
+        return out
+
+
+def make_context(size: int = SIZE, classes: int = CLASSES, **condition: Any) -> Context:
+    """A context with a segmenter; keywords are settings of the condition."""
+    made = Condition(ConditionConfig(**condition), EXPRESSIONS[:classes], ("Bald", "Smiling", "Young"))
+    if made.class_units is not None:
+        random = torch.Generator().manual_seed(3)
+        made.set_class_units(torch.rand(classes, len(ACTION_UNITS), generator=random))
+    return Context(made, size, {"segmenter": Parser()})
+
+
+def make_batch(size: int = SIZE, count: int = 8) -> dict[str, Tensor]:
+    """A batch with every entry that `mimik.batches` can give; targets are those of the next face."""
+    torch.manual_seed(1)
+    label = torch.arange(count) % CLASSES
+    units, attributes = torch.rand(count, len(ACTION_UNITS)), (torch.rand(count, 3) > 0.5).float()
+    landmarks = torch.rand(count, 68, 2) * 0.1 * size
+    for points, (x, y) in {
+        (36, 42): (0.37, 0.38),
+        (42, 48): (0.63, 0.38),
+        (27, 36): (0.5, 0.5),
+        (48, 68): (0.5, 0.72),
+    }.items():
+        landmarks[:, slice(*points)] += torch.tensor([x, y]) * size - 0.05 * size
+    return {
+        "image": torch.rand(count, 3, size, size) * 2 - 1,
+        "row": torch.arange(count),
+        "label": label,
+        "target": label.roll(-1),
+        "action_units": units,
+        "target_action_units": units.roll(-1, 0),
+        "attributes": attributes,
+        "target_attributes": attributes.roll(-1, 0),
+        "mask": torch.randint(len(SEGMENTATION_CLASSES), (count, size, size)),
+        "depth": torch.rand(count, 1, size, size) * 2 - 1,
+        "normals": torch.rand(count, 3, size, size) * 2 - 1,
+        "landmarks": landmarks,
+    }
+
+
+def states(method: Any, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Source and target states of a batch."""
+    return method.condition.source(batch), method.condition.target(batch)
+
+
+def reached(module: nn.Module) -> bool:
+    """Whether any gradient has arrived."""
+    return any(p.grad is not None and float(p.grad.abs().max()) > 0 for p in module.parameters())
+
+
+def check_generator_learns(method: Any, steps: int = 12, rate: float = 2e-3) -> None:
+    """A few steps lower the generator's loss on a fixed batch; all terms are finite."""
+    method.train()
+    batch = make_batch(method_size(method))
+    parameters = [p for group in method.generator_parameters() for p in group["params"]]
+    optimiser = torch.optim.Adam(parameters, lr=rate)
+    totals = []
+    for _ in range(steps):
+        torch.manual_seed(7)
+        total, terms = method.generator_loss(batch, 1000)
+        optimiser.zero_grad()
+        total.backward()
+        optimiser.step()
+        totals.append(float(total.detach()))
+        assert all(torch.isfinite(value) for value in terms.values())
+    assert totals[-1] < totals[0]
+
+
+def check_updates(method: Any, discriminators: list[nn.Module], generators: list[nn.Module]) -> None:
+    """Each update reaches its own networks, all of them, and no other; its groups hold exactly what it trains."""
+    method.train()
+    batch = make_batch(method_size(method))
+    method.zero_grad(set_to_none=True)
+    method.discriminator_loss(batch, 1000)[0].backward()
+    assert all(reached(network) for network in discriminators)
+    assert not any(reached(network) for network in generators)
+    method.zero_grad(set_to_none=True)
+    for network in discriminators:
+        network.requires_grad_(False)
+    batch = make_batch(method_size(method))
+    method.generator_loss(batch, 1000)[0].backward()
+    assert not any(reached(network) for network in discriminators)
+    assert all(reached(network) for network in generators)
+    assert batch["edited"].shape == batch["image"].shape and batch["edited"].requires_grad
+    for network in discriminators:
+        network.requires_grad_(True)
+    for networks, groups in (
+        (discriminators, method.discriminator_parameters()),
+        (generators, method.generator_parameters()),
+    ):
+        listed = [id(p) for group in groups for p in group["params"]]
+        assert len(set(listed)) == len(listed)
+        assert {id(p) for network in networks for p in network.parameters()} == set(listed)
+
+
+def check_round_trip(make: Callable[[], Any]) -> None:
+    """State saved and loaded gives the same translations, in range."""
+    torch.manual_seed(0)
+    method = make().train()
+    batch = make_batch(method_size(method))
+    optimiser = torch.optim.Adam([p for g in method.generator_parameters() for p in g["params"]], lr=1e-2)
+    method.generator_loss(batch, 0)[0].backward()
+    optimiser.step()
+    torch.manual_seed(5)
+    other = make()
+    other.load_generator_state(method.generator_state())
+    with torch.no_grad():
+        first, second = (m.eval().translate(batch["image"], *states(m, batch)) for m in (method, other))
+    assert torch.equal(first, second) and first.shape == batch["image"].shape
+    assert first.min() >= -1 and first.max() <= 1
+
+
+def method_size(method: Any) -> int:
+    """Side of the images that a method of these tests was made for."""
+    return int(getattr(method, "image_size", SIZE))
