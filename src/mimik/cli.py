@@ -87,6 +87,22 @@ def parser() -> argparse.ArgumentParser:
         verbs, "report", report_method, "write the page of one method",
         "mimik report synthetic hier_seg", method="a method that is evaluated",
     )  # fmt: skip
+    edit = _verb(
+        verbs, "edit", edit_photograph, "edit the faces of a photograph with a trained method",
+        "mimik edit me.jpg --to happiness --model results/open_faces/hier_seg -o happy.png",
+        "mimik edit me.jpg --au 12=+0.5 --au 6=+0.3 --model results/affectnet/relative_au -o smile.jpg",
+        "mimik edit me.jpg --sheet expressions --model results/open_faces/stargan -o all.png", dataset=None,
+    )  # fmt: skip
+    edit.add_argument("photograph", metavar="PHOTO", help="any image file; every face in it is edited")
+    edit.add_argument("--model", required=True, metavar="DIR", help="results/<dataset>/<method>")
+    edit.add_argument("-o", "--output", required=True, metavar="OUT", help="png or tif keep every pixel; jpg, webp")
+    edit.add_argument("--to", metavar="EXPRESSION", help="the expression that is asked for")
+    edit.add_argument("--from", dest="shown", metavar="EXPRESSION", help="the one in the photograph, where it matters")
+    edit.add_argument("--strength", type=float, default=1.0, metavar="S", help="share of the way there (default: 1)")
+    edit.add_argument("--au", action="append", default=[], metavar="N=CHANGE", help="change an action unit: 12=+0.5")
+    edit.add_argument(
+        "--sheet", choices=("expressions", "strengths"), help="write one picture of the faces with all of them"
+    )
     _verb(
         verbs, "compare", compare_results, "write report/index.html from everything in results/",
         "mimik compare", dataset=None,
@@ -276,6 +292,19 @@ def report_method(chosen: argparse.Namespace) -> None:
 
     result = RESULTS / chosen.dataset / chosen.method
     method_report(result, PREPARED / chosen.dataset, result / "report.html", _params(chosen)["report"])
+
+
+def edit_photograph(chosen: argparse.Namespace) -> None:
+    """`mimik edit`."""
+    from mimik import edit
+
+    edit.run(
+        Path(chosen.photograph),
+        Path(chosen.model),
+        Path(chosen.output),
+        edit.Wish(chosen.to, chosen.strength, chosen.shown, edit.unit_changes(chosen.au)),
+        chosen.sheet,
+    )
 
 
 def compare_results(chosen: argparse.Namespace) -> None:

@@ -120,6 +120,7 @@ def train_method(
         "pretrained_sha256": {kind: file_sha256(folder / "model.safetensors") for kind, folder in folders.items()},
         "starts_from_sha256": None if starts_from is None else file_sha256(Path(starts_from) / "generator.safetensors"),
         "template": store.manifest.get("template"),
+        "sizes": store.manifest["sizes"],  # faces are cut out at the largest and shrunk, see faces.alignment.crops
     }
     decisive = ("module", "config", "condition", "guidance", "pretrained_sha256", "starts_from_sha256")
     probe = _Probe(method, store, checkpoints / "samples.png")

@@ -127,6 +127,24 @@ def crop(image: npt.NDArray[np.uint8], transform: npt.NDArray[Any], size: int) -
     return np.asarray(Image.composite(blurred, picture, opacity))
 
 
+def crops(
+    image: npt.NDArray[np.uint8], transform: npt.NDArray[Any], sizes: Sequence[int]
+) -> dict[int, npt.NDArray[np.uint8]]:
+    """The aligned face at every size: cut out at the largest, the smaller ones shrunk from it by area.
+
+    Preparing a dataset and editing a photograph both call this, so that a generator is shown what it learned from.
+
+    Args:
+        image, transform: like `crop`.
+        sizes: sides in pixels.
+
+    Returns:
+        size -> uint8 (size, size, 3).
+    """
+    largest = crop(image, transform, max(sizes))
+    return {size: largest if size == max(sizes) else resize(largest, size) for size in sizes}
+
+
 def crop_labels(
     labels: npt.NDArray[np.uint8], shape: tuple[int, ...], transform: npt.NDArray[Any], size: int, outside: int
 ) -> npt.NDArray[np.uint8]:

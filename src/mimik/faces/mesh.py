@@ -73,6 +73,21 @@ class FaceMesher:
                 return max(plausible, key=lambda mesh: _prominence(mesh, image.shape))
         return None
 
+    def every(self, image: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.float64]]:
+        """Meshes of all faces, the most prominent first; see `__call__` for the arguments and one mesh.
+
+        The whole picture is searched, then its parts, in which smaller faces are found; a face that was found
+        twice counts once.
+        """
+        faces: list[npt.NDArray[np.float64]] = []
+        for windows in _windows(image.shape[0], image.shape[1]):
+            if len(windows) == 1 and faces:
+                continue  # borders are for pictures that a single face fills
+            for window in windows:
+                found = [mesh for mesh in self._search(image, *window) if _plausible(mesh, image.shape)]
+                faces += [mesh for mesh in found if not any(_same(mesh, known) for known in faces)]
+        return sorted(faces, key=lambda mesh: -_prominence(mesh, image.shape))
+
     def _search(
         self, image: npt.NDArray[np.uint8], left: int, top: int, right: int, bottom: int
     ) -> list[npt.NDArray[np.float64]]:
@@ -143,6 +158,12 @@ def _plausible(mesh: npt.NDArray[np.float64], shape: tuple[int, ...]) -> bool:
         and (middle >= 0).all()
         and (middle <= (shape[1], shape[0])).all()
     )
+
+
+def _same(mesh: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> bool:
+    """Whether two meshes are of one face: their middles are nearer than half the wider one's width."""
+    width = max(float(np.ptp(points[:, 0])) for points in (mesh, other))
+    return bool(np.linalg.norm(mesh[:, :2].mean(axis=0) - other[:, :2].mean(axis=0)) < width / 2)
 
 
 def _prominence(mesh: npt.NDArray[np.float64], shape: tuple[int, ...]) -> float:

@@ -145,12 +145,11 @@ class Reconstructor:
         if coverage < SMALLEST_COVERAGE:
             return Rejected("alignment", f"only {coverage:.0%} of the aligned face lies within the image")
 
-        largest = alignment.crop(image, transform, self.sizes[0])
-        images = {size: alignment.resize(largest, size) for size in self.sizes}
+        images = alignment.crops(image, transform, self.sizes)
         if mesh is None and self._mesher is not None:
             # Landmarks came from elsewhere: the mesh is sought where they say that the face is.
             side = self.sizes[0]
-            mesh = self._mesher(largest)
+            mesh = self._mesher(images[side])
             if mesh is None:
                 return Rejected("mesh", "landmarks are known, but no face mesh was found there")
             planar = alignment.apply(alignment.inverse(transform), mesh[:, :2] / side)

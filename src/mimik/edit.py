@@ -1,0 +1,390 @@
+"""A trained generator on somebody's photograph: faces found, aligned, edited, and put back.
+
+Faces are aligned by the same functions as the training's (`faces.alignment`), edited at the model's size, and put back
+with a feathered edge: the photograph keeps its own detail where little was changed and shows the generator's pixels
+where much was. Outside of the faces every pixel stays as it was.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
+from torch import Tensor
+
+from mimik.batches import to_tensor, to_uint8
+from mimik.conditions import Condition
+from mimik.devices import autocast_dtype, pick_device
+from mimik.errors import UserError
+from mimik.faces import alignment, geometric
+from mimik.faces.mesh import FaceMesher
+from mimik.faces.photograph import UnreadableError, read_photograph
+from mimik.faces.topology import IBUG_68
+from mimik.files import atomic_path
+from mimik.labels import ACTION_UNITS
+from mimik.method_training import load_method
+
+Picture = npt.NDArray[np.uint8]
+Array = npt.NDArray[np.float64]
+
+SEARCHED = 1920
+"""Longer side in pixels to which a photograph is shrunk, if it is larger, before faces are sought in it."""
+
+FEATHER = 0.12
+"""Width of the soft edge of an edited face, in sides of the aligned crop."""
+
+REPLACED = 32.0
+"""Change in grey levels from which on a pixel is the generator's alone; below it keeps detail of the photograph."""
+
+MARK = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
+"""IPTC's word for a photograph of which a trained model has made a part."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a face is asked for.
+
+    Attributes:
+        to: an expression by name; None where only action units are asked for.
+        strength: share of the way to it; above 1 goes beyond.
+        shown: the expression that the photograph shows, where the model has to know it (label difference, or a strength
+            other than 1, of a method that is told labels).
+        units: changes of action units by name (AU12: +0.5), in [-1, 1].
+    """
+
+    to: str | None = None
+    strength: float = 1.0
+    shown: str | None = None
+    units: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A face in a photograph.
+
+    Attributes:
+        transform: (2, 3) source pixel -> fraction of the crop's side.
+        units: float32 (17,) action units by `mimik.faces.geometric`, in [0, 1].
+    """
+
+    transform: Array
+    units: npt.NDArray[np.float32]
+
+
+class PhotographEditor:
+    """Edits the faces of photographs with one trained method."""
+
+    def __init__(self, model: Path | str) -> None:
+        """Load the model and what finds faces.
+
+        Args:
+            model: results/<dataset>/<method>, with `generator.safetensors` and `config.json`.
+
+        Raises:
+            UserError: no trained method there, one of another alignment, or mediapipe is not installed.
+        """
+        self.folder = Path(model)
+        method: Any
+        method, self.config = load_method(self.folder)
+        if self.config["template"] not in (None, alignment.TEMPLATE_NAME):
+            raise UserError(
+                f"{self.folder / 'config.json'}: its faces were aligned by the template {self.config['template']!r}; "
+                f"this version of mimik has {alignment.TEMPLATE_NAME!r}. Prepare the dataset and train again."
+            )
+        self.device = pick_device()
+        self.method: Any = method.to(self.device, memory_format=torch.channels_last)
+        self.dtype = autocast_dtype("auto", self.device)
+        self.condition: Condition = self.method.condition
+        self.classes: list[str] = self.config["classes"]
+        self.size = int(self.config["image_size"])
+        self._mesher = FaceMesher()
+        self._units = geometric.estimator()
+
+    def faces(self, photograph: Picture) -> list[Found]:
+        """All faces of a photograph uint8 (H, W, 3), the most prominent first."""
+        factor = max(1.0, max(photograph.shape[:2]) / SEARCHED)
+        seen = photograph
+        if factor > 1:
+            size = (round(photograph.shape[1] / factor), round(photograph.shape[0] / factor))
+            seen = np.asarray(Image.fromarray(photograph).resize(size, Image.Resampling.BOX, reducing_gap=2.0))
+        found = []
+        for mesh in self._mesher.every(seen):
+            transform = alignment.alignment(mesh[list(IBUG_68), :2] * factor)
+            found.append(Found(transform, self._units(geometric.measures(mesh))))
+        return found
+
+    def check(self, wish: Wish) -> None:
+        """Raise `UserError` when the model cannot be asked for this."""
+        space = self.condition.space
+        if space == "attributes":
+            raise UserError(f"{self.folder}: this model was trained for attributes; `mimik edit` asks for expressions.")
+        for option, name in (("--to", wish.to), ("--from", wish.shown)):
+            if name is not None and name not in self.classes:
+                raise UserError(f"{option} {name}: this model knows {', '.join(self.classes)}.")
+        if wish.to is None and not wish.units:
+            raise UserError("--to: name an expression, or action units by --au.")
+        if space == "expression":
+            if wish.units:
+                raise UserError(
+                    f"--au: {self.folder} is told expressions, not action units. Take a model of a method that is "
+                    "told action units, such as relative_au."
+                )
+            relative = self.condition.config.form == "relative"
+            if wish.shown is None and (relative or wish.strength != 1):
+                reason = "is told the difference of labels" if relative else "goes part of the way between two labels"
+                raise UserError(
+                    f"--from: name the expression that the photograph shows; {self.config['method']} {reason}."
+                )
+        unknown = [name for name in wish.units if name not in self.condition.names]
+        if space == "action_units" and unknown:
+            raise UserError(f"--au: {', '.join(unknown)}: this model knows {', '.join(self.condition.names)}.")
+
+    def states(self, found: Sequence[Found], wish: Wish) -> tuple[Tensor, Tensor]:
+        """Source and target states float (B, K) of faces, see `mimik.conditions`."""
+        self.check(wish)
+        count = len(found)
+
+        def named(expression: str) -> Tensor:
+            labels = torch.full((count,), self.classes.index(expression), device=self.device)
+            state: Tensor = self.condition.of_labels(labels)
+            return state
+
+        if self.condition.space == "expression":
+            assert wish.to is not None
+            target = named(wish.to)
+            # Without --from the source says nothing: the networks are told the whole target (see `check`).
+            source = target if wish.shown is None else named(wish.shown)
+            return source, torch.lerp(source, target, wish.strength)
+        measured = torch.from_numpy(np.stack([face.units for face in found])).to(self.device)
+        source = self.condition.of_faces(torch.zeros(count, dtype=torch.int64, device=self.device), measured)
+        target = source if wish.to is None else torch.lerp(source, named(wish.to), wish.strength)
+        change = torch.tensor([wish.units.get(name, 0.0) for name in self.condition.names], device=self.device)
+        return source, target + change
+
+    def crops(self, photograph: Picture, found: Sequence[Found]) -> Picture:
+        """Aligned faces uint8 (B, S, S, 3), as the training's were."""
+        sizes = [*self.config["sizes"], self.size]
+        return np.stack([alignment.crops(photograph, face.transform, sizes)[self.size] for face in found])
+
+    def translate(self, crops: Picture, found: Sequence[Found], wish: Wish) -> Picture:
+        """Edit aligned faces uint8 (B, S, S, 3)."""
+        source, target = self.states(found, wish)
+        autocast = torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None)
+        with torch.inference_mode(), autocast:
+            return to_uint8(self.method.translate(to_tensor(crops, self.device), source, target))
+
+    def edit(self, photograph: Picture, found: Sequence[Found], wish: Wish) -> Picture:
+        """A copy of the photograph uint8 (H, W, 3) with all given faces edited."""
+        result = photograph.copy()
+        crops = self.crops(photograph, found)
+        for face, before, after in zip(found, crops, self.translate(crops, found, wish), strict=True):
+            put_back(result, before, after, face.transform)
+        return result
+
+    def close(self) -> None:
+        """Free what finds faces."""
+        self._mesher.close()
+
+
+def put_back(photograph: Picture, before: Picture, after: Picture, transform: Array) -> None:
+    """Replace a face in a photograph by its edit, in place.
+
+    Args:
+        photograph: uint8 (H, W, 3).
+        before, after: uint8 (S, S, 3), the aligned face and its edit.
+        transform: (2, 3) source pixel -> fraction of the crop's side.
+    """
+    height, width = photograph.shape[:2]
+    corners = alignment.apply(alignment.inverse(transform), np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]))
+    left, top = (max(0, int(value)) for value in np.floor(corners.min(axis=0)))
+    right, bottom = np.ceil(corners.max(axis=0)).astype(int).clip(max=(width, height)).tolist()
+    if left >= right or top >= bottom:
+        return
+    window = photograph[top:bottom, left:right]
+    size = len(before)
+    shifted = np.column_stack([transform[:, :2], transform[:, :2] @ (left, top) + transform[:, 2]]) * size
+
+    def warped(picture: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        # OpenCV counts from pixel centres, mimik from the image's corner; beyond the crop there is nothing.
+        centred = np.column_stack([shifted[:, :2], shifted[:, :2] @ (0.5, 0.5) + shifted[:, 2] - 0.5])
+        out: npt.NDArray[np.float32] = cv2.warpAffine(
+            picture, centred, (right - left, bottom - top), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+        )
+        return out
+
+    difference = np.subtract(after, before, dtype=np.float32)
+    both = warped(np.concatenate([difference, _feather(size)[..., None]], axis=-1))
+    change, opacity = both[..., :3], both[..., 3:].clip(0, 1)
+    kept = window + change
+    share = np.minimum(np.abs(change).max(axis=-1, keepdims=True) / REPLACED, 1)
+    kept += share * (warped(after.astype(np.float32)) - kept)
+    edited = window + opacity * (kept - window)
+    np.copyto(window, edited.round().clip(0, 255).astype(np.uint8), where=opacity > 0)
+
+
+def _feather(size: int) -> npt.NDArray[np.float32]:
+    """(size, size) opacity: 1 in the middle, falling to 0 at the edges of the crop along half a cosine."""
+    centres = (np.arange(size) + 0.5) / size
+    ramp = np.minimum(centres, 1 - centres)
+    # The outermost pixels are zero, so that interpolation between them and nothing shows no edge.
+    ramp = ((ramp - 1.5 / size) / FEATHER).clip(0, 1)
+    soft = 0.5 - 0.5 * np.cos(np.pi * ramp)
+    return np.outer(soft, soft).astype(np.float32)
+
+
+STRENGTHS = (0.25, 0.5, 0.75, 1.0, 1.25)
+"""Columns of a sheet of strengths."""
+
+
+def run(photograph: Path, model: Path, output: Path, wish: Wish, sheet_of: str | None = None) -> None:
+    """Edit all faces of a photograph and write the result, or a sheet of its faces under several wishes.
+
+    Args:
+        photograph: an image file.
+        model: results/<dataset>/<method>.
+        output: the picture to write; its ending says how.
+        wish: what is asked for.
+        sheet_of: `expressions` (all that the model knows, at `wish.strength`), `strengths` (of `wish`), or None.
+
+    Raises:
+        UserError: an unreadable photograph, no face, a model that is not there or cannot be asked for this, or an
+            output that cannot be written.
+    """
+    check_ending(output)
+    picture, profile = read(photograph)
+    editor = PhotographEditor(model)
+    if sheet_of == "expressions":
+        wishes = {name: replace(wish, to=name) for name in editor.classes}
+    elif sheet_of == "strengths":
+        wishes = {f"{strength:g}": replace(wish, strength=strength) for strength in STRENGTHS}
+    else:
+        wishes = {"": wish}
+    for asked in wishes.values():
+        editor.check(asked)
+    found = editor.faces(picture)
+    if not found:
+        raise UserError(f"{photograph}: no face was found in it. Faces need about 30 pixels and a view of both eyes.")
+    result = editor.edit(picture, found, wish) if sheet_of is None else sheet(editor, picture, found, wishes)
+    units = ", ".join(f"{name} {change:+g}" for name, change in wish.units.items())
+    asked_for = ", ".join(filter(None, [wish.to or "", units, sheet_of or f"strength {wish.strength:g}"]))
+    name = f"{editor.config['method']} trained on {editor.config['dataset']}, scale {editor.config['scale']}"
+    write(output, result, name, asked_for, profile if sheet_of is None else None)
+    editor.close()
+    print(f"{output}: {len(found)} face(s) edited by {name}.")
+
+
+def read(path: Path) -> tuple[Picture, bytes | None]:
+    """A photograph uint8 (H, W, 3), upright, and its colour profile. Raises `UserError` when it is not readable."""
+    try:
+        photograph = read_photograph(path)
+    except UnreadableError as error:
+        raise UserError(f"{path}: expected a photograph, but {error}.") from error
+    with Image.open(path) as opened:
+        profile = opened.info.get("icc_profile") if opened.mode in ("RGB", "RGBA") else None
+    return photograph, profile
+
+
+def sheet(editor: PhotographEditor, photograph: Picture, found: Sequence[Found], wishes: Mapping[str, Wish]) -> Picture:
+    """One row for every face: the photograph's, then one column for every wish, with their names above.
+
+    Args:
+        editor: the model.
+        photograph: uint8 (H, W, 3).
+        found: its faces.
+        wishes: by the words that head their columns.
+
+    Returns:
+        uint8 (h, w, 3).
+    """
+    side, gap, head = 256, 4, 24
+    columns = {
+        "photograph": photograph,
+        **{name: editor.edit(photograph, found, wish) for name, wish in wishes.items()},
+    }
+    canvas = Image.new(
+        "RGB", (len(columns) * (side + gap) - gap, head + len(found) * (side + gap) - gap), (255, 255, 255)
+    )
+    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(15)
+    for column, (name, picture) in enumerate(columns.items()):
+        x = column * (side + gap)
+        draw.text((x + side / 2, head / 2), name, fill=(0, 0, 0), font=font, anchor="mm")
+        for row, face in enumerate(found):
+            cut = alignment.crop(picture, face.transform, side)
+            canvas.paste(Image.fromarray(cut), (x, head + row * (side + gap)))
+    return np.asarray(canvas)
+
+
+KINDS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
+"""Formats that are written, by the ending of the name."""
+
+
+def check_ending(path: Path) -> None:
+    """Raise `UserError` for a name that ends in none of `KINDS`."""
+    if path.suffix.lower() not in KINDS:
+        raise UserError(f"{path}: expected a name that ends in {', '.join(KINDS)}.")
+
+
+def write(path: Path, picture: Picture, model: str, asked: str, profile: bytes | None = None) -> None:
+    """Write a picture, marked as synthetic: XMP with IPTC's digital source type, and plain words for people.
+
+    PNG and TIFF keep every pixel; JPEG and WebP are written at quality 95.
+
+    Raises:
+        UserError: the ending is none of `KINDS`, or the file cannot be written.
+    """
+    check_ending(path)
+    kind = KINDS[path.suffix.lower()]
+    words = f"Face edited by mimik ({model}): {asked}. Synthetic; not a photograph of how this person looked."
+    xmp = (
+        '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
+        '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" '
+        'xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" xmlns:xmp="http://ns.adobe.com/xap/1.0/" '
+        f'Iptc4xmpExt:DigitalSourceType="{MARK}" xmp:CreatorTool="mimik"/></rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
+    ).encode()
+    image = Image.fromarray(picture)
+    exif = Image.Exif()
+    exif[0x0131], exif[0x010E] = "mimik", words  # Software, ImageDescription
+    options: dict[str, Any] = {"exif": exif}
+    if profile is not None:
+        options["icc_profile"] = profile
+    if kind == "PNG":
+        info = PngImagePlugin.PngInfo()
+        info.add_text("Software", "mimik")
+        info.add_text("Description", words)
+        info.add_itxt("XML:com.adobe.xmp", xmp.decode())
+        options |= {"pnginfo": info, "compress_level": 1}
+    elif kind == "TIFF":
+        options |= {"compression": "tiff_lzw", "tiffinfo": {700: xmp}}
+        del options["exif"]
+        options["description"], options["software"] = words, "mimik"
+    else:
+        options |= {"quality": 95, "xmp": xmp}
+        if kind == "JPEG":
+            options["subsampling"] = 0
+    try:
+        with atomic_path(path) as temporary:
+            image.save(temporary, kind, **options)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error}).") from error
+
+
+def unit_changes(texts: Sequence[str]) -> dict[str, float]:
+    """`12=+0.5` or `AU12=-0.3` as changes by name. Raises `UserError` for anything else and for unknown units."""
+    changes = {}
+    for text in texts:
+        unit, _, value = text.partition("=")
+        number = unit.strip().upper().removeprefix("AU")
+        name = f"AU{number.zfill(2)}"
+        try:
+            changes[name] = float(value)
+        except ValueError as error:
+            raise UserError(f"--au {text}: expected a number of an action unit and a change, like 12=+0.5.") from error
+        if name not in ACTION_UNITS or not -1 <= changes[name] <= 1:
+            known = ", ".join(unit.removeprefix("AU").lstrip("0") for unit in ACTION_UNITS)
+            raise UserError(f"--au {text}: expected one of the units {known}, and a change from -1 to 1.")
+    return changes

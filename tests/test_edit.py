@@ -1,0 +1,210 @@
+"""Editing photographs: on a real one, with a method of random weights (what it paints does not matter here)."""
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from mimik import edit
+from mimik.cli import main
+from mimik.conditions import Condition, ConditionConfig
+from mimik.context import Context
+from mimik.errors import UserError
+from mimik.faces import alignment
+from mimik.labels import ACTION_UNITS
+from mimik.methods import stargan
+
+pytest.importorskip("mediapipe")
+
+CLASSES = ["neutral", "happiness", "anger"]
+
+
+def make_model(folder: Path, **condition: Any) -> Path:
+    torch.manual_seed(0)
+    made = Condition(ConditionConfig(**condition), CLASSES)
+    if made.class_units is not None:
+        made.set_class_units(torch.rand(3, len(ACTION_UNITS)))
+    settings = {"conv_dim": 4, "residual_blocks": 1, "adversary": {"conv_dim": 4, "layers": 3}}
+    from mimik.configuration import build
+
+    method = stargan.Method(build(stargan.Config, settings, "test"), Context(made, 64))
+    folder.mkdir()
+    save_file(method.generator_state(), folder / "generator.safetensors")
+    config = {
+        "dataset": "open_faces", "method": "stargan", "module": "stargan", "scale": "smoke", "image_size": 64,
+        "sizes": [128, 64], "classes": CLASSES, "attributes": [], "config": settings, "condition": condition,
+        "architectures": {}, "template": alignment.TEMPLATE_NAME,
+    }  # fmt: skip
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def photograph() -> np.ndarray:
+    from skimage.data import astronaut
+
+    image: np.ndarray = astronaut()
+    return image
+
+
+@pytest.fixture(scope="module")
+def crowd(photograph: np.ndarray) -> np.ndarray:
+    """The same person three times, at different sizes, on a grey wall."""
+    wall = np.full((700, 1500, 3), 128, np.uint8)
+    for left, top, size in ((20, 60, 600), (650, 200, 380), (1100, 100, 350)):
+        wall[top : top + size, left : left + size] = np.asarray(Image.fromarray(photograph).resize((size, size)))
+    return wall
+
+
+def test_all_faces_are_edited_and_nothing_else(tmp_path: Path, crowd: np.ndarray) -> None:
+    source, output = tmp_path / "crowd.png", tmp_path / "edited.png"
+    Image.fromarray(crowd).save(source)
+    model = make_model(tmp_path / "model")
+    main(["edit", str(source), "--to", "happiness", "--model", str(model), "-o", str(output)])
+    edited = np.asarray(Image.open(output))
+    changed = (edited != crowd).any(-1)
+    editor = edit.PhotographEditor(model)
+    found = editor.faces(crowd)
+    assert len(found) == 3
+    allowed = np.zeros(changed.shape, bool)
+    for face in found:
+        inside = alignment.apply(face.transform, np.stack(np.indices(changed.shape)[::-1], -1) + 0.5)
+        square = ((inside > 0) & (inside < 1)).all(-1)
+        allowed |= square
+        middle = ((inside > 0.3) & (inside < 0.7)).all(-1)
+        assert changed[middle].mean() > 0.5
+    assert not (changed & ~allowed).any()
+
+
+def test_the_generator_sees_what_training_would_have_shown_it(tmp_path: Path, photograph: np.ndarray) -> None:
+    from mimik.faces.reconstruct import Reconstructor, Rejected
+
+    editor = edit.PhotographEditor(make_model(tmp_path / "model"))
+    prepared = Reconstructor([128, 64], annotations=())(photograph)
+    assert not isinstance(prepared, Rejected)
+    found = editor.faces(photograph)
+    np.testing.assert_array_equal(editor.crops(photograph, found[:1])[0], prepared.images[64])
+
+
+def test_an_edit_that_changes_nothing_leaves_the_photograph_as_it_is(photograph: np.ndarray) -> None:
+    transform = alignment.similarity(np.array([[100.0, 100.0], [300.0, 120.0]]), np.array([[0.2, 0.2], [0.8, 0.2]]))
+    before, result = alignment.crop(photograph, transform, 64), photograph.copy()
+    edit.put_back(result, before, before, transform)
+    np.testing.assert_array_equal(result, photograph)
+
+
+def test_a_face_at_the_border_is_put_back_within_the_picture(photograph: np.ndarray) -> None:
+    for shift in (-0.6, 0.6, 3.0):
+        transform = np.array([[1 / 200, 0.0, shift], [0.0, 1 / 200, shift]])
+        before = alignment.crop(photograph, transform, 32)
+        result = photograph.copy()
+        edit.put_back(result, before, 255 - before, transform)
+        assert result.shape == photograph.shape
+        # At 3.0 the whole face lies outside of the picture.
+        assert (result != photograph).any() == (shift < 1)
+
+
+def test_large_changes_show_the_generators_pixels_and_small_ones_keep_detail() -> None:
+    random = np.random.default_rng(0)
+    photograph = random.integers(100, 130, (200, 200, 3)).astype(np.uint8)
+    transform = np.array([[1 / 200, 0.0, 0.0], [0.0, 1 / 200, 0.0]])
+    before = np.full((50, 50, 3), 115, np.uint8)
+    small, large = photograph.copy(), photograph.copy()
+    edit.put_back(small, before, before + 2, transform)
+    edit.put_back(large, before, before + 100, transform)
+    middle = (slice(80, 120), slice(80, 120))
+    assert small[middle].std() > 0.8 * photograph[middle].std()
+    assert abs(small[middle].mean() - photograph[middle].mean() - 2) < 0.5
+    assert large[middle].std() < 1 and abs(large[middle].mean() - 215) < 1
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "webp", "tif"])
+def test_pictures_are_marked_as_synthetic(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"out.{ending}"
+    picture = np.random.default_rng(0).integers(0, 255, (20, 30, 3)).astype(np.uint8)
+    edit.write(path, picture, "stargan", "happiness")
+    assert edit.MARK.encode() in path.read_bytes()
+    if ending in ("png", "tif"):
+        np.testing.assert_array_equal(np.asarray(Image.open(path)), picture)
+
+
+def test_a_rotated_photograph_comes_out_upright(tmp_path: Path, photograph: np.ndarray) -> None:
+    turned = Image.fromarray(photograph).transpose(Image.Transpose.ROTATE_90)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # rotate by 270 degrees to see it upright
+    turned.save(tmp_path / "turned.png", exif=exif)
+    picture, _ = edit.read(tmp_path / "turned.png")
+    np.testing.assert_array_equal(picture, photograph)
+
+
+def test_sheets_have_a_row_for_every_face(tmp_path: Path, crowd: np.ndarray) -> None:
+    source, model = tmp_path / "crowd.png", make_model(tmp_path / "model")
+    Image.fromarray(crowd).save(source)
+    output = tmp_path / "sheet.png"
+    main(["edit", str(source), "--sheet", "expressions", "--model", str(model), "-o", str(output)])
+    assert Image.open(output).size == (4 * 260 - 4, 24 + 3 * 260 - 4)
+    command = ["edit", str(source), "--sheet", "strengths", "--to", "anger", "--from", "neutral"]
+    main([*command, "--model", str(model), "-o", str(output)])
+    assert Image.open(output).size[0] == (1 + len(edit.STRENGTHS)) * 260 - 4
+
+
+def test_states_of_labels_and_of_action_units(tmp_path: Path, photograph: np.ndarray) -> None:
+    labels = edit.PhotographEditor(make_model(tmp_path / "labels"))
+    found = labels.faces(photograph)
+    source, target = labels.states(found, edit.Wish("anger", 0.25, "neutral"))
+    assert source.tolist() == [[1, 0, 0]] and target.tolist() == [[0.75, 0, 0.25]]
+    units = edit.PhotographEditor(make_model(tmp_path / "units", space="action_units", form="relative"))
+    source, target = units.states(found, edit.Wish(units={"AU12": 0.5}))
+    assert torch.equal(source[0], torch.from_numpy(found[0].units))
+    change = torch.zeros(17)
+    change[ACTION_UNITS.index("AU12")] = 0.5
+    torch.testing.assert_close(target - source, change[None])
+    half = units.states(found, edit.Wish("happiness", 0.5))[1]
+    torch.testing.assert_close(half, (source + units.condition.class_units[1]) / 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--to", "joy"], "knows neutral, happiness, anger"),
+        (["--to", "anger", "--au", "12=0.5"], "told expressions"),
+        (["--to", "anger", "--strength", "0.5"], "--from"),
+        ([], "name an expression"),
+        (["--au", "99=1"], "one of the units 1, 2, 4"),
+        (["--au", "12=much"], "like 12=.0.5"),
+    ],
+)
+def test_what_a_model_cannot_be_asked_for_is_told(tmp_path: Path, photograph: np.ndarray, arguments, message) -> None:
+    with pytest.raises(UserError, match=message):
+        texts = [text for option, text in itertools.pairwise(arguments) if option == "--au"]
+        options = dict(zip(arguments[::2], arguments[1::2], strict=True))
+        wish = edit.Wish(options.get("--to"), float(options.get("--strength", 1)), None, edit.unit_changes(texts))
+        edit.PhotographEditor(make_model(tmp_path / "model")).check(wish)
+
+
+def test_faults_outside_are_told_by_name(tmp_path: Path) -> None:
+    Image.new("RGB", (300, 300), (90, 90, 90)).save(tmp_path / "wall.png")
+    (tmp_path / "torn.jpg").write_bytes(b"\xff\xd8\xff")
+    model = make_model(tmp_path / "model")
+    wish = edit.Wish("anger")
+    for photograph, output, message in (
+        ("wall.png", "out.png", "no face was found"),
+        ("torn.jpg", "out.png", "torn.jpg: expected a photograph"),
+        ("none.jpg", "out.png", "none.jpg: expected a photograph, but no such file"),
+        ("wall.png", "out.bmp", "ends in .png"),
+    ):
+        with pytest.raises(UserError, match=message):
+            edit.run(tmp_path / photograph, model, tmp_path / output, wish)
+        assert not (tmp_path / output).exists()
+    with pytest.raises(UserError, match=r"config\.json"):
+        edit.run(tmp_path / "wall.png", tmp_path / "elsewhere", tmp_path / "out.png", wish)
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**config, "template": "other-2"}))
+    with pytest.raises(UserError, match="other-2"):
+        edit.PhotographEditor(model)
