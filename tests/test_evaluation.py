@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.numpy import load_file
 from safetensors.torch import save_file
 
 from mimik import evaluation, metrics
+from mimik.bootstrap import grouped_mean
 from mimik.conditions import Condition, ConditionConfig
 from mimik.configuration import build
 from mimik.context import Context
@@ -152,7 +154,20 @@ def test_record_is_complete_and_every_entry_has_a_value_or_says_why_not(project)
 def test_nothing_but_the_record_is_left_behind(project) -> None:
     before = sorted(project.result.iterdir())
     run(project)
-    assert sorted(project.result.iterdir()) == sorted([*before, project.result / "metrics.json"])
+    written = [project.result / name for name in ("metrics.json", "per_face.safetensors")]
+    assert sorted(project.result.iterdir()) == sorted([*before, *written])
+
+
+def test_what_every_face_contributes_adds_up_to_the_mean(project) -> None:
+    metrics = run(project)["metrics"]
+    arrays = load_file(project.result / "per_face.safetensors")
+    assert {"truth_psnr/sums", "eea/counts", "l1/sums"} <= set(arrays)
+    assert not any("per_face" in entry for entry in metrics.values())
+    for name in {name.partition("/")[0] for name in arrays}:
+        sums, counts = (arrays[f"{name}/{part}"] for part in ("sums", "counts"))
+        assert len(sums) == len(counts) == 7 and grouped_mean(sums.sum(0), counts.sum(0)) == pytest.approx(
+            metrics[name]["value"], rel=1e-4
+        )
 
 
 def test_values_do_not_depend_on_the_batch_size(project) -> None:

@@ -212,15 +212,13 @@ def put_back(photograph: Picture, before: Picture, after: Picture, transform: Ar
     def warped(picture: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         # OpenCV counts from pixel centres, mimik from the image's corner; beyond the crop there is nothing.
         centred = np.column_stack([shifted[:, :2], shifted[:, :2] @ (0.5, 0.5) + shifted[:, 2] - 0.5])
-        out: npt.NDArray[np.float32] = cv2.warpAffine(
-            picture, centred, (right - left, bottom - top), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-        )
-        return out
+        flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+        return np.asarray(cv2.warpAffine(picture, centred, (right - left, bottom - top), flags=flags), np.float32)
 
     difference = np.subtract(after, before, dtype=np.float32)
     both = warped(np.concatenate([difference, _feather(size)[..., None]], axis=-1))
     change, opacity = both[..., :3], both[..., 3:].clip(0, 1)
-    kept = window + change
+    kept: npt.NDArray[np.float32] = np.add(window, change, dtype=np.float32)
     share = np.minimum(np.abs(change).max(axis=-1, keepdims=True) / REPLACED, 1)
     kept += share * (warped(after.astype(np.float32)) - kept)
     edited = window + opacity * (kept - window)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.numpy import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -19,8 +20,8 @@ from mimik import mirror as mirrors
 from mimik.devices import pick_device
 from mimik.errors import UserError
 from mimik.faces.store import FaceStore
-from mimik.files import file_sha256, read_json, write_json
-from mimik.measurements import Entry, EvaluationSettings, Extractor, Measurements, Missing
+from mimik.files import atomic_path, file_sha256, read_json, write_json
+from mimik.measurements import PER_FACE, Entry, EvaluationSettings, Extractor, Measurements, Missing
 from mimik.method_training import load_method
 from mimik.networks import arcface, expression_classifier, face_reader, inception, segmenter
 
@@ -37,7 +38,10 @@ def evaluate(
     mirror: Path | str | None = None,
     run_id: str | None = None,
 ) -> None:
-    """Measure the translations of one method and write metrics.json.
+    """Measure the translations of one method and write metrics.json and per_face.safetensors beside it.
+
+    The second holds, for every metric that is a mean over pairs, what each translated face contributes to it:
+    `<metric>/sums` and `<metric>/counts`, float32 (N, G), see `mimik.measurements.PerFace`.
 
     Args:
         settings: see `EvaluationSettings`.
@@ -85,6 +89,14 @@ def evaluate(
             for name, module in progress:
                 progress.set_postfix_str(name)
                 entries |= module.compute(measurements)
+    per_face = {name: entry.pop(PER_FACE) for name, entry in entries.items() if PER_FACE in entry}
+    arrays = {
+        f"{name}/{part}": np.ascontiguousarray(getattr(faces, part), dtype=np.float32)
+        for name, faces in per_face.items()
+        for part in ("sums", "counts")
+    }
+    with atomic_path(Path(output).parent / "per_face.safetensors") as temporary:
+        save_file(arrays, temporary)
     write_json(
         output,
         {

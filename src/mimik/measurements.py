@@ -88,6 +88,23 @@ class Extractor:
 
 
 @dataclass(frozen=True)
+class PerFace:
+    """What every source image contributes to a mean, for paired comparisons of methods on the same faces.
+
+    Attributes:
+        sums: (N, G) total of its values in every group of `bootstrap.grouped_mean`.
+        counts: (N, G) how many values that are.
+    """
+
+    sums: Array
+    counts: Array
+
+
+PER_FACE = "per_face"
+"""Key under which an entry carries its `PerFace` until the evaluation writes it to a file of its own."""
+
+
+@dataclass(frozen=True)
 class Missing:
     """Why something is not there, and what to do about it; becomes the `skipped` of a metric."""
 
@@ -332,7 +349,7 @@ class Measurements:
         macro: bool = False,
         **extra: Any,
     ) -> Entry:
-        """Entry of metrics.json for a mean over pairs, with its bootstrap interval.
+        """Entry of metrics.json for a mean over pairs, with its bootstrap interval and, beside it, its `PerFace`.
 
         Args:
             values: (N, C) or (N, 1); NaN only where `keep` is False.
@@ -349,7 +366,8 @@ class Measurements:
         if not macro:
             sums, counts = sums.sum(1, keepdims=True), counts.sum(1, keepdims=True)
         value, interval = bootstrap.mean_interval(sums, counts, self.weights)
-        return self.entry(value, interval, int(keep.sum()), extractor, protocol, **extra)
+        entry = self.entry(value, interval, int(keep.sum()), extractor, protocol, **extra)
+        return {**entry, PER_FACE: PerFace(sums, counts)}
 
     def entry(
         self, value: Any, ci: Any, number: int, extractor: Extractor | None, protocol: str, **extra: Any

@@ -1,6 +1,7 @@
 """One result directory, read: what tables, figures and the report are made from. Nothing is computed here.
 
-    results/<dataset>/<method>/   metrics.json, config.json, history.csv, translations/{manifest.json, *.npy}
+    results/<dataset>/<method>/   metrics.json, per_face.safetensors, config.json, history.csv,
+                                  translations/{manifest.json, *.npy}
 
 Every reader says what it could not find; a missing optional file is `None`, a missing required one a `UserError`.
 """
@@ -15,6 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
 
 from mimik.errors import UserError
 from mimik.faces.store import FaceStore
@@ -40,6 +43,7 @@ class ReportSettings:
         seed: seed of the draw that picks them.
         ids: ids of test faces to show instead of a draw.
         difference_maximum: top of the colour scale of difference maps, in levels of 0 to 255.
+        resamples: of the bootstrap in paired comparisons.
         smoothing: share of a loss curve's points that the moving average covers, in (0, 1).
     """
 
@@ -54,16 +58,19 @@ class ReportSettings:
         "confusion_matrix",
         "loss_curves",
     )
-    tables: tuple[str, ...] = ("results", "reconstruction", "settings", "protocols")
+    tables: tuple[str, ...] = ("results", "paired", "reconstruction", "settings", "protocols")
     rows: int = 8
     seed: int = 0
     ids: tuple[str, ...] = ()
     difference_maximum: int = 64
+    resamples: int = 1000
     smoothing: float = 0.05
 
     def __post_init__(self) -> None:
         if self.rows < 1:
             raise ValueError(f"rows must be at least 1, got {self.rows}")
+        if self.resamples < 1:
+            raise ValueError(f"resamples must be at least 1, got {self.resamples}")
         if not 1 <= self.difference_maximum <= 255:
             raise ValueError(f"difference_maximum must be in 1..255, got {self.difference_maximum}")
         if not 0 < self.smoothing < 1:
@@ -192,6 +199,23 @@ class Result:
         if "step" not in table:
             raise UserError(f"{path}: has no column `step`. Train the method again.")
         return table
+
+    @cached_property
+    def per_face(self) -> dict[str, tuple[Array, Array]]:
+        """By metric: sums and counts (N, G) of every translated face; empty when the file does not exist.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        path = self.directory / "per_face.safetensors"
+        if not path.exists():
+            return {}
+        try:
+            arrays = load_file(path)
+        except SafetensorError as error:
+            raise UserError(f"{path}: expected safetensors ({error}). Evaluate the method again.") from error
+        names = [name.removesuffix("/sums") for name in arrays if name.endswith("/sums")]
+        return {name: (arrays[f"{name}/sums"], arrays[f"{name}/counts"]) for name in names}
 
     def metric(self, name: str) -> Measured | None:
         """A scalar metric, or None when metrics.json does not have it or it is not a scalar."""

@@ -3,13 +3,15 @@ import json
 import pkgutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 import mimik.tables
 from mimik.measures import MEASURES
 from mimik.plotting import Absent
 from mimik.results import ReportSettings, Result
-from mimik.tables import protocols, reconstruction, results, settings
+from mimik.tables import paired, protocols, reconstruction, results, settings
 from mimik.tabular import Table
 from tests.results_world import make, metric
 
@@ -95,3 +97,41 @@ def test_published_settings_need_no_table(tmp_path: Path) -> None:
 )
 def test_settings_are_written_for_readers(value: object, text: str) -> None:
     assert settings.shown(value) == text
+
+
+def add_per_face(result: Result, metric: str, values: np.ndarray) -> Result:
+    """One group, every face counted once."""
+    arrays = {f"{metric}/sums": values[:, None].astype(np.float32), f"{metric}/counts": np.ones((12, 1), np.float32)}
+    save_file(arrays, result.directory / "per_face.safetensors")
+    return result
+
+
+def test_paired_differences_see_what_overlapping_intervals_hide(tmp_path: Path) -> None:
+    """Faces differ by tens of decibels, the methods by about one on every face."""
+    faces, noise = np.linspace(10, 40, 12), np.tile([0.5, -0.5], 6)
+    measured = {"truth_psnr": metric(25.0, 5.0)}
+    one = add_per_face(make(tmp_path, "stargan", metrics=measured), "truth_psnr", faces)
+    better = add_per_face(make(tmp_path, "hier_seg", metrics=measured), "truth_psnr", faces + 1 + noise)
+    alike = add_per_face(make(tmp_path, "hier_rect", metrics=measured), "truth_psnr", faces + noise)
+    made = paired.build([one, better, alike], SETTINGS)
+    assert isinstance(made, Table)
+    assert [line.name for line in made.lines] == ["hier_seg", "hier_rect"]
+    clear, unclear = (line.cells[0] for line in made.lines)
+    assert (clear.text, clear.best, clear.muted) == ("+1.00", True, False)
+    low, high = (float(text.replace("−", "-")) for text in clear.small.split(" to "))
+    assert 0.5 < low < 1 < high < 1.5
+    assert (unclear.text, unclear.best, unclear.muted) == ("+0.00", False, True)
+
+
+def test_lower_is_better_where_the_measure_says_so_and_other_faces_are_not_compared(tmp_path: Path) -> None:
+    measured = {"identity_loss": metric(0.3)}
+    one = add_per_face(make(tmp_path, "stargan", metrics=measured), "identity_loss", np.linspace(0.3, 0.4, 12))
+    worse = add_per_face(make(tmp_path, "hier_seg", metrics=measured), "identity_loss", np.linspace(0.5, 0.6, 12))
+    made = paired.build([one, worse], SETTINGS)
+    assert isinstance(made, Table)
+    assert (made.lines[0].cells[0].best, made.lines[0].cells[0].muted) == (False, False)
+    made = paired.build([worse, one], SETTINGS)
+    assert isinstance(made, Table) and made.lines[0].cells[0].best
+    other = make(tmp_path, "hier_rect", metrics=measured)
+    other.manifest["rows"] = list(range(1, 13))
+    assert isinstance(paired.build([one, other], SETTINGS), Absent)

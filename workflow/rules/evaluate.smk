@@ -49,6 +49,7 @@ rule evaluate:
         code=code_of("evaluate"),
     output:
         metrics="results/{dataset}/{method}/metrics.json",
+        per_face="results/{dataset}/{method}/per_face.safetensors",
     log:
         "logs/evaluate/{dataset}_{method}.log",
     benchmark:

@@ -37,6 +37,7 @@ rule report:
 rule compare:
     input:
         metrics=experiment_files("results/{dataset}/{method}/metrics.json"),
+        per_face=experiment_files("results/{dataset}/{method}/per_face.safetensors"),
         histories=experiment_files("results/{dataset}/{method}/history.csv"),
         translations=experiment_files("results/{dataset}/{method}/translations/manifest.json"),
         code=code_of("compare"),

@@ -9,4 +9,6 @@ def evaluate(
 ):
     read = [Path(result_dir, "translations", "manifest.json")]
     read += [Path(folder, "model.safetensors") for folder in (classifier_dir, segmenter_dir, reader_dir) if folder]
-    Path(output).write_text(json.dumps([file.read_text() for file in read]))
+    text = json.dumps([file.read_text() for file in read])
+    Path(output).write_text(text)
+    Path(output).with_name("per_face.safetensors").write_text(text)
