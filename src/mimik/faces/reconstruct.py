@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mimik.errors import UserError
-from mimik.faces import alignment, geometric
+from mimik.faces import alignment, geometric, tilt
 from mimik.faces.landmarks import BACKENDS, FanLandmarks
 from mimik.faces.masks import part_mask
 from mimik.faces.mesh import FaceMesher, pose
@@ -175,10 +175,9 @@ class Reconstructor:
     ) -> dict[str, dict[int, npt.NDArray[np.uint8]]]:
         """Depth, normals and masks of the wanted kinds at all sizes, rasterised from the mesh at each size."""
         surface = topology()
-        planar = alignment.apply(transform, mesh[:VERTICES, :2])
-        depth = mesh[:VERTICES, 2] * alignment.scale_of(transform)
-        depth -= depth[list(IBUG_68[36:48])].mean()
-        points = np.column_stack([planar, depth])
+        points = in_crop(mesh, transform)
+        points[:, 2] += tilt.lean(points) * points[:, 1]
+        depth = points[:, 2] = points[:, 2] - points[list(IBUG_68[36:48]), 2].mean()
         normals = vertex_normals(points, surface.triangles)
         made: dict[str, dict[int, npt.NDArray[np.uint8]]] = {name: {} for name in self.annotations}
         for size in self.sizes:
@@ -191,6 +190,20 @@ class Reconstructor:
             if "normals" in made:
                 made["normals"][size] = encode_normals(values[:, 1:], raster)
         return made
+
+
+def in_crop(mesh: Array, transform: Array) -> npt.NDArray[np.float64]:
+    """The surface of a mesh in the aligned crop, as the network sees it.
+
+    Args:
+        mesh: (V, 3) source pixels, V >= 468: x right, y down, z towards the viewer.
+        transform: (2, 3), source pixel -> fraction of the crop's side.
+
+    Returns:
+        (468, 3) fractions of the crop's side, with the same axes.
+    """
+    planar = alignment.apply(transform, mesh[:VERTICES, :2])
+    return np.column_stack([planar, mesh[:VERTICES, 2] * alignment.scale_of(transform)])
 
 
 def packages(landmarks: str, mesh: bool) -> list[str]:
