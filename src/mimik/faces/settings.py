@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from mimik.errors import UserError
+from mimik.faces.quality import Quality
 from mimik.faces.reconstruct import ANNOTATIONS
 from mimik.labels import ACTION_UNITS
 
@@ -21,10 +22,14 @@ TRUE_UNITS = "truth_action_units"
 MASKS: Sequence[str] = ("mesh", "annotation")
 """Where the masks of photographs come from: the face mesh, or the dataset, whose module then offers `mask`."""
 
-MEASURED: Sequence[str] = ("yaw", "pitch", "roll", "eye_distance", "coverage")
-"""Columns that preparing any photograph adds to the index (degrees; pixels of the photograph; 0 to 1).
+MEASURED: Sequence[str] = (
+    *("yaw", "pitch", "roll", "eye_distance", "coverage"),
+    *("visible_left", "visible_right", "reprojection"),
+)
+"""Columns that preparing photographs adds to the index, those that are known of any of them (`reconstruct.Face`).
 
-Where the dataset's index has a column of that name, the measured one is called `measured_<name>`."""
+Degrees; pixels of the photograph, 0 to 1; 0 to 1, 0 to 1, distances of the outer eye corners. Where the dataset's index
+has a column of that name, the measured one is called `measured_<name>`."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,7 @@ class Settings:
     masks: str
     geometric: bool
     """Whether action units are estimated from the mesh."""
+    quality: Quality
     truth: tuple[str, ...] = ()
     """Classes whose true targets the test faces get."""
 
@@ -64,7 +70,7 @@ class Settings:
         masks = options.get("masks", MASKS[0])
         if masks not in MASKS:
             raise UserError(f"{where}.masks: expected one of {', '.join(MASKS)}; found {masks!r}.")
-        return cls(
+        settings = cls(
             dataset,
             module,
             tuple(sorted(set(sizes), reverse=True)),
@@ -73,7 +79,14 @@ class Settings:
             grey,
             masks,
             options.get("action_units") == "geometric",
+            Quality.of(options.get("quality") or {}, f"{where}.quality"),
         )
+        if settings.quality.asked and not (settings.landmarks == "mediapipe" or settings.meshed or settings.geometric):
+            raise UserError(
+                f"{where}.quality: every threshold needs the face mesh, which these settings do not make. Ask for "
+                "depth, normals or masks of the mesh, or for landmarks of mediapipe."
+            )
+        return settings
 
     @property
     def own_masks(self) -> bool:
