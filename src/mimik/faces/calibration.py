@@ -191,7 +191,7 @@ def fit_lean(faces: Leaning) -> tuple[tilt.Constants, float]:
     """The constants with the highest mean correlation of the depths, of `LEAN_PER_DEGREE` and `LEAN_DOUBT`.
 
     A mean lean that all faces share is fitted besides, so that the constants need not make up for it, and is no part
-    of them: meshes of rendered heads lean back, those of photographs do not (docs/datasets.md).
+    of them: meshes of rendered heads lean back, those of photographs do not (docs/face_mesh.md).
 
     Returns:
         the constants, and that mean lean.

@@ -32,6 +32,7 @@ from mimik.faces.landmarks import COLUMN, fetch_fan_weights, parse_landmarks
 from mimik.faces.masks import annotated_masks
 from mimik.faces.photograph import UnreadableError, read_photograph
 from mimik.faces.reconstruct import DEPTH_FAR, DEPTH_NEAR, Reconstructor, Rejected, packages
+from mimik.faces.released import released_depth
 from mimik.faces.settings import CHANNELS, MEASURED, TRUE_UNITS, Settings, dtype
 from mimik.faces.shards import Arrays, Shard, cuts, join, load, remove_others, run, stamp
 from mimik.faces.store import REFUSED, SPLITS, TRANSFORM, store_digest
@@ -65,9 +66,10 @@ def prepare(
         dataset: name of the entry of params.yaml.
         options: its entry of params.yaml. Read here: `classes` (default: those in the table, by name), `sizes`,
             `landmarks` (mediapipe, face_alignment or precomputed), `annotations` (any of masks, depth, normals;
-            landmarks are always kept; default all), `masks` (mesh or annotation; default mesh), `grey`
-            (luminance instead of colours; default false), `quality` (thresholds of `mimik.faces.quality.Quality`;
-            default none), and what `mimik.faces.action_units` says. The rest is the dataset's own.
+            landmarks are always kept; default all), `masks` (mesh or annotation; default mesh), `reconstruction` (mesh
+            or released; default mesh), `grey` (luminance instead of colours; default false), `quality` (thresholds of
+            `mimik.faces.quality.Quality`; default none), and what `mimik.faces.action_units` says. The rest is the
+            dataset's own.
         raw: folder of the raw archive.
         output: folder for the store; manifest.json is written last, so without it nothing there is valid.
         module_name: its module in `mimik.datasets`; None for the one of the same name.
@@ -84,6 +86,8 @@ def prepare(
     module = importlib.import_module(f"mimik.datasets.{settings.module}")
     if settings.masks == "annotation" and not hasattr(module, "mask"):
         raise UserError(f"params.yaml, datasets.{dataset}.masks: the dataset brings no masks; choose mesh.")
+    if settings.released and not hasattr(module, "depth"):
+        raise UserError(f"params.yaml, datasets.{dataset}.reconstruction: the dataset brings no depth; choose mesh.")
     raw, output, work = Path(raw), Path(output), Path(work)
     choice = action_units.Choice.of(dataset, options, raw)
     module.check(raw, options, mirror)
@@ -152,6 +156,8 @@ def _shards(table: pd.DataFrame, settings: Settings, raw: Path, work: Path, rend
         stamps = [] if rendered else [stamp(raw / source) for source in rows["source"]]
         if settings.own_masks:
             stamps += [stamp(file) for row in rows.to_dict("records") for file in module.mask_files(raw, row)]
+        if settings.released:
+            stamps += [stamp(file) for row in rows.to_dict("records") for file in module.depth_files(raw, row)]
         name = digest({"common": common, "rows": rows.to_csv(index=False), "stamps": stamps})[:20]
         shards.append(Shard(rows, work / "shards" / f"{number:06d}-{name}.npz"))
     return shards
@@ -240,6 +246,14 @@ def _photographs(settings: Settings, raw: Path, mirror: Path | None, rows: pd.Da
                 face = replace(face, masks=annotated_masks(given_mask, image.shape, face.transform, settings.sizes))
             except UnusableError as error:
                 rejected.append((str(position), "masks", str(error)))
+                continue
+        if settings.released:
+            try:
+                given_depth = module.depth(raw, row)
+                depth = released_depth(given_depth, image.shape, face.transform, face.depth, settings.sizes)
+                face = replace(face, depth=depth)
+            except UnusableError as error:
+                rejected.append((str(position), "reconstruction", str(error)))
                 continue
         by_kind = {"images": face.images, "masks": face.masks, "depth": face.depth, "normals": face.normals}
         for name in shapes:
@@ -388,7 +402,8 @@ def _pack(
         "landmarks": "rendered" if rendered else settings.landmarks,
         "action_units": parameters["action_units"],
         "template": parameters["template"],
-        "depth_range": None if rendered else [DEPTH_FAR, DEPTH_NEAR],
+        "reconstruction": "rendered" if rendered else settings.reconstruction,
+        "depth_range": None if rendered or settings.released else [DEPTH_FAR, DEPTH_NEAR],
         "packages": [] if rendered else packages(settings.landmarks, bool(settings.meshed) or settings.geometric),
         "seed": seed,
         "options": dict(options),

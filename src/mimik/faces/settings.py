@@ -22,6 +22,9 @@ TRUE_UNITS = "truth_action_units"
 MASKS: Sequence[str] = ("mesh", "annotation")
 """Where the masks of photographs come from: the face mesh, or the dataset, whose module then offers `mask`."""
 
+RECONSTRUCTIONS: Sequence[str] = ("mesh", "released")
+"""Where the depth of photographs comes from: the face mesh, or the dataset, whose module then offers `depth`."""
+
 MEASURED: Sequence[str] = (
     *("yaw", "pitch", "roll", "eye_distance", "coverage"),
     *("visible_left", "visible_right", "reprojection"),
@@ -46,6 +49,7 @@ class Settings:
     geometric: bool
     """Whether action units are estimated from the mesh."""
     quality: Quality
+    reconstruction: str
     truth: tuple[str, ...] = ()
     """Classes whose true targets the test faces get."""
 
@@ -80,7 +84,15 @@ class Settings:
             masks,
             options.get("action_units") == "geometric",
             Quality.of(options.get("quality") or {}, f"{where}.quality"),
+            str(options.get("reconstruction", RECONSTRUCTIONS[0])),
         )
+        if settings.reconstruction not in RECONSTRUCTIONS:
+            found = settings.reconstruction
+            raise UserError(f"{where}.reconstruction: expected one of {', '.join(RECONSTRUCTIONS)}; found '{found}'.")
+        if settings.released and ("depth" not in settings.annotations or "normals" in settings.annotations):
+            raise UserError(
+                f"{where}.annotations: `reconstruction: released` gives depth, but no normals; found {annotations!r}."
+            )
         if settings.quality.asked and not (settings.landmarks == "mediapipe" or settings.meshed or settings.geometric):
             raise UserError(
                 f"{where}.quality: every threshold needs the face mesh, which these settings do not make. Ask for "
@@ -92,6 +104,11 @@ class Settings:
     def own_masks(self) -> bool:
         """Whether masks are wanted, and the dataset's own."""
         return "masks" in self.annotations and self.masks == "annotation"
+
+    @property
+    def released(self) -> bool:
+        """Whether the depth is the dataset's own."""
+        return self.reconstruction == "released"
 
     @property
     def meshed(self) -> tuple[str, ...]:
