@@ -2,27 +2,33 @@
 
 python benchmarks/face_mesh.py               measure the stored map of mesh shape to action units
 python benchmarks/face_mesh.py --calibrate   fit that map anew, store it in src/mimik/faces/geometric.json, measure it
+python benchmarks/face_mesh.py --calibrate-lean   the same for the mesh's lean and src/mimik/faces/tilt.json
 
 Two sets of faces: `independent`, where every action unit is drawn by itself, and `expressions`, the test faces of the
-dataset synthetic. The fit takes training people and independent action units. Rendering takes most of the time.
+dataset synthetic. The map's fit takes training people and independent action units, the lean's training people of
+both kinds. Rendering takes most of the time.
 """
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from machine import ROOT, describe, write_table
 
 from mimik import __version__
 from mimik.faces import calibration
 from mimik.faces.geometric import COEFFICIENTS
 from mimik.faces.mesh import FaceMesher
+from mimik.faces.tilt import CONSTANTS
 from mimik.files import write_json
 from mimik.labels import ACTION_UNITS
 
 SEED = 0
 FIT_PEOPLE, RIDGE = 4000, 1e-4
+LEAN_PEOPLE = {"independent": 200, "expressions": 50}
 TEST_PEOPLE = {"independent": 200, "expressions": 50}
 BARS = {"au_correlation": 0.7, "depth_correlation": 0.9, "normal_error_degrees": 20.0}
 
@@ -33,29 +39,50 @@ def calibrate() -> None:
     measured, found = calibration.observe(rows, progress=True)
     units = rows[list(ACTION_UNITS)].to_numpy()[found]
     fitted = calibration.fit(measured[found], units, RIDGE)
+    origin = provenance("--calibrate") | {"people": FIT_PEOPLE, "faces": int(found.sum()), "ridge": RIDGE}
+    write_json(COEFFICIENTS, calibration.stored(fitted, origin))
+
+
+def calibrate_lean() -> None:
+    """Find the constants of the lean and store them."""
+    rows = [getattr(calibration, kind)("train", people, SEED) for kind, people in LEAN_PEOPLE.items()]
+    faces = calibration.observe_lean(pd.concat(rows, ignore_index=True), progress=True)
+    found, of_all = calibration.fit_lean(faces)
+    lean = faces.leans(found)
+    origin = provenance("--calibrate-lean") | {
+        "people": LEAN_PEOPLE,
+        "faces": len(faces.seen),
+        "mean_lean_left_out": of_all,
+        "depth_correlation": round(float(faces.correlations(lean).mean()), 4),
+        "depth_correlation_uncorrected": round(float(faces.correlations(0 * lean).mean()), 4),
+    }
+    write_json(CONSTANTS, {"provenance": origin, **asdict(found)})
+
+
+def provenance(option: str) -> dict[str, Any]:
+    """Where stored numbers come from."""
     with FaceMesher() as mesher:
         mesh_version = mesher.version
-    provenance = {
-        "command": "python benchmarks/face_mesh.py --calibrate",
+    return {
+        "command": f"python benchmarks/face_mesh.py {option}",
         "mimik": __version__,
         "mesh": mesh_version,
-        "people": FIT_PEOPLE,
-        "faces": int(found.sum()),
         "pixels": calibration.SIZE,
         "seed": SEED,
-        "ridge": RIDGE,
     }
-    write_json(COEFFICIENTS, calibration.stored(fitted, provenance))
 
 
 def main() -> None:
     """Measure and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--calibrate", action="store_true", help="fit the map of action units anew first")
+    parser.add_argument("--calibrate-lean", action="store_true", help="find the constants of the lean anew first")
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results")
     arguments = parser.parse_args()
     if arguments.calibrate:
         calibrate()
+    if arguments.calibrate_lean:
+        calibrate_lean()
     columns: dict[str, dict[str, Any]] = {name: {"action_unit": name} for name in [*ACTION_UNITS, "mean"]}
     facts: dict[str, float] = {}
     for kind, people in TEST_PEOPLE.items():

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from mimik.contact_sheets import CAPTION_LINES, EMPTY, Row, Tile, _font, compose, draw_sheets, size_drawn, wrapped
-from mimik.faces.store import FaceStore
+from mimik.errors import UserError
+from mimik.faces.store import TRANSFORM, FaceStore
 from mimik.files import file_sha256
 from mimik.mosaics import DISPLAYED
 from tests.tiny import make_described_store
@@ -46,13 +47,33 @@ def test_rejected_photographs_have_their_reason_and_damaged_ones_an_empty_place(
     from mimik.contact_sheets import _rejected
 
     store, raw = make_described_store(tmp_path)
-    rows = _rejected(store.quarantine(), raw, 0)
+    rows = _rejected(store, raw, 0)
     assert [row.label for row in rows] == ["landmarks (1)", "read (1)"]
     assert rows[0].tiles[0].caption == "no face found\nwall.png"
     assert rows[0].tiles[0].picture is not None
     assert rows[1].tiles[0].picture is None
     sheet = np.asarray(compose("", rows[1:]))
     assert (sheet == EMPTY).all(axis=-1).sum() > DISPLAYED * DISPLAYED / 2
+
+
+def test_of_faces_that_failed_the_quality_the_aligned_face_is_shown(tmp_path: Path) -> None:
+    from mimik.contact_sheets import _rejected
+
+    store, raw = make_described_store(tmp_path)
+    colours = np.random.default_rng(2).integers(0, 255, (20, 30, 3)).astype(np.uint8)
+    Image.fromarray(colours).save(raw / "wall.png")
+    with (store.directory / "quarantine.csv").open("a") as opened:
+        opened.write('wall.png,quality,"yaw +50.0°, limit 40°"\n')
+    with pytest.raises(UserError, match=r"refused\.csv"):
+        _rejected(store, raw, 0)
+    sixteenth = 1 / 16
+    (store.directory / "refused.csv").write_text(
+        "path," + ",".join(TRANSFORM) + f",yaw\nwall.png,{sixteenth},0,{-5 * sixteenth},0,{sixteenth},{-sixteenth},50\n"
+    )
+    rows = {row.label: row.tiles[0] for row in _rejected(store, raw, 0)}
+    assert np.array_equal(rows["quality (1)"].picture, colours[1:17, 5:21])
+    assert rows["quality (1)"].caption == "yaw +50.0°, limit 40°\nwall.png"
+    assert rows["landmarks (1)"].picture.shape == (20, 30, 3)
 
 
 def test_without_the_archive_there_is_no_sheet_of_rejected_photographs_not_even_an_old_one(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """Contact sheets of a prepared dataset: PNGs on which a person sees at a glance what was made of the photographs.
 
 `classes.png`: a seeded draw of faces of every class. `annotations.png`: a few faces with everything that is known of
-their pixels. Of photographs also `accepted.png`, any faces with their measured pose, and `rejected.png`, photographs
-that are not in the dataset with the stage and the reason.
+their pixels. Of photographs also `accepted.png`, any faces with what was measured of them, and `rejected.png`,
+photographs that are not in the dataset with the stage and the reason; of those that failed `quality`, the faces.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
+from mimik.faces import alignment
 from mimik.faces.masks import colour
 from mimik.faces.photograph import UnreadableError, read_photograph
-from mimik.faces.store import FaceStore
+from mimik.faces.store import TRANSFORM, FaceStore
 from mimik.files import atomic_path
 from mimik.mosaics import DISPLAYED, GAP, Picture, enlargement
 
@@ -86,7 +86,7 @@ def draw_sheets(store: FaceStore, raw: Path, output: Path) -> list[Path]:
     if store.manifest["source"] == "photographs":
         sheets["accepted"] = (f"{name}: accepted faces, drawn at random (seed {seed})", _accepted(store, seed))
         title = f"{name}: photographs that are left out, drawn at random from each stage (seed {seed})"
-        sheets["rejected"] = (title, _rejected(store.quarantine(), raw, seed))
+        sheets["rejected"] = (title, _rejected(store, raw, seed))
     written = []
     for word, (title, rows) in sheets.items():
         path = output / f"{word}.png"
@@ -149,16 +149,25 @@ def _accepted(store: FaceStore, seed: int) -> list[Row]:
 
 
 def _measured(record: Mapping[Any, Any]) -> str:
-    """Two lines: the pose that was measured, in degrees (roll is what alignment takes away), and the source."""
-    known = []
-    for name in ("yaw", "pitch"):
-        value = record.get(f"measured_{name}", record.get(name))
-        if isinstance(value, float) and np.isfinite(value):
-            known.append(f"{name} {round(value):+d}°")
-    return " ".join(known) + "\n" + str(record["source"])
+    """Lines on what was measured: pose (roll is what alignment takes away), visible shares, and the source."""
+    lines = []
+    for names, form in ((("yaw", "pitch"), "{} {:+.0f}°"), (("visible_left", "visible_right"), "{} {:.0%}")):
+        values = [(name, record.get(f"measured_{name}", record.get(name))) for name in names]
+        known = [
+            form.format(name.removeprefix("visible_"), value)
+            for name, value in values
+            if isinstance(value, float) and np.isfinite(value)
+        ]
+        lines.append(" ".join(known))
+    return "\n".join([*lines, str(record["source"])])
 
 
-def _rejected(left_out: pd.DataFrame, raw: Path, seed: int) -> list[Row]:
+def _rejected(store: FaceStore, raw: Path, seed: int) -> list[Row]:
+    left_out = store.quarantine()
+    transforms: dict[str, npt.NDArray[np.float64]] = {}
+    if "quality" in set(left_out["stage"]):
+        refused = store.refused()
+        transforms = dict(zip(refused["path"], refused[list(TRANSFORM)].to_numpy(np.float64), strict=True))
     rows = []
     for stage in sorted(set(left_out["stage"])):
         group = left_out[left_out["stage"] == stage]
@@ -167,6 +176,8 @@ def _rejected(left_out: pd.DataFrame, raw: Path, seed: int) -> list[Row]:
         for path, reason in zip(chosen["path"], chosen["reason"], strict=True):
             try:
                 picture = read_photograph(raw / path)
+                if stage == "quality":  # a face was found: it says more than the whole photograph
+                    picture = alignment.crop(picture, transforms[path].reshape(2, 3), store.size)
             except UnreadableError:
                 picture = None
             tiles.append(Tile(picture, f"{reason}\n{Path(path).name}"))

@@ -8,6 +8,9 @@ training set. The training set is balanced as in Bodur et al. (3D Dense Geometry
 Synthesis, section 4): at most `per_class` images of a class, drawn after the unusable ones are gone, so that full
 classes stay full. The cap holds for the validation set too, where it matters for small scales only. `sample` draws
 training images whatever their class, as Ling et al. do (Toward Fine-grained Facial Expression Manipulation: 200,000).
+With `reconstruction: released` the training set is that of AffectNet-D (`mimik.datasets.released_depth`), whose maps
+lie in `depth/`: only images with a map are drawn. Its numbers fit the training set; the npy release uses the same names
+for other images in its validation set, so no map is looked up for that.
 """
 
 from collections import Counter, defaultdict
@@ -19,6 +22,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from mimik.datasets import released_depth
 from mimik.datasets.listing import Listing, Total
 from mimik.datasets.photographs import (
     EXCLUDED,
@@ -33,6 +37,8 @@ from mimik.datasets.photographs import (
     seeded_rank,
     setting,
 )
+from mimik.datasets.released_depth import depth as depth
+from mimik.datasets.released_depth import depth_files as depth_files
 from mimik.errors import UserError
 from mimik.labels import EXPRESSIONS
 
@@ -97,6 +103,8 @@ def check(raw: Path, options: Mapping[str, Any], mirror: Path | None) -> None:
     """Check that one release is at `raw`. Raises `UserError` that says what to obtain and where to put it."""
     _options(options)
     _layout(raw)
+    if released_depth.wanted(options):
+        released_depth.find_maps(raw)
 
 
 def fetch(raw: Path, options: Mapping[str, Any], mirror: Path | None) -> None:
@@ -114,6 +122,7 @@ def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
         held_out: share of the training set that becomes `val`, drawn class by class; default 0.05.
         landmarks: with "precomputed" the table has the column `landmarks`: the 68 points of the release. For the
             CSV release they tell which face of a photograph is meant.
+        reconstruction: with "released" the training images are those with a map, and the table has `depth_map`.
 
     AffectNet names no persons: `identity` is empty.
 
@@ -124,6 +133,11 @@ def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
     precomputed = options.get("landmarks") == "precomputed"
     release = _layout(raw)
     found = _from_csv(raw, precomputed) if release == "csv" else _from_npy(raw)
+    maps = released_depth.find_maps(raw) if released_depth.wanted(options) else {}
+    if maps:
+        without = {source for source in found.train if PurePosixPath(source).stem not in maps}
+        found.left_out |= dict.fromkeys(without, (EXCLUDED, released_depth.NONE))
+        found.train = {source: found.train[source] for source in found.train.keys() - without}
     kept_test = _select(found.test, classes, per_class, None, seed, found.left_out)
     kept_train = _select(found.train, classes, per_class, sample, seed, found.left_out)
     splits = dict.fromkeys(kept_test, "test") | _hold_out(kept_train, held_out, seed)
@@ -144,7 +158,10 @@ def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
             {**row, "landmarks": found.landmarks[row["source"]]} for row in rows if row["source"] in found.landmarks
         ]
     quarantine = [(source, *excuse) for source, excuse in found.left_out.items()]
-    return require_splits(make_listing(rows, quarantine, f"the {release} release", found.totals), raw)
+    listing = make_listing(rows, quarantine, f"the {release} release", found.totals)
+    if maps:
+        listing = released_depth.with_maps(listing, raw, maps, ("train", "val"), released_depth.AFFECTNET_D)
+    return require_splits(listing, raw)
 
 
 def _options(options: Mapping[str, Any]) -> tuple[list[str], int | None, int | None, float]:

@@ -8,6 +8,9 @@ them were never given. Everything about a photograph is in its name, so that fol
 Every model is in one split. The published subsets choose cameras and expressions, and put 7 models into the test split;
 which ones was never published, so they are drawn with the seed. No paper has a validation split: `val` takes further
 models from those that train.
+
+With `reconstruction: released` photographs that train or validate are those of RaFD-D
+(`mimik.datasets.released_depth`), whose maps lie in `depth/`; no photograph is looked for there.
 """
 
 import re
@@ -17,7 +20,8 @@ from itertools import product
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from mimik.datasets.listing import Listing, Total
+from mimik.datasets import released_depth
+from mimik.datasets.listing import SPLITS, Listing, Total
 from mimik.datasets.photographs import (
     EXCLUDED,
     FAULT,
@@ -33,6 +37,8 @@ from mimik.datasets.photographs import (
     split_by_group,
     split_option,
 )
+from mimik.datasets.released_depth import depth as depth
+from mimik.datasets.released_depth import depth_files as depth_files
 from mimik.errors import UserError
 from mimik.labels import EXPRESSIONS
 
@@ -106,6 +112,8 @@ def check(raw: Path, options: Mapping[str, Any], mirror: Path | None) -> None:
     """Check the options, and that photographs with RaFD's names are at `raw`. Raises `UserError`."""
     _options(options)
     _parsed(raw)
+    if released_depth.wanted(options):
+        released_depth.find_maps(raw)
 
 
 def fetch(raw: Path, options: Mapping[str, Any], mirror: Path | None) -> None:
@@ -124,6 +132,7 @@ def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
         split: shares of the models that are train, val and test; default 0.8, 0.1, 0.1. A model is in one split.
         test_identities, val_identities: the models of that split: how many (drawn with the seed), or a list of their
             numbers. Where they are given `split` divides the other models only, in the ratio of the other shares.
+        reconstruction: with "released" only photographs with a map train and validate; the table has `depth_map`.
 
     Further columns are `yaw` (degrees, angle - 90: the camera's, whatever the head does) and `gaze`; `identity` is the
     model's number.
@@ -166,7 +175,11 @@ def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
     ]
     layout = "in folders" if any("/" in path for path in parsed) else "in one folder"
     quarantine = [(path, *excuse) for path, excuse in left_out.items()]
-    return require_splits(make_listing(rows, quarantine, f"photographs {layout}", totals), raw)
+    listing = make_listing(rows, quarantine, f"photographs {layout}", totals)
+    if released_depth.wanted(options):
+        maps = released_depth.find_maps(raw)
+        listing = released_depth.with_maps(listing, raw, maps, SPLITS, released_depth.RAFD_D)
+    return require_splits(listing, raw)
 
 
 def _options(options: Mapping[str, Any]) -> _Options:
@@ -224,6 +237,8 @@ def _parsed(raw: Path) -> tuple[dict[str, _Photograph], dict[str, tuple[str, str
     parsed: dict[str, _Photograph] = {}
     left_out: dict[str, tuple[str, str]] = {}
     for path in find_images(raw):
+        if path.startswith(f"{released_depth.MAPS}/"):
+            continue
         found = _parse(PurePosixPath(path).stem)
         if isinstance(found, str):
             left_out[path] = (FAULT, found)

@@ -1,13 +1,15 @@
 """How far the face mesh can be trusted: fitted and measured on rendered faces, whose truth is known.
 
 Faces are rendered (`mimik.datasets.synthetic`), found and reconstructed like photographs, and compared with what was
-rendered. `fit` makes the map of `mimik.faces.geometric`; `compare` measures it, and depth and normals besides, on
-people that the fit has not seen. benchmarks/face_mesh.py runs both. Rendered faces are not photographs: the figures
-say how much of an expression the mesh shows, not how well the map does on a camera's picture.
+rendered. `fit` makes the map of `mimik.faces.geometric`, `fit_lean` the constants of `mimik.faces.tilt`; `compare`
+measures both, and depth and normals besides, on people that the fits have not seen. benchmarks/face_mesh.py runs
+everything. Rendered faces are not photographs: the figures say how much of an expression the mesh shows, not how well
+the map does on a camera's picture.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,12 @@ from tqdm import tqdm
 
 from mimik.datasets import synthetic
 from mimik.datasets.listing import SPLITS
-from mimik.faces import alignment
+from mimik.faces import alignment, tilt
 from mimik.faces.geometric import NAMES, Estimator, measures
 from mimik.faces.mesh import FaceMesher
-from mimik.faces.reconstruct import Face, Reconstructor
+from mimik.faces.rasterise import interpolate, rasterise
+from mimik.faces.reconstruct import Face, Reconstructor, in_crop
+from mimik.faces.topology import IBUG_68, topology
 from mimik.labels import ACTION_UNITS, SEGMENTATION_CLASSES
 
 Array = npt.NDArray[np.float64]
@@ -38,7 +42,15 @@ RESTING = 0.03
 FACE_CLASSES: Sequence[str] = ("skin", "nose", "l_eye", "r_eye", "l_brow", "r_brow", "mouth", "u_lip", "l_lip")
 """Where depth and normals are compared: hair, glasses and neck are not part of the mesh."""
 
+LEAN_PER_DEGREE: Sequence[float] = tuple(round(-0.001 * step, 3) for step in range(13))
+LEAN_DOUBT: Sequence[float] = (0.0, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 60.0, 80.0, 120.0)
+LEAN_OF_ALL: Sequence[float] = tuple(round(-0.08 + 0.01 * step, 2) for step in range(11))
+"""What `fit_lean` tries."""
+
 _CHUNK = 32
+
+_COARSE = 64
+"""Side of the crops on which `observe_lean` compares depths, pixels."""
 
 
 def independent(split: str, people: int, seed: int) -> pd.DataFrame:
@@ -120,6 +132,84 @@ def stored(estimator: Estimator, provenance: Mapping[str, Any]) -> dict[str, Any
     }
 
 
+@dataclass(frozen=True)
+class Leaning:
+    """Rendered faces as the mesh sees them beside their true depth, for `fit_lean`.
+
+    Attributes:
+        seen: of M faces, what symmetry says about them.
+        covariance: (M, 3, 3) of the mesh's depth, the height in the crop and the true depth over the face's pixels.
+    """
+
+    seen: Sequence[tilt.Evidence]
+    covariance: Array
+
+    def correlations(self, lean: Array) -> Array:
+        """(M,) correlation of the true depth and the mesh's, corrected by `lean` (M,) as `tilt.lean` gives it."""
+        made = np.stack([np.ones_like(lean), lean, np.zeros_like(lean)], axis=1)
+        true = self.covariance[:, 2]
+        variance = np.einsum("mi,mij,mj->m", made, self.covariance, made)
+        result: Array = (made * true).sum(axis=1) / np.sqrt(variance * true[:, 2])
+        return result
+
+    def leans(self, constants: tilt.Constants) -> Array:
+        """(M,) what these constants make of the faces."""
+        return np.array([constants.lean(seen) for seen in self.seen])
+
+
+def observe_lean(rows: pd.DataFrame, progress: bool = False) -> Leaning:
+    """Find rendered faces and compare the depth of their meshes with the truth.
+
+    Args:
+        rows: of the synthetic index.
+        progress: show a progress bar.
+    """
+    triangles = topology().triangles
+    seen, covariances = [], []
+    with FaceMesher() as mesher:
+        for start in tqdm(range(0, len(rows), _CHUNK), desc="render and find", disable=not progress):
+            rendering = synthetic.render(rows.iloc[start : start + _CHUNK], SIZE, ("images", "depth", "masks"))
+            assert rendering.images is not None and rendering.depth is not None and rendering.masks is not None
+            for image, depth, mask in zip(rendering.images, rendering.depth, rendering.masks, strict=True):
+                mesh = mesher(image)
+                if mesh is None:
+                    continue
+                transform = alignment.alignment(mesh[list(IBUG_68), :2])
+                points = in_crop(mesh, transform)
+                raster = rasterise(points * _COARSE, triangles, _COARSE)
+                visible, row, column = _shown(transform, _COARSE, depth, mask)
+                visible &= raster.covered
+                picture = np.zeros((_COARSE, _COARSE, 2))
+                picture[raster.covered] = interpolate(raster, triangles, points[:, [2, 1]])
+                true = depth[row, column][visible].astype(np.float64)
+                seen.append(tilt.evidence(points))
+                covariances.append(np.cov(np.column_stack([picture[visible], true]).T))
+    return Leaning(seen, np.array(covariances))
+
+
+def fit_lean(faces: Leaning) -> tuple[tilt.Constants, float]:
+    """The constants with the highest mean correlation of the depths, of `LEAN_PER_DEGREE` and `LEAN_DOUBT`.
+
+    A mean lean that all faces share is fitted besides, so that the constants need not make up for it, and is no part
+    of them: meshes of rendered heads lean back, those of photographs do not (docs/face_mesh.md).
+
+    Returns:
+        the constants, and that mean lean.
+    """
+    pitch = [seen.pitch for seen in faces.seen]
+    limits = round(min(pitch), 1), round(max(pitch), 1)
+    best: tuple[float, tilt.Constants, float] | None = None
+    for of_all in LEAN_OF_ALL:
+        others = replace(faces, seen=[replace(seen, slope=seen.slope - of_all) for seen in faces.seen])
+        for slope, doubt in product(LEAN_PER_DEGREE, LEAN_DOUBT):
+            constants = tilt.Constants(slope, doubt, limits)
+            reached = float(faces.correlations(of_all + others.leans(constants)).mean())
+            if best is None or reached > best[0]:
+                best = reached, constants, of_all
+    assert best is not None
+    return best[1:]
+
+
 def correlation(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> Array:
     """Pearson's correlation of every column of two (N, k) arrays, float64 (k,); NaN where a column is constant."""
     a, b = (np.asarray(values, np.float64) - np.mean(values, axis=0, dtype=np.float64) for values in (first, second))
@@ -196,14 +286,7 @@ def relief_error(
         pixels that both know. Pixels of the aligned crop, in the classes `FACE_CLASSES`.
     """
     (size,) = face.depth
-    grid = (np.arange(size) + 0.5) / size
-    back = alignment.inverse(face.transform)
-    places = alignment.apply(back, np.stack(np.meshgrid(grid, grid), axis=-1))
-    column, row = np.floor(places[..., 0]).astype(int), np.floor(places[..., 1]).astype(int)
-    inside = (column >= 0) & (row >= 0) & (column < depth.shape[1]) & (row < depth.shape[0])
-    column, row = column.clip(0, depth.shape[1] - 1), row.clip(0, depth.shape[0] - 1)
-    classes = [SEGMENTATION_CLASSES.index(name) for name in FACE_CLASSES]
-    visible = inside & (depth[row, column] > 0) & np.isin(mask[row, column], classes)
+    visible, row, column = _shown(face.transform, size, depth, mask)
     both = visible & (face.depth[size] > 0)
     seen, true = face.depth[size][both].astype(np.float64), depth[row, column][both].astype(np.float64)
     rows, columns = np.nonzero(both)
@@ -221,6 +304,27 @@ def relief_error(
         float(np.degrees(np.arccos(cosine.clip(-1, 1))).mean()),
         float(both.sum() / visible.sum()),
     )
+
+
+def _shown(
+    transform: npt.NDArray[Any], size: int, depth: npt.NDArray[np.uint8], mask: npt.NDArray[np.uint8]
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Which pixels of a crop show the face in truth, and the row and column of the picture each of them shows.
+
+    Args:
+        transform: (2, 3), source pixel -> fraction of the crop's side. size: of the crop, pixels.
+        depth, mask: (H, W) true ones of the picture.
+
+    Returns:
+        bool (size, size), then int64 (size, size) twice, within the picture.
+    """
+    grid = (np.arange(size) + 0.5) / size
+    back = alignment.inverse(transform)
+    places = np.floor(alignment.apply(back, np.stack(np.meshgrid(grid, grid), axis=-1))).astype(np.int64)
+    inside = ((places >= 0) & (places < depth.shape[::-1])).all(axis=-1)
+    column, row = places[..., 0].clip(0, depth.shape[1] - 1), places[..., 1].clip(0, depth.shape[0] - 1)
+    classes = [SEGMENTATION_CLASSES.index(name) for name in FACE_CLASSES]
+    return inside & (depth[row, column] > 0) & np.isin(mask[row, column], classes), row, column
 
 
 def _unit(vectors: Array) -> Array:

@@ -32,9 +32,10 @@ from mimik.faces.landmarks import COLUMN, fetch_fan_weights, parse_landmarks
 from mimik.faces.masks import annotated_masks
 from mimik.faces.photograph import UnreadableError, read_photograph
 from mimik.faces.reconstruct import DEPTH_FAR, DEPTH_NEAR, Reconstructor, Rejected, packages
-from mimik.faces.settings import CHANNELS, TRUE_UNITS, Settings, dtype
+from mimik.faces.released import released_depth
+from mimik.faces.settings import CHANNELS, MEASURED, TRUE_UNITS, Settings, dtype
 from mimik.faces.shards import Arrays, Shard, cuts, join, load, remove_others, run, stamp
-from mimik.faces.store import SPLITS, store_digest
+from mimik.faces.store import REFUSED, SPLITS, TRANSFORM, store_digest
 from mimik.files import atomic_path, digest, file_sha256, write_json
 from mimik.labels import ACTION_UNITS
 from mimik.sources import source_files
@@ -65,8 +66,9 @@ def prepare(
         dataset: name of the entry of params.yaml.
         options: its entry of params.yaml. Read here: `classes` (default: those in the table, by name), `sizes`,
             `landmarks` (mediapipe, face_alignment or precomputed), `annotations` (any of masks, depth, normals;
-            landmarks are always kept; default all), `masks` (mesh or annotation; default mesh), `grey`
-            (luminance instead of colours; default false), and what `mimik.faces.action_units` says. The rest is the
+            landmarks are always kept; default all), `masks` (mesh or annotation; default mesh), `reconstruction` (mesh
+            or released; default mesh), `grey` (luminance instead of colours; default false), `quality` (thresholds of
+            `mimik.faces.quality.Quality`; default none), and what `mimik.faces.action_units` says. The rest is the
             dataset's own.
         raw: folder of the raw archive.
         output: folder for the store; manifest.json is written last, so without it nothing there is valid.
@@ -84,6 +86,8 @@ def prepare(
     module = importlib.import_module(f"mimik.datasets.{settings.module}")
     if settings.masks == "annotation" and not hasattr(module, "mask"):
         raise UserError(f"params.yaml, datasets.{dataset}.masks: the dataset brings no masks; choose mesh.")
+    if settings.released and not hasattr(module, "depth"):
+        raise UserError(f"params.yaml, datasets.{dataset}.reconstruction: the dataset brings no depth; choose mesh.")
     raw, output, work = Path(raw), Path(output), Path(work)
     choice = action_units.Choice.of(dataset, options, raw)
     module.check(raw, options, mirror)
@@ -152,6 +156,8 @@ def _shards(table: pd.DataFrame, settings: Settings, raw: Path, work: Path, rend
         stamps = [] if rendered else [stamp(raw / source) for source in rows["source"]]
         if settings.own_masks:
             stamps += [stamp(file) for row in rows.to_dict("records") for file in module.mask_files(raw, row)]
+        if settings.released:
+            stamps += [stamp(file) for row in rows.to_dict("records") for file in module.depth_files(raw, row)]
         name = digest({"common": common, "rows": rows.to_csv(index=False), "stamps": stamps})[:20]
         shards.append(Shard(rows, work / "shards" / f"{number:06d}-{name}.npz"))
     return shards
@@ -188,12 +194,18 @@ def _photographs(settings: Settings, raw: Path, mirror: Path | None, rows: pd.Da
     Returns:
         One array per entry of `Settings.shapes`, landmarks (K, 68, 2), transforms (K, 2, 3), measured (K, columns of
         `Settings.measured`), sha256 (K,) of the source files, kept (K,) positions in `rows`, rejected (R, 3):
-        position, stage, reason.
+        position, stage, reason; refused (Q, 7 + columns of `MEASURED`) of the faces that failed `Settings.quality`:
+        position, transform row by row, measures.
     """
     if settings not in _reconstructors:
         _reconstructors.clear()
         _reconstructors[settings] = Reconstructor(
-            settings.sizes, settings.landmarks, settings.meshed, mirror, settings.geometric
+            settings.sizes,
+            settings.landmarks,
+            settings.meshed,
+            mirror,
+            settings.geometric,
+            settings.quality.reprojection is not None,
         )
     reconstruct = _reconstructors[settings]
     module = importlib.import_module(f"mimik.datasets.{settings.module}")
@@ -202,6 +214,7 @@ def _photographs(settings: Settings, raw: Path, mirror: Path | None, rows: pd.Da
     landmarks, transforms, measured, hashes = [], [], [], []
     kept: list[int] = []
     rejected: list[tuple[str, str, str]] = []
+    refused: list[tuple[float, ...]] = []
     for position, row in enumerate(rows.to_dict("records")):
         path = raw / row["source"]
         try:
@@ -222,12 +235,25 @@ def _photographs(settings: Settings, raw: Path, mirror: Path | None, rows: pd.Da
         if isinstance(face, Rejected):
             rejected.append((str(position), face.stage, face.reason))
             continue
+        known = [face.measured[name] for name in MEASURED]
+        if settings.quality.asked and (fault := settings.quality.fault(face.measured)):
+            rejected.append((str(position), "quality", fault))
+            refused.append((position, *face.transform.ravel(), *known))
+            continue
         if settings.own_masks:
             try:
                 given_mask = module.mask(raw, row)
                 face = replace(face, masks=annotated_masks(given_mask, image.shape, face.transform, settings.sizes))
             except UnusableError as error:
                 rejected.append((str(position), "masks", str(error)))
+                continue
+        if settings.released:
+            try:
+                given_depth = module.depth(raw, row)
+                depth = released_depth(given_depth, image.shape, face.transform, face.depth, settings.sizes)
+                face = replace(face, depth=depth)
+            except UnusableError as error:
+                rejected.append((str(position), "reconstruction", str(error)))
                 continue
         by_kind = {"images": face.images, "masks": face.masks, "depth": face.depth, "normals": face.normals}
         for name in shapes:
@@ -236,7 +262,7 @@ def _photographs(settings: Settings, raw: Path, mirror: Path | None, rows: pd.Da
         landmarks.append(face.landmarks)
         transforms.append(face.transform)
         units = () if face.action_units is None else face.action_units.astype(np.float64).round(4)
-        measured.append((*(face.pose or (np.nan,) * 3), face.eye_distance, face.coverage, *units))
+        measured.append((*known, *units))
         hashes.append(file_sha256(path))
         kept.append(position)
     return {name: array[: len(kept)] for name, array in arrays.items()} | {
@@ -246,6 +272,7 @@ def _photographs(settings: Settings, raw: Path, mirror: Path | None, rows: pd.Da
         "sha256": np.array(hashes, "U64"),
         "kept": np.array(kept, np.int64),
         "rejected": np.array(rejected, np.str_).reshape(-1, 3),
+        "refused": np.array(refused, np.float64).reshape(-1, 7 + len(MEASURED)),
     }
 
 
@@ -277,6 +304,7 @@ def _render(settings: Settings, rows: pd.DataFrame) -> Arrays:
         "sha256": np.empty(0, "U64"),
         "kept": np.arange(len(rows)),
         "rejected": np.empty((0, 3), np.str_),
+        "refused": np.empty((0, 7 + len(MEASURED))),
     }
 
 
@@ -302,9 +330,10 @@ def _pack(
     origin: action_units.Origin | None,
 ) -> None:
     """Write the store from its shards: arrays, index, quarantine, and the manifest last."""
-    kept, quarantine = [], list(listing.quarantine)
+    kept, quarantine, refused = [], list(listing.quarantine), []
     for shard in shards:
-        positions, measured, hashes, rejected = load(shard.path, ("kept", "measured", "sha256", "rejected"))
+        names = ("kept", "measured", "sha256", "rejected", "refused")
+        positions, measured, hashes, rejected, failed_faces = load(shard.path, names)
         rows = shard.rows.iloc[positions].drop(columns=COLUMN, errors="ignore").reset_index(drop=True)
         if not rendered:
             rows["sha256"] = hashes
@@ -315,6 +344,7 @@ def _pack(
         kept.append(rows)
         sources = shard.rows["source"].tolist()
         quarantine += [(sources[int(position)], stage, reason) for position, stage, reason in rejected]
+        refused += [(sources[int(face[0])], *face[1:].round(6)) for face in failed_faces]
     table = pd.concat(kept, ignore_index=True)
     if table.empty:
         raise UserError(
@@ -339,6 +369,8 @@ def _pack(
     with atomic_path(output / "quarantine.csv") as temporary:
         columns = ["path", "stage", "reason"]
         pd.DataFrame(sorted(quarantine), columns=columns, dtype=str).to_csv(temporary, index=False)
+    with atomic_path(output / REFUSED) as temporary:
+        pd.DataFrame(sorted(refused), columns=["path", *TRANSFORM, *MEASURED]).to_csv(temporary, index=False)
 
     tried, failed = len(listing.table), len(listing.table) - len(table)
     parameters = {
@@ -370,7 +402,8 @@ def _pack(
         "landmarks": "rendered" if rendered else settings.landmarks,
         "action_units": parameters["action_units"],
         "template": parameters["template"],
-        "depth_range": None if rendered else [DEPTH_FAR, DEPTH_NEAR],
+        "reconstruction": "rendered" if rendered else settings.reconstruction,
+        "depth_range": None if rendered or settings.released else [DEPTH_FAR, DEPTH_NEAR],
         "packages": [] if rendered else packages(settings.landmarks, bool(settings.meshed) or settings.geometric),
         "seed": seed,
         "options": dict(options),

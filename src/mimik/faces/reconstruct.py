@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mimik.errors import UserError
-from mimik.faces import alignment, geometric
+from mimik.faces import alignment, geometric, quality, tilt
 from mimik.faces.landmarks import BACKENDS, FanLandmarks
 from mimik.faces.masks import part_mask
 from mimik.faces.mesh import FaceMesher, pose
@@ -47,6 +47,9 @@ class Face:
         eye_distance: distance of the eye centres in the photograph, pixels.
         coverage: share of the crop that the photograph covers, 0 to 1.
         action_units: float32 (17,) in [0, 1] by `mimik.faces.geometric`; None when not wanted.
+        visible: shares of the left and the right half that are visible (`quality.visible_shares`); None without a mesh.
+        reprojection: distance of the mesh from the landmarks (`quality.reprojection`), infinite when a second look
+            found no mesh; None without a mesh, or when the landmarks are the mesh's and no second look was wanted.
     """
 
     images: dict[int, npt.NDArray[np.uint8]]
@@ -59,6 +62,24 @@ class Face:
     eye_distance: float
     coverage: float
     action_units: npt.NDArray[np.float32] | None = None
+    visible: tuple[float, float] | None = None
+    reprojection: float | None = None
+
+    @property
+    def measured(self) -> dict[str, float]:
+        """What `mimik.faces.settings.MEASURED` names; NaN where it is not known."""
+        yaw, pitch, roll = self.pose or (np.nan,) * 3
+        left, right = self.visible or (np.nan,) * 2
+        return {
+            "yaw": yaw,
+            "pitch": pitch,
+            "roll": roll,
+            "eye_distance": self.eye_distance,
+            "coverage": self.coverage,
+            "visible_left": left,
+            "visible_right": right,
+            "reprojection": np.nan if self.reprojection is None else self.reprojection,
+        }
 
 
 @dataclass(frozen=True)
@@ -79,6 +100,7 @@ class Reconstructor:
         annotations: Sequence[str] = ANNOTATIONS,
         mirror: Path | None = None,
         action_units: bool = False,
+        second_look: bool = False,
     ) -> None:
         """Load what is needed.
 
@@ -88,6 +110,7 @@ class Reconstructor:
             annotations: any of `ANNOTATIONS`; they need the mesh, whatever finds the landmarks.
             mirror: folder with weights, searched before any URL.
             action_units: estimate them from the mesh (`mimik.faces.geometric`).
+            second_look: find the mesh anew in the aligned crop where it gives the landmarks too, and compare both.
 
         Raises:
             UserError: a setting is unknown, or a package or file is missing.
@@ -102,6 +125,7 @@ class Reconstructor:
         self.backend = landmarks
         self.annotations = tuple(annotations)
         self._mesher = FaceMesher() if landmarks == "mediapipe" or annotations or action_units else None
+        self._second_look = second_look
         self._estimator = geometric.estimator() if action_units else None
         self._fan = FanLandmarks(mirror) if landmarks == "face_alignment" else None
 
@@ -146,15 +170,18 @@ class Reconstructor:
             return Rejected("alignment", f"only {coverage:.0%} of the aligned face lies within the image")
 
         images = alignment.crops(image, transform, self.sizes)
+        largest = images[self.sizes[0]]
+        error: float | None = None
         if mesh is None and self._mesher is not None:
             # Landmarks came from elsewhere: the mesh is sought where they say that the face is.
-            side = self.sizes[0]
-            mesh = self._mesher(images[side])
+            mesh = self._mesh_of_crop(largest, transform)
             if mesh is None:
                 return Rejected("mesh", "landmarks are known, but no face mesh was found there")
-            planar = alignment.apply(alignment.inverse(transform), mesh[:, :2] / side)
-            mesh = np.column_stack([planar, mesh[:, 2] / side / alignment.scale_of(transform)])
-        annotated = self._annotate(mesh, transform, inside) if self.annotations and mesh is not None else {}
+            error = quality.reprojection(mesh[list(IBUG_68), :2], points)
+        elif mesh is not None and self._second_look:
+            again = self._mesh_of_crop(largest, transform)
+            error = np.inf if again is None else quality.reprojection(again[list(IBUG_68), :2], points)
+        annotated, visible = ({}, None) if mesh is None else self._annotate(mesh, transform, inside)
         units = None if self._estimator is None or mesh is None else self._estimator(geometric.measures(mesh))
         return Face(
             images=images,
@@ -167,21 +194,35 @@ class Reconstructor:
             eye_distance=eye_distance,
             coverage=coverage,
             action_units=units,
+            visible=visible,
+            reprojection=error,
         )
+
+    def _mesh_of_crop(self, crop: npt.NDArray[np.uint8], transform: Array) -> Array | None:
+        """The mesh found in an aligned crop, in pixels of the photograph."""
+        assert self._mesher is not None
+        mesh = self._mesher(crop)
+        if mesh is None:
+            return None
+        planar = alignment.apply(alignment.inverse(transform), mesh[:, :2] / len(crop))
+        return np.column_stack([planar, mesh[:, 2] / len(crop) / alignment.scale_of(transform)])
 
     def _annotate(
         self, mesh: Array, transform: Array, inside: dict[int, npt.NDArray[np.bool_]]
-    ) -> dict[str, dict[int, npt.NDArray[np.uint8]]]:
-        """Depth, normals and masks of the wanted kinds at all sizes, rasterised from the mesh at each size."""
+    ) -> tuple[dict[str, dict[int, npt.NDArray[np.uint8]]], tuple[float, float]]:
+        """Depth, normals and masks of the wanted kinds at all sizes, and how much of both halves is visible."""
         surface = topology()
-        planar = alignment.apply(transform, mesh[:VERTICES, :2])
-        depth = mesh[:VERTICES, 2] * alignment.scale_of(transform)
-        depth -= depth[list(IBUG_68[36:48])].mean()
-        points = np.column_stack([planar, depth])
+        points = in_crop(mesh, transform)
+        points[:, 2] += tilt.lean(points) * points[:, 1]
+        depth = points[:, 2] = points[:, 2] - points[list(IBUG_68[36:48]), 2].mean()
         normals = vertex_normals(points, surface.triangles)
         made: dict[str, dict[int, npt.NDArray[np.uint8]]] = {name: {} for name in self.annotations}
+        visible: tuple[float, float] | None = None
         for size in self.sizes:
             raster = rasterise(points * size, surface.triangles, size)
+            visible = visible or quality.visible_shares(points, surface.triangles, raster, inside[size])
+            if not made:
+                break
             if "masks" in made:
                 made["masks"][size] = part_mask(raster, surface.classes, inside[size])
             values = interpolate(raster, surface.triangles, np.column_stack([depth, normals]))
@@ -189,7 +230,22 @@ class Reconstructor:
                 made["depth"][size] = encode_depth(values[:, 0], raster, far=DEPTH_FAR, near=DEPTH_NEAR)
             if "normals" in made:
                 made["normals"][size] = encode_normals(values[:, 1:], raster)
-        return made
+        assert visible is not None
+        return made, visible
+
+
+def in_crop(mesh: Array, transform: Array) -> npt.NDArray[np.float64]:
+    """The surface of a mesh in the aligned crop, as the network sees it.
+
+    Args:
+        mesh: (V, 3) source pixels, V >= 468: x right, y down, z towards the viewer.
+        transform: (2, 3), source pixel -> fraction of the crop's side.
+
+    Returns:
+        (468, 3) fractions of the crop's side, with the same axes.
+    """
+    planar = alignment.apply(transform, mesh[:VERTICES, :2])
+    return np.column_stack([planar, mesh[:VERTICES, 2] * alignment.scale_of(transform)])
 
 
 def packages(landmarks: str, mesh: bool) -> list[str]:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from mimik.errors import UserError
+from mimik.faces.quality import Quality
 from mimik.faces.reconstruct import ANNOTATIONS
 from mimik.labels import ACTION_UNITS
 
@@ -21,10 +22,17 @@ TRUE_UNITS = "truth_action_units"
 MASKS: Sequence[str] = ("mesh", "annotation")
 """Where the masks of photographs come from: the face mesh, or the dataset, whose module then offers `mask`."""
 
-MEASURED: Sequence[str] = ("yaw", "pitch", "roll", "eye_distance", "coverage")
-"""Columns that preparing any photograph adds to the index (degrees; pixels of the photograph; 0 to 1).
+RECONSTRUCTIONS: Sequence[str] = ("mesh", "released")
+"""Where the depth of photographs comes from: the face mesh, or the dataset, whose module then offers `depth`."""
 
-Where the dataset's index has a column of that name, the measured one is called `measured_<name>`."""
+MEASURED: Sequence[str] = (
+    *("yaw", "pitch", "roll", "eye_distance", "coverage"),
+    *("visible_left", "visible_right", "reprojection"),
+)
+"""Columns that preparing photographs adds to the index, those that are known of any of them (`reconstruct.Face`).
+
+Degrees; pixels of the photograph, 0 to 1; 0 to 1, 0 to 1, distances of the outer eye corners. Where the dataset's index
+has a column of that name, the measured one is called `measured_<name>`."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,8 @@ class Settings:
     masks: str
     geometric: bool
     """Whether action units are estimated from the mesh."""
+    quality: Quality
+    reconstruction: str
     truth: tuple[str, ...] = ()
     """Classes whose true targets the test faces get."""
 
@@ -64,7 +74,7 @@ class Settings:
         masks = options.get("masks", MASKS[0])
         if masks not in MASKS:
             raise UserError(f"{where}.masks: expected one of {', '.join(MASKS)}; found {masks!r}.")
-        return cls(
+        settings = cls(
             dataset,
             module,
             tuple(sorted(set(sizes), reverse=True)),
@@ -73,12 +83,32 @@ class Settings:
             grey,
             masks,
             options.get("action_units") == "geometric",
+            Quality.of(options.get("quality") or {}, f"{where}.quality"),
+            str(options.get("reconstruction", RECONSTRUCTIONS[0])),
         )
+        if settings.reconstruction not in RECONSTRUCTIONS:
+            found = settings.reconstruction
+            raise UserError(f"{where}.reconstruction: expected one of {', '.join(RECONSTRUCTIONS)}; found '{found}'.")
+        if settings.released and ("depth" not in settings.annotations or "normals" in settings.annotations):
+            raise UserError(
+                f"{where}.annotations: `reconstruction: released` gives depth, but no normals; found {annotations!r}."
+            )
+        if settings.quality.asked and not (settings.landmarks == "mediapipe" or settings.meshed or settings.geometric):
+            raise UserError(
+                f"{where}.quality: every threshold needs the face mesh, which these settings do not make. Ask for "
+                "depth, normals or masks of the mesh, or for landmarks of mediapipe."
+            )
+        return settings
 
     @property
     def own_masks(self) -> bool:
         """Whether masks are wanted, and the dataset's own."""
         return "masks" in self.annotations and self.masks == "annotation"
+
+    @property
+    def released(self) -> bool:
+        """Whether the depth is the dataset's own."""
+        return self.reconstruction == "released"
 
     @property
     def meshed(self) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 data/prepared/<dataset>/
   index.csv        one row per usable face; row i of the table is row i of every array
   quarantine.csv   path, stage, reason: every listed or found image that is not in the index, once
+  refused.csv      the faces among these that failed `quality`: path, transform, measures as in index.csv
   manifest.json    sizes, classes, importer, extractors, options, digests of every array and of the whole
   images_<size>.npy    uint8 (N, size, size, 3) RGB
   masks_<size>.npy     uint8 (N, size, size) class of mimik.labels.SEGMENTATION_CLASSES, 255 = unknown
@@ -31,6 +32,11 @@ from mimik.errors import UserError
 from mimik.files import digest, read_json
 
 Array = npt.NDArray[Any]
+
+REFUSED = "refused.csv"
+
+TRANSFORM = ("xx", "xy", "x0", "yx", "yy", "y0")
+"""Columns of refused.csv with the rows of the transform: x = xx * column + xy * row + x0, and so on."""
 
 
 class FaceStore:
@@ -128,6 +134,13 @@ class FaceStore:
         if not path.exists():
             raise UserError(f"{path}: missing. Prepare the dataset again.")
         return pd.read_csv(path, dtype=str, keep_default_na=False)[["path", "stage", "reason"]]
+
+    def refused(self) -> pd.DataFrame:
+        """refused.csv; see the module's docstring. Raises `UserError` when it is missing."""
+        path = self.directory / REFUSED
+        if not path.exists():
+            raise UserError(f"{path}: missing. Prepare the dataset again.")
+        return pd.read_csv(path, dtype={"path": str}, keep_default_na=False, na_values=[""])
 
     def labels(self) -> npt.NDArray[np.int64]:
         """Class of every row as a position in `classes`; -1 where the expression is unknown."""
