@@ -1,5 +1,6 @@
 # Everything is set up by itself: `make demo` needs python3.11 (or 3.12) with venv, make and git.
 #   make demo    train StarGAN and hier_seg on rendered faces and write report/index.html (minutes on two cores)
+#   make demo-all  the same with every system of `systems` in params.yaml, and their table in README.md (within an hour)
 #   make test    formats, types, linters, all tests
 #   make lint    the same without the tests
 #   make bench   measure training steps and the input pipeline
@@ -15,10 +16,10 @@ INSTALLED := $(VENV)/installed.sha256
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint bench lock clean
+.PHONY: help demo demo-all test lint bench lock clean
 
 help:
-	@sed -n '2,8s/^# \{0,3\}//p' Makefile
+	@sed -n '2,9s/^# \{0,3\}//p' Makefile
 
 # Installs again only when the pinned packages or the package's own entry points have changed.
 $(INSTALLED): requirements.lock pyproject.toml
@@ -38,6 +39,14 @@ demo: $(INSTALLED)
 	snakemake --cores $(CORES)
 	@echo
 	@echo "Done. Open report/index.html; every run is in MLflow: mlflow ui --backend-store-uri sqlite:///mlflow.db"
+
+# The page is asked for once everything is there: it compares what it finds.
+demo-all: $(INSTALLED)
+	snakemake --cores $(CORES) systems
+	snakemake --cores $(CORES) report/index.html
+	python -m mimik.cli compare --readme README.md
+	@echo
+	@echo "Done. Open report/index.html."
 
 lint: $(INSTALLED)
 	ruff check .

@@ -27,6 +27,7 @@ wildcard_constraints:
 
 localrules:
     all,
+    systems,
 
 
 rule all:
@@ -38,3 +39,12 @@ rule all:
             file=["metrics.json", "report.html"],
         ),
         "report/index.html",
+
+
+rule systems:
+    input:
+        expand(
+            "results/synthetic/{method}/{file}",
+            method=config["systems"],
+            file=["metrics.json", "report.html"],
+        ),

@@ -7,7 +7,7 @@ import pytest
 
 from mimik.errors import UserError
 from mimik.report import comparison, method_report
-from tests.results_world import make_result, make_store, metric
+from tests.results_world import make, make_result, make_store, metric
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 
@@ -158,3 +158,26 @@ def test_nothing_to_compare(tmp_path: Path) -> None:
 def test_missing_result_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"metrics\.json: no such file"):
         method_report(tmp_path / "nothing", make_store(tmp_path), tmp_path / "a.html", {})
+
+
+def test_the_table_of_systems_replaces_what_stands_between_the_markers(tmp_path: Path) -> None:
+    from mimik.overview import BEGIN, END, write_systems
+
+    folders = []
+    for method, value in (("stargan", 0.9), ("hier_seg", 0.95)):
+        result = make(tmp_path, method, metrics={"eea": metric(value)})
+        (result.directory / "config.json").write_text(json.dumps({"environment": {"processor": "Abacus 9"}}))
+        folders.append(result.directory)
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    store = tmp_path / "data" / "prepared" / "rendered"
+    for _ in range(2):  # the second time over its own work
+        write_systems(readme, folders, store)
+    text = readme.read_text()
+    assert text.startswith(f"before\n{BEGIN}\n|") and text.endswith(f"{END}\nafter\n") and "old" not in text
+    assert "| stargan | 90.0" in text and "**95.0**" in text and "Abacus 9" in text and "0123456" in text
+    readme.write_text("no markers")
+    with pytest.raises(UserError, match="expected the lines"):
+        write_systems(readme, folders, store)
+    with pytest.raises(UserError, match="make demo-all"):
+        write_systems(readme, [], store)

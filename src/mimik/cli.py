@@ -103,10 +103,11 @@ def parser() -> argparse.ArgumentParser:
     edit.add_argument(
         "--sheet", choices=("expressions", "strengths"), help="write one picture of the faces with all of them"
     )
-    _verb(
+    compare = _verb(
         verbs, "compare", compare_results, "write report/index.html from everything in results/",
-        "mimik compare", dataset=None,
+        "mimik compare", "mimik compare --readme README.md", dataset=None,
     )  # fmt: skip
+    compare.add_argument("--readme", metavar="FILE", help="write the table of systems into this file instead")
     show = _verb(
         verbs, "params", show_params, "check params.yaml, print what it resolves to, or tell DVC about it",
         "mimik params", "mimik params synthetic hier_seg --scale paper", "mimik params --stages",
@@ -315,6 +316,12 @@ def compare_results(chosen: argparse.Namespace) -> None:
     first = [RESULTS / dataset / method for dataset, method in params.experiments(values)]
     found = [file.parent for file in sorted(RESULTS.glob("*/*/metrics.json"))]
     results = [folder for folder in dict.fromkeys([*first, *found]) if folder in found]
+    if chosen.readme:
+        from mimik.overview import write_systems
+
+        systems = [RESULTS / "synthetic" / method for method in values["systems"]]
+        write_systems(Path(chosen.readme), [folder for folder in systems if folder in found], PREPARED / "synthetic")
+        return
     comparison(results, PREPARED, Path("report/index.html"), values["report"])
 
 

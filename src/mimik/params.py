@@ -339,6 +339,8 @@ def _unknown_names(params: Mapping[str, Any]) -> list[str]:
     for number, entry in enumerate(params["experiments"]):
         refer(f"experiments.{number}.dataset", entry["dataset"], "datasets")
         refer(f"experiments.{number}.method", entry["method"], "methods")
+    for number, name in enumerate(params["systems"]):
+        refer(f"systems.{number}", name, "methods")
     for name, dataset in params["datasets"].items():
         module = dataset_module(params, name)
         if find_spec(f"mimik.datasets.{module}") is None:
