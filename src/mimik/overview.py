@@ -41,7 +41,8 @@ def write_systems(readme: Path, folders: Sequence[Path], store: Path) -> None:
     seeds = sorted({str(result.record["seed"]) for result in results})
     source = (
         f"`make demo-all`: {results[0].dataset}, scale {scales[0]}, {len(results[0].rows)} test faces, seed "
-        f"{', '.join(seeds)}; {', '.join(machines)}; commit {', '.join(commits)}. In brackets: bootstrap 95 % intervals."
+        f"{', '.join(seeds)}; {', '.join(machines)}; commit {', '.join(commits)}. "
+        "In brackets: bootstrap 95 % intervals."
     )
     head, tail = text.split(BEGIN)[0], text.split(END)[1]
     write_text(readme, f"{head}{BEGIN}\n{made.to_markdown()}\n{source}\n{END}{tail}")
