@@ -62,8 +62,10 @@ def read_list(
                     f"{path}: the column {missing[0]!r} is missing; expected {', '.join(columns)}, found "
                     f"{', '.join(header)}. Correct the header line."
                 )
-            kept = [header.index(column) for column in (keep or header)]
-            rows = []
+            names = list(keep or header)
+            kept = [header.index(name) for name in names]
+            # By column: a list for each of half a million rows would take as much as what stands in them.
+            values: list[list[str]] = [[] for _ in kept]
             for row in chain(first, reader):
                 if row and len(row) != len(header):
                     raise UserError(
@@ -71,12 +73,13 @@ def read_list(
                         f"expected {wanted}. Correct the line (a comma inside a value needs quotes)."
                     )
                 if row:
-                    rows.append([row[position] for position in kept])
+                    for column, position in zip(values, kept, strict=True):
+                        column.append(row[position])
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file; expected {wanted}.") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path}: cannot be read ({error}); expected {wanted}. Correct it.") from error
-    return pd.DataFrame(rows, columns=[header[position] for position in kept], dtype=str)
+    return pd.DataFrame(dict(zip(names, values, strict=True)), dtype=str)
 
 
 def find_images(folder: Path) -> list[str]:
