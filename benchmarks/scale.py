@@ -1,16 +1,16 @@
 """Preparing a dataset of AffectNet's size: time of every stage, memory over time, restart after a kill.
 
-    python benchmarks/scale.py [--rows 450000] [--size 32] [--folder DIR]
+    python benchmarks/scale.py [--rows 450000] [--size 16] [--workers 2] [--folder DIR]
 
-An archive in the layout of AffectNet's CSV release is made in a temporary folder (below DIR, which needs about 5 GB for
-the defaults): its photographs are hard links to a few rendered faces of 64 px, each row with its 68 landmarks. Then
+An archive in the layout of AffectNet's CSV release is made in a temporary folder (below DIR, which needs about 2 GB for
+the defaults): its photographs are hard links to a few rendered faces of 32 px, each row with its 68 landmarks. Then
 `mimik.faces.prepare.prepare` runs on it in a process of its own, is killed with SIGKILL when half of the shards are
 there, and runs again to the end; another process opens the store and draws batches from it.
 
 Nothing is replaced by a stand-in. Finding faces is left out by the dataset's own option `landmarks: precomputed` with
-no annotations, because it takes longer than all the rest (benchmarks/preparation.py measures it). One process works;
-`cpu_us_per_row` is its processor time, `private_mib` the highest memory during the stage without pages that belong to
-files, such as the mapped store.
+no annotations, because it takes longer than all the rest (benchmarks/preparation.py measures it).
+`cpu_us_per_row` is the processor time of all processes, `private_mib` the highest memory during the stage, of all
+processes together and without pages that belong to files, such as the mapped store.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from machine import ROOT, describe, write_table
 
 from mimik.labels import EXPRESSIONS
 
-SOURCES, SOURCE_SIZE, PER_FOLDER = 512, 64, 1000
+SOURCES, SOURCE_SIZE, PER_FOLDER = 512, 32, 1000
 BATCHES, BATCH = 2000, 16
 INTERVAL = 0.1
 """Seconds between two looks at the memory."""
@@ -76,6 +76,12 @@ def make_archive(raw: Path, rows: int) -> None:
 # --- in a process of its own -----------------------------------------------------------------------------------
 
 
+def used() -> float:
+    """Seconds of processor time of this process and of its workers that have ended."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
 class Stages:
     """Writes a line of JSON when a stage begins and ends: its name, the time, and what else is to be told."""
 
@@ -84,13 +90,11 @@ class Stages:
 
     def begins(self, stage: str, **told: Any) -> None:
         """Note the begin of a stage."""
-        self._opened.write(
-            json.dumps({"stage": stage, "begins": time.time(), "cpu": time.process_time(), **told}) + "\n"
-        )
+        self._opened.write(json.dumps({"stage": stage, "begins": time.time(), "cpu": used(), **told}) + "\n")
 
     def ends(self, stage: str) -> None:
         """Note its end."""
-        self._opened.write(json.dumps({"stage": stage, "ends": time.time(), "cpu": time.process_time()}) + "\n")
+        self._opened.write(json.dumps({"stage": stage, "ends": time.time(), "cpu": used()}) + "\n")
 
     def watch(self, module: Any, name: str, stage: str, told: Callable[..., dict[str, Any]] | None = None) -> None:
         """Have a function of a module noted as a stage; `told` says more from its arguments."""
@@ -105,7 +109,7 @@ class Stages:
         setattr(module, name, watched)
 
 
-def prepare_archive(folder: Path, size: int) -> None:
+def prepare_archive(folder: Path, size: int, workers: int) -> None:
     """Prepare the archive, noting the stages."""
     from mimik.datasets import affectnet
     from mimik.faces import prepare as module
@@ -121,7 +125,7 @@ def prepare_archive(folder: Path, size: int) -> None:
         folder / "raw",
         folder / "store",
         seed=0,
-        workers=1,
+        workers=workers,
         mirror=None,
         work=folder / "work",
     )
@@ -156,7 +160,7 @@ class Watched:
     """A process of this script's own, with its memory over time.
 
     Attributes:
-        memory: (time, bytes of the process without pages of files).
+        memory: (time, bytes of the process and its workers without pages of files).
     """
 
     def __init__(self, folder: Path, *arguments: str) -> None:
@@ -169,11 +173,14 @@ class Watched:
     def _sample(self) -> None:
         top = psutil.Process(self.process.pid)
         while self.process.poll() is None:
+            total = 0
             try:
-                info = top.memory_info()
+                for process in (top, *top.children(recursive=True)):
+                    info = process.memory_info()
+                    total += info.rss - getattr(info, "shared", 0)
             except psutil.NoSuchProcess:
-                return
-            self.memory.append((time.time(), info.rss - getattr(info, "shared", 0)))
+                continue
+            self.memory.append((time.time(), total))
             time.sleep(INTERVAL)
 
     def kill(self) -> None:
@@ -194,13 +201,14 @@ def main() -> None:
     """Measure and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=450_000)
-    parser.add_argument("--size", type=int, default=32)
+    parser.add_argument("--size", type=int, default=16)
+    parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--folder", type=Path, help="where the temporary folder is made")
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results")
     parser.add_argument("--only", choices=("prepare", "batches"), help=argparse.SUPPRESS)  # the processes watched
     arguments = parser.parse_args()
     if arguments.only == "prepare":
-        prepare_archive(arguments.folder, arguments.size)
+        prepare_archive(arguments.folder, arguments.size, arguments.workers)
     elif arguments.only == "batches":
         draw_batches(arguments.folder, arguments.size)
     else:
@@ -212,7 +220,7 @@ def measure(folder: Path, arguments: argparse.Namespace) -> None:
     """The archive, the run that is killed, the run that goes on, the batches; then the table."""
     machine = describe()
     make_archive(folder / "raw", arguments.rows)
-    settings = ("--size", str(arguments.size))
+    settings = ("--size", str(arguments.size), "--workers", str(arguments.workers))
 
     first = Watched(folder, "--only", "prepare", *settings)
     total = 0
@@ -260,6 +268,7 @@ def measure(folder: Path, arguments: argparse.Namespace) -> None:
         "rows": arguments.rows,
         "faces in the store": next(entry["faces"] for entry in entries if "faces" in entry),
         "pixels": arguments.size,
+        "worker processes": arguments.workers,
         "shards": total,
         "shards finished when the first run was killed": len(before),
         "of these made again by the second run": sum(after.get(name) != moment for name, moment in before.items()),
