@@ -27,6 +27,7 @@ from mimik.datasets.photographs import (
     classes_option,
     find_images,
     identifier,
+    is_file,
     make_listing,
     read_list,
     require_splits,
@@ -225,7 +226,7 @@ def _from_csv(raw: Path, landmarks: bool) -> _Found:
         source = f"{CSV_LAYOUT[0]}/{image}"
         if image not in codes:
             found.left_out[source] = (FAULT, "in neither list")
-        elif image not in present and not (folder / image).is_file():  # some end in .gif and the like
+        elif image not in present and not is_file(folder / image):  # some end in .gif and the like
             found.left_out[source] = (FAULT, _GONE)
         elif image in clashes:
             found.left_out[source] = (FAULT, f"listed with different codes: {', '.join(sorted(clashes[image]))}")

@@ -14,11 +14,13 @@ from mimik.datasets.listing import Listing, Total
 from mimik.datasets.photographs import (
     EXCLUDED,
     FAULT,
+    as_on_disk,
     classes_option,
     drop_same_bytes,
     file_fault,
     find_images,
     identifier,
+    is_file,
     make_listing,
     read_list,
     require_splits,
@@ -154,9 +156,10 @@ def _read(raw: Path, options: Mapping[str, Any]) -> tuple[Path, list[tuple[str, 
     if not csv.is_file():
         raise UserError(f"{csv}: no such file. {ACCESS}")
     table = read_list(csv, _COLUMNS, keep=_COLUMNS)
+    paths = as_on_disk([PurePosixPath(path.strip()).as_posix() for path in table["path"]], raw)
     rows = [
-        (PurePosixPath(path.strip()).as_posix(), label.strip(), subject.strip())
-        for path, label, subject in zip(*(table[column] for column in _COLUMNS), strict=True)
+        (path, label.strip(), subject.strip())
+        for path, label, subject in zip(paths, table["label"], table["subject"], strict=True)
     ]
     if not rows:
         raise UserError(f"{csv}: lists no photograph. {ACCESS}")
@@ -185,6 +188,6 @@ def _fault(file: Path, path: str, entries: set[tuple[str, str]], csv: str) -> st
         return f"unknown label {label!r}"
     if not subject:
         return "listed without a subject"
-    if not file.is_file():
+    if not is_file(file):
         return "listed, but there is no such file"
     return file_fault(file)
