@@ -318,6 +318,8 @@ def test_affectnet_faults_of_the_lists(tmp_path: Path, portrait: Image.Image) ->
     add("nobox", 1, box="nan,nan,nan,nan")
     add("missing", 1, file=False)
     add("z" * 300, 1, file=False)
+    add("../../../outside", 1, file=False)
+    portrait.save(raw / "outside.jpg")
     portrait.save(raw / IMAGES / "1" / "unlisted.jpg")
     (raw / "Manually_Annotated_file_lists").mkdir()
     header = "subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,valence,arousal"
@@ -331,6 +333,7 @@ def test_affectnet_faults_of_the_lists(tmp_path: Path, portrait: Image.Image) ->
     assert dict(zip(store.table["source"], store.table["expression"], strict=True)) == {
         f"{IMAGES}/1/{name}.jpg": label for name, label in sound.items()
     }
+    outside = "listed with a path that is not one below the images' folder"
     assert {tuple(row) for row in store.quarantine().to_numpy().tolist()} == {
         (f"{IMAGES}/1/conflict.jpg", "listing", "listed with different codes: 0, 1"),
         (f"{IMAGES}/1/eleven.jpg", "listing", "unknown code '11'"),
@@ -341,6 +344,7 @@ def test_affectnet_faults_of_the_lists(tmp_path: Path, portrait: Image.Image) ->
         (f"{IMAGES}/1/missing.jpg", "listing", "listed, but there is no such file"),
         (f"{IMAGES}/1/{'z' * 300}.jpg", "listing", "listed, but there is no such file"),
         (f"{IMAGES}/1/unlisted.jpg", "listing", "in neither list"),
+        (f"{IMAGES}/1/../../../outside.jpg", "listing", outside),
     }
 
 

@@ -27,6 +27,7 @@ from mimik.datasets.photographs import (
     classes_option,
     find_images,
     identifier,
+    inside,
     is_file,
     make_listing,
     read_list,
@@ -226,6 +227,8 @@ def _from_csv(raw: Path, landmarks: bool) -> _Found:
         source = f"{CSV_LAYOUT[0]}/{image}"
         if image not in codes:
             found.left_out[source] = (FAULT, "in neither list")
+        elif not inside(image):
+            found.left_out[source] = (FAULT, "listed with a path that is not one below the images' folder")
         elif image not in present and not is_file(folder / image):  # some end in .gif and the like
             found.left_out[source] = (FAULT, _GONE)
         elif image in clashes:

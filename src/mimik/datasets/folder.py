@@ -24,6 +24,7 @@ from mimik.datasets.photographs import (
     file_fault,
     find_images,
     identifier,
+    inside,
     make_listing,
     printable,
     read_list,
@@ -153,7 +154,7 @@ def _from_csv(csv: Path, root: Path) -> tuple[pd.DataFrame, dict[str, tuple[str,
     left_out: dict[str, tuple[str, str]] = {}
     table["path"] = as_on_disk([PurePosixPath(path).as_posix() for path in table["path"]], root)
     for path in table["path"]:
-        if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
+        if not inside(path):
             left_out[path] = (FAULT, "listed with a path that is not one below the images' folder")
     table = table.drop_duplicates()
     for path in table["path"][table["path"].duplicated()]:

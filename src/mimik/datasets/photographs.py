@@ -133,6 +133,11 @@ def file_fault(path: Path) -> str | None:
     return "not a readable image" if image_mode(path) is None else None
 
 
+def inside(path: str) -> bool:
+    """Whether a listed path can only lead below the folder that it is relative to."""
+    return not PurePosixPath(path).is_absolute() and ".." not in PurePosixPath(path).parts
+
+
 def is_file(path: Path) -> bool:
     """Whether a listed path is that of a file; one that no file can have, as a name of 300 letters, is not."""
     try:
