@@ -274,7 +274,7 @@ def measure(folder: Path, arguments: argparse.Namespace) -> None:
         "of these made again by the second run": sum(after.get(name) != moment for name, moment in before.items()),
         "peak private MiB of all runs": max(size for _, size in [*first.memory, *memory]) / 2**20,
         "private MiB after the first tenth of the work of the first run": working[len(working) // 10] / 2**20,
-        "private MiB at its end": working[-1] / 2**20,
+        "private MiB after nine tenths": working[len(working) * 9 // 10] / 2**20,
     }
     write_table(arguments.output / "scale", rows, facts, machine)
 
