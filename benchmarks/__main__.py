@@ -4,6 +4,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-for name in ("step_time", "input_pipeline", "renderer", "preparation", "face_mesh"):
+for name in ("step_time", "input_pipeline", "renderer", "preparation", "scale", "face_mesh"):
     print(f"benchmarks/{name}.py", file=sys.stderr)
     subprocess.run([sys.executable, str(Path(__file__).with_name(f"{name}.py"))], check=True)

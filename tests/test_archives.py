@@ -11,9 +11,11 @@ import yaml
 from mimik import archives, cli, params
 from mimik.datasets.listing import Listing, Total, incomplete
 from mimik.errors import UserError
+from tests.datasets import test_cfee
 from tests.datasets.test_affectnet import NpyRelease
 from tests.datasets.test_folder import by_folder
 from tests.datasets.test_rafd import ADULTS, KID, photo, release
+from tests.faces.test_action_units import openface_csv
 
 ROOT = Path(__file__).parents[1]
 
@@ -124,6 +126,35 @@ def test_other_modules_tell_their_layout(tmp_path: Path) -> None:
     assert "  layout   the npy release" in lines
     assert "  found    160 of 287,651 training images with an expression" in lines
     assert "  found    24 of 3,999 validation images with an expression" in lines
+
+
+def test_a_list_of_ones_own_is_told_against_the_files(tmp_path: Path) -> None:
+    rows = test_cfee.release(tmp_path)
+    (tmp_path / rows[3][0]).unlink()
+    lines = told("cfee", test_cfee.write(tmp_path, rows))
+    assert f"  found    219 of 220 photographs that manifest.csv lists; missing: {rows[3][0]}" in lines
+    assert "  found    219 of 5,060 photographs" in lines
+    assert "  found    10 of 230 subjects" in lines
+    assert "  found    22 of 22 categories" in lines
+
+
+def test_openfaces_csv_is_told_against_the_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    by_folder(tmp_path)
+    images = {f"{name}/{number}.png": {} for name in ("smile", "frown") for number in range(20)}
+    del images["smile/3.png"]
+    images |= {"frown/1.png": {"confidence": 0.1}, "a/stranger.png": {}}
+    csv = openface_csv(tmp_path / "units.csv", images)
+    options = {"action_units": "openface", "openface_csv": "units.csv"}
+    lines = told("folder", tmp_path, **options)
+    assert f"  units    38 of 40 images have a usable row in {csv}; 1 names in it are of no image" in lines
+    assert "          1  action units: OpenFace has no row for the image (smile/3.png)" in lines
+    assert any("confidence 0.1 is below 0.8 (frown/1.png)" in line for line in lines)
+    csv.unlink()
+    with pytest.raises(UserError, match=r"units\.csv: no such file"):
+        told("folder", tmp_path, **options)
+    (tmp_path / "units.csv").write_text("image,confidence\n")
+    with pytest.raises(UserError, match="column 'AU01_r'"):
+        told("folder", tmp_path, **options)
 
 
 def test_the_command_counts_an_entrys_own_selection(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

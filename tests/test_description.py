@@ -1,9 +1,11 @@
 """What `mimik data describe` says of a store of photographs and of a rendered one."""
 
+import re
 import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 from mimik import cli
 from mimik.description import describe
@@ -31,9 +33,10 @@ def test_everything_that_the_manifest_and_the_tables_hold_is_told(tmp_path: Path
     lines = list(describe(store))
     text = "\n".join(lines)
     files = [[f"f{row:03d}.png", f"{row:064x}"] for row in range(48)]
-    assert lines[:3] == [
+    assert lines[:4] == [
         "folder",
         "  source   photographs, by importer folder of mimik 0.1.0, layout: one folder for each class",
+        "  found    48 of 50 photographs; missing: f048.png, f049.png",
         f"  files    48 photographs, sha256 of each in index.csv; of that list: {digest(files)}",
     ]
     assert "sizes 16 px, digest tiny-0" in text
@@ -109,6 +112,23 @@ def test_describe_leaves_the_prepared_dataset_as_it_was(project: Path, capsys: p
         cli.main(["data", "describe", "folder", "--output", str(prepared / "sheets")])
     assert ended.value.code == 2
     assert "lies in the prepared dataset" in capsys.readouterr().err
+
+
+def test_sheets_go_where_no_job_writes() -> None:
+    """Both tools delete their outputs before a rerun, and DVC versions all that lies below one."""
+    declared = [
+        out
+        for stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].values()
+        for out in stage.get("do", stage).get("outs", [])
+    ]
+    for rules in (ROOT / "workflow" / "rules").glob("*.smk"):
+        declared += re.findall(r'"(report/[^"]*)"', rules.read_text())
+    assert "report/index.html" in declared
+    for dataset in yaml.safe_load((ROOT / "params.yaml").read_text())["datasets"]:
+        sheets = Path("report") / dataset
+        for out in map(Path, declared):
+            assert not sheets.is_relative_to(out)
+            assert not out.is_relative_to(sheets)
 
 
 def test_export_tells_what_has_no_place(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

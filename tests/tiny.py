@@ -77,6 +77,7 @@ def make_described_store(root: Path) -> tuple[FaceStore, Path]:
             "packages": ["mediapipe 0.10.21"],
             "seed": 5,
             "options": {"sizes": [16], "grey": False, "classes": []},
+            "found": ["48 of 50 photographs; missing: f048.png, f049.png"],
             "notes": ["A note."],
             "licence": "Only for you.",
             "citation": "Nobody 2020.",

@@ -10,6 +10,7 @@ import pandas as pd
 
 from mimik.datasets.listing import SPLITS, Listing, incomplete
 from mimik.errors import NotFetchedError, UserError
+from mimik.faces import action_units
 
 REASONS = 12
 """Most reasons that are printed; the commonest come first."""
@@ -49,6 +50,15 @@ def inspect(
     else:
         if listing.table.empty:
             raise UserError(f"{raw}: no usable image. {dataset.ACCESS}")
+        choice = action_units.Choice.of(name, options, raw)
+        if choice.csv is not None:
+            images = len(listing.table)
+            listing, origin = action_units.annotate(listing, choice, name, rendered=False)
+            strangers = 0 if origin is None else origin.details["rows_without_image"]
+            yield (
+                f"  units    {len(listing.table):,} of {images:,} images have a usable row in {choice.csv}; "
+                f"{strangers:,} names in it are of no image"
+            )
         yield from _contents(listing)
     yield "  usable   yes"
 

@@ -58,6 +58,8 @@ def _source(manifest: Mapping[str, Any], table: pd.DataFrame) -> Iterator[str]:
         layout = f", layout: {importer['layout']}" if importer["layout"] else ""
         read_by = f"importer {importer['module']} of mimik {importer['version']}{layout}"
     yield f"  source   {manifest['source']}, by {read_by}"
+    for total in manifest.get("found", ()):
+        yield f"  found    {total}"
     if "sha256" in table:
         files = table[["source", "sha256"]].drop_duplicates().sort_values(["source", "sha256"])
         together = digest(files.to_numpy().tolist())

@@ -67,7 +67,11 @@ def file_sha256(path: Path | str) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
+def canonical(value: Any) -> str:
+    """JSON of a JSON-able value in one spelling: keys sorted, no blanks, ASCII only."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
 def digest(value: Any) -> str:
     """SHA-256 (hexadecimal) of a JSON-able value, independent of the order of keys."""
-    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    return hashlib.sha256(canonical(value).encode()).hexdigest()

@@ -48,6 +48,7 @@ def test_the_basic_categories_are_kept_by_default_and_subjects_stay_together(tmp
     assert len(listing.quarantine) == 150
     assert ("Compound/0_7.png", "selection", "category happily_surprised is not among `classes`") in listing.quarantine
     assert [str(total) for total in listing.totals] == [
+        "220 of 220 photographs that manifest.csv lists",
         "220 of 5,060 photographs",
         "10 of 230 subjects",
         "22 of 22 categories",

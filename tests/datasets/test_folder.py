@@ -44,7 +44,7 @@ def test_folders_name_the_classes_whatever_their_names(tmp_path: Path) -> None:
         ("loose.png", "listing", "no label: not listed in the CSV, or in no class's folder"),
         ("smile/a_clash.png", "listing", "same bytes as frown/a_clash.png, with another label"),
         ("smile/again.png", "listing", "same bytes as smile/0.png"),
-        ("smile/broken.jpg", "listing", "not a readable image"),
+        ("smile/broken.jpg", "listing", "an empty file"),
     ]
     table = listing.table
     assert len(table) == 41

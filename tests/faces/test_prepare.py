@@ -131,6 +131,7 @@ def test_the_datasets_own_yaw_is_kept_beside_the_measured_one(
     monkeypatch.setattr(folder, "index", with_yaw)
     table = run(archive, tmp_path, annotations=["masks"]).table
     assert "folder: not the complete release: 16 of 20 photographs." in capsys.readouterr().err
+    assert read_json(tmp_path / "store" / "manifest.json")["found"] == ["16 of 20 photographs"]
     assert set(table["yaw"]) == {45}
     assert table["measured_yaw"].tolist() == undisturbed.table["yaw"].tolist()
     assert table["pitch"].tolist() == undisturbed.table["pitch"].tolist()

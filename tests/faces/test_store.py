@@ -6,7 +6,7 @@ import pytest
 
 from mimik.errors import UserError
 from mimik.faces.store import FaceStore, store_digest
-from mimik.files import write_json
+from mimik.files import digest, write_json
 from mimik.labels import ACTION_UNITS
 
 TABLE = pd.DataFrame(
@@ -139,3 +139,14 @@ def test_digest_follows_table_and_parameters() -> None:
     relabelled = TABLE.assign(expression=["anger", "neutral", "", "anger"])
     assert first != store_digest(relabelled, {"sizes": [64]})
     assert first != store_digest(TABLE.iloc[::-1], {"sizes": [64]})
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 10])
+@pytest.mark.parametrize("rows", [0, 3])
+def test_digest_does_not_depend_on_how_the_table_is_cut(
+    at_once: int, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = pd.DataFrame({"id": ['ä"x,\n\\', "b", "c\u2028"], "yaw": [1.5, 2.0, float("nan")]}).iloc[:rows]
+    parameters = {"z": 1, "options": [1, "ü"]}
+    monkeypatch.setattr("mimik.faces.store.ROWS_AT_ONCE", at_once)
+    assert store_digest(table, parameters) == digest({"table": table.to_csv(index=False), "parameters": parameters})

@@ -31,6 +31,8 @@ from mimik.datasets.photographs import (
     classes_option,
     find_images,
     identifier,
+    inside,
+    is_file,
     make_listing,
     read_list,
     require_splits,
@@ -141,6 +143,8 @@ def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
     kept_test = _select(found.test, classes, per_class, None, seed, found.left_out)
     kept_train = _select(found.train, classes, per_class, sample, seed, found.left_out)
     splits = dict.fromkeys(kept_test, "test") | _hold_out(kept_train, held_out, seed)
+    if precomputed and release == "npy":
+        _read_landmarks(raw, splits, found)
     rows = [
         {
             "id": _identifier(source),
@@ -150,15 +154,13 @@ def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
             "identity": UNKNOWN,
         }
         for source, expression in (kept_train | kept_test).items()
+        if not precomputed or source in found.landmarks
     ]
-    if precomputed:
-        if release == "npy":
-            _read_landmarks(raw, splits, found)
-        rows = [
-            {**row, "landmarks": found.landmarks[row["source"]]} for row in rows if row["source"] in found.landmarks
-        ]
     quarantine = [(source, *excuse) for source, excuse in found.left_out.items()]
     listing = make_listing(rows, quarantine, f"the {release} release", found.totals)
+    if precomputed:
+        # Added here, as a column: they are nine tenths of what an index holds.
+        listing.table["landmarks"] = [found.landmarks[source] for source in listing.table["source"]]
     if maps:
         listing = released_depth.with_maps(listing, raw, maps, ("train", "val"), released_depth.AFFECTNET_D)
     return require_splits(listing, raw)
@@ -216,7 +218,8 @@ def _from_csv(raw: Path, landmarks: bool) -> _Found:
     found = _Found()
     folder = raw / CSV_LAYOUT[0]
     present = set(find_images(folder))
-    codes: dict[str, set[str]] = defaultdict(set)
+    codes: dict[str, str] = {}
+    clashes: dict[str, set[str]] = defaultdict(set)
     sets: dict[str, str] = {}
     boxless: set[str] = set()
     rows: Counter[str] = Counter()
@@ -229,24 +232,27 @@ def _from_csv(raw: Path, landmarks: bool) -> _Found:
         for image, code, width in zip(
             table["subDirectory_filePath"], table["expression"], table["face_width"], strict=True
         ):
-            codes[image].add(code.strip())
+            code = code.strip()
+            if codes.setdefault(image, code) != code:
+                clashes[image] |= {codes[image], code}
             sets[image] = name
-            rows[name] += code.strip() in _EXPRESSION_CODES
+            rows[name] += code in _EXPRESSION_CODES
             if not _positive(width):
                 boxless.add(image)
     for image in sorted(codes.keys() | present):
         source = f"{CSV_LAYOUT[0]}/{image}"
         if image not in codes:
             found.left_out[source] = (FAULT, "in neither list")
-        elif image not in present and not (folder / image).is_file():  # some end in .gif and the like
+        elif not inside(image):
+            found.left_out[source] = (FAULT, "listed with a path that is not one below the images' folder")
+        elif image not in present and not is_file(folder / image):  # some end in .gif and the like
             found.left_out[source] = (FAULT, _GONE)
-        elif len(codes[image]) > 1:
-            found.left_out[source] = (FAULT, f"listed with different codes: {', '.join(sorted(codes[image]))}")
+        elif image in clashes:
+            found.left_out[source] = (FAULT, f"listed with different codes: {', '.join(sorted(clashes[image]))}")
         elif image in boxless:
             found.left_out[source] = (FAULT, "listed without a face box")
         else:
-            (code,) = codes[image]
-            _file(found, sets[image], source, code)
+            _file(found, sets[image], source, codes[image])
     gone = sorted(path for path, (_, reason) in found.left_out.items() if reason == _GONE)
     found.totals = [
         Total("training rows with an expression", rows["train"], TRAINING),

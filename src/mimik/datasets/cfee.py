@@ -14,11 +14,14 @@ from mimik.datasets.listing import Listing, Total
 from mimik.datasets.photographs import (
     EXCLUDED,
     FAULT,
+    as_on_disk,
     classes_option,
     drop_same_bytes,
     file_fault,
     find_images,
     identifier,
+    inside,
+    is_file,
     make_listing,
     read_list,
     require_splits,
@@ -71,6 +74,7 @@ WORDS: Mapping[str, str] = dict(
 """Category of each label, spelt in lower case with underscores."""
 
 _COLUMNS = ["path", "label", "subject"]
+_GONE = "listed, but there is no such file"
 
 
 def check(raw: Path, options: Mapping[str, Any], mirror: Path | None) -> None:
@@ -110,7 +114,9 @@ def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
         else:
             ((label, subjects[path]),) = listed[path]
             sound[path] = WORDS[_spelt(label)]
+    gone = sorted(path for path, (_, reason) in left_out.items() if reason == _GONE)
     totals = [
+        Total(f"photographs that {csv.name} lists", len(listed) - len(gone), len(listed), gone),
         Total("photographs", len(sound), SUBJECTS * len(CATEGORIES)),
         Total("subjects", len({subjects[path] for path in sound}), SUBJECTS),
         Total("categories", len(set(sound.values())), len(CATEGORIES), sorted(set(CATEGORIES) - set(sound.values()))),
@@ -146,7 +152,7 @@ def _options(options: Mapping[str, Any]) -> tuple[list[str], dict[str, float]]:
 def _read(raw: Path, options: Mapping[str, Any]) -> tuple[Path, list[tuple[str, str, str]]]:
     """The CSV and its rows: path, label, subject, without spaces at their ends."""
     name = options.get("csv", "manifest.csv")
-    if not isinstance(name, str) or not _inside(name):
+    if not isinstance(name, str) or not inside(name):
         raise UserError(
             f"{setting(options, 'cfee', 'csv')}: {name!r} is not usable; give the path of a CSV below data/raw/cfee."
         )
@@ -154,18 +160,14 @@ def _read(raw: Path, options: Mapping[str, Any]) -> tuple[Path, list[tuple[str, 
     if not csv.is_file():
         raise UserError(f"{csv}: no such file. {ACCESS}")
     table = read_list(csv, _COLUMNS, keep=_COLUMNS)
+    paths = as_on_disk([PurePosixPath(path.strip()).as_posix() for path in table["path"]], raw)
     rows = [
-        (PurePosixPath(path.strip()).as_posix(), label.strip(), subject.strip())
-        for path, label, subject in zip(*(table[column] for column in _COLUMNS), strict=True)
+        (path, label.strip(), subject.strip())
+        for path, label, subject in zip(paths, table["label"], table["subject"], strict=True)
     ]
     if not rows:
         raise UserError(f"{csv}: lists no photograph. {ACCESS}")
     return csv, rows
-
-
-def _inside(path: str) -> bool:
-    """Whether a path can only lead below the folder that it is relative to."""
-    return not PurePosixPath(path).is_absolute() and ".." not in PurePosixPath(path).parts
 
 
 def _spelt(label: str) -> str:
@@ -176,7 +178,7 @@ def _fault(file: Path, path: str, entries: set[tuple[str, str]], csv: str) -> st
     """What is wrong with a photograph or its rows, or None."""
     if not entries:
         return f"not listed in {csv}"
-    if not _inside(path):
+    if not inside(path):
         return "listed with a path that is not one below data/raw/cfee"
     if len(entries) > 1:
         return "listed with different labels or subjects"
@@ -185,6 +187,6 @@ def _fault(file: Path, path: str, entries: set[tuple[str, str]], csv: str) -> st
         return f"unknown label {label!r}"
     if not subject:
         return "listed without a subject"
-    if not file.is_file():
-        return "listed, but there is no such file"
+    if not is_file(file):
+        return _GONE
     return file_fault(file)

@@ -18,12 +18,15 @@ from mimik.datasets.photographs import (
     EXCLUDED,
     FAULT,
     UNKNOWN,
+    as_on_disk,
     classes_option,
     drop_same_bytes,
+    file_fault,
     find_images,
     identifier,
-    image_mode,
+    inside,
     make_listing,
+    printable,
     read_list,
     require_splits,
     setting,
@@ -85,8 +88,8 @@ def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
             left_out[path] = (FAULT, "listed, but there is no such image")
         elif classes and label not in classes:
             left_out[path] = (EXCLUDED, f"class {label} is not among `classes`")
-        elif image_mode(root / path) is None:
-            left_out[path] = (FAULT, "not a readable image")
+        elif fault := file_fault(root / path):
+            left_out[path] = (FAULT, fault)
         else:
             kept[path] = label
     left_out |= {path: (FAULT, reason) for path, reason in drop_same_bytes(root, kept).items()}
@@ -126,16 +129,18 @@ def _root(raw: Path, options: Mapping[str, Any]) -> Path:
 
 
 def _labelled(root: Path, options: Mapping[str, Any]) -> tuple[pd.DataFrame, dict[str, tuple[str, str]]]:
-    """Columns path (unique), expression, identity and, where given, split; and what the CSV says in vain."""
+    """Columns path (unique), expression, identity and, where given, split; and which images cannot have a label."""
     if options.get("csv"):
-        return _from_csv(root / Path(options["csv"]).expanduser())
+        return _from_csv(root / Path(options["csv"]).expanduser(), root)
     # An image right in `root` is in no class's folder.
-    paths = [path for path in find_images(root) if "/" in path]
+    found = [path for path in find_images(root) if "/" in path]
+    paths = [path for path in found if printable(path) == path]
     expressions = [PurePosixPath(path).parts[0] for path in paths]
-    return pd.DataFrame({"path": paths, "expression": expressions, "identity": UNKNOWN}, dtype=str), {}
+    left_out = dict.fromkeys(set(found) - set(paths), (FAULT, "the path is not in UTF-8; rename the file or folder"))
+    return pd.DataFrame({"path": paths, "expression": expressions, "identity": UNKNOWN}, dtype=str), left_out
 
 
-def _from_csv(csv: Path) -> tuple[pd.DataFrame, dict[str, tuple[str, str]]]:
+def _from_csv(csv: Path, root: Path) -> tuple[pd.DataFrame, dict[str, tuple[str, str]]]:
     table = read_list(csv, _COLUMNS)
     if "identity" not in table:
         table["identity"] = UNKNOWN
@@ -147,9 +152,9 @@ def _from_csv(csv: Path) -> tuple[pd.DataFrame, dict[str, tuple[str, str]]]:
             f"{', '.join(SPLITS)} in every row, or is left out."
         )
     left_out: dict[str, tuple[str, str]] = {}
-    table["path"] = [PurePosixPath(path).as_posix() for path in table["path"]]
+    table["path"] = as_on_disk([PurePosixPath(path).as_posix() for path in table["path"]], root)
     for path in table["path"]:
-        if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
+        if not inside(path):
             left_out[path] = (FAULT, "listed with a path that is not one below the images' folder")
     table = table.drop_duplicates()
     for path in table["path"][table["path"].duplicated()]:

@@ -57,7 +57,7 @@ class Listing:
         quarantine: (path relative to the raw folder, stage, reason) of every listed or found image that is
             not in the table, once.
         layout: which of the known layouts the archive has, in words; empty where there is only one.
-        totals: what was found against what a complete release holds.
+        totals: what was found against what a complete release holds. They are kept in the manifest as sentences.
         notes: sentences about what was found in the archive where documents promise something, for example the
             sizes of its splits. They are printed, and kept in the manifest.
     """

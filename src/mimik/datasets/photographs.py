@@ -4,6 +4,9 @@ import csv
 import hashlib
 import os
 import re
+import struct
+import unicodedata
+import zlib
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from itertools import chain
@@ -25,6 +28,20 @@ FAULT = "listing"
 
 EXCLUDED = "selection"
 """Quarantine stage of a sound image that the dataset's options leave out."""
+
+DAMAGED: tuple[type[Exception], ...] = (
+    OSError,
+    SyntaxError,  # Pillow's word for a broken PNG
+    ValueError,
+    EOFError,
+    IndexError,
+    KeyError,
+    TypeError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+"""What Pillow raises for files that are no image, or a damaged one."""
 
 UNKNOWN = ""
 """Value of `expression` and `identity` where nothing is known."""
@@ -62,8 +79,10 @@ def read_list(
                     f"{path}: the column {missing[0]!r} is missing; expected {', '.join(columns)}, found "
                     f"{', '.join(header)}. Correct the header line."
                 )
-            kept = [header.index(column) for column in (keep or header)]
-            rows = []
+            names = list(keep or header)
+            kept = [header.index(name) for name in names]
+            # By column: a list for each of half a million rows would take as much as what stands in them.
+            values: list[list[str]] = [[] for _ in kept]
             for row in chain(first, reader):
                 if row and len(row) != len(header):
                     raise UserError(
@@ -71,12 +90,13 @@ def read_list(
                         f"expected {wanted}. Correct the line (a comma inside a value needs quotes)."
                     )
                 if row:
-                    rows.append([row[position] for position in kept])
+                    for column, position in zip(values, kept, strict=True):
+                        column.append(row[position])
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file; expected {wanted}.") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path}: cannot be read ({error}); expected {wanted}. Correct it.") from error
-    return pd.DataFrame(rows, columns=[header[position] for position in kept], dtype=str)
+    return pd.DataFrame(dict(zip(names, values, strict=True)), dtype=str)
 
 
 def find_images(folder: Path) -> list[str]:
@@ -99,15 +119,50 @@ def image_mode(path: Path) -> str | None:
     try:
         with Image.open(path) as image:
             return image.mode
-    except (OSError, Image.DecompressionBombError):
+    except DAMAGED:
         return None
 
 
 def file_fault(path: Path) -> str | None:
-    """Why an existing file cannot be an image, by its header only; None when it may be one."""
-    if not path.stat().st_size:
-        return "an empty file"
+    """Why a file that was found cannot be an image, by its header only; None when it may be one."""
+    try:
+        if not path.stat().st_size:
+            return "an empty file"
+    except OSError:
+        return "a link to a file that is not there"
     return "not a readable image" if image_mode(path) is None else None
+
+
+def inside(path: str) -> bool:
+    """Whether a listed path can only lead below the folder that it is relative to."""
+    return not PurePosixPath(path).is_absolute() and ".." not in PurePosixPath(path).parts
+
+
+def is_file(path: Path) -> bool:
+    """Whether a listed path is that of a file; one that no file can have, as a name of 300 letters, is not."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def printable(text: str) -> str:
+    """A text that can be written as UTF-8: bytes of a file's name that cannot become `\\udc..`."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def as_on_disk(paths: Sequence[str], folder: Path) -> list[str]:
+    """Paths of a list as the files below `folder` spell them.
+
+    An accented letter is one character in most lists, and a letter with an accent in the names that some systems
+    write (Unicode's forms NFC and NFD). A path without a file is returned as it is.
+    """
+    if all(path.isascii() for path in paths):
+        return list(paths)
+    present = find_images(folder)
+    exact = set(present)
+    spelt: dict[str, str] = {unicodedata.normalize("NFC", path): path for path in present}
+    return [path if path in exact else spelt.get(unicodedata.normalize("NFC", path), path) for path in paths]
 
 
 def identifier(source: str) -> str:
@@ -267,13 +322,17 @@ def make_listing(
     layout: str = "",
     totals: Sequence[Total] = (),
 ) -> Listing:
-    """A `Listing` in the order of ids, columns of `INDEX_COLUMNS` first; ids must be unique."""
+    """A `Listing` in the order of ids, columns of `INDEX_COLUMNS` first; ids must be unique.
+
+    The quarantine is made `printable`.
+    """
     table = pd.DataFrame(list(rows), columns=None if rows else list(INDEX_COLUMNS))
     if table["id"].duplicated().any():
         raise ValueError(f"id {table['id'][table['id'].duplicated()].iloc[0]!r} occurs twice")
     further = [column for column in table.columns if column not in INDEX_COLUMNS]
     ordered = table[[*INDEX_COLUMNS, *further]].sort_values("id", ignore_index=True)
-    return Listing(ordered, sorted(quarantine), layout=layout, totals=totals)
+    left_out = sorted((printable(path), stage, printable(reason)) for path, stage, reason in quarantine)
+    return Listing(ordered, left_out, layout=layout, totals=totals)
 
 
 def require_splits(listing: Listing, where: Path) -> Listing:

@@ -103,6 +103,8 @@ def parse_landmarks(text: str) -> Landmarks:
         ValueError: not 136 finite numbers.
     """
     numbers = np.array([float(word) for word in text.replace(";", " ").replace(",", " ").split()])
-    if numbers.shape != (136,) or not np.isfinite(numbers).all():
+    if numbers.shape != (136,):
         raise ValueError(f"expected 136 numbers (68 landmarks, x then y), found {len(numbers)}")
+    if unknown := int((~np.isfinite(numbers)).sum()):
+        raise ValueError(f"expected 136 numbers (68 landmarks, x then y), but {unknown} of them are not finite")
     return numbers.reshape(68, 2)

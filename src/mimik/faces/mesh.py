@@ -29,6 +29,12 @@ each axis, evenly spread. The detector sees 128 x 128 pixels and misses faces th
 SMALLEST_PART = 192
 """Parts with a shorter side below this are not searched, pixels."""
 
+LONGEST = 16_384
+"""Longer windows are shrunk to this before they are searched, pixels.
+
+mediapipe counts pixels in 16 bits with a sign. Beyond that it does not raise an error but ends the process.
+"""
+
 FACES = 4
 """Most faces that are looked at in one photograph; the largest near the middle is taken."""
 
@@ -98,15 +104,12 @@ class FaceMesher:
         else:
             rows = np.arange(top, bottom).clip(0, height - 1)
             window = image[rows[:, None], np.arange(left, right).clip(0, width - 1)]
-        shorter = min(window.shape[:2])
-        if shorter < SMALL:
+        factor = min(max(1.0, SMALL / min(window.shape[:2])), LONGEST / max(window.shape[:2]))
+        if factor != 1:
             from PIL import Image
 
-            factor = SMALL / shorter
-            enlarged = Image.fromarray(window).resize(
-                (round(window.shape[1] * factor), round(window.shape[0] * factor)), Image.Resampling.BICUBIC
-            )
-            window = np.asarray(enlarged)
+            sides = (max(1, round(window.shape[1] * factor)), max(1, round(window.shape[0] * factor)))
+            window = np.asarray(Image.fromarray(window).resize(sides, Image.Resampling.BICUBIC))
         result: Any = self._network.process(np.ascontiguousarray(window)).multi_face_landmarks
         scale = np.array([right - left, bottom - top, -(right - left)], np.float64)
         return [

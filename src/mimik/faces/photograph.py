@@ -1,12 +1,12 @@
 """Reading a photograph, whatever it is stored as, to upright RGB."""
 
-import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
+
+from mimik.datasets.photographs import DAMAGED
 
 LARGEST = 100_000_000
 """Pixels above which an image is refused: no camera's picture, and it would not fit beside others in memory."""
@@ -39,27 +39,26 @@ def read_photograph(path: Path, *, grey: bool = False) -> npt.NDArray[np.uint8]:
             if opened.width * opened.height > LARGEST:
                 raise UnreadableError(f"too large: {opened.width} x {opened.height} pixels")
             opened.load()
+            if opened.format in ("JPEG", "MPO") and not _ended(path.read_bytes()):
+                raise UnreadableError("the end of the picture is missing: the file was not written to the end")
             rgb = _rgb(ImageOps.exif_transpose(opened))
     except FileNotFoundError as error:
         raise UnreadableError("no such file") from error
-    except (
-        OSError,
-        SyntaxError,  # Pillow's word for a broken PNG
-        ValueError,
-        EOFError,
-        IndexError,
-        KeyError,
-        TypeError,
-        struct.error,
-        zlib.error,
-        Image.DecompressionBombError,
-    ) as error:
+    except DAMAGED as error:
         # Pillow's decoders raise all of these on damaged files; what they say names the path, which is known.
         reason = str(error).replace(str(path), "the file").replace(repr(str(path)), "the file")
         raise UnreadableError(f"cannot be decoded: {reason or type(error).__name__}") from error
     if grey:
         rgb = rgb.convert("L").convert("RGB")
     return np.asarray(rgb)
+
+
+def _ended(jpeg: bytes) -> bool:
+    """Whether a JPEG's last scan is followed by an end of image.
+
+    An interrupted download may leave zeros for the rest, which decode without an error to a grey area.
+    """
+    return jpeg.rfind(b"\xff\xd9") > jpeg.rfind(b"\xff\xda")
 
 
 def _rgb(image: Image.Image) -> Image.Image:

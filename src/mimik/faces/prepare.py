@@ -407,6 +407,7 @@ def _pack(
         "packages": [] if rendered else packages(settings.landmarks, bool(settings.meshed) or settings.geometric),
         "seed": seed,
         "options": dict(options),
+        "found": [str(total) for total in listing.totals],
         "notes": list(listing.notes),
         "licence": module.LICENCE,
         "citation": module.CITATION,

@@ -17,7 +17,9 @@ ascending order and the C classes in theirs: the same face showing that class at
   truth_action_units.npy     float32 (T, C, 17) intensities in [0, 1] in the order of `labels.ACTION_UNITS`
 """
 
+import hashlib
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ from mimik.datasets.listing import ATTRIBUTE
 from mimik.datasets.listing import INDEX_COLUMNS as INDEX_COLUMNS
 from mimik.datasets.listing import SPLITS as SPLITS
 from mimik.errors import UserError
-from mimik.files import digest, read_json
+from mimik.files import canonical, read_json
 
 Array = npt.NDArray[Any]
 
@@ -37,6 +39,9 @@ REFUSED = "refused.csv"
 
 TRANSFORM = ("xx", "xy", "x0", "yx", "yy", "y0")
 """Columns of refused.csv with the rows of the transform: x = xx * column + xy * row + x0, and so on."""
+
+ROWS_AT_ONCE = 10_000
+"""Rows of a table that are written as CSV at once for its digest."""
 
 
 class FaceStore:
@@ -47,7 +52,6 @@ class FaceStore:
         classes: the expression classes of this dataset in order; a label is a position in this list.
         images: uint8 (N, size, size, 3).
         masks, depth, normals: like the module's docstring, or None when the dataset has none.
-        landmarks: float32 (N, 68, 2) in pixels at `size`, or None.
         truth: uint8 (T, C, size, size, 3) true targets of the test rows, see `truth_positions`, or None.
         truth_action_units: float32 (T, C, 17) their action units, or None.
         action_unit_extractor: name and version of what measured the action units; None when there are none.
@@ -79,8 +83,7 @@ class FaceStore:
         self.masks = self._array(f"masks_{size}.npy")
         self.depth = self._array(f"depth_{size}.npy")
         self.normals = self._array(f"normals_{size}.npy")
-        landmarks = self._array("landmarks.npy")
-        self.landmarks: Array | None = None if landmarks is None else np.asarray(landmarks) * np.float32(size)
+        self._landmarks = self._array("landmarks.npy")
         self.truth = self._truth(f"truth_{size}.npy")
         self.truth_action_units = self._truth("truth_action_units.npy")
         self.action_unit_extractor = extractor_of(self.manifest)
@@ -112,6 +115,11 @@ class FaceStore:
 
     def __len__(self) -> int:
         return len(self.table)
+
+    @cached_property
+    def landmarks(self) -> Array | None:
+        """float32 (N, 68, 2) in pixels at `size`, or None; kept once read, as everything else of a face is mapped."""
+        return None if self._landmarks is None else np.asarray(self._landmarks) * np.float32(self.size)
 
     def rows(self, split: str) -> npt.NDArray[np.int64]:
         """Row numbers of a split, ascending. Raises `UserError` when the split is empty."""
@@ -194,5 +202,13 @@ def extractor_of(manifest: Mapping[str, Any]) -> str | None:
 
 
 def store_digest(table: pd.DataFrame, parameters: dict[str, Any]) -> str:
-    """Digest of a preparation: its table (ids, splits, labels, source digests) and its parameters."""
-    return digest({"table": table.to_csv(index=False), "parameters": parameters})
+    """Digest of a preparation: its table (ids, splits, labels, source digests) and its parameters.
+
+    It is `mimik.files.digest` of a dict of `parameters` and `table`, the CSV, whose text is never whole in memory.
+    """
+    content = hashlib.sha256(f'{{"parameters":{canonical(parameters)},"table":"'.encode())
+    for start in range(0, max(1, len(table)), ROWS_AT_ONCE):
+        text = table.iloc[start : start + ROWS_AT_ONCE].to_csv(index=False, header=start == 0)
+        content.update(canonical(text)[1:-1].encode())
+    content.update(b'"}')
+    return content.hexdigest()
