@@ -4,6 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-for name in ("step_time", "input_pipeline", "renderer", "preparation", "scale", "face_mesh"):
+STEPS = ("step_time", "--methods", "--batch", "4", "--rounds", "1")
+
+for name, *options in (
+    ("step_time",),
+    STEPS,
+    *((name,) for name in ("input_pipeline", "renderer", "preparation", "scale", "face_mesh")),
+):
     print(f"benchmarks/{name}.py", file=sys.stderr)
-    subprocess.run([sys.executable, str(Path(__file__).with_name(f"{name}.py"))], check=True)
+    subprocess.run([sys.executable, str(Path(__file__).with_name(f"{name}.py")), *options], check=True)

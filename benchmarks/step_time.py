@@ -1,6 +1,7 @@
 """Step time of every method, and of StarGAN in a plain loop, at published widths.
 
     python benchmarks/step_time.py [--size 128] [--batch 16] [--rounds 3] [--output benchmarks/results]
+    python benchmarks/step_time.py --methods [--size 128] [--batch 4] [--rounds 1]
 
 A step is five discriminator updates and one generator update. Each case runs in a process of its own, because the
 settings of malloc belong to a process. Every round runs all cases, so that a machine that slows down slows all of them;
@@ -13,6 +14,7 @@ a process measures one step after two that are not counted, in which memory find
 """
 
 import argparse
+import importlib
 import json
 import os
 import statistics
@@ -26,43 +28,88 @@ ROOT = Path(__file__).parents[1]
 
 
 def random_batch(batch: int, size: int, device: Any) -> dict[str, Any]:
-    """Random images and labels of 8 classes, in the form of `mimik.batches.Batches.at`."""
+    """A batch with every entry that a method may read, in the form of `mimik.batches.Batches.at`; 8 classes."""
     import torch
+
+    from mimik.labels import ACTION_UNITS, SECGAN_ATTRIBUTES, SEGMENTATION_CLASSES
 
     generator = torch.Generator().manual_seed(0)
-    label = torch.randint(8, (batch,), generator=generator)
-    return {
-        "image": (torch.rand(batch, 3, size, size, generator=generator) * 2 - 1).to(device),
-        "label": label.to(device),
-        "target": label[torch.randperm(batch, generator=generator)].to(device),
+
+    def uniform(*shape: int) -> torch.Tensor:
+        return torch.rand(*shape, generator=generator)
+
+    order = torch.randperm(batch, generator=generator)
+    made = {
+        "image": uniform(batch, 3, size, size) * 2 - 1,
         "row": torch.arange(batch),
+        "label": torch.randint(8, (batch,), generator=generator),
+        "action_units": uniform(batch, len(ACTION_UNITS)),
+        "attributes": uniform(batch, len(SECGAN_ATTRIBUTES)).round(),
+        "landmarks": (0.3 + 0.4 * uniform(batch, 68, 2)) * size,
+        "mask": torch.randint(len(SEGMENTATION_CLASSES), (batch, size, size), generator=generator),
+        "depth": uniform(batch, 1, size, size) * 2 - 1,
+        "normals": uniform(batch, 3, size, size) * 2 - 1,
     }
+    targets = {f"target_{name}": made[name][order] for name in ("action_units", "attributes", "landmarks")}
+    made |= targets | {"target": made["label"][order]}
+    return {name: value.to(device) for name, value in made.items()}
 
 
-def make(method: str, size: int) -> Any:
-    """A method at its published settings, with a fresh segmenter where it has one."""
-    import importlib
+def make(name: str, size: int) -> Any:
+    """An entry of params.yaml's `methods` at its published settings, with fresh networks to start from.
+
+    Sizes, widths and schedules are those of the scale `paper`.
+    """
+    import dataclasses
 
     import torch
 
+    from mimik import params
     from mimik.conditions import Condition, ConditionConfig
-    from mimik.configuration import build as build_config
+    from mimik.configuration import build
     from mimik.context import Context
-    from mimik.labels import EXPRESSIONS
+    from mimik.guided import Guided
+    from mimik.labels import EXPRESSIONS, SECGAN_ATTRIBUTES
+    from mimik.method_training import guide_module, method_module
 
     torch.manual_seed(0)
-    module = importlib.import_module(f"mimik.methods.{method}")
-    pretrained = {}
-    if method == "hier_seg":
-        from mimik.networks.segmenter import build
+    values = params.load(ROOT / "params.yaml")
+    settings = params.resolve(values, "synthetic", name, "paper")
+    module = method_module(settings["module"])
 
-        pretrained["segmenter"] = build({"network": "bisenet", "image_size": size})
-    condition = Condition(build_config(ConditionConfig, module.CONDITION, method), EXPRESSIONS)
-    return module.Method(module.Config(), Context(condition, size, pretrained))
+    def networks() -> dict[str, Any]:
+        made = {}
+        for kind, entry in settings["pretrained"].items():
+            config = getattr(params, f"resolve_{kind}")(values, "synthetic", entry, "paper")["config"]
+            made[kind] = importlib.import_module(f"mimik.networks.{kind}").build({**config, "image_size": size})
+        return made
+
+    condition = build(ConditionConfig, {**module.CONDITION, **settings["condition"]}, name)
+    context = Context(Condition(condition, EXPRESSIONS, SECGAN_ATTRIBUTES), size, networks())
+    method = module.Method(build(module.Config, settings["config"], name), context)
+    guides = {
+        guide: guide_module(guide).Guide(
+            build(guide_module(guide).Config, chosen, name), dataclasses.replace(context, pretrained=networks())
+        )
+        for guide, chosen in settings["guidance"].items()
+    }
+    return Guided(method, guides) if guides else method
 
 
 def plain_step(method: Any, batch: dict[str, Any], optimisers: dict[str, Any]) -> None:
-    """One step of StarGAN without any of the engine's levers."""
+    """One step as a straightforward loop takes it: gradients for every parameter, no precision but fp32."""
+    for update in method.updates:
+        for _ in range(update.repeats):
+            seen = dict(batch)
+            total, _ = getattr(method, f"{update.name}_loss")(seen, 1)
+            for optimiser in optimisers.values():
+                optimiser.zero_grad()
+            total.backward()
+            optimisers[update.name].step()
+
+
+def plain_stargan_step(method: Any, batch: dict[str, Any], optimisers: dict[str, Any]) -> None:
+    """The same for StarGAN written out, with the fake of a discriminator update made with a graph and detached."""
     from mimik import losses
 
     image = batch["image"]
@@ -124,7 +171,7 @@ def measure(case: str, method_name: str, size: int, batch_size: int, count: bool
         optimisers = {name: torch.optim.Adam(group, lr=1e-4, betas=(0.5, 0.999)) for name, group in groups.items()}
 
         def step() -> None:
-            plain_step(method, batch, optimisers)
+            (plain_stargan_step if method_name == "stargan" else plain_step)(method, batch, optimisers)
     else:
         keep_freed_memory()
         config = training.TrainingConfig(batch_size=batch_size, betas=(0.5, 0.999))
@@ -132,7 +179,7 @@ def measure(case: str, method_name: str, size: int, batch_size: int, count: bool
         loop.task, loop.config, loop.seed, loop.device, loop.rank, loop.step = method, config, 0, device, 0, 1
         if config.channels_last:
             method.to(memory_format=torch.channels_last)
-        loop.batches = types.SimpleNamespace(at=lambda position, where: batch)  # type: ignore[assignment]
+        loop.batches = types.SimpleNamespace(at=lambda position, where: dict(batch))  # type: ignore[assignment]
         loop.dtype = autocast_dtype("auto", device)
         loop.groups = {u.name: getattr(method, f"{u.name}_parameters")() for u in method.updates}
         loop.parameters = {name: [p for g in groups for p in g["params"]] for name, groups in loop.groups.items()}
@@ -171,12 +218,53 @@ def measure(case: str, method_name: str, size: int, batch_size: int, count: bool
     return {**result, "gmac": counter.get_total_flops() / 2e9}
 
 
+def run(case: tuple[str, str, int, int], count: bool) -> dict[str, Any]:
+    """Measure one case in a process of its own."""
+    command = [sys.executable, __file__, *(["--count"] if count else []), "--case", *map(str, case)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    print(result, file=sys.stderr)
+    return result
+
+
+def compare_methods(arguments: argparse.Namespace) -> None:
+    """One row for every method: the plain loop, mimik, and their ratio."""
+    from machine import describe, write_table
+
+    sys.path.insert(0, str(ROOT / "src"))
+    from mimik import params
+
+    rows = []
+    for name in arguments.methods or params.load(ROOT / "params.yaml")["systems"]:
+        seconds: dict[str, list[float]] = {"plain": [], "mimik": []}
+        peaks = {}
+        for _ in range(arguments.rounds):
+            for case, measured in seconds.items():
+                result = run((case, name, arguments.size, arguments.batch), count=False)
+                measured.append(result["seconds"])
+                peaks[case] = result["peak_rss_mib"]
+        plain, ours = (statistics.median(measured) for measured in seconds.values())
+        rows.append(
+            {
+                "method": name, "size": arguments.size, "batch": arguments.batch,
+                "plain": plain, "mimik": ours, "ratio": plain / ours,
+                "plain_rss_mib": peaks["plain"], "mimik_rss_mib": peaks["mimik"],
+            }
+        )  # fmt: skip
+    facts = {"smallest ratio": min(row["ratio"] for row in rows)}
+    write_table(arguments.output / "method_steps", rows, facts, describe())
+
+
 def main() -> None:
     """Run all cases and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=128, help="image side of the StarGAN comparison")
     parser.add_argument("--batch", type=int, default=16, help="its batch size")
     parser.add_argument("--rounds", type=int, default=3, help="how often every case is measured")
+    parser.add_argument(
+        "--methods", nargs="*", help="measure these entries of `methods` (none named: `systems`), plain and mimik"
+    )
     parser.add_argument("--count", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results")
     parser.add_argument("--case", nargs=4, help=argparse.SUPPRESS)
@@ -184,6 +272,9 @@ def main() -> None:
     if arguments.case:
         case, method, size, batch = arguments.case
         print(json.dumps(measure(case, method, int(size), int(batch), arguments.count)))
+        return
+    if arguments.methods is not None:
+        compare_methods(arguments)
         return
     # hier_seg is compared at the paper's 256 px (its parts are 64 px there), with a quarter of the batch.
     cases = [
@@ -195,11 +286,7 @@ def main() -> None:
     measured: list[list[dict[str, Any]]] = [[] for _ in cases]
     for turn in range(arguments.rounds):
         for case, results in zip(cases, measured, strict=True):
-            command = [sys.executable, __file__, *(["--count"] if turn == 0 else []), "--case", *map(str, case)]
-            environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-            done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-            results.append(json.loads(done.stdout.splitlines()[-1]))
-            print(results[-1], file=sys.stderr)
+            results.append(run(case, count=turn == 0))
     rows = []
     for results in measured:
         seconds = [result["seconds"] for result in results]
