@@ -6,6 +6,7 @@ to the arrays of `mimik.faces.store`. Twice the store's size is needed on disk u
 does not grow with the dataset.
 """
 
+import hashlib
 import importlib
 import shutil
 import sys
@@ -23,21 +24,20 @@ import pandas as pd
 from filelock import FileLock
 from tqdm import tqdm
 
-from mimik import __version__
 from mimik.datasets.listing import Listing, UnusableError, incomplete
 from mimik.errors import UserError
 from mimik.faces import action_units
 from mimik.faces.alignment import TEMPLATE_NAME
 from mimik.faces.landmarks import COLUMN, fetch_fan_weights, parse_landmarks
+from mimik.faces.lineage import FileRecord, code_digests, importer_record, photograph_record
 from mimik.faces.masks import annotated_masks
-from mimik.faces.photograph import UnreadableError, read_photograph
+from mimik.faces.photograph import UnreadableError, read_content, read_photograph
 from mimik.faces.reconstruct import DEPTH_FAR, DEPTH_NEAR, Reconstructor, Rejected, packages
 from mimik.faces.settings import CHANNELS, TRUE_UNITS, Settings, dtype
 from mimik.faces.shards import Arrays, Shard, cuts, join, load, remove_others, run, stamp
 from mimik.faces.store import SPLITS, store_digest
-from mimik.files import atomic_path, digest, file_sha256, write_json
+from mimik.files import atomic_path, digest, write_json
 from mimik.labels import ACTION_UNITS
-from mimik.sources import source_files
 
 SHARD_BYTES = 32 << 20
 """Aim for the size of a shard; a few of them are what a worker holds in memory."""
@@ -140,12 +140,7 @@ def _advance(bar: Any, shard: Shard) -> None:
 def _shards(table: pd.DataFrame, settings: Settings, raw: Path, work: Path, rendered: bool) -> list[Shard]:
     """Cut the table into shards. A shard's name depends on settings, code, rows, and the files' sizes and times."""
     module = importlib.import_module(f"mimik.datasets.{settings.module}")
-    package = Path(__file__).parents[1]
-    code = {
-        file.relative_to(package).as_posix(): file_sha256(file)
-        for file in source_files(package, "faces.prepare", f"datasets.{settings.module}")
-    }
-    common = digest({"settings": repr(settings), "code": code, "raw": str(raw.resolve())})
+    common = digest({"settings": repr(settings), "code": code_digests(settings.module), "raw": str(raw.resolve())})
     shards = []
     for number, (start, stop) in enumerate(cuts(settings.weights(table), (SHARD_ROWS, SHARD_BYTES))):
         rows = table.iloc[start:stop]
@@ -187,7 +182,7 @@ def _photographs(settings: Settings, raw: Path, mirror: Path | None, rows: pd.Da
 
     Returns:
         One array per entry of `Settings.shapes`, landmarks (K, 68, 2), transforms (K, 2, 3), measured (K, columns of
-        `Settings.measured`), sha256 (K,) of the source files, kept (K,) positions in `rows`, rejected (R, 3):
+        `Settings.measured`), sha256 and bytes (K,) of the source files, kept (K,) positions in `rows`, rejected (R, 3):
         position, stage, reason.
     """
     if settings not in _reconstructors:
@@ -199,13 +194,14 @@ def _photographs(settings: Settings, raw: Path, mirror: Path | None, rows: pd.Da
     module = importlib.import_module(f"mimik.datasets.{settings.module}")
     shapes = settings.shapes()
     arrays = {name: np.empty((len(rows), *shape), np.uint8) for name, shape in shapes.items()}
-    landmarks, transforms, measured, hashes = [], [], [], []
+    landmarks, transforms, measured, hashes, lengths = [], [], [], [], []
     kept: list[int] = []
     rejected: list[tuple[str, str, str]] = []
     for position, row in enumerate(rows.to_dict("records")):
         path = raw / row["source"]
         try:
-            image = read_photograph(path, grey=settings.grey)
+            content = read_content(path)
+            image = read_photograph(path, grey=settings.grey, content=content)
             given = parse_landmarks(row[COLUMN]) if settings.landmarks == "precomputed" else None
         except UnreadableError as error:
             rejected.append((str(position), "read", str(error)))
@@ -237,13 +233,15 @@ def _photographs(settings: Settings, raw: Path, mirror: Path | None, rows: pd.Da
         transforms.append(face.transform)
         units = () if face.action_units is None else face.action_units.astype(np.float64).round(4)
         measured.append((*(face.pose or (np.nan,) * 3), face.eye_distance, face.coverage, *units))
-        hashes.append(file_sha256(path))
+        hashes.append(hashlib.sha256(content).hexdigest())
+        lengths.append(len(content))
         kept.append(position)
     return {name: array[: len(kept)] for name, array in arrays.items()} | {
         "landmarks": np.array(landmarks, np.float32).reshape(-1, 68, 2),
         "transforms": np.array(transforms, np.float32).reshape(-1, 2, 3),
         "measured": np.array(measured, np.float64).reshape(-1, len(settings.measured)),
         "sha256": np.array(hashes, "U64"),
+        "bytes": np.array(lengths, np.int64),
         "kept": np.array(kept, np.int64),
         "rejected": np.array(rejected, np.str_).reshape(-1, 3),
     }
@@ -275,6 +273,7 @@ def _render(settings: Settings, rows: pd.DataFrame) -> Arrays:
         "transforms": np.full((len(rows), 2, 3), np.nan, np.float32),
         "measured": np.empty((len(rows), 0)),
         "sha256": np.empty(0, "U64"),
+        "bytes": np.empty(0, np.int64),
         "kept": np.arange(len(rows)),
         "rejected": np.empty((0, 3), np.str_),
     }
@@ -303,11 +302,14 @@ def _pack(
 ) -> None:
     """Write the store from its shards: arrays, index, quarantine, and the manifest last."""
     kept, quarantine = [], list(listing.quarantine)
+    files: list[FileRecord] = []
     for shard in shards:
-        positions, measured, hashes, rejected = load(shard.path, ("kept", "measured", "sha256", "rejected"))
+        names = ("kept", "measured", "sha256", "bytes", "rejected")
+        positions, measured, hashes, lengths, rejected = load(shard.path, names)
         rows = shard.rows.iloc[positions].drop(columns=COLUMN, errors="ignore").reset_index(drop=True)
         if not rendered:
             rows["sha256"] = hashes
+            files += zip(rows["source"].tolist(), lengths.tolist(), hashes.tolist(), strict=True)
             for column, values in zip(settings.measured, measured.T, strict=True):
                 if not np.isnan(values).all():
                     # A dataset may bring its own, as the angle of the camera: both are kept.
@@ -356,7 +358,7 @@ def _pack(
     }
     manifest = {
         "dataset": dataset,
-        "importer": {"module": settings.module, "version": __version__, "layout": listing.layout},
+        "importer": importer_record(settings.module, listing.layout),
         "digest": store_digest(table, parameters),
         "sizes": sorted(settings.sizes),
         "classes": classes,
@@ -367,6 +369,7 @@ def _pack(
         "annotations": list(settings.annotations),
         "masks": ("rendered" if rendered else settings.masks) if "masks" in settings.annotations else None,
         "source": "rendered" if rendered else "photographs",
+        "files": None if rendered else photograph_record(files),
         "landmarks": "rendered" if rendered else settings.landmarks,
         "action_units": parameters["action_units"],
         "template": parameters["template"],
@@ -376,6 +379,7 @@ def _pack(
         "options": dict(options),
         "notes": list(listing.notes),
         "licence": module.LICENCE,
+        "restricted": module.RESTRICTED,
         "citation": module.CITATION,
         "arrays": contents,
     }
