@@ -83,6 +83,11 @@ def _store(store: FaceStore) -> Iterator[str]:
 def _extractors(manifest: Mapping[str, Any], table: pd.DataFrame) -> Iterator[str]:
     """Which annotations there are, and what made them."""
     masks = (manifest.get("masks") or "origin not recorded") if "masks" in manifest["annotations"] else "none"
+    if segmenter := manifest.get("mask_segmenter"):
+        masks += (
+            f" {segmenter['dataset']}/{segmenter['name']} ({segmenter['image_size']} px, least confidence "
+            f"{segmenter['confidence']}, sha256 {segmenter['sha256']})"
+        )
     rest = [name for name in manifest["annotations"] if name != "masks"]
     yield f"  marks    landmarks: {manifest['landmarks']}; masks: {masks}" + "".join(f"; {name}" for name in rest)
     units = extractor_of(manifest) or ("origin not recorded" if ACTION_UNITS[0] in table else "none")

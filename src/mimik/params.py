@@ -26,6 +26,13 @@ SCHEMA = Path("workflow/schemas/params.schema.json")
 """The JSON schema of params.yaml, relative to the project's folder."""
 
 
+class MaskSource(NamedTuple):
+    """A segmenter of params.yaml, and the dataset that it is trained on."""
+
+    dataset: str
+    segmenter: str
+
+
 class Experiment(NamedTuple):
     """One method on one dataset."""
 
@@ -114,6 +121,15 @@ def segmenter_of(params: Mapping[str, Any], dataset: str, method: str, scale: st
     """The segmenter that a method starts from, or None when it uses none."""
     name = _method_values(params, dataset, method, scale).get("segmenter")
     return None if name is None else str(name)
+
+
+def masks_of(params: Mapping[str, Any], dataset: str, scale: str | None = None) -> MaskSource | None:
+    """The segmenter that makes the masks of a dataset (`masks: segmenter`, `masks_from`); None when none does."""
+    options = resolve_dataset(params, dataset, scale)["options"]
+    if options.get("masks") != "segmenter":
+        return None
+    source, _, segmenter = str(options.get("masks_from")).partition("/")
+    return MaskSource(source, segmenter)
 
 
 def classifier_of(params: Mapping[str, Any], dataset: str, scale: str | None = None) -> str:
@@ -301,6 +317,33 @@ def _explanation(error: Any) -> str:
     return str(message)
 
 
+def _mask_faults(params: Mapping[str, Any], name: str) -> list[str]:
+    """What is wrong with the segmenter that makes the masks of a dataset."""
+    entry = params["datasets"][name]
+    places = {f"datasets.{name}": entry} | {
+        f"datasets.{name}.scales.{scale}": _merge(entry, overrides)
+        for scale, overrides in entry.get("scales", {}).items()
+    }
+    faults = []
+    for place, options in places.items():
+        if options.get("masks") != "segmenter":
+            continue
+        source, _, segmenter = str(options.get("masks_from")).partition("/")
+        other = params["datasets"].get(source)
+        own = [other or {}, *(other or {}).get("scales", {}).values()]
+        if other is None or segmenter not in params["segmenters"]:
+            faults.append(
+                f"{place}.masks_from: expected DATASET/SEGMENTER, entries of 'datasets' and 'segmenters', for `masks: "
+                f"segmenter`; it is {options.get('masks_from')!r}."
+            )
+        elif any(settings.get("masks") == "segmenter" for settings in own):
+            faults.append(
+                f"{place}.masks_from: the masks of {source!r} come from a segmenter themselves. Name a dataset with "
+                "masks of its own."
+            )
+    return faults
+
+
 def _unknown_names(params: Mapping[str, Any]) -> list[str]:
     """References to names that no entry defines."""
     faults: list[str] = []
@@ -323,6 +366,7 @@ def _unknown_names(params: Mapping[str, Any]) -> list[str]:
         refer(f"datasets.{name}.scale", dataset["scale"], "scales")
         for scale in dataset.get("scales", {}):
             refer(f"datasets.{name}.scales", scale, "scales")
+        faults += _mask_faults(params, name)
     for name, method in params["methods"].items():
         refer(f"methods.{name}.segmenter", method.get("segmenter"), "segmenters")
     files = {method["method"] for method in params["methods"].values()}

@@ -1,7 +1,7 @@
 """What a prepared dataset was made of and by which code: entries of its manifest."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -36,16 +36,19 @@ def photograph_record(files: Iterable[FileRecord]) -> dict[str, Any]:
     }
 
 
-def code_digests(module: str) -> dict[str, str]:
-    """SHA-256 of every source file that decides what preparing a dataset of a module gives, by its path in mimik."""
+def code_digests(module: str, further: Sequence[str] = ()) -> dict[str, str]:
+    """SHA-256 of every source file that decides what preparing a dataset of a module gives, by its path in mimik.
+
+    `further` are modules besides: those of a segmenter that makes the masks.
+    """
     package = Path(__file__).parents[1]
     return {
         file.relative_to(package).as_posix(): file_sha256(file)
-        for file in source_files(package, "faces.prepare", f"datasets.{module}")
+        for file in source_files(package, "faces.prepare", f"datasets.{module}", *further)
     }
 
 
-def importer_record(module: str, layout: str) -> dict[str, str]:
+def importer_record(module: str, layout: str, further: Sequence[str] = ()) -> dict[str, str]:
     """Which importer read the archive: its module, mimik's version, the layout it found.
 
     `code_sha256` is a digest of all code that preparing runs, `decoder` the library that decodes image files.
@@ -54,6 +57,6 @@ def importer_record(module: str, layout: str) -> dict[str, str]:
         "module": module,
         "version": __version__,
         "layout": layout,
-        "code_sha256": digest(code_digests(module)),
+        "code_sha256": digest(code_digests(module, further)),
         "decoder": f"pillow {version('pillow')}",
     }

@@ -30,14 +30,14 @@ from mimik.faces import action_units
 from mimik.faces.alignment import TEMPLATE_NAME
 from mimik.faces.landmarks import COLUMN, fetch_fan_weights, parse_landmarks
 from mimik.faces.lineage import FileRecord, code_digests, importer_record, photograph_record
-from mimik.faces.masks import annotated_masks
+from mimik.faces.masks import MaskPredictor, annotated_masks, border_masks
 from mimik.faces.photograph import UnreadableError, read_content, read_photograph
 from mimik.faces.reconstruct import DEPTH_FAR, DEPTH_NEAR, Reconstructor, Rejected, packages
 from mimik.faces.settings import CHANNELS, TRUE_UNITS, Settings, dtype
 from mimik.faces.shards import Arrays, Shard, cuts, join, load, remove_others, run, stamp
 from mimik.faces.store import SPLITS, store_digest
 from mimik.files import atomic_path, digest, write_json
-from mimik.labels import ACTION_UNITS
+from mimik.labels import ACTION_UNITS, IGNORED
 
 SHARD_BYTES = 32 << 20
 """Aim for the size of a shard; a few of them are what a worker holds in memory."""
@@ -57,6 +57,7 @@ def prepare(
     workers: int,
     mirror: Path | None,
     work: Path,
+    segment: MaskPredictor | None = None,
     progress: bool = True,
 ) -> None:
     """Prepare a dataset. A run that was stopped goes on where it was when called with the same arguments.
@@ -65,7 +66,7 @@ def prepare(
         dataset: name of the entry of params.yaml.
         options: its entry of params.yaml. Read here: `classes` (default: those in the table, by name), `sizes`,
             `landmarks` (mediapipe, face_alignment or precomputed), `annotations` (any of masks, depth, normals;
-            landmarks are always kept; default all), `masks` (mesh or annotation; default mesh), `grey`
+            landmarks are always kept; default all), `masks` (mesh, annotation or segmenter; default mesh), `grey`
             (luminance instead of colours; default false), and what `mimik.faces.action_units` says. The rest is the
             dataset's own.
         raw: folder of the raw archive.
@@ -75,6 +76,7 @@ def prepare(
         workers: processes.
         mirror: folder that is searched before any URL.
         work: folder for shards and their log; emptied at the end.
+        segment: makes the masks for `masks: segmenter`; otherwise not used.
         progress: show a progress bar.
 
     Raises:
@@ -84,6 +86,12 @@ def prepare(
     module = importlib.import_module(f"mimik.datasets.{settings.module}")
     if settings.masks == "annotation" and not hasattr(module, "mask"):
         raise UserError(f"params.yaml, datasets.{dataset}.masks: the dataset brings no masks; choose mesh.")
+    if not settings.predicted_masks:
+        segment = None
+    elif segment is None:
+        raise UserError(f"params.yaml, datasets.{dataset}.masks: 'segmenter', but none was named. Set `masks_from`.")
+    else:
+        settings = replace(settings, segmenter=digest(segment.record))
     raw, output, work = Path(raw), Path(output), Path(work)
     choice = action_units.Choice.of(dataset, options, raw)
     module.check(raw, options, mirror)
@@ -105,10 +113,11 @@ def prepare(
         if rendered:
             make = partial(_render, settings)
         else:
-            make = partial(_photographs, settings, raw, mirror)
+            make = partial(_photographs, settings, raw, mirror, segment)
             if settings.landmarks == "face_alignment":
                 fetch_fan_weights(mirror)
-        shards = _shards(listing.table, settings, raw, work, rendered)
+        code = () if segment is None or rendered else segment.modules
+        shards = _shards(listing.table, settings, raw, work, rendered, code)
         _check_room(settings, shards, output, work)
         remove_others(work / "shards", shards)
         missing = [shard for shard in shards if not shard.path.exists()]
@@ -126,7 +135,7 @@ def prepare(
                 log=work / "workers.log",
                 done=lambda shard: _advance(bar, shard),
             )
-        _pack(module, dataset, options, settings, listing, shards, output, seed, rendered, origin)
+        _pack(module, dataset, options, settings, listing, shards, output, seed, rendered, origin, segment)
         shutil.rmtree(work / "shards")
 
 
@@ -137,10 +146,13 @@ def _advance(bar: Any, shard: Shard) -> None:
 # --- shards ----------------------------------------------------------------------------------------------------
 
 
-def _shards(table: pd.DataFrame, settings: Settings, raw: Path, work: Path, rendered: bool) -> list[Shard]:
+def _shards(
+    table: pd.DataFrame, settings: Settings, raw: Path, work: Path, rendered: bool, modules: Sequence[str]
+) -> list[Shard]:
     """Cut the table into shards. A shard's name depends on settings, code, rows, and the files' sizes and times."""
     module = importlib.import_module(f"mimik.datasets.{settings.module}")
-    common = digest({"settings": repr(settings), "code": code_digests(settings.module), "raw": str(raw.resolve())})
+    code = code_digests(settings.module, modules)
+    common = digest({"settings": repr(settings), "code": code, "raw": str(raw.resolve())})
     shards = []
     for number, (start, stop) in enumerate(cuts(settings.weights(table), (SHARD_ROWS, SHARD_BYTES))):
         rows = table.iloc[start:stop]
@@ -177,7 +189,9 @@ _reconstructors: dict[Settings, Reconstructor] = {}
 """This process's reconstructor; it is made when the first shard arrives, as loading the networks takes a second."""
 
 
-def _photographs(settings: Settings, raw: Path, mirror: Path | None, rows: pd.DataFrame) -> Arrays:
+def _photographs(
+    settings: Settings, raw: Path, mirror: Path | None, segment: MaskPredictor | None, rows: pd.DataFrame
+) -> Arrays:
     """Arrays of a shard of photographs.
 
     Returns:
@@ -225,6 +239,8 @@ def _photographs(settings: Settings, raw: Path, mirror: Path | None, rows: pd.Da
             except UnusableError as error:
                 rejected.append((str(position), "masks", str(error)))
                 continue
+        if settings.predicted_masks:
+            face = replace(face, masks=border_masks(image.shape, face.transform, settings.sizes))
         by_kind = {"images": face.images, "masks": face.masks, "depth": face.depth, "normals": face.normals}
         for name in shapes:
             kind, _, size = name.rpartition("_")
@@ -236,6 +252,11 @@ def _photographs(settings: Settings, raw: Path, mirror: Path | None, rows: pd.Da
         hashes.append(hashlib.sha256(content).hexdigest())
         lengths.append(len(content))
         kept.append(position)
+    if segment is not None and kept:
+        predicted = segment({size: arrays[f"images_{size}"][: len(kept)] for size in settings.sizes})
+        for side, classes in predicted.items():
+            masks = arrays[f"masks_{side}"][: len(kept)]
+            np.copyto(masks, classes, where=masks != IGNORED)
     return {name: array[: len(kept)] for name, array in arrays.items()} | {
         "landmarks": np.array(landmarks, np.float32).reshape(-1, 68, 2),
         "transforms": np.array(transforms, np.float32).reshape(-1, 2, 3),
@@ -299,6 +320,7 @@ def _pack(
     seed: int,
     rendered: bool,
     origin: action_units.Origin | None,
+    segment: MaskPredictor | None,
 ) -> None:
     """Write the store from its shards: arrays, index, quarantine, and the manifest last."""
     kept, quarantine = [], list(listing.quarantine)
@@ -358,7 +380,7 @@ def _pack(
     }
     manifest = {
         "dataset": dataset,
-        "importer": importer_record(settings.module, listing.layout),
+        "importer": importer_record(settings.module, listing.layout, () if segment is None else segment.modules),
         "digest": store_digest(table, parameters),
         "sizes": sorted(settings.sizes),
         "classes": classes,
@@ -368,6 +390,7 @@ def _pack(
         "quarantined": dict(sorted(Counter(stage for _, stage, _ in quarantine).items())),
         "annotations": list(settings.annotations),
         "masks": ("rendered" if rendered else settings.masks) if "masks" in settings.annotations else None,
+        "mask_segmenter": None if segment is None else dict(segment.record),
         "source": "rendered" if rendered else "photographs",
         "files": None if rendered else photograph_record(files),
         "landmarks": "rendered" if rendered else settings.landmarks,
