@@ -155,6 +155,7 @@ def test_dataset_offers_the_names_of_the_contract(name: str) -> None:
     for text in ("LICENCE", "CITATION", "ACCESS"):
         assert isinstance(getattr(module, text), str)
         assert getattr(module, text)
+    assert isinstance(module.RESTRICTED, bool)
     assert parameters(module.check) == ["raw", "options", "mirror"]
     assert parameters(module.fetch) == ["raw", "options", "mirror"]
     assert parameters(module.index) == ["raw", "options", "seed"]

@@ -11,7 +11,7 @@ from mimik import cli
 from mimik.description import describe
 from mimik.errors import UserError
 from mimik.faces.store import FaceStore
-from mimik.files import digest, file_sha256, read_json, write_json
+from mimik.files import file_sha256, read_json, write_json
 from tests.tiny import make_described_store
 
 ROOT = Path(__file__).parents[1]
@@ -32,12 +32,12 @@ def test_everything_that_the_manifest_and_the_tables_hold_is_told(tmp_path: Path
     shutil.rmtree(raw)  # nothing of the archive is read
     lines = list(describe(store))
     text = "\n".join(lines)
-    files = [[f"f{row:03d}.png", f"{row:064x}"] for row in range(48)]
-    assert lines[:4] == [
+    assert lines[:5] == [
         "folder",
         "  source   photographs, by importer folder of mimik 0.1.0, layout: one folder for each class",
         "  found    48 of 50 photographs; missing: f048.png, f049.png",
-        f"  files    48 photographs, sha256 of each in index.csv; of that list: {digest(files)}",
+        f"  code     sha256 of all that preparing runs {'c' * 64}; images by pillow 11.1.0",
+        f"  files    48 photographs, 1.2 MB, sha256 of each in index.csv, of the list {'d' * 64}",
     ]
     assert "sizes 16 px, digest tiny-0" in text
     assert f"sha256 {'a' * 64}" in text
@@ -50,7 +50,8 @@ def test_everything_that_the_manifest_and_the_tables_hold_is_told(tmp_path: Path
     assert "  note     A note." in lines
     assert "  left out 2" in lines
     assert "          1  landmarks: no face found (wall.png)" in lines
-    assert lines[-3:-1] == ["  licence  Only for you.", "  cite     Nobody 2020."]
+    assert lines[-4:-2] == ["  licence  Only for you.", "  cite     Nobody 2020."]
+    assert lines[-2] == "  push     no: `dvc push` keeps what is made of this dataset here"
     assert "may not be passed on" in lines[-1]
 
 
@@ -82,7 +83,7 @@ def test_rendered_faces_have_no_terms_and_an_old_manifest_is_said_to_be_one(tmp_
     store, _ = make_described_store(tmp_path)
     path = store.directory / "manifest.json"
     manifest = read_json(path) | {"source": "rendered", "packages": [], "aligned_fraction": None}
-    del manifest["importer"], manifest["masks"], manifest["action_units"]
+    del manifest["importer"], manifest["masks"], manifest["action_units"], manifest["files"], manifest["restricted"]
     write_json(path, manifest)
     text = "\n".join(describe(FaceStore(store.directory, 16)))
     assert "may not be passed on" not in text

@@ -12,6 +12,7 @@ from mimik.errors import UserError
 from mimik.export import LAYOUTS, UNLABELLED, export
 from mimik.faces.store import FaceStore
 from mimik.files import read_json, write_json
+from mimik.labels import IGNORED, SEGMENTATION_CLASSES
 from tests.tiny import make_described_store
 
 
@@ -142,4 +143,42 @@ def test_classes_that_are_no_folders_are_refused(store: FaceStore, tmp_path: Pat
     write_json(path, read_json(path) | {"classes": [*store.classes, name]})
     with pytest.raises(UserError, match=r"cannot be the name of a folder|differ in capitals only"):
         export(store.directory, tmp_path / "out", "folders", progress=False)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_masks_are_palette_pictures_beside_the_faces(store: FaceStore, tmp_path: Path, layout: str) -> None:
+    out = tmp_path / "out"
+    assert store.masks is not None
+    masks = np.array(store.masks)
+    masks[5, :4] = IGNORED
+    np.save(store.directory / "masks_16.npy", masks)
+    export(store.directory, out, layout, masks=True, progress=False)
+    index = pd.read_csv(out / "index.csv", dtype=str, keep_default_na=False)
+    assert index.columns[:2].tolist() == ["png", "mask"]
+    assert (index["mask"] == "masks/" + index["png"]).all()
+    assert pictures(out) == sorted([*index["png"], *index["mask"]])
+    position = {identifier: row for row, identifier in enumerate(store.table["id"])}
+    classes = pd.read_csv(out / "masks" / "classes.csv").set_index("value")
+    assert classes["class"].tolist() == [*SEGMENTATION_CLASSES, "unknown"]
+    for row in index.to_dict("records"):
+        with Image.open(out / row["mask"]) as picture:
+            assert picture.mode == "P"
+            values, colours = np.asarray(picture), np.asarray(picture.convert("RGB"))
+        assert np.array_equal(values, masks[position[row["id"]]])
+        assert np.array_equal(
+            colours, classes.loc[values.ravel(), ["red", "green", "blue"]].to_numpy().reshape(16, 16, 3)
+        )
+    gone = out / index["mask"][3]
+    gone.write_bytes(b"")
+    export(store.directory, out, layout, masks=True, progress=False)
+    assert gone.stat().st_size
+    with pytest.raises(UserError, match="holds another export"):
+        export(store.directory, out, layout, progress=False)
+
+
+def test_masks_that_are_not_there_cannot_be_exported(store: FaceStore, tmp_path: Path) -> None:
+    (store.directory / "masks_16.npy").unlink()
+    with pytest.raises(UserError, match=r"no masks_16\.npy"):
+        export(store.directory, tmp_path / "out", "folders", masks=True, progress=False)
     assert not (tmp_path / "out").exists()

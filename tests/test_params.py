@@ -135,6 +135,33 @@ def test_a_fault_is_told_with_its_place(change: Any, told: str) -> None:
     assert told in faults(change)
 
 
+@pytest.mark.parametrize(
+    ("masks", "told"),
+    [
+        ({}, "datasets.synthetic.masks_from: expected DATASET/SEGMENTER"),
+        ({"masks_from": "nothing/bisenet"}, "it is 'nothing/bisenet'"),
+        ({"masks_from": "affectnet/resnet"}, "it is 'affectnet/resnet'"),
+        ({"masks_from": "affectnet"}, "it is 'affectnet'"),
+        ({"masks_from": "synthetic/bisenet"}, "the masks of 'synthetic' come from a segmenter themselves"),
+        ({"masks_from": "affectnet/bisenet", "masks_confidence": 1}, "masks_confidence: expected a number from 0 to"),
+    ],
+)
+def test_a_segmenter_that_cannot_make_masks_is_told(masks: dict[str, Any], told: str) -> None:
+    assert told in faults(lambda v: v["datasets"]["synthetic"].update({"masks": "segmenter", **masks}))
+
+
+def test_the_masks_of_a_scale_may_come_from_a_segmenter() -> None:
+    values = copy.deepcopy(SMALL)
+    own = {"masks": "segmenter", "masks_from": "affectnet/bisenet"}
+    values["datasets"]["synthetic"]["scales"] = {"smoke": own}
+    params.validate(values, "params.yaml", ROOT / params.SCHEMA)
+    assert params.masks_of(values, "synthetic") is None
+    assert params.masks_of(values, "synthetic", "smoke") == ("affectnet", "bisenet")
+    assert "scales.smoke.masks_from" in faults(
+        lambda v: v["datasets"]["synthetic"].update({"scales": {"smoke": {**own, "masks_from": "x/y"}}})
+    )
+
+
 def test_all_faults_are_told_at_once() -> None:
     message = faults(lambda v: v.update(seed=-1, scale=3))
     assert "2 setting(s)" in message

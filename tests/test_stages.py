@@ -42,6 +42,47 @@ def test_a_method_that_starts_from_another_waits_for_it() -> None:
     assert reads["starts_from"] == "results/synthetic/stargan/generator.safetensors"
 
 
+def test_jobs_on_restricted_datasets_stand_by_themselves_but_for_those_that_make_numbers() -> None:
+    licensed = {**SMALL, "experiments": [*SMALL["experiments"], {"dataset": "affectnet", "method": "hier_seg"}]}
+    table = stages.stage_table(licensed)
+    names = {group: {rule: list(jobs) for rule, jobs in table[group].items()} for group in table}
+    key = "affectnet-hier_seg"
+    assert names["restricted"] == {
+        "prepare": ["affectnet"],
+        "segmenter": ["affectnet-bisenet"],
+        "classifier": ["affectnet-small"],
+        "reader": [],
+        **{rule: [key] for rule in ("train", "translate", "report")},
+    }
+    assert key in names["jobs"]["evaluate"]
+    assert "affectnet" not in json.dumps({**names["jobs"], "evaluate": []})
+    free = stages.stage_table(SMALL)
+    assert free["jobs"]["train"] == table["jobs"]["train"]
+    assert not any(free["restricted"].values())
+
+
+def test_a_dataset_whose_masks_a_segmenter_makes_needs_that_segmenter_first() -> None:
+    entry = {**SMALL["datasets"]["synthetic"], "dataset": "synthetic", "masks": "segmenter"}
+    values = {**SMALL, "datasets": {**SMALL["datasets"], "faces": {**entry, "masks_from": "affectnet/bisenet"}}}
+    values["experiments"] = [{"dataset": "faces", "method": "stargan"}]
+    folder = "data/pretrained/affectnet/segmenter/bisenet"
+    assert stages.weights(values, "masks", {"dataset": "faces"}) == f"{folder}/model.safetensors"
+    assert stages.weights(values, "masks", {"dataset": "affectnet"}) is None
+    table = stages.stage_table(values)
+    # Masks by a network that has learnt from restricted faces are treated like these.
+    prepared = table["restricted"]["prepare"]
+    assert {name: job["reads"]["masks"] for name, job in prepared.items()} == {
+        "affectnet": "src/mimik/__init__.py",
+        "faces": folder,
+    }
+    assert table["restricted"]["segmenter"] == {"affectnet-bisenet": {"dataset": "affectnet", "segmenter": "bisenet"}}
+    assert not stages.restricted(values, "synthetic")
+    root = HERE.parents[1] / "src" / "mimik"
+    code = {name: stages.code(values, "prepare", {"dataset": name}, root) for name in ("faces", "affectnet")}
+    network = root / "networks" / "bisenet.py"
+    assert network in code["faces"] and network not in code["affectnet"]
+
+
 def test_the_table_is_written_only_when_it_changes(project: Path) -> None:
     assert not stages.write_table(SMALL, project)
     fewer = {**SMALL, "experiments": SMALL["experiments"][:1]}

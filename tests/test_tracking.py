@@ -75,7 +75,13 @@ def test_a_training_and_its_evaluation_are_one_run_with_everything(project: Path
     assert run.data.params["config.lambda_reconstruction"] == "10.0"  # a default that no setting names
     assert run.data.tags["data_digest"] == store.digest
     assert run.data.tags["scale"] == "smoke"
-    assert run.inputs.dataset_inputs[0].dataset.name == "tiny"
+    (read,) = run.inputs.dataset_inputs  # once, although the run was opened three times
+    assert (read.dataset.name, read.dataset.digest) == ("tiny", store.digest)
+    assert json.loads(read.dataset.source)["uri"] == (project / "store" / "index.csv").as_posix()
+    assert json.loads(read.dataset.profile)["num_rows"] == len(store)
+    assert [(tag.key, tag.value) for tag in read.tags] == [("mlflow.data.context", "training")]
+    # None of its pictures or tables goes to the server with it.
+    assert not [file for file in client.list_artifacts(run_id) if "index" in file.path or "store" in file.path]
 
     history = pd.read_csv(result / "history.csv").set_index("step")["generator/rec"]
     logged = {m.step: m.value for m in client.get_metric_history(run_id, "generator/rec")}

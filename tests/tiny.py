@@ -63,7 +63,15 @@ def make_described_store(root: Path) -> tuple[FaceStore, Path]:
         store.directory / "manifest.json",
         {
             "dataset": "folder",
-            "importer": {"module": "folder", "version": "0.1.0", "layout": "one folder for each class"},
+            "importer": {
+                "module": "folder",
+                "version": "0.1.0",
+                "layout": "one folder for each class",
+                "code_sha256": "c" * 64,
+                "decoder": "pillow 11.1.0",
+            },
+            "files": {"count": 48, "bytes": 1_234_567, "sha256": "d" * 64},
+            "restricted": True,
             "digest": "tiny-0",
             "sizes": [16],
             "classes": store.classes,

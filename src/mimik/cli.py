@@ -62,6 +62,7 @@ def parser() -> argparse.ArgumentParser:
         scaled=False, output="new folder, or that of an export that was stopped",
     )  # fmt: skip
     export.add_argument("--layout", choices=("folders", "stargan"), required=True, help="how the folders are arranged")
+    export.add_argument("--masks", action="store_true", help="write masks too, as PNG with a palette of the 19 classes")
     export.add_argument("--size", type=int, metavar="PX", help="side of the faces (default: the largest prepared)")
 
     _verb(
@@ -169,6 +170,12 @@ def prepare_data(chosen: argparse.Namespace) -> None:
 
     values = _params(chosen)
     settings = params.resolve_dataset(values, chosen.dataset)
+    segmenter = _weights(values, "masks", chosen)
+    segment = None
+    if segmenter is not None:
+        from mimik.pretraining.predicted_masks import PredictedMasks
+
+        segment = PredictedMasks(segmenter, settings["options"].get("masks_confidence", 0.0))
     prepare(
         chosen.dataset,
         settings["options"],
@@ -179,6 +186,7 @@ def prepare_data(chosen: argparse.Namespace) -> None:
         workers=chosen.workers,
         mirror=params.mirror_of(values),
         work=Path("checkpoints/prepare") / chosen.dataset,
+        segment=segment,
     )
 
 
@@ -205,7 +213,7 @@ def export_data(chosen: argparse.Namespace) -> None:
 
     params.dataset_module(_params(chosen), chosen.dataset)
     output = Path(chosen.output).expanduser()
-    omitted = export(PREPARED / chosen.dataset, output, chosen.layout, chosen.size)
+    omitted = export(PREPARED / chosen.dataset, output, chosen.layout, chosen.size, masks=chosen.masks)
     note = f"; {omitted:,} faces without a label have no place in this layout" if omitted else ""
     print(f"{output}: complete{note}. Its LICENCE.txt says what may be done with it.")
 
@@ -354,7 +362,7 @@ def _params(chosen: argparse.Namespace) -> Params:
 
 
 def _weights(values: Params, kind: str, chosen: argparse.Namespace) -> Path | None:
-    path = stages.weights(values, kind, {"dataset": chosen.dataset, "method": chosen.method})
+    path = stages.weights(values, kind, vars(chosen))
     return None if path is None else Path(path).parent
 
 

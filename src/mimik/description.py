@@ -9,7 +9,6 @@ from mimik.archives import counted, left_out
 from mimik.datasets.listing import ATTRIBUTE
 from mimik.errors import UserError
 from mimik.faces.store import SPLITS, FaceStore, extractor_of
-from mimik.files import digest
 from mimik.labels import ACTION_UNITS
 
 TERMS = (
@@ -31,7 +30,7 @@ def describe(store: FaceStore) -> Iterator[str]:
     manifest, table = store.manifest, store.table
     photographs = manifest["source"] == "photographs"
     yield str(manifest["dataset"])
-    yield from _source(manifest, table)
+    yield from _source(manifest)
     yield from _store(store)
     yield from _extractors(manifest, table)
     yield "  options  (seed " + str(manifest["seed"]) + ")"
@@ -45,11 +44,13 @@ def describe(store: FaceStore) -> Iterator[str]:
     yield from left_out(list(store.quarantine().itertuples(index=False, name=None)))
     yield f"  licence  {manifest['licence']}"
     yield f"  cite     {manifest['citation']}"
+    if manifest.get("restricted"):
+        yield "  push     no: `dvc push` keeps what is made of this dataset here"
     if photographs:
         yield f"  terms    {TERMS}"
 
 
-def _source(manifest: Mapping[str, Any], table: pd.DataFrame) -> Iterator[str]:
+def _source(manifest: Mapping[str, Any]) -> Iterator[str]:
     """What was read, by which importer."""
     importer = manifest.get("importer")
     if importer is None:
@@ -60,10 +61,13 @@ def _source(manifest: Mapping[str, Any], table: pd.DataFrame) -> Iterator[str]:
     yield f"  source   {manifest['source']}, by {read_by}"
     for total in manifest.get("found", ()):
         yield f"  found    {total}"
-    if "sha256" in table:
-        files = table[["source", "sha256"]].drop_duplicates().sort_values(["source", "sha256"])
-        together = digest(files.to_numpy().tolist())
-        yield f"  files    {len(files):,} photographs, sha256 of each in index.csv; of that list: {together}"
+    if importer is not None and "code_sha256" in importer:
+        yield f"  code     sha256 of all that preparing runs {importer['code_sha256']}; images by {importer['decoder']}"
+    if files := manifest.get("files"):
+        yield (
+            f"  files    {files['count']:,} photographs, {files['bytes'] / 1e6:,.1f} MB, sha256 of each in index.csv, "
+            f"of the list {files['sha256']}"
+        )
 
 
 def _store(store: FaceStore) -> Iterator[str]:
@@ -81,6 +85,11 @@ def _store(store: FaceStore) -> Iterator[str]:
 def _extractors(manifest: Mapping[str, Any], table: pd.DataFrame) -> Iterator[str]:
     """Which annotations there are, and what made them."""
     masks = (manifest.get("masks") or "origin not recorded") if "masks" in manifest["annotations"] else "none"
+    if segmenter := manifest.get("mask_segmenter"):
+        masks += (
+            f" {segmenter['dataset']}/{segmenter['name']} ({segmenter['image_size']} px, least confidence "
+            f"{segmenter['confidence']}, sha256 {segmenter['sha256']})"
+        )
     rest = [name for name in manifest["annotations"] if name != "masks"]
     yield f"  marks    landmarks: {manifest['landmarks']}; masks: {masks}" + "".join(f"; {name}" for name in rest)
     units = extractor_of(manifest) or ("origin not recorded" if ACTION_UNITS[0] in table else "none")

@@ -14,8 +14,10 @@ from tqdm import tqdm
 
 from mimik.description import TERMS
 from mimik.errors import UserError
+from mimik.faces.masks import UNKNOWN, write_palette_png
 from mimik.faces.store import SPLITS, FaceStore, check_outside, prepared_manifest
 from mimik.files import atomic_path, read_json, write_json, write_text
+from mimik.labels import IGNORED, PALETTE, SEGMENTATION_CLASSES
 
 LAYOUTS: Sequence[str] = ("folders", "stargan")
 """`folders`: every face, <split>/<class>/<id>.png, those without a label in <split>/_unlabelled. `stargan`: the same
@@ -28,11 +30,22 @@ UNLABELLED = "_unlabelled"
 COMPRESSION = 3
 """Of the PNGs. Pillow's default, 6, takes two and a half times as long for files 6 % smaller (photographs, 256 px)."""
 
+MASKS = "masks"
+"""Folder of the masks, in which each has the path of its face; no split has this name, so StarGAN does not read it."""
+
 RECORD = "export.json"
 """Says what an export holds. It is the first file written: a folder with it is one of ours."""
 
 
-def export(directory: Path, output: Path, layout: str, size: int | None = None, *, progress: bool = True) -> int:
+def export(
+    directory: Path,
+    output: Path,
+    layout: str,
+    size: int | None = None,
+    *,
+    masks: bool = False,
+    progress: bool = True,
+) -> int:
     """Write the faces of a store as PNG files, with index.csv (all columns, and `png`, the file) and LICENCE.txt.
 
     Every file is written whole or not at all. After an interruption the same command goes on: files that are there are
@@ -44,19 +57,23 @@ def export(directory: Path, output: Path, layout: str, size: int | None = None, 
         output: folder for the export: new, empty, or begun by the same command.
         layout: one of `LAYOUTS`.
         size: side in pixels, one of the store's; None for the largest.
+        masks: write the mask of every face too, masks/<path of the face>, a PNG whose pixels are the classes and whose
+            palette shows them; masks/classes.csv names them. index.csv has the file in the column `mask`.
         progress: show a progress bar with rate and remaining time.
 
     Returns:
         How many faces of the store are not in the export, because the layout has no place for faces without a label.
 
     Raises:
-        UserError: the dataset is not prepared, or not at this size; `output` holds something else; a class cannot be
-            the name of a folder; no face is left to export; the disk is full.
+        UserError: the dataset is not prepared, not at this size, or without the masks that are wanted; `output` holds
+            something else; a class cannot be the name of a folder; no face is left to export; the disk is full.
     """
     manifest = prepared_manifest(directory)
     store = FaceStore(directory, max(manifest["sizes"]) if size is None else size)
     if layout not in LAYOUTS:
         raise UserError(f"layout: expected one of {', '.join(LAYOUTS)}; found {layout!r}.")
+    if masks and store.masks is None:
+        raise UserError(f"{directory}: has no masks_{store.size}.npy; add `masks` to the dataset's annotations.")
     check_outside(directory, output)
     _check_names(directory, store.classes)
     labels = store.labels()
@@ -71,11 +88,12 @@ def export(directory: Path, output: Path, layout: str, size: int | None = None, 
         "layout": layout,
         "size": store.size,
         "faces": len(rows),
+        **({"masks": True} if masks else {}),
     }
     _claim(output, record)
     with FileLock(output / ".lock"):
         _remove_unfinished(output)
-        _fill(store, labels, rows, layout, output, progress)
+        _fill(store, labels, rows, layout, output, progress, masks)
     (output / ".lock").unlink(missing_ok=True)
     return len(store) - len(rows)
 
@@ -87,6 +105,7 @@ def _fill(
     layout: str,
     output: Path,
     progress: bool,
+    masks: bool,
 ) -> None:
     licence = f"{store.manifest['licence']}\n\nCite: {store.manifest['citation']}\n"
     terms = f"\nNote: {TERMS}\n" if store.manifest["source"] == "photographs" else ""
@@ -102,7 +121,14 @@ def _fill(
         f"{split}/{folder}/{identifier}.png"
         for split, folder, identifier in zip(table["split"], folders, table["id"], strict=True)
     ]
-    missing = [position for position, file in enumerate(files) if not _written(output / file)]
+    drawn = store.masks if masks else None
+    if drawn is not None:
+        _write_classes(output / MASKS / "classes.csv")
+    missing = [
+        position
+        for position, file in enumerate(files)
+        if not _written(output / file) or (drawn is not None and not _written(output / MASKS / file))
+    ]
     with tqdm(
         total=len(files),
         initial=len(files) - len(missing),
@@ -113,9 +139,21 @@ def _fill(
         for position in missing:
             with atomic_path(output / files[position]) as temporary:
                 Image.fromarray(store.images[rows[position]]).save(temporary, "PNG", compress_level=COMPRESSION)
+            if drawn is not None:
+                write_palette_png(output / MASKS / files[position], drawn[rows[position]])
             bar.update()
+    columns = [pd.Series(files, name="png", index=table.index)]
+    if drawn is not None:
+        columns.append(pd.Series([f"{MASKS}/{file}" for file in files], name="mask", index=table.index))
     with atomic_path(output / "index.csv") as temporary:
-        pd.concat([pd.Series(files, name="png", index=table.index), table], axis=1).to_csv(temporary, index=False)
+        pd.concat([*columns, table], axis=1).to_csv(temporary, index=False)
+
+
+def _write_classes(path: Path) -> None:
+    """The one table of classes: value of a pixel, name, colour of the palette."""
+    rows = [*zip(range(len(PALETTE)), SEGMENTATION_CLASSES, PALETTE, strict=True), (IGNORED, "unknown", UNKNOWN)]
+    lines = [f"{value},{name},{','.join(map(str, colour))}" for value, name, colour in rows]
+    write_text(path, "\n".join(["value,class,red,green,blue", *lines]) + "\n")
 
 
 def _written(path: Path) -> bool:

@@ -32,6 +32,13 @@ PRETRAINED: Mapping[str, str] = MappingProxyType({"segmenter": "segmenters", "de
 `methods` names one under the kind; `starts_from` names another entry of `methods`, whose generator it starts from."""
 
 
+class MaskSource(NamedTuple):
+    """A segmenter of params.yaml, and the dataset that it is trained on."""
+
+    dataset: str
+    segmenter: str
+
+
 class Experiment(NamedTuple):
     """One method on one dataset."""
 
@@ -126,6 +133,15 @@ def starts_from(params: Mapping[str, Any], method: str) -> str | None:
     """The entry of `methods` whose trained generator a method starts from, if any."""
     name = _entry(params, "methods", method).get("starts_from")
     return None if name is None else str(name)
+
+
+def masks_of(params: Mapping[str, Any], dataset: str, scale: str | None = None) -> MaskSource | None:
+    """The segmenter that makes the masks of a dataset (`masks: segmenter`, `masks_from`); None when none does."""
+    options = resolve_dataset(params, dataset, scale)["options"]
+    if options.get("masks") != "segmenter":
+        return None
+    source, _, segmenter = str(options.get("masks_from")).partition("/")
+    return MaskSource(source, segmenter)
 
 
 def classifier_of(params: Mapping[str, Any], dataset: str, scale: str | None = None) -> str:
@@ -327,6 +343,33 @@ def _explanation(error: Any) -> str:
     return str(message)
 
 
+def _mask_faults(params: Mapping[str, Any], name: str) -> list[str]:
+    """What is wrong with the segmenter that makes the masks of a dataset."""
+    entry = params["datasets"][name]
+    places = {f"datasets.{name}": entry} | {
+        f"datasets.{name}.scales.{scale}": _merge(entry, overrides)
+        for scale, overrides in entry.get("scales", {}).items()
+    }
+    faults = []
+    for place, options in places.items():
+        if options.get("masks") != "segmenter":
+            continue
+        source, _, segmenter = str(options.get("masks_from")).partition("/")
+        other = params["datasets"].get(source)
+        own = [other or {}, *(other or {}).get("scales", {}).values()]
+        if other is None or segmenter not in params["segmenters"]:
+            faults.append(
+                f"{place}.masks_from: expected DATASET/SEGMENTER, entries of 'datasets' and 'segmenters', for `masks: "
+                f"segmenter`; it is {options.get('masks_from')!r}."
+            )
+        elif any(settings.get("masks") == "segmenter" for settings in own):
+            faults.append(
+                f"{place}.masks_from: the masks of {source!r} come from a segmenter themselves. Name a dataset with "
+                "masks of its own."
+            )
+    return faults
+
+
 def _unknown_names(params: Mapping[str, Any]) -> list[str]:
     """References to names that no entry defines."""
     faults: list[str] = []
@@ -351,6 +394,7 @@ def _unknown_names(params: Mapping[str, Any]) -> list[str]:
         refer(f"datasets.{name}.scale", dataset["scale"], "scales")
         for scale in dataset.get("scales", {}):
             refer(f"datasets.{name}.scales", scale, "scales")
+        faults += _mask_faults(params, name)
     for name, method in params["methods"].items():
         refer(f"methods.{name}.starts_from", method.get("starts_from"), "methods")
         for kind, group in PRETRAINED.items():

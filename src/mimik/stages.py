@@ -9,6 +9,7 @@ there are stands in a file that dvc.yaml loads (`stage_table`), as dvc.yaml cann
 """
 
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -28,7 +29,7 @@ DECISIONS = Path("data/settings")
 """Where `write_decisions` writes, relative to the project's folder."""
 
 START: Mapping[str, tuple[str, ...]] = {
-    "prepare": ("faces.prepare", "datasets.{dataset_module}"),
+    "prepare": ("faces.prepare", "datasets.{dataset_module}", "{masks}"),
     "segmenter": ("pretraining.segmenter",),
     "depth_network": ("pretraining.depth_network",),
     "classifier": ("pretraining.classifier",),
@@ -78,9 +79,14 @@ def code(params: Params, rule: str, wildcards: Wildcards, package: Path) -> list
 def weights(params: Params, kind: str, wildcards: Wildcards) -> str | None:
     """Path of the trained network of a kind that a job reads, if any.
 
-    Kinds: those of `params.PRETRAINED`, `classifier`, `reader`, and `starts_from` for another method's generator.
+    Kinds: those of `params.PRETRAINED`, `classifier` and `reader`, trained on the job's dataset; `starts_from` for
+    another method's generator; `masks`, the segmenter that makes the masks of the dataset when it is prepared, trained
+    on another one.
     """
     dataset = wildcards["dataset"]
+    if kind == "masks":
+        source = resolution.masks_of(params, dataset)
+        return None if source is None else _network(source.dataset, "segmenter", source.segmenter)
     if kind == "starts_from":
         method = resolution.starts_from(params, wildcards["method"])
         return None if method is None else f"results/{dataset}/{method}/generator.safetensors"
@@ -90,7 +96,14 @@ def weights(params: Params, kind: str, wildcards: Wildcards) -> str | None:
         name = resolution.reader_of(params, dataset)
     else:
         name = resolution.pretrained_of(params, dataset, wildcards["method"]).get(kind)
-    return None if name is None else f"data/pretrained/{dataset}/{kind}/{name}/model.safetensors"
+    return None if name is None else _network(dataset, kind, name)
+
+
+def restricted(params: Params, dataset: str) -> bool:
+    """Whether what is made of a dataset may not be passed on: so says its module, or that of its masks' segmenter."""
+    module = import_module(f"mimik.datasets.{resolution.dataset_module(params, dataset)}")
+    masks = resolution.masks_of(params, dataset)
+    return bool(module.RESTRICTED) or (masks is not None and restricted(params, masks.dataset))
 
 
 ABSENT: Mapping[str, str] = MappingProxyType(
@@ -108,14 +121,24 @@ the same job lists."""
 
 
 def stage_table(params: Params) -> dict[str, Any]:
-    """The stages that the experiments need: `jobs.<rule>.<name>` holds the wildcards of a job and what it reads."""
+    """The stages that the experiments need: `jobs.<rule>.<name>` holds the wildcards of a job and what it reads.
+
+    Jobs on restricted datasets stand under `restricted` instead, those of `evaluate` excepted, which make numbers only.
+    """
     starts = (*resolution.PRETRAINED, "starts_from")
     networks = (*resolution.PRETRAINED, "classifier", "reader")
     names = ("prepare", *networks, "train", "translate", "evaluate", "report")
-    table: dict[str, dict[str, Any]] = {rule: {} for rule in names}
+    free: dict[str, dict[str, Any]] = {rule: {} for rule in names}
+    kept: dict[str, dict[str, Any]] = {rule: {} for rule in names if rule != "evaluate"}
     for dataset, method in resolution.experiments(params):
         at = {"dataset": dataset, "method": method}
-        table["prepare"][dataset] = {"dataset": dataset}
+        table = kept if restricted(params, dataset) else free
+        masks = resolution.masks_of(params, dataset)
+        if masks is not None:
+            theirs = kept if restricted(params, masks.dataset) else free
+            theirs["prepare"][masks.dataset] = _preparation(params, masks.dataset)
+            theirs["segmenter"]["-".join(masks)] = {"dataset": masks.dataset, "segmenter": masks.segmenter}
+        table["prepare"][dataset] = _preparation(params, dataset)
         reads = {}
         for kind in dict.fromkeys((*networks, *starts)):
             path = weights(params, kind, at)
@@ -129,9 +152,9 @@ def stage_table(params: Params) -> dict[str, Any]:
         key = f"{dataset}-{method}"
         table["train"][key] = {**at, "reads": {kind: reads[kind] for kind in starts}}
         table["translate"][key] = {**at, "reads": {"segmenter": reads["segmenter"]}}
-        table["evaluate"][key] = {**at, "reads": {kind: reads[kind] for kind in ("segmenter", "classifier", "reader")}}
+        free["evaluate"][key] = {**at, "reads": {kind: reads[kind] for kind in ("segmenter", "classifier", "reader")}}
         table["report"][key] = at
-    return {"jobs": table}
+    return {"jobs": free, "restricted": kept}
 
 
 def write_table(params: Params, project: Path) -> bool:
@@ -159,7 +182,8 @@ def write_decisions(params: Params, project: Path) -> None:
         )
     jobs = [
         (rule, {key: value for key, value in stage.items() if key != "reads"})
-        for rule, stages in table["jobs"].items()
+        for group in table.values()
+        for rule, stages in group.items()
         for stage in stages.values()
     ]
     package = project / "src" / "mimik"
@@ -180,6 +204,17 @@ def write_decisions(params: Params, project: Path) -> None:
             path.unlink()
 
 
+def _preparation(params: Params, dataset: str) -> dict[str, Any]:
+    """Of the table: the job that prepares a dataset. Without a segmenter it reads mimik's version in its place."""
+    path = weights(params, "masks", {"dataset": dataset})
+    masks = "src/mimik/__init__.py" if path is None else str(Path(path).parent)
+    return {"dataset": dataset, "reads": {"masks": masks}}
+
+
+def _network(dataset: str, kind: str, name: str) -> str:
+    return f"data/pretrained/{dataset}/{kind}/{name}/model.safetensors"
+
+
 def _decisions(rule: str, at: Wildcards) -> str:
     return f"{DECISIONS}/{rule}/{'-'.join(at.values()) or 'all'}.json"
 
@@ -195,6 +230,9 @@ def _modules(params: Params, rule: str, wildcards: Wildcards, package: Path) -> 
             names += [f"guidance.{name}" for name in settings(params, rule, wildcards)["guidance"]]
         elif pattern == "{metrics}":
             names += [f"metrics.{name}" for name in settings(params, rule, wildcards)["evaluation"]["metrics"]]
+        elif pattern == "{masks}":
+            predicted = resolution.masks_of(params, wildcards["dataset"]) is not None
+            names += ["pretraining.predicted_masks"] if predicted else []
         elif pattern.endswith(".*"):
             folder = pattern.removesuffix(".*")
             names += [f"{folder}.{file.stem}" for file in (package / folder).glob("*.py") if file.stem[0] != "_"]

@@ -9,66 +9,8 @@ from mimik.datasets import affectnet
 from mimik.datasets.affectnet import CSV_LAYOUT, NPY_LAYOUT
 from mimik.errors import UserError
 from mimik.labels import EXPRESSIONS
-
-HEADER = "subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,valence,arousal"
-IMAGES = CSV_LAYOUT[0]
-POINTS = ";".join(str(number / 2) for number in range(136))
-
-
-def touch(path: Path) -> None:
-    """A file of no content: index looks at names and annotations only."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch()
-
-
-def line(image: str, code: object, width: int = 90) -> str:
-    return f"{image},10,20,{width},90,{POINTS},{code},-2,-2"
-
-
-class CsvRelease:
-    """The CSV release in the making: `add` lists an image in a set and makes its file."""
-
-    def __init__(self, raw: Path) -> None:
-        self.raw = raw
-        self.lists: dict[str, list[str]] = {"training": [HEADER], "validation": [HEADER]}
-        for code in range(8):
-            for number in range(20):
-                self.add("training", f"{number % 3}/train{code}{number:02d}.jpg", code)
-            for number in range(3):
-                self.add("validation", f"9/val{code}{number}.JPG", code)
-
-    def add(self, name: str, image: str, code: object, width: int = 90, file: bool = True) -> None:
-        self.lists[name].append(line(image, code, width))
-        if file:
-            touch(self.raw / IMAGES / image)
-
-    def write(self) -> Path:
-        for name, lines in self.lists.items():
-            path = self.raw / "Manually_Annotated_file_lists" / f"{name}.csv"
-            path.parent.mkdir(exist_ok=True)
-            path.write_text("\n".join(lines) + "\n")
-        return self.raw
-
-
-class NpyRelease:
-    """The npy release: ids are not contiguous and used in both sets; codes are texts in 0-d arrays."""
-
-    def __init__(self, raw: Path, each: int = 20) -> None:
-        self.raw = raw
-        for code in range(8):
-            for number in range(each):
-                self.add("train_set", str(1000 * code + 3 * number), code)
-            for number in range(3):
-                self.add("val_set", str(1000 * code + 3 * number), code)
-
-    def add(self, folder: str, stem: str, code: object) -> None:
-        touch(self.raw / folder / "images" / f"{stem}.jpg")
-        self.annotate(folder, f"{stem}_exp", np.array(str(code)))
-        self.annotate(folder, f"{stem}_lnd", np.arange(136) / 2 + int(stem))
-
-    def annotate(self, folder: str, name: str, value: np.ndarray) -> None:
-        (self.raw / folder / "annotations").mkdir(parents=True, exist_ok=True)
-        np.save(self.raw / folder / "annotations" / f"{name}.npy", value, allow_pickle=False)
+from tests.datasets.affectnet_world import IMAGES, POINTS, CsvRelease, NpyRelease, no_file
+from tests.datasets.celeba_world import touch
 
 
 def reasons(listing: affectnet.Listing) -> dict[str, tuple[str, str]]:
@@ -111,7 +53,7 @@ def test_csv_release_with_every_planted_fault(tmp_path: Path) -> None:
     release.add("training", "0/eleven.jpg", 11)
     release.add("training", "0/nocode.jpg", "")
     release.add("training", "0/nobox.jpg", 1, width=-4)
-    release.add("training", "0/gone.jpg", 1, file=False)
+    release.add("training", "0/gone.jpg", 1, photo=no_file)
     for code in (1, 2):
         release.add("training", "0/clash.jpg", code)
         release.add(("training", "validation")[code - 1], "0/acrossclash.jpg", code)
@@ -236,7 +178,7 @@ def test_a_sample_is_drawn_from_the_training_set_whatever_the_class(tmp_path: Pa
 def test_totals_of_the_csv_release_count_rows_and_name_missing_files(tmp_path: Path) -> None:
     release = CsvRelease(tmp_path)
     release.add("training", "0/none.jpg", 8)
-    release.add("training", "0/gone.jpg", 1, file=False)
+    release.add("training", "0/gone.jpg", 1, photo=no_file)
     listing = affectnet.index(release.write(), {}, 0)
     assert [str(total) for total in listing.totals] == [
         "161 of 287,651 training rows with an expression",

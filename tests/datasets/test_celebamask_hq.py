@@ -286,7 +286,7 @@ def stop(*arguments: Any) -> None:
 
 
 def test_a_dataset_without_masks_cannot_be_asked_for_them(tmp_path: Path) -> None:
-    for value, told in (("annotation", "brings no masks"), ("drawn", "expected one of mesh, annotation")):
+    for value, told in (("annotation", "brings no masks"), ("drawn", "expected one of mesh, annotation, segmenter")):
         with pytest.raises(UserError, match=rf"datasets\.folder\.masks: .*{told}"):
             prepare(
                 "folder", {"sizes": [64], "masks": value}, tmp_path, tmp_path / "store",

@@ -9,8 +9,8 @@ from mimik.datasets import cfee
 from mimik.datasets.cfee import BASIC, CATEGORIES
 from mimik.datasets.listing import incomplete
 from mimik.errors import UserError
-
-WORDS = ("neutral", "happy", "sad", "surprised", "fearful", "disgusted", "angry")
+from tests.datasets import cfee_world
+from tests.datasets.cfee_world import write
 
 
 def photo(path: Path, number: int) -> None:
@@ -19,19 +19,8 @@ def photo(path: Path, number: int) -> None:
 
 
 def release(raw: Path, subjects: int = 10) -> list[tuple[str, str, str]]:
-    """Every subject with all 22 categories, the basic ones in CFEE's words."""
-    rows = []
-    for subject in range(subjects):
-        for position, label in enumerate((*WORDS, *CATEGORIES[7:])):
-            path = f"Basic/{subject}_{position}.png" if position < 7 else f"Compound/{subject}_{position}.png"
-            photo(raw / path, 100 * subject + position)
-            rows.append((path, label, f"s{subject}"))
-    return rows
-
-
-def write(raw: Path, rows: list[tuple[str, str, str]], name: str = "manifest.csv") -> Path:
-    (raw / name).write_text("\n".join(["path,label,subject", *(",".join(row) for row in rows)]) + "\n")
-    return raw
+    numbers = iter(range(22 * subjects))
+    return cfee_world.release(raw, lambda path: photo(path, next(numbers)), subjects)
 
 
 def test_the_basic_categories_are_kept_by_default_and_subjects_stay_together(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 import io
 from collections.abc import Mapping
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,10 @@ from mimik.datasets import rafd
 from mimik.datasets.listing import Listing, incomplete
 from mimik.errors import UserError
 from mimik.labels import EXPRESSIONS
+from tests.datasets import rafd_world
+from tests.datasets.rafd_world import ANGLES, WORDS
 
 ROOT = Path(__file__).parents[2]
-WORDS = ("neutral", "happy", "sad", "surprised", "fearful", "disgusted", "angry", "contemptuous")
-ANGLES = ("000", "045", "090", "135", "180")
-GAZES = ("left", "frontal", "right")
 ADULTS = ("01_Caucasian_female", "02_Caucasian_male", "29_Moroccan_male", "37_Caucasian_female", "73_Moroccan_male")
 KID = "65_Kid_female"
 
@@ -38,9 +36,7 @@ def photo(path: Path, content: str | None = None) -> None:
 
 
 def release(raw: Path, people: tuple[str, ...] = (*ADULTS, KID), angles: tuple[str, ...] = ANGLES) -> Path:
-    for person, angle, word, gaze in product(people, angles, WORDS, GAZES):
-        photo(raw / f"Rafd{angle}_{person}_{word}_{gaze}.jpg")
-    return raw
+    return rafd_world.release(raw, photo, people, angles)
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import hashlib
 import os
 import shutil
 import signal
@@ -22,9 +23,10 @@ from mimik import __version__
 from mimik.datasets.listing import Listing, Total
 from mimik.errors import UserError
 from mimik.faces import prepare as module
+from mimik.faces.lineage import code_digests
 from mimik.faces.prepare import prepare
 from mimik.faces.store import SPLITS, FaceStore
-from mimik.files import file_sha256, read_json
+from mimik.files import digest, file_sha256, read_json
 from mimik.labels import ACTION_UNITS
 
 OPTIONS: dict[str, Any] = {
@@ -100,10 +102,29 @@ def test_the_store_opens_and_is_whole(undisturbed: FaceStore, capsys: pytest.Cap
     assert {path.suffix for path in store.directory.iterdir()} == {".csv", ".json", ".npy"}
 
 
+def test_the_manifest_holds_one_digest_of_all_photographs_each_read_once(
+    undisturbed: FaceStore, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = sorted(f"face{number:02d}.png" for number in range(GOOD))
+    lines = [f"{file_sha256(archive / name)} {(archive / name).stat().st_size} {name}\n" for name in names]
+    record = undisturbed.manifest["files"]
+    assert record["count"] == GOOD
+    assert record["bytes"] == sum((archive / name).stat().st_size for name in names)
+    assert record["sha256"] == hashlib.sha256("".join(lines).encode()).hexdigest()
+
+    opened: list[str] = []
+    original = Path.open
+    monkeypatch.setattr(Path, "open", lambda path, *a, **k: opened.append(path.name) or original(path, *a, **k))
+    again = run(archive, tmp_path, sizes=[64], annotations=[])
+    assert [opened.count(name) for name in names] == [1] * GOOD
+    assert again.manifest["files"] == record  # whatever else is asked for
+    assert again.manifest["restricted"] is True
+
+
 def test_index_says_where_each_face_comes_from(undisturbed: FaceStore, archive: Path) -> None:
     table = undisturbed.table
-    for source, digest in zip(table["source"], table["sha256"], strict=True):
-        assert file_sha256(archive / source) == digest
+    for source, sha256 in zip(table["source"], table["sha256"], strict=True):
+        assert file_sha256(archive / source) == sha256
     numbers = table[["yaw", "pitch", "roll", "eye_distance", "coverage"]].to_numpy(float)
     assert np.isfinite(numbers).all()
     assert (np.abs(table["eye_distance"].astype(float) - 43.6) < 1.5).all()
@@ -156,7 +177,10 @@ def test_manifest_counts_and_names_what_made_it(undisturbed: FaceStore) -> None:
     assert {split: sum(counts.values()) for split, counts in manifest["counts"].items()} == dict.fromkeys(SPLITS, 4)
     assert manifest["landmarks"] == "mediapipe" and manifest["packages"][0].startswith("mediapipe 0.10")
     assert manifest["template"] == "five-points-1"
-    assert manifest["importer"] == {"module": "folder", "version": __version__, "layout": "labelled by list.csv"}
+    importer = {"module": "folder", "version": __version__, "layout": "labelled by list.csv"}
+    assert importer.items() <= manifest["importer"].items()
+    assert manifest["importer"]["code_sha256"] == digest(code_digests("folder"))
+    assert manifest["importer"]["decoder"].startswith("pillow ")
     assert len(manifest["arrays"]) == 10
 
 
@@ -285,7 +309,7 @@ def test_unusable_options_are_named(archive: Path, tmp_path: Path, wrong: dict[s
 def test_no_usable_image_at_all_is_the_users_business(
     archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "read_photograph", lambda path, grey: np.zeros((64, 64, 3), np.uint8))
+    monkeypatch.setattr(module, "read_photograph", lambda path, **_: np.zeros((64, 64, 3), np.uint8))
     pytest.importorskip("mediapipe")
     with pytest.raises(UserError, match="no face found"):
         run(archive, tmp_path, sizes=[64])

@@ -81,7 +81,7 @@ def test_a_clone_pulls_and_changes(tracked: Project, tmp_path: Path) -> None:
     assert not (clone.folder / "data").exists()
     assert (clone.folder / "results/synthetic/stargan/metrics.json").exists()
     clone.must("dvc", "pull", "--quiet")
-    assert clone.must("dvc", "repro").stages == []
+    assert clone.must("dvc", "repro").stages == ["compare"]  # it shows whatever is there, and is never pushed
     clone.edit("params.yaml", *RATE)
     done = clone.must("dvc", "repro")
     assert sorted(done.stages) == sorted(["settings", *STARGAN, "compare"])
@@ -95,6 +95,39 @@ def test_an_experiment_in_a_temporary_folder(project: Project) -> None:
     assert trained_with(project) == 0.001
     project.must("dvc", "exp", "apply", "faster")
     assert trained_with(project) == 0.002
+
+
+def test_what_is_made_of_a_restricted_dataset_is_not_pushed(project: Project, tmp_path: Path) -> None:
+    """With a licensed archive among the experiments. metrics.json is in git; the page of all results stays here."""
+    project.edit("src/mimik/datasets/affectnet.py", "    raise UserError", "    assert UserError")
+    project.edit("params.yaml", "experiments:\n", "experiments:\n  - {dataset: affectnet, method: hier_seg}\n")
+    project.must("env", "PYTHONPATH=src", "python", "-m", "mimik.cli", "params", "--stages")
+    done = project.must("dvc", "repro")
+    assert "prepare_restricted@affectnet" in done.stages
+    assert "report_restricted@affectnet-hier_seg" in done.stages
+    assert "evaluate@affectnet-hier_seg" in done.stages
+    remote = tmp_path / "other remote"
+    project.must("dvc", "remote", "add", "other", str(remote))
+    project.must("dvc", "push", "--remote", "other")
+
+    lock = yaml.safe_load((project.folder / "dvc.lock").read_text(encoding="utf-8"))["stages"]
+    pushed: dict[str, bool] = {}
+    for stage in lock.values():
+        for out in stage["outs"]:
+            pushed[out["path"]] = (remote / "files/md5" / out["md5"][:2] / out["md5"][2:]).exists()
+    assert {path for path in pushed if "affectnet" in path} > {
+        "data/prepared/affectnet",
+        "data/pretrained/affectnet/segmenter/bisenet",
+        "data/pretrained/affectnet/classifier/small",
+        "results/affectnet/hier_seg/generator.safetensors",
+        "results/affectnet/hier_seg/samples.png",
+        "results/affectnet/hier_seg/translations",
+        "results/affectnet/hier_seg/report.html",
+    }
+    kept_here = {path for path, there in pushed.items() if not there and not path.endswith("metrics.json")}
+    made_of_it = {path for path in pushed if "affectnet" in path and not path.endswith("metrics.json")}
+    assert kept_here == {"report/index.html", *made_of_it}
+    assert project.must("dvc", "repro").stages == []
 
 
 def test_new_experiments_ask_for_new_stages(project: Project) -> None:
@@ -117,12 +150,19 @@ def test_every_stage_of_the_shipped_experiments_is_one_rule_and_declares_its_out
         )
         for rule, block in re.findall(r"^rule (\w+):\n(.*?)(?=^rule |\Z)", rules, re.M | re.S)
     }
-    assert set(written) == set(stages) - {"settings"}
-    for rule, files in written.items():
-        stage = stages[rule].get("do", stages[rule])
+    never_pushed = {f"{rule}_restricted" for rule in written} - {"evaluate_restricted", "compare_restricted"}
+    assert set(stages) == {"settings", *written, *never_pushed}
+    for name in set(stages) - {"settings"}:
+        rule = name.removesuffix("_restricted")
+        files = written[rule]
+        stage = stages[name].get("do", stages[name])
         command, target = stage["cmd"].split(" -- ")
         assert command == "${rule} " + rule
-        declared = [*stage.get("outs", []), *(next(iter(metric)) for metric in stage.get("metrics", []))]
+        entries = [*stage.get("outs", []), *stage.get("metrics", [])]
+        declared = [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
+        if name in never_pushed:
+            assert stages[name]["foreach"] == f"${{restricted.{rule}}}"
+            assert entries == [{path: {"push": False}} for path in declared]
         plain = [re.sub(r"\$\{item\.(\w+)\}", r"{\1}", path) for path in declared]
         assert files
         assert re.sub(r"\$\{item\.(\w+)\}", r"{\1}", target) in files

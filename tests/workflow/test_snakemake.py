@@ -36,6 +36,22 @@ def test_one_learning_rate_reruns_one_method(project: Project) -> None:
     assert project.planned() == {}
 
 
+def test_masks_by_a_segmenter_wait_for_it_and_are_made_again_when_it_changes(fresh: Project, tmp_path: Path) -> None:
+    project = fresh.copy(tmp_path / "project")
+    entry = "dataset: synthetic, scale: demo, classes: [neutral, happiness], sizes: [64], masks: segmenter"
+    more = f"  faces: {{{entry}, masks_from: synthetic/bisenet, masks_confidence: 0.5}}\n"
+    project.edit("params.yaml", "datasets:\n", f"datasets:\n{more}")
+    target = "data/prepared/faces/manifest.json"
+    assert project.planned(target) == {"prepare": 2, "segmenter": 1}
+    project.must("snakemake", "--cores", "2", target)
+    manifest = json.loads((project.folder / target).read_text(encoding="utf-8"))
+    assert manifest["masks"] == ["data/pretrained/synthetic/segmenter/bisenet", 0.5]
+    assert "masks" not in json.loads((project.folder / "data/prepared/synthetic/manifest.json").read_text())["options"]
+    assert project.planned(target) == {}
+    project.append("src/mimik/pretraining/segmenter.py", "\n# an edit\n")
+    assert project.planned(target) == {"prepare": 1, "segmenter": 1}
+
+
 @pytest.mark.parametrize(
     ("file", "expected"),
     [

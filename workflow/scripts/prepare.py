@@ -9,6 +9,12 @@ with reported(snakemake.log[0]):
     from mimik.params import mirror_of
 
     settings = snakemake.params.settings
+    segment = None
+    if snakemake.input.segmenter:
+        from mimik.pretraining.predicted_masks import PredictedMasks
+
+        confidence = settings["options"].get("masks_confidence", 0.0)
+        segment = PredictedMasks(Path(snakemake.input.segmenter[0]).parent, confidence)
     dataset = settings["dataset"]
     prepare(
         dataset,
@@ -20,4 +26,5 @@ with reported(snakemake.log[0]):
         workers=snakemake.threads,
         mirror=mirror_of(snakemake.config),
         work=Path("checkpoints/prepare") / dataset,
+        segment=segment,
     )

@@ -48,6 +48,7 @@ LICENCE = (
     "Given by the authors under a signed agreement, for research only; no redistribution. Lab managers and "
     "professors can ask for it, students through their advisor."
 )
+RESTRICTED = True
 CITATION = (
     "A. Mollahosseini, B. Hasani, M. H. Mahoor, AffectNet: A Database for Facial Expression, Valence, and Arousal "
     "Computing in the Wild, IEEE Transactions on Affective Computing 10(1), 18-31, 2019."

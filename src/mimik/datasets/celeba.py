@@ -33,6 +33,7 @@ LICENCE = (
     "For non-commercial research only. The photographs come from the internet and are not the authors' property; do "
     "not redistribute them."
 )
+RESTRICTED = True
 CITATION = (
     "Z. Liu, P. Luo, X. Wang, X. Tang, Deep Learning Face Attributes in the Wild, Proceedings of the IEEE "
     "International Conference on Computer Vision (ICCV), 3730-3738, 2015."

@@ -33,6 +33,7 @@ from mimik.datasets.listing import Listing
 LICENCE = (
     "For non-commercial research only, like CelebA. The photographs come from the internet; do not redistribute them."
 )
+RESTRICTED = True
 CITATION = (
     "T. Karras, T. Aila, S. Laine, J. Lehtinen, Progressive Growing of GANs for Improved Quality, Stability, and "
     "Variation, International Conference on Learning Representations (ICLR), 2018. Z. Liu, P. Luo, X. Wang, X. Tang, "

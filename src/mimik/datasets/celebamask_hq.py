@@ -47,6 +47,7 @@ from mimik.labels import MIRRORED_CLASSES, SEGMENTATION_CLASSES
 LICENCE = (
     "For non-commercial research and education only. The photographs come from the internet; do not redistribute them."
 )
+RESTRICTED = True
 CITATION = (
     "C.-H. Lee, Z. Liu, L. Wu, P. Luo, MaskGAN: Towards Diverse and Interactive Facial Image Manipulation, Proceedings "
     "of the IEEE/CVF Conference on Computer Vision and Pattern Recognition (CVPR), 2020."

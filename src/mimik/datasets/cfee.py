@@ -33,6 +33,7 @@ from mimik.errors import UserError
 from mimik.labels import EXPRESSIONS
 
 LICENCE = "Given by the Ohio State University on request, for research only; no redistribution."
+RESTRICTED = True
 CITATION = (
     "S. Du, Y. Tao, A. M. Martinez, Compound facial expressions of emotion, Proceedings of the National Academy of "
     "Sciences 111(15), E1454-E1462, 2014."

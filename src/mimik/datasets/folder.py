@@ -36,6 +36,7 @@ from mimik.datasets.photographs import (
 from mimik.errors import UserError
 
 LICENCE = "Yours to know: use photographs of people only as they, or the licence of the photographs, allow."
+RESTRICTED = True
 CITATION = "None: your own photographs."
 ACCESS = (
     "Put your photographs into data/raw/folder/<class>/, one folder for each expression (for instance "

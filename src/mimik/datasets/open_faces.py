@@ -50,6 +50,7 @@ LICENCE = (
     "come from Labeled Faces in the Wild (press photographs), the rest are film stills. Use them locally for "
     "research, do not redistribute them."
 )
+RESTRICTED = True
 CITATION = (
     f"muxspace/facial_expressions, https://github.com/muxspace/facial_expressions, commit {COMMIT}, 2016. "
     "G. B. Huang, M. Ramesh, T. Berg, E. Learned-Miller, Labeled Faces in the Wild: A Database for Studying "

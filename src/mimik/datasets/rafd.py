@@ -46,6 +46,7 @@ LICENCE = (
     "Given by Radboud University under an agreement, for non-commercial research; no redistribution. Its terms limit "
     "which faces may be shown in publications, those of children above all."
 )
+RESTRICTED = True
 CITATION = (
     "O. Langner, R. Dotsch, G. Bijlstra, D. H. J. Wigboldus, S. T. Hawk, A. van Knippenberg, Presentation and "
     "validation of the Radboud Faces Database, Cognition and Emotion 24(8), 1377-1388, 2010."

@@ -11,17 +11,20 @@ hide), and everything beyond its outline, where hair, ears, neck, clothes and ba
 
 Masks that a dataset brings along (`masks: annotation`) are cut out of its annotation by `annotated_masks` instead:
 `background` is then all that is no part, and only what lies beyond the photograph's border is `IGNORED`.
+
+Masks by a segmenter that was trained on another dataset (`masks: segmenter`) come from a `MaskPredictor`; beyond the
+photograph's border they are `IGNORED` too.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from mimik.datasets.listing import UnusableError
-from mimik.faces.alignment import crop_labels
+from mimik.faces.alignment import crop_labels, outside_source
 from mimik.faces.rasterise import Raster
 from mimik.files import atomic_path
 from mimik.labels import IGNORED, PALETTE, SEGMENTATION_CLASSES
@@ -31,6 +34,37 @@ UNKNOWN = (200, 200, 200)
 
 BAND = 0.06
 """Width of the unknown band around the mesh's outline, in crop sides."""
+
+
+class MaskPredictor(Protocol):
+    """What makes the masks of aligned faces for `masks: segmenter`; picklable, as workers call it."""
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        """What it is, JSON-able: it stands in the manifest, and other masks are made when it changes."""
+
+    @property
+    def modules(self) -> Sequence[str]:
+        """Modules of mimik that decide what it does."""
+
+    def __call__(self, images: Mapping[int, npt.NDArray[np.uint8]]) -> Mapping[int, npt.NDArray[np.uint8]]:
+        """size -> uint8 (N, size, size, 3) of the same faces; size -> uint8 (N, size, size) of their classes."""
+
+
+def border_masks(
+    shape: tuple[int, ...], transform: npt.NDArray[Any], sizes: Iterable[int]
+) -> dict[int, npt.NDArray[np.uint8]]:
+    """Masks that know nothing but where the photograph ends: `IGNORED` beyond its border, else `background`.
+
+    Args:
+        shape: (H, W, 3) of the photograph.
+        transform: (2, 3), pixels of the photograph -> fractions of the crop's side.
+        sizes: sides of the crops, pixels.
+
+    Returns:
+        size -> uint8 (size, size).
+    """
+    return {size: np.where(outside_source(transform, shape, size) == 0, 0, IGNORED).astype(np.uint8) for size in sizes}
 
 
 def part_mask(

@@ -1,5 +1,7 @@
 """Reading a photograph, whatever it is stored as, to upright RGB."""
 
+import re
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +14,27 @@ LARGEST = 100_000_000
 """Pixels above which an image is refused: no camera's picture, and it would not fit beside others in memory."""
 
 
+LONGEST = 1_000_000_000
+"""Bytes above which a file is not even read."""
+
+
 class UnreadableError(Exception):
     """A file that is no usable image; the message says why."""
 
 
-def read_photograph(path: Path, *, grey: bool = False) -> npt.NDArray[np.uint8]:
+def read_content(path: Path) -> bytes:
+    """The bytes of an image file. Raises `UnreadableError` when it is missing, too long or cannot be read."""
+    try:
+        if (length := path.stat().st_size) > LONGEST:
+            raise UnreadableError(f"too large: {length} bytes")
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise UnreadableError("no such file") from error
+    except OSError as error:
+        raise UnreadableError(f"cannot be decoded: {error.strerror or type(error).__name__}") from error
+
+
+def read_photograph(path: Path, *, grey: bool = False, content: bytes | None = None) -> npt.NDArray[np.uint8]:
     """Read an image file.
 
     The camera's orientation (EXIF) is applied, 16-bit values are scaled to 8 bits, transparent parts become
@@ -25,6 +43,7 @@ def read_photograph(path: Path, *, grey: bool = False) -> npt.NDArray[np.uint8]:
     Args:
         path: a file of any format that Pillow reads; its ending does not matter.
         grey: replace the colours by their luminance (ITU-R 601), three times.
+        content: what `read_content` gave for it, so that nothing is read again; None reads it.
 
     Returns:
         uint8 (H, W, 3).
@@ -33,20 +52,20 @@ def read_photograph(path: Path, *, grey: bool = False) -> npt.NDArray[np.uint8]:
         UnreadableError: no file, empty, truncated, damaged, not an image, too large, or of an unknown kind.
     """
     try:
-        if not path.stat().st_size:
+        if content is None:
+            content = read_content(path)
+        if not content:
             raise UnreadableError("the file is empty")
-        with Image.open(path) as opened:
+        with Image.open(BytesIO(content)) as opened:
             if opened.width * opened.height > LARGEST:
                 raise UnreadableError(f"too large: {opened.width} x {opened.height} pixels")
             opened.load()
-            if opened.format in ("JPEG", "MPO") and not _ended(path.read_bytes()):
+            if opened.format in ("JPEG", "MPO") and not _ended(content):
                 raise UnreadableError("the end of the picture is missing: the file was not written to the end")
             rgb = _rgb(ImageOps.exif_transpose(opened))
-    except FileNotFoundError as error:
-        raise UnreadableError("no such file") from error
     except DAMAGED as error:
-        # Pillow's decoders raise all of these on damaged files; what they say names the path, which is known.
-        reason = str(error).replace(str(path), "the file").replace(repr(str(path)), "the file")
+        # Pillow's decoders raise all of these on damaged files; what they say may name the buffer by its address.
+        reason = re.sub(r"<_io\.BytesIO object at 0x[0-9a-fA-F]+>", "'the file'", str(error))
         raise UnreadableError(f"cannot be decoded: {reason or type(error).__name__}") from error
     if grey:
         rgb = rgb.convert("L").convert("RGB")

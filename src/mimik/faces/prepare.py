@@ -6,6 +6,7 @@ to the arrays of `mimik.faces.store`. Twice the store's size is needed on disk u
 does not grow with the dataset.
 """
 
+import hashlib
 import importlib
 import shutil
 import sys
@@ -23,22 +24,21 @@ import pandas as pd
 from filelock import FileLock
 from tqdm import tqdm
 
-from mimik import __version__
 from mimik.datasets.listing import Listing, UnusableError, incomplete
 from mimik.errors import UserError
 from mimik.faces import action_units
 from mimik.faces.alignment import TEMPLATE_NAME
 from mimik.faces.landmarks import COLUMN, fetch_fan_weights, parse_landmarks
-from mimik.faces.masks import annotated_masks
-from mimik.faces.photograph import UnreadableError, read_photograph
+from mimik.faces.lineage import FileRecord, code_digests, importer_record, photograph_record
+from mimik.faces.masks import MaskPredictor, annotated_masks, border_masks
+from mimik.faces.photograph import UnreadableError, read_content, read_photograph
 from mimik.faces.reconstruct import DEPTH_FAR, DEPTH_NEAR, Reconstructor, Rejected, packages
 from mimik.faces.released import released_depth
 from mimik.faces.settings import CHANNELS, MEASURED, TRUE_UNITS, Settings, dtype
 from mimik.faces.shards import Arrays, Shard, cuts, join, load, remove_others, run, stamp
 from mimik.faces.store import REFUSED, SPLITS, TRANSFORM, store_digest
-from mimik.files import atomic_path, digest, file_sha256, write_json
-from mimik.labels import ACTION_UNITS
-from mimik.sources import source_files
+from mimik.files import atomic_path, digest, write_json
+from mimik.labels import ACTION_UNITS, IGNORED
 
 SHARD_BYTES = 32 << 20
 """Aim for the size of a shard; a few of them are what a worker holds in memory."""
@@ -58,6 +58,7 @@ def prepare(
     workers: int,
     mirror: Path | None,
     work: Path,
+    segment: MaskPredictor | None = None,
     progress: bool = True,
 ) -> None:
     """Prepare a dataset. A run that was stopped goes on where it was when called with the same arguments.
@@ -66,10 +67,10 @@ def prepare(
         dataset: name of the entry of params.yaml.
         options: its entry of params.yaml. Read here: `classes` (default: those in the table, by name), `sizes`,
             `landmarks` (mediapipe, face_alignment or precomputed), `annotations` (any of masks, depth, normals;
-            landmarks are always kept; default all), `masks` (mesh or annotation; default mesh), `reconstruction` (mesh
-            or released; default mesh), `grey` (luminance instead of colours; default false), `quality` (thresholds of
-            `mimik.faces.quality.Quality`; default none), and what `mimik.faces.action_units` says. The rest is the
-            dataset's own.
+            landmarks are always kept; default all), `masks` (mesh, annotation or segmenter; default mesh),
+            `reconstruction` (mesh or released; default mesh), `grey` (luminance instead of colours; default false),
+            `quality` (thresholds of `mimik.faces.quality.Quality`; default none), and what
+            `mimik.faces.action_units` says. The rest is the dataset's own.
         raw: folder of the raw archive.
         output: folder for the store; manifest.json is written last, so without it nothing there is valid.
         module_name: its module in `mimik.datasets`; None for the one of the same name.
@@ -77,6 +78,7 @@ def prepare(
         workers: processes.
         mirror: folder that is searched before any URL.
         work: folder for shards and their log; emptied at the end.
+        segment: makes the masks for `masks: segmenter`; otherwise not used.
         progress: show a progress bar.
 
     Raises:
@@ -88,6 +90,12 @@ def prepare(
         raise UserError(f"params.yaml, datasets.{dataset}.masks: the dataset brings no masks; choose mesh.")
     if settings.released and not hasattr(module, "depth"):
         raise UserError(f"params.yaml, datasets.{dataset}.reconstruction: the dataset brings no depth; choose mesh.")
+    if not settings.predicted_masks:
+        segment = None
+    elif segment is None:
+        raise UserError(f"params.yaml, datasets.{dataset}.masks: 'segmenter', but none was named. Set `masks_from`.")
+    else:
+        settings = replace(settings, segmenter=digest(segment.record))
     raw, output, work = Path(raw), Path(output), Path(work)
     choice = action_units.Choice.of(dataset, options, raw)
     module.check(raw, options, mirror)
@@ -109,10 +117,11 @@ def prepare(
         if rendered:
             make = partial(_render, settings)
         else:
-            make = partial(_photographs, settings, raw, mirror)
+            make = partial(_photographs, settings, raw, mirror, segment)
             if settings.landmarks == "face_alignment":
                 fetch_fan_weights(mirror)
-        shards = _shards(listing.table, settings, raw, work, rendered)
+        code = () if segment is None or rendered else segment.modules
+        shards = _shards(listing.table, settings, raw, work, rendered, code)
         _check_room(settings, shards, output, work)
         remove_others(work / "shards", shards)
         missing = [shard for shard in shards if not shard.path.exists()]
@@ -130,7 +139,7 @@ def prepare(
                 log=work / "workers.log",
                 done=lambda shard: _advance(bar, shard),
             )
-        _pack(module, dataset, options, settings, listing, shards, output, seed, rendered, origin)
+        _pack(module, dataset, options, settings, listing, shards, output, seed, rendered, origin, segment)
         shutil.rmtree(work / "shards")
 
 
@@ -141,14 +150,12 @@ def _advance(bar: Any, shard: Shard) -> None:
 # --- shards ----------------------------------------------------------------------------------------------------
 
 
-def _shards(table: pd.DataFrame, settings: Settings, raw: Path, work: Path, rendered: bool) -> list[Shard]:
+def _shards(
+    table: pd.DataFrame, settings: Settings, raw: Path, work: Path, rendered: bool, modules: Sequence[str]
+) -> list[Shard]:
     """Cut the table into shards. A shard's name depends on settings, code, rows, and the files' sizes and times."""
     module = importlib.import_module(f"mimik.datasets.{settings.module}")
-    package = Path(__file__).parents[1]
-    code = {
-        file.relative_to(package).as_posix(): file_sha256(file)
-        for file in source_files(package, "faces.prepare", f"datasets.{settings.module}")
-    }
+    code = code_digests(settings.module, modules)
     common = digest({"settings": repr(settings), "code": code, "raw": str(raw.resolve())})
     shards = []
     for number, (start, stop) in enumerate(cuts(settings.weights(table), (SHARD_ROWS, SHARD_BYTES))):
@@ -188,12 +195,14 @@ _reconstructors: dict[Settings, Reconstructor] = {}
 """This process's reconstructor; it is made when the first shard arrives, as loading the networks takes a second."""
 
 
-def _photographs(settings: Settings, raw: Path, mirror: Path | None, rows: pd.DataFrame) -> Arrays:
+def _photographs(
+    settings: Settings, raw: Path, mirror: Path | None, segment: MaskPredictor | None, rows: pd.DataFrame
+) -> Arrays:
     """Arrays of a shard of photographs.
 
     Returns:
         One array per entry of `Settings.shapes`, landmarks (K, 68, 2), transforms (K, 2, 3), measured (K, columns of
-        `Settings.measured`), sha256 (K,) of the source files, kept (K,) positions in `rows`, rejected (R, 3):
+        `Settings.measured`), sha256 and bytes (K,) of the source files, kept (K,) positions in `rows`, rejected (R, 3):
         position, stage, reason; refused (Q, 7 + columns of `MEASURED`) of the faces that failed `Settings.quality`:
         position, transform row by row, measures.
     """
@@ -211,14 +220,15 @@ def _photographs(settings: Settings, raw: Path, mirror: Path | None, rows: pd.Da
     module = importlib.import_module(f"mimik.datasets.{settings.module}")
     shapes = settings.shapes()
     arrays = {name: np.empty((len(rows), *shape), np.uint8) for name, shape in shapes.items()}
-    landmarks, transforms, measured, hashes = [], [], [], []
+    landmarks, transforms, measured, hashes, lengths = [], [], [], [], []
     kept: list[int] = []
     rejected: list[tuple[str, str, str]] = []
     refused: list[tuple[float, ...]] = []
     for position, row in enumerate(rows.to_dict("records")):
         path = raw / row["source"]
         try:
-            image = read_photograph(path, grey=settings.grey)
+            content = read_content(path)
+            image = read_photograph(path, grey=settings.grey, content=content)
             given = parse_landmarks(row[COLUMN]) if settings.landmarks == "precomputed" else None
         except UnreadableError as error:
             rejected.append((str(position), "read", str(error)))
@@ -255,6 +265,8 @@ def _photographs(settings: Settings, raw: Path, mirror: Path | None, rows: pd.Da
             except UnusableError as error:
                 rejected.append((str(position), "reconstruction", str(error)))
                 continue
+        if settings.predicted_masks:
+            face = replace(face, masks=border_masks(image.shape, face.transform, settings.sizes))
         by_kind = {"images": face.images, "masks": face.masks, "depth": face.depth, "normals": face.normals}
         for name in shapes:
             kind, _, size = name.rpartition("_")
@@ -263,13 +275,20 @@ def _photographs(settings: Settings, raw: Path, mirror: Path | None, rows: pd.Da
         transforms.append(face.transform)
         units = () if face.action_units is None else face.action_units.astype(np.float64).round(4)
         measured.append((*known, *units))
-        hashes.append(file_sha256(path))
+        hashes.append(hashlib.sha256(content).hexdigest())
+        lengths.append(len(content))
         kept.append(position)
+    if segment is not None and kept:
+        predicted = segment({size: arrays[f"images_{size}"][: len(kept)] for size in settings.sizes})
+        for side, classes in predicted.items():
+            masks = arrays[f"masks_{side}"][: len(kept)]
+            np.copyto(masks, classes, where=masks != IGNORED)
     return {name: array[: len(kept)] for name, array in arrays.items()} | {
         "landmarks": np.array(landmarks, np.float32).reshape(-1, 68, 2),
         "transforms": np.array(transforms, np.float32).reshape(-1, 2, 3),
         "measured": np.array(measured, np.float64).reshape(-1, len(settings.measured)),
         "sha256": np.array(hashes, "U64"),
+        "bytes": np.array(lengths, np.int64),
         "kept": np.array(kept, np.int64),
         "rejected": np.array(rejected, np.str_).reshape(-1, 3),
         "refused": np.array(refused, np.float64).reshape(-1, 7 + len(MEASURED)),
@@ -302,6 +321,7 @@ def _render(settings: Settings, rows: pd.DataFrame) -> Arrays:
         "transforms": np.full((len(rows), 2, 3), np.nan, np.float32),
         "measured": np.empty((len(rows), 0)),
         "sha256": np.empty(0, "U64"),
+        "bytes": np.empty(0, np.int64),
         "kept": np.arange(len(rows)),
         "rejected": np.empty((0, 3), np.str_),
         "refused": np.empty((0, 7 + len(MEASURED))),
@@ -328,15 +348,18 @@ def _pack(
     seed: int,
     rendered: bool,
     origin: action_units.Origin | None,
+    segment: MaskPredictor | None,
 ) -> None:
     """Write the store from its shards: arrays, index, quarantine, and the manifest last."""
     kept, quarantine, refused = [], list(listing.quarantine), []
+    files: list[FileRecord] = []
     for shard in shards:
-        names = ("kept", "measured", "sha256", "rejected", "refused")
-        positions, measured, hashes, rejected, failed_faces = load(shard.path, names)
+        names = ("kept", "measured", "sha256", "bytes", "rejected", "refused")
+        positions, measured, hashes, lengths, rejected, failed_faces = load(shard.path, names)
         rows = shard.rows.iloc[positions].drop(columns=COLUMN, errors="ignore").reset_index(drop=True)
         if not rendered:
             rows["sha256"] = hashes
+            files += zip(rows["source"].tolist(), lengths.tolist(), hashes.tolist(), strict=True)
             for column, values in zip(settings.measured, measured.T, strict=True):
                 if not np.isnan(values).all():
                     # A dataset may bring its own, as the angle of the camera: both are kept.
@@ -388,7 +411,7 @@ def _pack(
     }
     manifest = {
         "dataset": dataset,
-        "importer": {"module": settings.module, "version": __version__, "layout": listing.layout},
+        "importer": importer_record(settings.module, listing.layout, () if segment is None else segment.modules),
         "digest": store_digest(table, parameters),
         "sizes": sorted(settings.sizes),
         "classes": classes,
@@ -398,7 +421,9 @@ def _pack(
         "quarantined": dict(sorted(Counter(stage for _, stage, _ in quarantine).items())),
         "annotations": list(settings.annotations),
         "masks": ("rendered" if rendered else settings.masks) if "masks" in settings.annotations else None,
+        "mask_segmenter": None if segment is None else dict(segment.record),
         "source": "rendered" if rendered else "photographs",
+        "files": None if rendered else photograph_record(files),
         "landmarks": "rendered" if rendered else settings.landmarks,
         "action_units": parameters["action_units"],
         "template": parameters["template"],
@@ -410,6 +435,7 @@ def _pack(
         "found": [str(total) for total in listing.totals],
         "notes": list(listing.notes),
         "licence": module.LICENCE,
+        "restricted": module.RESTRICTED,
         "citation": module.CITATION,
         "arrays": contents,
     }

@@ -19,8 +19,9 @@ CHANNELS: Mapping[str, tuple[int, ...]] = {"images": (3,), "masks": (), "depth":
 TRUE_UNITS = "truth_action_units"
 """Name of the array of the true targets' action units."""
 
-MASKS: Sequence[str] = ("mesh", "annotation")
-"""Where the masks of photographs come from: the face mesh, or the dataset, whose module then offers `mask`."""
+MASKS: Sequence[str] = ("mesh", "annotation", "segmenter")
+"""Where the masks of photographs come from: the face mesh; the dataset, whose module then offers `mask`; or a segmenter
+that was trained on another dataset."""
 
 RECONSTRUCTIONS: Sequence[str] = ("mesh", "released")
 """Where the depth of photographs comes from: the face mesh, or the dataset, whose module then offers `depth`."""
@@ -52,6 +53,8 @@ class Settings:
     reconstruction: str
     truth: tuple[str, ...] = ()
     """Classes whose true targets the test faces get."""
+    segmenter: str = ""
+    """Digest of the record of the segmenter that makes the masks."""
 
     @classmethod
     def of(cls, dataset: str, module: str, options: Mapping[str, Any]) -> "Settings":
@@ -111,9 +114,14 @@ class Settings:
         return self.reconstruction == "released"
 
     @property
+    def predicted_masks(self) -> bool:
+        """Whether masks are wanted, and a segmenter's."""
+        return "masks" in self.annotations and self.masks == "segmenter"
+
+    @property
     def meshed(self) -> tuple[str, ...]:
         """The annotations that the mesh gives."""
-        return tuple(name for name in self.annotations if name != "masks" or not self.own_masks)
+        return tuple(name for name in self.annotations if name != "masks" or self.masks == "mesh")
 
     @property
     def measured(self) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from mimik.datasets.synthetic.rendering import OUTPUTS, Rendering, render
 from mimik.datasets.synthetic.sampling import check, fetch, index
 
 LICENCE = "Made by mimik's own renderer; under mimik's licence (MIT). No person is depicted."
+RESTRICTED = False
 CITATION = "The synthetic faces of mimik. Cite the software (CITATION.cff)."
 ACCESS = "Nothing to obtain: the faces are rendered when the dataset is prepared."
 
@@ -20,6 +21,7 @@ __all__ = [
     "LICENCE",
     "MEAN_INTENSITY",
     "OUTPUTS",
+    "RESTRICTED",
     "Rendering",
     "check",
     "fetch",
