@@ -50,6 +50,7 @@ def test_jobs_on_restricted_datasets_stand_by_themselves_but_for_those_that_make
     assert names["restricted"] == {
         "prepare": ["affectnet"],
         "segmenter": ["affectnet-bisenet"],
+        "depth_network": [],
         "classifier": ["affectnet-small"],
         "reader": [],
         **{rule: [key] for rule in ("train", "translate", "report")},
