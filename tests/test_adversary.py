@@ -1,13 +1,15 @@
 import pytest
 import torch
+import torch.nn.functional as F
 
-from mimik.adversary import Adversary, AdversaryConfig
+from mimik.adversary import Adversary, AdversaryConfig, _embedded
 from mimik.conditions import Condition, ConditionConfig
 from mimik.labels import EXPRESSIONS
 
 CONFIGS = {
     "published": AdversaryConfig(conv_dim=4, layers=3),
     "vanilla": AdversaryConfig(conv_dim=4, layers=3, objective="vanilla"),
+    "logistic": AdversaryConfig(conv_dim=4, layers=3, objective="hinge", unit_loss="logistic"),
     "small budget": AdversaryConfig(
         conv_dim=4, layers=3, objective="hinge", per_class=True, r1_gamma=1.0, augment=0.1, initialisation="kaiming"
     ),
@@ -83,13 +85,42 @@ def test_matching_loss_by_hand() -> None:
 
 
 def test_matching_loss_of_action_units_by_hand() -> None:
-    """Realness given a state is linear in it, plus the last logit; negatives count as far as they differ."""
+    """Realness given a state: the mean of 7 logits (units, constant, squares) weighted by state, 1 and squares."""
     adversary = Adversary(CONFIGS["small budget"], 16, UNITS)
-    real, fake = torch.tensor([[[1.0, 2.0, 0.0, -0.5]]]), torch.tensor([[[0.0, 1.0, 0.0, 0.5]]])
-    source, target = torch.tensor([[1.0, 0.0, 0.0]]), torch.tensor([[0.5, 0.5, 0.0]])
-    loss = adversary._matching_loss(real, fake, source, target)
-    # Real in its state: 1 - 0.5; in the other, half as strong: 1 + 1; fake in the state it was asked for: 1 + 1.
-    assert loss.tolist() == [[0.5 + 0.5 * 0.5 * 2.0 + 0.5 * 2.0]]
+    source = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 0.5]])
+    # Weights of the first state: a third each for AU01, constant and its square; second: 0.5, 1, 0.25, over 1.75.
+    real = torch.tensor([[[3.0, 9.0, 0.0, 0.0, -1.5, 9.0, 1.75]], [[0.0, 9.0, 7.0, -1.75, 0.0, 9.0, 3.5]]])
+    fake = torch.tensor([[[0.0, 1.0, 0.0, 0.5, 0.0, 0.0, 0.0]]]).expand(2, -1, -1)
+    target = torch.zeros(2, 3)
+    alone = adversary._matching_loss(real, None, source, target)
+    # First face: 0.5 in its own state; in the other's 0.25, which differs by 1: hinges 0.5 and 1.25, halved.
+    # Second: 1.5 in its own; -1.75 / 3 in the other's.
+    assert alone[0].item() == pytest.approx(0.5 + 0.5 * 1.25)
+    assert alone[1].item() == pytest.approx(0.0 + 0.5 * (1 - 1.75 / 3))
+    # Fakes in the zero state that they were asked for: the constant's logit.
+    together = adversary._matching_loss(real, fake, source, target)
+    torch.testing.assert_close(together, alone + 0.5 * 1.5)
+
+
+def test_nearly_equal_states_are_no_contradiction() -> None:
+    adversary = Adversary(CONFIGS["small budget"], 16, UNITS)
+    real = torch.full((3, 1, 7), 5.0)
+    same = torch.tensor([[0.5, 0.2, 0.1]]).expand(3, -1)
+    assert adversary._matching_loss(real, None, same, same).tolist() == [[0.0]] * 3
+    apart = torch.cat([same[:2], torch.zeros(1, 3)])
+    assert adversary._matching_loss(real, None, apart, apart).min() > 0
+
+
+@pytest.mark.parametrize("space", ["expression", "attributes", "action_units"])
+def test_weights_of_realness_given_a_state_sum_to_one(space: str) -> None:
+    """So that no state moves realness further in a step than a class does."""
+    states = (
+        torch.eye(3) if space == "expression" else torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 1.0], [1.0, 1.0, 1.0]])
+    )
+    embedded = _embedded(states, space)  # type: ignore[arg-type]
+    assert embedded.shape[1] == {"expression": 3, "attributes": 4, "action_units": 7}[space]
+    torch.testing.assert_close(embedded.sum(1), torch.ones(3))
+    assert len({tuple(row) for row in embedded.tolist()}) == 3
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -99,13 +130,15 @@ def test_an_adversary_of_action_units_learns_to_estimate_them(name: str) -> None
     source = torch.rand(16, 3)
     real = (source * 2 - 1)[:, :, None, None].expand(-1, -1, 16, 16).contiguous()
     optimiser = torch.optim.Adam(adversary.parameters(), lr=5e-3)
+    # The cross-entropy of what is no label is never zero.
+    least = F.binary_cross_entropy(source, source) * 3 if name == "logistic" else torch.tensor(0.0)
     errors = []
     for step in range(60):
         total, terms = adversary.discriminator_loss(real, torch.zeros_like(real), source, source.roll(1, 0), step)
         optimiser.zero_grad()
         total.backward()
         optimiser.step()
-        errors.append(float(terms["cls"].detach()))
+        errors.append(float(terms["cls"].detach() - least))
     assert errors[-1] < 0.4 * errors[0]
 
 

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from mimik.conditions import Condition, ConditionConfig, class_means, interpolate, stored_states
+from mimik.conditions import (
+    Condition,
+    ConditionConfig,
+    class_means,
+    interpolate,
+    stored_class_means,
+    stored_states,
+)
 from mimik.labels import ACTION_UNITS, EXPRESSIONS
 from tests.tiny import make_store
 
@@ -91,6 +98,20 @@ def test_class_means_leave_out_unknown_labels() -> None:
     means = class_means(units, torch.tensor([1, 0, 1, -1]), ["neutral", "anger"])
     assert means.tolist() == [[1.0, 0.0], [0.25, 0.75]]
     assert means.dtype == torch.float32
+
+
+def test_stored_class_means_are_of_training_faces_with_known_units(tmp_path: Path) -> None:
+    store = make_store(tmp_path)
+    table = store.table
+    chosen = (table["split"] == "train") & (table["expression"] == store.classes[1])
+    first = table.index[chosen][0]
+    table.loc[first, "AU12"] = np.nan
+    means = stored_class_means(store)
+    assert means is not None
+    expected = table.loc[chosen & (table.index != first), list(ACTION_UNITS)].to_numpy().mean(0)
+    np.testing.assert_allclose(means[1].numpy(), expected, rtol=1e-5)
+    store.table = table.drop(columns="AU01")
+    assert stored_class_means(store) is None
 
 
 def test_class_means_name_what_does_not_fit() -> None:

@@ -56,6 +56,26 @@ def test_condition_of_attributes_and_action_units_by_hand() -> None:
     assert losses.condition(predicted, states, "action_units").item() == pytest.approx((1 + 4) / 2)
 
 
+def test_logistic_loss_of_action_units_by_hand() -> None:
+    """Cross-entropies with the intensities as probabilities, summed; least at the intensity; noise is cut off."""
+    predicted, states = torch.tensor([[[0.0, 2.0]]]), torch.tensor([[0.25, -0.1]])
+    expected = math.log(2) - math.log(1 - 1 / (1 + math.exp(-2.0)))
+    assert losses.condition(predicted, states, "action_units", "logistic").item() == pytest.approx(expected)
+    logits = torch.logit(torch.tensor([[[0.25]]])).requires_grad_()
+    losses.condition(logits, states[:, :1], "action_units", "logistic").sum().backward()
+    assert logits.grad is not None and abs(float(logits.grad)) < 1e-6
+    far = torch.tensor([[[1e3]]], requires_grad=True)
+    losses.condition(far, states[:, :1], "action_units", "logistic").sum().backward()
+    assert far.grad is not None and float(far.grad) == 0.75, "the gradient is bounded"
+
+
+def test_summed_variation_by_hand() -> None:
+    """One bright pixel in the middle of one channel has four neighbours, one in the corner two."""
+    images = torch.zeros(2, 3, 3, 3)
+    images[0, 1, 1, 1] = images[1, 2, 0, 0] = 0.5
+    assert losses.summed_variation(images).tolist() == [2.0, 1.0]
+
+
 def test_reconstruction_per_part() -> None:
     a, b = torch.zeros(1, 6, 2, 2), torch.zeros(1, 6, 2, 2)
     b[:, 3:] = 0.5

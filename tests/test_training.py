@@ -163,6 +163,8 @@ def test_accumulation_gives_the_gradient_of_the_whole_batch(tmp_path: Path) -> N
 def test_schedules() -> None:
     linear = TrainingConfig(steps=100, learning_rate=1.0, schedule="linear", decay_start=0.5)
     assert linear.rate(0) == linear.rate(50) == 1.0 and abs(linear.rate(75) - 0.5) < 1e-9
+    low = TrainingConfig(steps=100, learning_rate=1.0, schedule="linear", decay_start=0.6, floor=0.1)
+    assert low.rate(60) == 1.0 and abs(low.rate(80) - 0.55) < 1e-9 and abs(low.rate(100) - 0.1) < 1e-9
     warm = TrainingConfig(steps=100, learning_rate=1.0, warmup=10)
     assert warm.rate(0) == 0.1 and warm.rate(9) == 1.0
     assert abs(TrainingConfig(steps=100, learning_rate=1.0, schedule="cosine").rate(50) - 0.5) < 1e-9

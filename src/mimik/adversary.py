@@ -6,7 +6,8 @@ per class with real images under a wrong label as negatives, and augmentation of
 
 What a generator is told decides what the critic's second head learns (`mimik.losses.condition`): it names expressions
 or attributes, or estimates action units (GANimation's regression). The option of per-class realness is, for states
-that are not one-hot, a projection critic (Miyato and Koyama 2018): realness given a state is linear in the state.
+that are not one-hot, a projection critic (Miyato and Koyama 2018): realness given a state is linear in the state, or
+quadratic in action units, whose strength counts too. Wrong states are then those of all other faces of the batch.
 """
 
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from mimik import losses
 from mimik.conditions import Condition, Space
-from mimik.losses import Objective
+from mimik.losses import Objective, UnitLoss
 from mimik.networks.convolution import shared_casts
 from mimik.networks.stargan import Discriminator, Initialisation
 
@@ -37,6 +38,7 @@ class AdversaryConfig:
         lambda_classification: weight of the condition term (classes, attributes or action units), for both players.
         lambda_gradient_penalty: weight of the WGAN-GP penalty.
         r1_gamma: gamma of the R1 penalty (0: none); applied every `r1_every` steps, `r1_every` times as strong.
+        unit_loss: of the condition term for action units, `squared` or `logistic`; see `mimik.losses.condition`.
         per_class: realness given the state, weight `lambda_matching`.
         lambda_matching: weight of that term, for both players.
         augment: largest shift, as a fraction of the side, of the random shift and colour jitter of everything the
@@ -54,6 +56,7 @@ class AdversaryConfig:
     lambda_gradient_penalty: float = 10.0
     r1_gamma: float = 0.0
     r1_every: int = 8
+    unit_loss: UnitLoss = "squared"
     per_class: bool = False
     lambda_matching: float = 1.0
     augment: float = 0.0
@@ -95,7 +98,7 @@ class Adversary(nn.Module):
             layers=config.layers,
             max_conv_dim=config.max_conv_dim,
             parts=parts,
-            matching=(condition.dim + (condition.space != "expression")) if config.per_class else 0,
+            matching=_embedded(torch.zeros(1, condition.dim), condition.space).shape[1] if config.per_class else 0,
             negative_slope=config.negative_slope,
             initialisation=config.initialisation,
         )
@@ -133,7 +136,7 @@ class Adversary(nn.Module):
         real_map, fake_map = realness.chunk(2)
         terms = {
             "adv": part_mean(losses.discriminator_adversarial(real_map, fake_map, config.objective), weight),
-            "cls": part_mean(losses.condition(logits.chunk(2)[0], source, self.space), weight),
+            "cls": part_mean(self._condition_loss(logits.chunk(2)[0], source), weight),
         }
         total = terms["adv"] + config.lambda_classification * terms["cls"]
         if matching is not None:
@@ -161,7 +164,7 @@ class Adversary(nn.Module):
         """
         config = self.config
         _, logits, matching = self.network(self._augment(real.detach()))
-        terms = {"cls": part_mean(losses.condition(logits, source, self.space), weight)}
+        terms = {"cls": part_mean(self._condition_loss(logits, source), weight)}
         total = config.lambda_classification * terms["cls"]
         if matching is not None:
             terms["match"] = part_mean(self._matching_loss(matching, None, source, target), weight)
@@ -183,34 +186,39 @@ class Adversary(nn.Module):
         realness, logits, matching = self.network(self._augment(fake))
         terms = {
             "adv": part_mean(losses.generator_adversarial(realness, config.objective), weight),
-            "cls": part_mean(losses.condition(logits, target, self.space), weight),
+            "cls": part_mean(self._condition_loss(logits, target), weight),
         }
         total = terms["adv"] + config.lambda_classification * terms["cls"]
         if matching is not None:
-            terms["match"] = part_mean(-self._given(matching, target), weight)
+            terms["match"] = part_mean(-self._own(matching, target), weight)
             total = total + config.lambda_matching * terms["match"]
         return total, terms
 
+    def _condition_loss(self, predicted: Tensor, states: Tensor) -> Tensor:
+        return losses.condition(predicted, states, self.space, self.config.unit_loss)
+
     def _given(self, matching: Tensor, states: Tensor) -> Tensor:
-        """Realness given the state: the logit of the class, or linear in the state (the last logit is the constant).
+        """Realness of every image given every state: the logit of the class, or linear in the embedded state.
 
         Args:
-            matching: (B, P, K) or (B, P, K + 1).
-            states: float (B, K).
+            matching: (B, P, M).
+            states: float (N, K).
 
         Returns:
-            (B, P).
+            (B, P, N).
         """
-        count = states.shape[1]
-        given = torch.einsum("bpk,bk->bp", matching[:, :, :count], states.to(matching.dtype))
-        return given if matching.shape[2] == count else given + matching[:, :, count]
+        return torch.einsum("bpm,nm->bpn", matching, _embedded(states, self.space).to(matching.dtype))
+
+    def _own(self, matching: Tensor, states: Tensor) -> Tensor:
+        """Realness (B, P) of images given a state each: (B, P, M) logits and float (B, K)."""
+        return torch.einsum("bpm,bm->bp", matching, _embedded(states, self.space).to(matching.dtype))
 
     def _matching_loss(self, real: Tensor, fake: Tensor | None, source: Tensor, target: Tensor) -> Tensor:
         """Hinge on realness given a state: real in its state is positive; real in others and fake are negative.
 
         Args:
-            real, fake: (B, P, K or K + 1) logits; `fake` may be missing.
-            source: states of `real`; target: what `fake` was asked for, the state of other faces.
+            real, fake: (B, P, M) logits; `fake` may be missing.
+            source: states of `real`; target: what `fake` was asked for.
 
         Returns:
             (B, P).
@@ -220,13 +228,13 @@ class Adversary(nn.Module):
             positive = (F.relu(1 - real) * true).sum(2)
             wrong = (F.relu(1 + real) * (1 - true)).sum(2) / (source.shape[1] - 1)
         else:
-            positive = F.relu(1 - self._given(real, source))
-            # Others count as far as they differ: two faces in nearly the same state are no contradiction.
-            apart = (target - source).abs().amax(1, keepdim=True).to(real.dtype)
-            wrong = F.relu(1 + self._given(real, target)) * apart
+            positive = F.relu(1 - self._own(real, source))
+            # The states of other faces count as far as they differ: nearly the same state is no contradiction.
+            apart = (source[:, None] - source[None]).abs().amax(2)[:, None].to(real.dtype)
+            wrong = (F.relu(1 + self._given(real, source)) * apart).sum(2) / apart.sum(2).clamp(min=1)
         if fake is None:
             return positive + 0.5 * wrong
-        return positive + 0.5 * wrong + 0.5 * F.relu(1 + self._given(fake, target))
+        return positive + 0.5 * wrong + 0.5 * F.relu(1 + self._own(fake, target))
 
     def _mean_gradient(self, images: Tensor) -> Tensor:
         """Gradient of the mean of all that is adversarial, so that R1 does not depend on the size of the map."""
@@ -249,6 +257,21 @@ class Adversary(nn.Module):
         brightness = (torch.rand(shape, device=images.device) - 0.5) * 0.4
         contrast = 1 + (torch.rand(shape, device=images.device) - 0.5) * 0.4
         return shifted * contrast + brightness
+
+
+def _embedded(states: Tensor, space: Space) -> Tensor:
+    """What realness is linear in, (B, M), for states (B, K); realness given a state is a weighted mean of logits.
+
+    For action units the terms of a Gaussian's log-density. An embedding sums to 1 as a one-hot state does: a logit
+    that all states share, and a sum of many, would move many times as far as a class's with every step, and did throw
+    off a critic that learns fast when the first fakes arrived.
+    """
+    if space == "expression":
+        return states
+    terms = [states, states.new_ones(len(states), 1)]
+    if space == "action_units":
+        terms.append(states.square())
+    return F.normalize(torch.cat(terms, 1), p=1, dim=1)
 
 
 def part_mean(values: Tensor, weight: Tensor | None) -> Tensor:

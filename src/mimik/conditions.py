@@ -202,6 +202,20 @@ def class_means(units: Tensor, labels: Tensor, classes: Sequence[str]) -> Tensor
     return (members @ units.double() / counts).float()
 
 
+def stored_class_means(store: FaceStore) -> Tensor | None:
+    """`class_means` (C, 17) over the training faces of a store whose action units are known; None: it has none.
+
+    Raises:
+        ValueError: an expression that no such face shows.
+    """
+    units = store.action_units()
+    if units is None:
+        return None
+    rows = store.rows("train")
+    known = rows[~np.isnan(units[rows]).any(1)]
+    return class_means(torch.from_numpy(units[known]), torch.from_numpy(store.labels()[known]), store.classes)
+
+
 def interpolate(source: Tensor, target: Tensor, steps: int) -> Tensor:
     """Action units on the straight way from `source` to `target`, both included.
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from mimik.conditions import Space
 
 Objective = Literal["wgan-gp", "vanilla", "hinge"]
+UnitLoss = Literal["squared", "logistic"]
 
 
 def discriminator_adversarial(real: Tensor, fake: Tensor, objective: Objective) -> Tensor:
@@ -86,16 +87,19 @@ def r1_penalty(gradient: Callable[[Tensor], Tensor], real: Tensor, parts: int = 
     return slope.reshape(len(real), parts, -1).pow(2).sum(dim=2)
 
 
-def condition(predicted: Tensor, states: Tensor, space: Space) -> Tensor:
+def condition(predicted: Tensor, states: Tensor, space: Space, unit_loss: UnitLoss = "squared") -> Tensor:
     """What every discriminator's condition head minimises on states that are known.
 
     Softmax cross-entropy for expressions; the sum of the binary cross-entropies for attributes (both like StarGAN's
-    code); the mean squared error for action units.
+    code); for action units the mean squared error (`squared`), or the sum of the binary cross-entropies with the
+    intensities as probabilities (`logistic`). The latter's gradient is bounded as that of labels is: a critic that
+    learns fast keeps its estimate while its features change, where the squared error throws it off.
 
     Args:
-        predicted: (B, P, K), logits, or estimated action units.
+        predicted: (B, P, K), logits, or estimated action units (`squared`).
         states: float (B, K) of `mimik.conditions`, shared by the P discriminators.
         space: what a state is made of.
+        unit_loss: for action units.
 
     Returns:
         (B, P).
@@ -106,8 +110,9 @@ def condition(predicted: Tensor, states: Tensor, space: Space) -> Tensor:
         labels = states.argmax(1).repeat_interleave(parts)
         return F.cross_entropy(predicted.flatten(0, 1), labels, reduction="none").view(batch, parts)
     wanted = states[:, None].expand_as(predicted)
-    if space == "attributes":
-        return F.binary_cross_entropy_with_logits(predicted, wanted, reduction="none").sum(2)
+    if space == "attributes" or unit_loss == "logistic":
+        # Noise takes intensities out of [0, 1], where the cross-entropy has no minimum.
+        return F.binary_cross_entropy_with_logits(predicted, wanted.clamp(0, 1), reduction="none").sum(2)
     return (predicted - wanted).pow(2).mean(2)
 
 
@@ -119,3 +124,13 @@ def reconstruction(image: Tensor, reconstructed: Tensor, parts: int = 1) -> Tens
 def total_variation(mask: Tensor) -> Tensor:
     """Mean absolute difference between neighbouring pixels of (B, c, H, W); a scalar."""
     return (mask[..., 1:, :] - mask[..., :-1, :]).abs().mean() + (mask[..., :, 1:] - mask[..., :, :-1]).abs().mean()
+
+
+def summed_variation(images: Tensor) -> Tensor:
+    """Absolute differences between neighbouring pixels of (B, c, H, W), summed over each image and its channels: (B,).
+
+    Without a mean, so that its weight belongs to one size of images, as in GANimation's code (Pumarola et al. 2018).
+    """
+    down = (images[..., 1:, :] - images[..., :-1, :]).abs().sum((1, 2, 3))
+    right = (images[..., :, 1:] - images[..., :, :-1]).abs().sum((1, 2, 3))
+    return down + right

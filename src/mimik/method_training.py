@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from mimik.batches import to_tensor, to_uint8
-from mimik.conditions import Condition, ConditionConfig, class_means, stored_states
+from mimik.conditions import Condition, ConditionConfig, stored_class_means, stored_states
 from mimik.configuration import build
 from mimik.confusion import confusion_matrix, intersection_over_union
 from mimik.context import Context
@@ -235,17 +235,15 @@ def _set_class_units(method: Any, store: FaceStore, where: str) -> None:
     """Tell the condition what an expression asked for by name means: the mean over the training split."""
     if method.condition.class_units is None:
         return
-    units, rows = store.action_units(), store.rows("train")
-    if units is None:
+    try:
+        means = stored_class_means(store)
+    except ValueError as error:
+        raise UserError(f"{store.directory / 'index.csv'}: {error}.") from error
+    if means is None:
         raise UserError(
             f"{store.directory / 'index.csv'}: has no action units (columns AU01 to AU45), which {where} is told. Set "
             "`action_units` of the dataset and prepare it again."
         )
-    known = rows[~np.isnan(units[rows]).any(1)]
-    try:
-        means = class_means(torch.from_numpy(units[known]), torch.from_numpy(store.labels()[known]), store.classes)
-    except ValueError as error:
-        raise UserError(f"{store.directory / 'index.csv'}: {error}.") from error
     method.condition.set_class_units(means)
 
 

@@ -90,8 +90,9 @@ class TrainingConfig:
         batch_size: samples per batch, over all processes.
         learning_rate: of every update.
         optimiser: `adam` or `sgd`; `betas` belong to the first, `momentum` to the second, `weight_decay` to both.
-        schedule: `constant`; `linear`: constant until `decay_start` (a fraction of the run), then linear to zero;
-            `poly`: (1 - t) ** 0.9; `cosine`: half a cosine to zero. Preceded by `warmup` steps of linear growth.
+        schedule: `constant`; `linear`: constant until `decay_start` (a fraction of the run), then linear to `floor`
+            (a fraction of `learning_rate`); `poly`: (1 - t) ** 0.9; `cosine`: half a cosine to zero. Preceded by
+            `warmup` steps of linear growth.
         ema: decay of the moving average of the result's weights per step (0: none), never longer than the run so far.
         flip, balanced: see `mimik.batches.Batches`.
         precision: `auto`, `fp32` or `bf16` (autocast).
@@ -111,6 +112,7 @@ class TrainingConfig:
     weight_decay: float = 0.0
     schedule: Literal["constant", "linear", "poly", "cosine"] = "constant"
     decay_start: float = 0.5
+    floor: float = 0.0
     warmup: int = 0
     ema: float = 0.0
     flip: bool = True
@@ -131,6 +133,8 @@ class TrainingConfig:
             raise ValueError(f"batch_size {self.batch_size} does not divide into {self.accumulate} parts")
         if not 0 <= self.ema < 1:
             raise ValueError("ema is a decay in [0, 1)")
+        if not 0 <= self.floor <= 1:
+            raise ValueError("floor is a fraction of learning_rate in [0, 1]")
         if len(self.betas) != 2:
             raise ValueError("betas are two numbers")
 
@@ -140,6 +144,7 @@ class TrainingConfig:
         factor = 1.0
         if self.schedule == "linear":
             factor = min(1.0, (1 - progress) / max(1e-9, 1 - self.decay_start))
+            factor = self.floor + (1 - self.floor) * factor
         elif self.schedule == "poly":
             factor = (1 - progress) ** 0.9
         elif self.schedule == "cosine":

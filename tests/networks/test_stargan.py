@@ -15,6 +15,25 @@ def test_generator_has_the_published_parameters(classes: int, parameters: int) -
     assert count(Generator(classes)) == parameters
 
 
+@pytest.mark.parametrize(("units", "parameters"), [(13, 8_458_752), (17, 8_471_296)])
+def test_a_masked_head_makes_it_the_generator_of_ganimation(units: int, parameters: int) -> None:
+    assert count(Generator(units, head="masked")) == parameters
+
+
+def test_discriminator_of_17_action_units_is_the_one_of_ganimation() -> None:
+    assert count(Discriminator(128, 17)) == 44_860_352
+
+
+def test_normal_initialisation_is_n_0_002_without_biases() -> None:
+    generator = Generator(8, conv_dim=16, residual_blocks=1, initialisation="normal", stem="unshuffle")
+    discriminator = Discriminator(32, 8, conv_dim=16, layers=3, initialisation="normal")
+    for network in (generator, discriminator):
+        layers = [m for m in network.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.ConvTranspose2d)]
+        weights = torch.cat([m.weight.detach().flatten() for m in layers])
+        assert abs(float(weights.std()) - 0.02) < 5e-4 and abs(float(weights.mean())) < 5e-4
+        assert not any(m.bias.any() for m in layers if m.bias is not None)
+
+
 @pytest.mark.parametrize(
     ("size", "layers", "parameters"),
     [(256, 6, 44_983_232), (128, 6, 44_786_624), (64, 6, 44_737_472), (64, 5, 11_188_160), (64, 4, 2_826_688)],

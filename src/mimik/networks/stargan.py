@@ -25,7 +25,7 @@ from mimik.networks.normalisation import instance_norm
 
 Head = Literal["direct", "masked", "residual"]
 Stem = Literal["conv", "unshuffle"]
-Initialisation = Literal["default", "kaiming"]
+Initialisation = Literal["default", "kaiming", "normal"]
 
 
 class ResidualBlock(nn.Module):
@@ -59,6 +59,7 @@ class Generator(nn.Module):
         parts: int = 1,
         head: Head = "direct",
         stem: Stem = "conv",
+        initialisation: Initialisation = "default",
     ) -> None:
         """Build the network.
 
@@ -69,6 +70,7 @@ class Generator(nn.Module):
             parts: P, see the module's docstring.
             head: `direct` (tanh), `masked` or `residual`.
             stem: `conv` (published) or `unshuffle`.
+            initialisation: see `initialise`.
         """
         super().__init__()
         self.parts = parts
@@ -115,6 +117,7 @@ class Generator(nn.Module):
             self.decoder = nn.Sequential(nn.Conv2d(2 * c, 4 * c, 3, 1, 1, groups=groups))
             self.refine = nn.Conv2d(c + 3 * parts, c, 3, 1, 1, groups=groups)
             self.last = nn.Conv2d(c, outputs, 3, 1, 1, groups=groups)
+        initialise(self, initialisation)
         if head == "residual":
             nn.init.zeros_(self.last.weight)
 
@@ -155,6 +158,27 @@ class Generator(nn.Module):
         out = out.float().view(batch, parts, -1, height, width)
         edited, change = compose(split, out, self.head)
         return edited.flatten(1, 2), None if change is None else change.flatten(1, 2)
+
+
+def initialise(network: nn.Module, initialisation: Initialisation, negative_slope: float = 0.0) -> None:
+    """Set the convolutions of a new network; biases become zero.
+
+    Args:
+        network: with convolutions anywhere in it.
+        initialisation: `default` leaves torch's, which StarGAN's code has too; `kaiming` is He et al. 2015; `normal` is
+            N(0, 0.02), which GANimation's and Ling et al.'s code have.
+        negative_slope: of the leaky ReLUs between the convolutions, for `kaiming`.
+    """
+    if initialisation == "default":
+        return
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            if initialisation == "kaiming":
+                nn.init.kaiming_normal_(module.weight, a=negative_slope)
+            else:
+                nn.init.normal_(module.weight, std=0.02)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
 
 
 def compose(images: Tensor, out: Tensor, head: Head) -> tuple[Tensor, Tensor | None]:
@@ -210,8 +234,8 @@ class Discriminator(nn.Module):
             parts: P discriminators side by side.
             matching: M, number of the further realness logits.
             negative_slope: of the leaky ReLUs.
-            initialisation: `default` (torch's, as in the authors' code) or `kaiming` (He et al. 2015), under which a
-                critic without normalisation learns its classes in a fraction of the steps.
+            initialisation: see `initialise`; under `kaiming` a critic without normalisation learns its classes in a
+                fraction of the steps.
         """
         super().__init__()
         if image_size % 2**layers:
@@ -232,12 +256,7 @@ class Discriminator(nn.Module):
         self.realness_head = nn.Conv2d(last * parts, parts, 3, 1, 1, bias=False, groups=parts)
         heads = classes + matching
         self.class_head = nn.Conv2d(last * parts, heads * parts, side, bias=False, groups=parts)
-        if initialisation == "kaiming":
-            for module in self.modules():
-                if isinstance(module, nn.Conv2d):
-                    nn.init.kaiming_normal_(module.weight, a=negative_slope)
-                    if module.bias is not None:
-                        nn.init.zeros_(module.bias)
+        initialise(self, initialisation, negative_slope)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Judge images (B, P*channels, H, W) in [-1, 1].

@@ -1,0 +1,172 @@
+"""GANimation (Pumarola et al., ECCV 2018, arXiv 1807.09251): told action units, with a keep-mask (attention).
+
+The generator gives a colour image C and a mask A, and the edit is A x + (1 - A) C (eq. 1). Losses to be minimised,
+with the released code's weights (papers/spec: baselines 3), x' = G(x, v_t) with mask A_1, x'' = G(x', v_s) with A_2:
+
+    D: E D(x') - E D(x) + 10 GP + 160 MSE(D_cond(x), v_s)
+    G: -E D(x') + 160 MSE(D_cond(x'), v_t) + 10 |x - x''|_1 + 0.1 (mean A_1 + mean A_2) + 2.5e-4 (TV A_1 + TV A_2)
+
+MSE is the mean over batch and action units (the code's 4000 are divided by its batch of 25); TV is the sum over an
+image's pixels, its mean over the batch (the code's 1e-5 weighs the sum over 25 images). Five D updates per G update.
+Known deviations from the code: the gradient penalty is part of D's one step of Adam, not a second step; G is not
+updated once more whenever pictures are logged. Told relative action units this is "GANimation w/ v_rel" of Ling et
+al. 2020: L_cond keeps v_t, the cycle is told -v_rel. Options off by default are described where they are declared.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mimik import losses
+from mimik.adversary import Adversary, AdversaryConfig, Terms
+from mimik.batches import Batch
+from mimik.context import Context, load_stored_state, stored_state
+from mimik.networks.stargan import Generator, Stem
+from mimik.training import Update
+
+TRAINING: Mapping[str, Any] = MappingProxyType(
+    {
+        "steps": 48_000,  # 30 epochs of 200,000 faces: 240,000 iterations of D, five per step
+        "batch_size": 25,
+        "learning_rate": 1e-4,
+        "betas": (0.5, 0.999),
+        "schedule": "linear",
+        "decay_start": 2 / 3,
+    }
+)
+"""The published schedule, as overrides of `mimik.training.TrainingConfig`."""
+
+CONDITION: Mapping[str, Any] = MappingProxyType({"space": "action_units", "target_noise": 0.1})
+"""What the generator is told unless params.yaml says otherwise: the target's action units."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings; the defaults are the published ones.
+
+    Attributes:
+        conv_dim, residual_blocks, stem: see `mimik.networks.stargan.Generator`; its head is `masked`.
+        critic_updates: D updates per G update.
+        critic_head_start, reuse_fake: like those of `mimik.methods.stargan.Config`.
+        lambda_reconstruction: weight of the cycle.
+        reconstruction_every: compute the cycle, and with it A_2, on every so many steps only, as many times as strong.
+        lambda_attention: weight of the masks' means. A = 1 keeps the input: this drives the generator to edit.
+        lambda_smooth: weight of the masks' total variations.
+        adversary: settings of the discriminator.
+    """
+
+    conv_dim: int = 64
+    residual_blocks: int = 6
+    stem: Stem = "conv"
+    critic_updates: int = 5
+    critic_head_start: int = 0
+    reuse_fake: bool = False
+    lambda_reconstruction: float = 10.0
+    reconstruction_every: int = 1
+    lambda_attention: float = 0.1
+    lambda_smooth: float = 2.5e-4
+    adversary: AdversaryConfig = field(
+        default_factory=lambda: AdversaryConfig(lambda_classification=160.0, initialisation="normal")
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse combinations that make no sense."""
+        if self.critic_updates < 1 or self.reconstruction_every < 1:
+            raise ValueError("critic_updates and reconstruction_every must be at least 1")
+
+
+class Method(nn.Module):
+    """GANimation as a task for the training loop and as a translator."""
+
+    def __init__(self, config: Config, context: Context) -> None:
+        """Build the networks for the condition and image size of `context`."""
+        super().__init__()
+        self.config, self.condition = config, context.condition
+        self.reads = self.condition.reads
+        self.generator = Generator(
+            self.condition.dim,
+            conv_dim=config.conv_dim,
+            residual_blocks=config.residual_blocks,
+            head="masked",
+            stem=config.stem,
+            initialisation="normal",
+        )
+        self.discriminator = Adversary(config.adversary, context.image_size, self.condition)
+        order = (
+            Update("discriminator", config.critic_updates),
+            Update("generator", 1, start=config.critic_head_start),
+        )
+        self.updates: Sequence[Update] = order[::-1] if config.reuse_fake else order
+
+    @property
+    def averaged(self) -> nn.Module:
+        """The generator."""
+        return self.generator
+
+    @property
+    def compiled(self) -> list[nn.Module]:
+        """Networks that `training.compile` compiles."""
+        return [self.generator]
+
+    def discriminator_parameters(self) -> list[dict[str, Any]]:
+        """Parameter groups of the discriminator update."""
+        factor = self.config.adversary.learning_rate
+        return [{"params": list(self.discriminator.parameters()), "learning_rate": factor}]
+
+    def generator_parameters(self) -> list[dict[str, Any]]:
+        """Parameter groups of the generator update."""
+        return [{"params": list(self.generator.parameters())}]
+
+    def edit(self, images: Tensor, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Edited images (B, 3, H, W), and the mask A (B, 1, H, W) in [0, 1], 1 where the input is kept."""
+        edited, replaced = self.generator.edit(images, self.condition.told(source, target))
+        assert replaced is not None  # the masked head has a mask
+        return edited, 1 - replaced
+
+    def discriminator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
+        """D's line. See `mimik.adversary.Adversary.discriminator_loss` for the terms; `cls` is the regression."""
+        image = batch["image"]
+        source, target = self.condition.source(batch), self.condition.target(batch)
+        if step < self.config.critic_head_start:
+            return self.discriminator.label_loss(image, source, target)
+        if "fake" not in batch:
+            with torch.no_grad():
+                batch["fake"] = self.translate(image, source, target)
+        return self.discriminator.discriminator_loss(image, batch["fake"], source, target, step)
+
+    def generator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
+        """G's line: terms `adv`, `cls` (the regression), `rec`, `attention`, `smooth` (`match` where switched on)."""
+        config = self.config
+        image = batch["image"]
+        source, target = self.condition.source(batch), self.condition.target(batch)
+        fake, mask = self.edit(image, source, target)
+        batch["edited"] = fake
+        if config.reuse_fake:
+            batch["fake"] = fake.detach()
+        total, terms = self.discriminator.generator_loss(fake, target)
+        masks = [(mask, 1)]
+        if step % config.reconstruction_every == 0:
+            again, back = self.edit(fake, target, source)
+            terms["rec"] = losses.reconstruction(image, again).mean()
+            total = total + config.lambda_reconstruction * config.reconstruction_every * terms["rec"]
+            masks.append((back, config.reconstruction_every))
+        means, variations = zip(*((w * a.mean(), w * losses.summed_variation(a).mean()) for a, w in masks), strict=True)
+        terms["attention"], terms["smooth"] = sum(means), sum(variations)
+        return total + config.lambda_attention * terms["attention"] + config.lambda_smooth * terms["smooth"], terms
+
+    def translate(self, images: Tensor, source: Tensor, target: Tensor) -> Tensor:
+        """Edit images (B, 3, H, W) in [-1, 1] from the states `source` to `target`, float (B, K)."""
+        edited: Tensor = self.generator(images, self.condition.told(source, target))
+        return edited
+
+    def generator_state(self) -> dict[str, Tensor]:
+        """What `generator.safetensors` holds."""
+        return stored_state(self.generator, self.condition)
+
+    def load_generator_state(self, state: Mapping[str, Tensor]) -> None:
+        """Load `generator_state()`. Raises `RuntimeError` when names or shapes differ."""
+        load_stored_state(state, self.generator, self.condition)

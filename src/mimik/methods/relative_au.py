@@ -1,0 +1,185 @@
+"""relative_au: relative action units and an MSF U-Net (Ling et al., ECCV 2020; papers/spec relative_au).
+
+The generator is told the difference of target and source action units, of which zero means "leave alone", and
+transforms the encoder's features at every scale under it. Equations, as losses to be minimised:
+
+    v_rel = v_tgt - v_src,  x' = G(x, v_rel)                                                     Eq. 1
+    D: E D(x') - E D(x) + 10 GP + lambda_1 L_cond(D(x), v_src)                                   Eq. 3, 5, 8
+    G: -E D(x') + lambda_2 L_cond(D(x'), v_tgt) + lambda_3 L_rec + lambda_4 TV(x')               Eq. 4, 6, 9
+    L_rec = |x - G(x, 0)|_1 + |G(x', -v_rel) - x|_1                                              Eq. 7
+
+with lambda_1 = lambda_2 = 150, lambda_3 30, lambda_4 5e-6 and four D updates per G update. Interpolation (Eq. 2) is a
+target between two states. Choices where paper and authors' code differ: L_cond is the mean over the action units, as
+in the code (`cond_reduction: sum` is the paper's squared norm; the weights belong to the former); TV is the sum over
+a batch of 16, as in the code, with the paper's weight; the learning rate decays to 1e-5, as in the paper (the code's
+never reads that setting and ends at 0); four D updates throughout (the code changes to three for the second half);
+D is GANimation's, as in the paper (the code's first layer is 5 x 5 and without biases); gradient penalty and the rest
+of D's loss are one step of Adam (the code makes two). Options off by default are described where they are declared.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from mimik import losses
+from mimik.adversary import Adversary, AdversaryConfig, Terms
+from mimik.batches import Batch
+from mimik.context import Context, load_stored_state, stored_state
+from mimik.networks.msf_unet import Fusing, Generator
+from mimik.networks.stargan import Head, Stem
+from mimik.training import Update
+
+TRAINING: Mapping[str, Any] = MappingProxyType(
+    {
+        "steps": 156_250,  # 50 epochs of 200,000 faces: 625,000 iterations of D, four per step
+        "batch_size": 16,
+        "learning_rate": 1e-4,
+        "betas": (0.5, 0.999),
+        "schedule": "linear",
+        "decay_start": 0.6,
+        "floor": 0.1,
+    }
+)
+"""The published schedule, as overrides of `mimik.training.TrainingConfig`."""
+
+CONDITION: Mapping[str, Any] = MappingProxyType(
+    {"space": "action_units", "form": "relative", "source_noise": 0.02, "target_noise": 0.1}
+)
+"""What the generator is told unless params.yaml says otherwise; the noise is that of the authors' code."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings; the defaults are the published ones.
+
+    Attributes:
+        conv_dim, max_conv_dim, k_msf, head, stem: see `mimik.networks.msf_unet.Generator`.
+        msf: `exchange` (the authors' code) or `text` (as the paper words it).
+        critic_updates: D updates per G update.
+        critic_head_start, reuse_fake: like those of `mimik.methods.stargan.Config`.
+        lambda_reconstruction: weight of both terms of L_rec.
+        reconstruction_every: compute L_rec on every so many steps only, as many times as strong.
+        lambda_smooth: weight of TV(x').
+        tv_reduction: of TV over the batch: `batch_sum`, or `per_image`, the mean of the images' sums.
+        cond_reduction: of L_cond over the action units: `mean` or `sum`.
+        adversary: settings of the discriminator; its lambda_classification is lambda_1 and lambda_2.
+    """
+
+    conv_dim: int = 64
+    max_conv_dim: int = 512
+    k_msf: int = 3
+    msf: Fusing = "exchange"
+    head: Head = "direct"
+    stem: Stem = "conv"
+    critic_updates: int = 4
+    critic_head_start: int = 0
+    reuse_fake: bool = False
+    lambda_reconstruction: float = 30.0
+    reconstruction_every: int = 1
+    lambda_smooth: float = 5e-6
+    tv_reduction: Literal["batch_sum", "per_image"] = "batch_sum"
+    cond_reduction: Literal["mean", "sum"] = "mean"
+    adversary: AdversaryConfig = field(
+        default_factory=lambda: AdversaryConfig(lambda_classification=150.0, initialisation="normal")
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse combinations that make no sense."""
+        if self.critic_updates < 1 or self.reconstruction_every < 1:
+            raise ValueError("critic_updates and reconstruction_every must be at least 1")
+
+
+class Method(nn.Module):
+    """Ling et al.'s method as a task for the training loop and as a translator."""
+
+    def __init__(self, config: Config, context: Context) -> None:
+        """Build the networks for the condition and image size of `context`."""
+        super().__init__()
+        self.config, self.condition = config, context.condition
+        self.reads = self.condition.reads
+        self.generator = Generator(
+            self.condition.dim,
+            conv_dim=config.conv_dim,
+            max_conv_dim=config.max_conv_dim,
+            k_msf=config.k_msf,
+            fusing=config.msf,
+            head=config.head,
+            stem=config.stem,
+        )
+        adversary = config.adversary
+        if config.cond_reduction == "sum":
+            weight = adversary.lambda_classification * self.condition.dim
+            adversary = replace(adversary, lambda_classification=weight)
+        self.discriminator = Adversary(adversary, context.image_size, self.condition)
+        order = (
+            Update("discriminator", config.critic_updates),
+            Update("generator", 1, start=config.critic_head_start),
+        )
+        self.updates: Sequence[Update] = order[::-1] if config.reuse_fake else order
+
+    @property
+    def averaged(self) -> nn.Module:
+        """The generator."""
+        return self.generator
+
+    @property
+    def compiled(self) -> list[nn.Module]:
+        """Networks that `training.compile` compiles."""
+        return [self.generator]
+
+    def discriminator_parameters(self) -> list[dict[str, Any]]:
+        """Parameter groups of the discriminator update."""
+        factor = self.config.adversary.learning_rate
+        return [{"params": list(self.discriminator.parameters()), "learning_rate": factor}]
+
+    def generator_parameters(self) -> list[dict[str, Any]]:
+        """Parameter groups of the generator update."""
+        return [{"params": list(self.generator.parameters())}]
+
+    def discriminator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
+        """Eq. 8. See `mimik.adversary.Adversary.discriminator_loss` for the terms; `cls` is L_cond."""
+        image = batch["image"]
+        source, target = self.condition.source(batch), self.condition.target(batch)
+        if step < self.config.critic_head_start:
+            return self.discriminator.label_loss(image, source, target)
+        if "fake" not in batch:
+            with torch.no_grad():
+                batch["fake"] = self.translate(image, source, target)
+        return self.discriminator.discriminator_loss(image, batch["fake"], source, target, step)
+
+    def generator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
+        """Eq. 9: terms `adv`, `cls` (L_cond), `self`, `cycle` (Eq. 7), `tv` (and `match` where switched on)."""
+        config, told = self.config, self.condition.told
+        image = batch["image"]
+        source, target = self.condition.source(batch), self.condition.target(batch)
+        fake = self.generator(image, told(source, target))
+        batch["edited"] = fake
+        if config.reuse_fake:
+            batch["fake"] = fake.detach()
+        total, terms = self.discriminator.generator_loss(fake, target)
+        if step % config.reconstruction_every == 0:
+            # Told absolute states, Eq. 7's zero and -v_rel are the source state (Table 3, "w/o v_rel").
+            terms["self"] = losses.reconstruction(image, self.generator(image, told(source, source))).mean()
+            terms["cycle"] = losses.reconstruction(image, self.generator(fake, told(target, source))).mean()
+            weight = config.lambda_reconstruction * config.reconstruction_every
+            total = total + weight * (terms["self"] + terms["cycle"])
+        sums = losses.summed_variation(fake)
+        terms["tv"] = sums.sum() if config.tv_reduction == "batch_sum" else sums.mean()
+        return total + config.lambda_smooth * terms["tv"], terms
+
+    def translate(self, images: Tensor, source: Tensor, target: Tensor) -> Tensor:
+        """Edit images (B, 3, H, W) in [-1, 1] from the states `source` to `target`, float (B, K)."""
+        edited: Tensor = self.generator(images, self.condition.told(source, target))
+        return edited
+
+    def generator_state(self) -> dict[str, Tensor]:
+        """What `generator.safetensors` holds."""
+        return stored_state(self.generator, self.condition)
+
+    def load_generator_state(self, state: Mapping[str, Tensor]) -> None:
+        """Load `generator_state()`. Raises `RuntimeError` when names or shapes differ."""
+        load_stored_state(state, self.generator, self.condition)
