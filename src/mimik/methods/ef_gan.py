@@ -109,7 +109,8 @@ class Config:
             see `mimik.networks.stargan.Generator`.
         refiner_conv_dim, refiner_residual_blocks, refiner_head: of R, see `mimik.networks.ef_gan.Refiner`.
         critic_updates, critic_head_start, reuse_fake: like those of `mimik.methods.stargan.Config`.
-        adversary: of D_final (its lambda_classification is lambda_1) and, without a condition, of D_face.
+        face_states: let D_face learn states too; as published only D_final does.
+        adversary: of D_final (its lambda_classification is lambda_1) and D_face.
         local_adversary: of the parts' discriminators.
     """
 
@@ -141,6 +142,7 @@ class Config:
     critic_updates: int = 5
     critic_head_start: int = 0
     reuse_fake: bool = False
+    face_states: bool = False
     adversary: AdversaryConfig = field(default_factory=lambda: AdversaryConfig(lambda_classification=3000.0))
     local_adversary: AdversaryConfig = field(default_factory=lambda: AdversaryConfig(layers=4))
 
@@ -231,13 +233,13 @@ class Method(nn.Module):
         return made
 
     def _make_critics(self) -> nn.ModuleDict:
-        """D of one module: only D_final has a condition."""
+        """D of one module."""
         config = self.config
         factor = {"ganimation": 0.5, "mean": 1.0, "sum": float(self.condition.dim)}[config.cond_reduction]
         weight = config.adversary.lambda_classification * factor
         final = dataclasses.replace(config.adversary, lambda_classification=weight)
         made = nn.ModuleDict({"final": Adversary(final, self.image_size, self.condition)})
-        made["face"] = Realness(config.adversary)
+        made["face"] = Adversary(final, self.image_size, self.condition) if config.face_states else Realness(final)
         for part, extent in self.extents.items():
             if any(side % 2**config.local_adversary.layers for side in extent):
                 raise ValueError(f"{config.local_adversary.layers} halvings do not divide the {part}'s box of {extent}")
@@ -319,11 +321,6 @@ class Method(nn.Module):
             between = [self.generator["interpolator"](source, residual) for residual in residuals]
         return [source, *between, target], pseudo
 
-    def pieces(self, images: Tensor, corners: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """I_x: the face, also by the name `final`, and its crops."""
-        crops = {part: cut_at(images, corners[part], *self.extents[part]) for part in self.extents}
-        return {"final": images, "face": images, **crops}
-
     def run(self, images: Tensor, path: Sequence[Tensor], corners: Mapping[str, Tensor]) -> list[Step]:
         """All modules in a row along the states `path`; nothing that the images teach reaches these."""
         steps = []
@@ -336,9 +333,10 @@ class Method(nn.Module):
     def module_step(
         self, module: Any, images: Tensor, source: Tensor, target: Tensor, corners: Mapping[str, Tensor]
     ) -> Step:
-        """One module of the cascade."""
+        """What one module makes of images (B, 3, H, W) between two states (B, K)."""
         told = self.condition.told(source, target)
-        given = self.pieces(images, corners)
+        given = {"final": images, "face": images}
+        given.update({part: cut_at(images, corners[part], *extent) for part, extent in self.extents.items()})
         made, attention = {}, {}
         for name in ("face", *self.extents):
             made[name], mask = module[name].edit(given[name], told)
@@ -369,14 +367,15 @@ class Method(nn.Module):
             total, terms = image.new_zeros(()), Terms()
             for index, critics in enumerate(self.discriminator["cascade"]):
                 label = f"{index + 1}/" if self.config.modules > 1 else ""
-                # Alone a critic has labels to learn, and D_final only has them.
-                for name in ("final",) if alone else critics:
-                    critic = critics[name]
+                for name, critic in critics.items():
+                    told = isinstance(critic, Adversary)
+                    if alone and not told:
+                        continue
                     if alone:
                         loss, own = critic.label_loss(image, source, target)
                     else:
                         real, fake = batch[f"real/{name}"], batch[f"fake/{index}/{name}"]
-                        states = (source, batch[f"state/{index + 1}"]) if name == "final" else ()
+                        states = (source, batch[f"state/{index + 1}"]) if told else ()
                         loss, own = critic.discriminator_loss(real, fake, *states, step)
                     total = total + loss
                     terms.update({f"{label}{name}/{term}": value for term, value in own.items()})
@@ -405,14 +404,13 @@ class Method(nn.Module):
     def generator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
         """Eq. 6, summed over the modules: terms `<i>/adv`, `final/cls`, `content`, `attention`; of Eq. 5 `interp`.
 
-        `replaced/<i>` is the mean of M_A, the part of every pixel that is replaced, as a guard. In a cascade the terms
-        of module k begin with `<k>/`.
+        `replaced/<i>`, the mean of M_A, is a guard. In a cascade the terms of module k begin with `<k>/`.
         """
         config, image = self.config, batch["image"]
         source, target = self.condition.source(batch), self.condition.target(batch)
-        total, terms = image.new_zeros(()), Terms()
         corners = self.corners(batch.get("landmarks"), len(image))
         path, pseudo = self.waypoints(source, target)
+        total, terms = image.new_zeros(()), Terms()
         with normalised_once(self.generator, self.discriminator):
             steps = self.run(image, path, corners)
             batch["edited"] = steps[-1].made["final"]
@@ -433,7 +431,7 @@ class Method(nn.Module):
         config = self.config
         total, terms = done.made["final"].new_zeros(()), Terms()
         for name, critic in critics.items():
-            states = (done.target,) if name == "final" else ()
+            states = (done.target,) if isinstance(critic, Adversary) else ()
             loss, own = critic.generator_loss(done.made[name], *states)
             total = total + loss
             terms.update({f"{name}/{term}": value for term, value in own.items()})
@@ -492,7 +490,6 @@ class Method(nn.Module):
 
 def _seen(steps: Sequence[Step], path: Sequence[Tensor]) -> dict[str, Tensor]:
     """What the critics see of a pass, without its graph: real parts, fakes by module and name, states on the way."""
-    # The real images are those that the first module was given.
     seen = {f"real/{name}": image.detach() for name, image in steps[0].images.items()}
     for index, done in enumerate(steps):
         seen.update({f"fake/{index}/{name}": made.detach() for name, made in done.made.items()})
