@@ -42,6 +42,16 @@ def test_a_method_that_starts_from_another_waits_for_it() -> None:
     assert reads["starts_from"] == "results/synthetic/stargan/generator.safetensors"
 
 
+def test_what_an_experiment_starts_from_is_trained_and_no_more() -> None:
+    methods = {**SMALL["methods"], "later": {**SMALL["methods"]["stargan"], "starts_from": "hier_seg"}}
+    experiments = [{"dataset": "synthetic", "method": "later"}]
+    jobs = stages.stage_table({**SMALL, "methods": methods, "experiments": experiments})["jobs"]
+    assert list(jobs["train"]) == ["synthetic-hier_seg", "synthetic-later"]
+    assert list(jobs["segmenter"]) == ["synthetic-bisenet"]
+    for rule in ("translate", "evaluate", "report"):
+        assert list(jobs[rule]) == ["synthetic-later"]
+
+
 def test_the_table_is_written_only_when_it_changes(project: Path) -> None:
     assert not stages.write_table(SMALL, project)
     fewer = {**SMALL, "experiments": SMALL["experiments"][:1]}

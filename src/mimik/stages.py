@@ -113,7 +113,8 @@ def stage_table(params: Params) -> dict[str, Any]:
     networks = (*resolution.PRETRAINED, "classifier", "reader")
     names = ("prepare", *networks, "train", "translate", "evaluate", "report")
     table: dict[str, dict[str, Any]] = {rule: {} for rule in names}
-    for dataset, method in resolution.experiments(params):
+    pairs = resolution.experiments(params)
+    for dataset, method in _trained(params):
         at = {"dataset": dataset, "method": method}
         table["prepare"][dataset] = {"dataset": dataset}
         reads = {}
@@ -128,10 +129,25 @@ def stage_table(params: Params) -> dict[str, Any]:
                 table[kind][f"{dataset}-{name}"] = {"dataset": dataset, kind: name}
         key = f"{dataset}-{method}"
         table["train"][key] = {**at, "reads": {kind: reads[kind] for kind in starts}}
+        if (dataset, method) not in pairs:
+            continue
         table["translate"][key] = {**at, "reads": {"segmenter": reads["segmenter"]}}
         table["evaluate"][key] = {**at, "reads": {kind: reads[kind] for kind in ("segmenter", "classifier", "reader")}}
         table["report"][key] = at
     return {"jobs": table}
+
+
+def _trained(params: Params) -> list[resolution.Experiment]:
+    """The experiments, each after those whose generators it starts from: these are trained too, if no more."""
+    found: list[resolution.Experiment] = []
+    for dataset, method in resolution.experiments(params):
+        chain: list[resolution.Experiment] = []
+        wanted: str | None = method
+        while wanted is not None and resolution.Experiment(dataset, wanted) not in (*found, *chain):
+            chain.append(resolution.Experiment(dataset, wanted))
+            wanted = resolution.starts_from(params, wanted)
+        found += chain[::-1]
+    return found
 
 
 def write_table(params: Params, project: Path) -> bool:
