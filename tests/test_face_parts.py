@@ -72,3 +72,28 @@ def test_gradient_flows_to_image_and_mask_through_crop_and_paste() -> None:
     face_parts.paste(face_parts.crop(parts, boxes, 8), boxes, 16, "unit").sum().backward()
     assert images.grad is not None and images.grad.abs().sum() > 0
     assert masks.grad is not None and (masks.grad.abs().sum((2, 3)) > 0).all()
+
+
+def test_crops_of_whole_pixels_are_cut_and_pasted_exactly() -> None:
+    torch.manual_seed(0)
+    images, corners = torch.rand(2, 3, 10, 12), torch.tensor([[0, 2], [5, 4]])
+    crops = face_parts.cut_at(images, corners, 6, 7)
+    assert torch.equal(crops[0], images[0, :, 2:8, 0:7]) and torch.equal(crops[1], images[1, :, 4:10, 5:12])
+    canvas = torch.rand(2, 3, 10, 12)
+    expected = canvas.clone()
+    expected[0, :, 2:8, 0:7], expected[1, :, 4:10, 5:12] = crops[0], crops[1]
+    kept = canvas.clone()
+    assert torch.equal(face_parts.paste_at(canvas, crops, corners), expected)
+    assert torch.equal(canvas, kept), "the canvas itself must stay"
+
+
+def test_gradients_of_pasted_crops_go_where_their_pixels_came_from() -> None:
+    canvas, crops = torch.rand(1, 1, 4, 4, requires_grad=True), torch.rand(1, 1, 2, 2, requires_grad=True)
+    pasted = face_parts.paste_at(canvas, crops, torch.tensor([[1, 2]]))
+    weights = torch.arange(16.0).view(1, 1, 4, 4)
+    (pasted * weights).sum().backward()
+    assert canvas.grad is not None and crops.grad is not None
+    assert torch.equal(crops.grad, weights[:, :, 2:4, 1:3])
+    outside = weights.clone()
+    outside[:, :, 2:4, 1:3] = 0
+    assert torch.equal(canvas.grad, outside)

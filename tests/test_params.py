@@ -43,6 +43,26 @@ def test_the_method_wins_over_the_scale_and_groups_are_merged() -> None:
     assert (settings["module"], settings["pretrained"], settings["scale"]) == ("stargan", {}, "demo")
 
 
+def test_what_one_entry_changes_at_one_scale_has_the_last_word() -> None:
+    values = copy.deepcopy(SMALL)
+    values["methods"] = {
+        "stargan": {"method": "stargan", "width": 1},
+        "long": {"method": "stargan", "width": 2, "training": {"steps": 9, "batch_size": 3}},
+    }
+    values["scales"]["demo"]["methods"] = {
+        "stargan": {"width": 3, "depth": 4}, "long": {"width": 5, "training": {"steps": 7}}
+    }  # fmt: skip
+    values["scales"]["smoke"]["methods"] = {}
+    resolved = {(name, scale): params.resolve(values, "synthetic", name, scale) for name, scale in
+                (("long", "demo"), ("long", "smoke"), ("stargan", "demo"))}  # fmt: skip
+    assert resolved["long", "demo"]["config"] == {"width": 5, "depth": 4}
+    assert resolved["long", "smoke"]["config"] == {"width": 2}
+    # The name of a file means all entries of the file, and they win over it.
+    assert resolved["stargan", "demo"]["config"] == {"width": 1, "depth": 4}
+    assert [resolved["long", scale]["training"]["steps"] for scale in ("demo", "smoke")] == [7, 9]
+    assert resolved["long", "demo"]["training"]["batch_size"] == 3
+
+
 def test_what_a_method_starts_from_and_is_told_is_no_part_of_its_config() -> None:
     values = copy.deepcopy(SMALL)
     values["methods"]["hier_seg"] |= {
@@ -242,6 +262,17 @@ def test_the_published_variants_are_there() -> None:
     assert len(weights) >= 8
     for config in weights:
         assert config["lambda_global"] + config["lambda_local"] + config["lambda_fusion"] == pytest.approx(1)
+
+
+def test_the_cascades_start_from_an_ef_gan_and_are_shorter_where_it_is_trained_for_long() -> None:
+    cascades = [name for name, entry in SHIPPED["methods"].items() if entry.get("starts_from") == "ef_gan"]
+    assert {"cascade_ef_gan", "cascade_ef_gan_2", "cascade_ef_gan_linear"} <= set(cascades)
+    for name in cascades:
+        assert params.resolve(SHIPPED, "rafd", name, "paper")["training"]["learning_rate"] == 1e-5
+        steps = [
+            params.resolve(SHIPPED, "synthetic", method, "demo")["training"]["steps"] for method in ("ef_gan", name)
+        ]
+        assert steps[1] < steps[0]
 
 
 def test_params_load_no_heavy_library() -> None:

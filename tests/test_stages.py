@@ -84,6 +84,16 @@ def test_a_dataset_whose_masks_a_segmenter_makes_needs_that_segmenter_first() ->
     assert network in code["faces"] and network not in code["affectnet"]
 
 
+def test_what_an_experiment_starts_from_is_trained_and_no_more() -> None:
+    methods = {**SMALL["methods"], "later": {**SMALL["methods"]["stargan"], "starts_from": "hier_seg"}}
+    experiments = [{"dataset": "synthetic", "method": "later"}]
+    jobs = stages.stage_table({**SMALL, "methods": methods, "experiments": experiments})["jobs"]
+    assert list(jobs["train"]) == ["synthetic-hier_seg", "synthetic-later"]
+    assert list(jobs["segmenter"]) == ["synthetic-bisenet"]
+    for rule in ("translate", "evaluate", "report"):
+        assert list(jobs[rule]) == ["synthetic-later"]
+
+
 def test_the_table_is_written_only_when_it_changes(project: Path) -> None:
     assert not stages.write_table(SMALL, project)
     fewer = {**SMALL, "experiments": SMALL["experiments"][:1]}

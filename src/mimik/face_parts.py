@@ -109,3 +109,33 @@ def combine(placed: Tensor, how: Literal["max", "sum"], space: MaskSpace) -> Ten
     if space == "unit":
         return (placed + 1).sum(1).clamp(max=2) - 1
     return placed.sum(1).clamp(-1, 1)
+
+
+def cut_at(images: Tensor, corners: Tensor, height: int, width: int) -> Tensor:
+    """Crops of one size and of whole pixels, without resampling.
+
+    Args:
+        images: (B, C, H, W).
+        corners: int64 (B, 2), left and top of each image's crop, which lies inside the image.
+        height, width: of the crops.
+
+    Returns:
+        (B, C, height, width).
+    """
+    index = _pixels(corners, height, width, images.shape[3])[:, None].expand(-1, images.shape[1], -1)
+    return images.flatten(2).gather(2, index).view(*images.shape[:2], height, width)
+
+
+def paste_at(canvas: Tensor, crops: Tensor, corners: Tensor) -> Tensor:
+    """Inverse of `cut_at`: a copy of `canvas` (B, C, H, W) where crops (B, C, h, w) replace what lay there."""
+    height, width = crops.shape[2:]
+    index = _pixels(corners, height, width, canvas.shape[3])[:, None].expand(-1, canvas.shape[1], -1)
+    return canvas.flatten(2).scatter(2, index, crops.flatten(2).to(canvas.dtype)).view(canvas.shape)
+
+
+def _pixels(corners: Tensor, height: int, width: int, row: int) -> Tensor:
+    """Places int64 (B, height * width) of the crops' pixels in flattened images with `row` pixels a row."""
+    y = torch.arange(height, device=corners.device)[:, None]
+    x = torch.arange(width, device=corners.device)
+    left, top = corners[:, 0, None, None], corners[:, 1, None, None]
+    return ((top + y) * row + left + x).flatten(1)

@@ -130,7 +130,8 @@ def stage_table(params: Params) -> dict[str, Any]:
     names = ("prepare", *networks, "train", "translate", "evaluate", "report")
     free: dict[str, dict[str, Any]] = {rule: {} for rule in names}
     kept: dict[str, dict[str, Any]] = {rule: {} for rule in names if rule != "evaluate"}
-    for dataset, method in resolution.experiments(params):
+    pairs = resolution.experiments(params)
+    for dataset, method in _trained(params):
         at = {"dataset": dataset, "method": method}
         table = kept if restricted(params, dataset) else free
         masks = resolution.masks_of(params, dataset)
@@ -151,10 +152,25 @@ def stage_table(params: Params) -> dict[str, Any]:
                 table[kind][f"{dataset}-{name}"] = {"dataset": dataset, kind: name}
         key = f"{dataset}-{method}"
         table["train"][key] = {**at, "reads": {kind: reads[kind] for kind in starts}}
+        if (dataset, method) not in pairs:
+            continue
         table["translate"][key] = {**at, "reads": {"segmenter": reads["segmenter"]}}
         free["evaluate"][key] = {**at, "reads": {kind: reads[kind] for kind in ("segmenter", "classifier", "reader")}}
         table["report"][key] = at
     return {"jobs": free, "restricted": kept}
+
+
+def _trained(params: Params) -> list[resolution.Experiment]:
+    """The experiments, each after those whose generators it starts from: these are trained too, if no more."""
+    found: list[resolution.Experiment] = []
+    for dataset, method in resolution.experiments(params):
+        chain: list[resolution.Experiment] = []
+        wanted: str | None = method
+        while wanted is not None and resolution.Experiment(dataset, wanted) not in (*found, *chain):
+            chain.append(resolution.Experiment(dataset, wanted))
+            wanted = resolution.starts_from(params, wanted)
+        found += chain[::-1]
+    return found
 
 
 def write_table(params: Params, project: Path) -> bool:
