@@ -2,8 +2,9 @@
 
 Every rule of the workflow gets only the slice that decides its result, so that one changed number reruns what
 depends on it and nothing else. Resolution (docs/architecture.md): a Config's defaults are the published settings;
-`scales.<scale>.methods.<module>` overrides them, `methods.<name>` overrides both. Groups of settings are merged key by
-key, anything else is replaced. The same rule serves segmenters, classifiers and readers.
+`scales.<scale>.methods.<module>` overrides them, `methods.<name>` overrides both, and its own `scales.<scale>` all of
+them. Groups of settings are merged key by key, anything else is replaced. The same rule, but for an entry's own
+`scales`, serves segmenters, depth networks, classifiers and readers.
 
 This module stays light (no torch, no pandas): the Snakefile imports it.
 """
@@ -277,8 +278,10 @@ def _entry(params: Mapping[str, Any], group: str, name: str) -> Settings:
 
 
 def _method_values(params: Mapping[str, Any], dataset: str, method: str, scale: str | None) -> Settings:
-    entry = _entry(params, "methods", method)
-    return _merge(_scale(params, dataset, scale).get("methods", {}).get(entry["method"], {}), entry)
+    entry = dict(_entry(params, "methods", method))
+    own = entry.pop("scales", {}).get(scale_of(params, dataset, scale), {})
+    at_scale = _scale(params, dataset, scale).get("methods", {}).get(entry["method"], {})
+    return _merge(_merge(at_scale, entry), own)
 
 
 def _pretraining(params: Mapping[str, Any], dataset: str, group: str, name: str, scale: str | None) -> Settings:
@@ -351,6 +354,8 @@ def _unknown_names(params: Mapping[str, Any]) -> list[str]:
             refer(f"datasets.{name}.scales", scale, "scales")
     for name, method in params["methods"].items():
         refer(f"methods.{name}.starts_from", method.get("starts_from"), "methods")
+        for scale in method.get("scales", {}):
+            refer(f"methods.{name}.scales", scale, "scales")
         for kind, group in PRETRAINED.items():
             refer(f"methods.{name}.{kind}", method.get(kind), group)
         faults += [
