@@ -305,4 +305,6 @@ def _mean_map(truth: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
     values = truth if truth.ndim == 4 else np.repeat(truth[..., None], 3, -1)
     count = values.any(-1).sum(0)[..., None]
     mean = values.sum(0, dtype=np.float64) / 255 / np.maximum(count, 1)
-    return np.where(2 * count > len(values), mean, 0.0)[None]
+    mean[2 * count[..., 0] <= len(values)] = 0.0
+    result: npt.NDArray[np.float64] = mean[None]
+    return result
