@@ -43,6 +43,18 @@ def test_the_method_wins_over_the_scale_and_groups_are_merged() -> None:
     assert (settings["module"], settings["pretrained"], settings["scale"]) == ("stargan", {}, "demo")
 
 
+def test_an_entry_may_have_another_schedule_at_one_scale() -> None:
+    values = copy.deepcopy(SMALL)
+    values["methods"]["stargan"]["scales"] = {"demo": {"training": {"steps": 7}, "width": 3}}
+    settings = params.resolve(values, "synthetic", "stargan")
+    assert settings["training"] == {"steps": 7, "learning_rate": 0.001} and settings["config"] == {"width": 3}
+    smoke = params.resolve(values, "synthetic", "stargan", "smoke")
+    assert smoke["training"] == {"steps": 1, "learning_rate": 0.001} and smoke["config"] == {}
+    assert "'huge' is not under 'scales'" in faults(lambda v: v["methods"]["stargan"].update(scales={"huge": {}}))
+    belongs = {"scales": {"demo": {"starts_from": "hier_seg"}}}
+    assert "belongs to the whole entry" in faults(lambda v: v["methods"]["stargan"].update(belongs))
+
+
 def test_what_a_method_starts_from_and_is_told_is_no_part_of_its_config() -> None:
     values = copy.deepcopy(SMALL)
     values["methods"]["hier_seg"] |= {

@@ -279,8 +279,8 @@ def _entry(params: Mapping[str, Any], group: str, name: str) -> Settings:
 
 def _method_values(params: Mapping[str, Any], dataset: str, method: str, scale: str | None) -> Settings:
     entry = dict(_entry(params, "methods", method))
-    own = entry.pop("scales", {}).get(scale_of(params, dataset, scale), {})
     at_scale = _scale(params, dataset, scale).get("methods", {}).get(entry["method"], {})
+    own = entry.pop("scales", {}).get(scale_of(params, dataset, scale), {})
     return _merge(_merge(at_scale, entry), own)
 
 
