@@ -62,6 +62,7 @@ class DepthNetworkConfig:
         domains: `two_way`: one network for both directions; `one_way`: without G'_depth and L_rec.
         conv_dim, residual_blocks, stem: of the generator, see `mimik.networks.stargan.Generator`.
         critic_updates: D_depth updates per G_depth update.
+        critic_head_start: steps in which D_depth is trained alone, on the labels of true maps.
         reuse_fake: update G_depth first and let D_depth see the map that it was updated on.
         lambda_reconstruction, lambda_pixel, lambda_perceptual: weights of the terms.
         confidence_penalty: beta (0: none).
@@ -77,6 +78,7 @@ class DepthNetworkConfig:
     residual_blocks: int = 6
     stem: Stem = "conv"
     critic_updates: int = 5
+    critic_head_start: int = 0
     reuse_fake: bool = False
     lambda_reconstruction: float = 10.0
     lambda_pixel: float = 10.0
@@ -112,7 +114,10 @@ class DepthNetworkTask(nn.Module):
         self.network, self.config, self.adversary = network, config, adversary
         # In a list, so that the checkpoint does not hold weights that nobody trains.
         self._vgg = [] if vgg is None else [vgg]
-        order = (Update("discriminator", config.critic_updates), Update("generator"))
+        order = (
+            Update("discriminator", config.critic_updates),
+            Update("generator", 1, start=config.critic_head_start),
+        )
         self.updates: Sequence[Update] = order[::-1] if config.reuse_fake else order
         self.reads: frozenset[str] = frozenset({"label", network.geometry})
 
@@ -131,11 +136,13 @@ class DepthNetworkTask(nn.Module):
 
     def discriminator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
         """First line. See `mimik.adversary.Adversary.discriminator_loss` for the terms."""
+        state, truth = self._states(batch), self.network.true_maps(batch)
+        if step < self.config.critic_head_start:
+            return self.adversary.label_loss(truth, state, state)
         if "fake" not in batch:
             with torch.no_grad():
                 batch["fake"] = self.network.to_maps(batch["image"])
-        state = self._states(batch)
-        return self.adversary.discriminator_loss(self.network.true_maps(batch), batch["fake"], state, state, step)
+        return self.adversary.discriminator_loss(truth, batch["fake"], state, state, step)
 
     def generator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
         """Second and third line: terms `adv`, `cls`, `rec`, `pix`, `per` (and `match` where switched on)."""
