@@ -82,6 +82,17 @@ def test_updates_reach_their_own_networks(changes):
     assert task.reads == {"label", changes.get("geometry", "depth")}
 
 
+def test_the_critic_may_learn_labels_first():
+    task, batch = make_task(critic_head_start=3), make_batch()
+    assert [update.start for update in task.updates] == [0, 3]
+    total, terms = task.discriminator_loss(batch, 2)
+    truth = batch["depth"].repeat(1, 3, 1, 1)
+    expected = F.cross_entropy(task.adversary.network(truth)[1][:, 0], batch["label"])
+    torch.testing.assert_close(total, expected)
+    assert "fake" not in batch and terms.keys() == {"cls"}
+    assert "adv" in task.discriminator_loss(batch, 3)[1]
+
+
 def test_errors_of_depth_by_hand():
     truth = np.array([[[0, 255], [51, 102]]], np.uint8)  # 0 is no surface
     predicted = np.array([[[0.5, 1.0], [0.4, 0.1]]])[..., None].repeat(3, -1)
