@@ -304,7 +304,8 @@ def _predict(network: DepthNetwork, store: FaceStore, rows: npt.NDArray[Any]) ->
         network.to_maps(images).permute(0, 2, 3, 1).cpu().numpy()
         for _, images in runs.image_batches(store, rows, device)
     ]
-    return (np.concatenate(maps).astype(np.float64) + 1) / 2
+    result: npt.NDArray[np.float64] = (np.concatenate(maps).astype(np.float64) + 1) / 2
+    return result
 
 
 def _mean_map(truth: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
