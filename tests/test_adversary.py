@@ -158,3 +158,20 @@ def test_augmentation_moves_and_keeps_the_gradient() -> None:
 def test_senseless_settings_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError):
         AdversaryConfig(**wrong)  # type: ignore[arg-type]
+
+
+def test_the_confidence_penalty_is_beta_times_the_entropy_of_real_and_fake() -> None:
+    torch.manual_seed(0)
+    real, fake = (torch.rand(4, 3, 16, 16) * 2 - 1 for _ in range(2))
+    source, target = one_hot(0, 1, 2, 3), one_hot(1, 2, 3, 0)
+    config = AdversaryConfig(conv_dim=4, layers=3, objective="vanilla", lambda_classification=0.5)
+    adversary = Adversary(config, 16, EXPRESSION, confidence_penalty=0.2)
+    total, terms = adversary.discriminator_loss(real, fake, source, target, 0)
+    entropy = sum(
+        torch.distributions.Categorical(logits=adversary.network(images)[1]).entropy().mean() for images in (real, fake)
+    )
+    torch.testing.assert_close(terms["entropy"], torch.as_tensor(entropy))
+    torch.testing.assert_close(total, terms["adv"] + 0.5 * (terms["cls"] - 0.2 * terms["entropy"]))
+    assert "entropy" not in adversary.generator_loss(fake, target)[1]
+    with pytest.raises(ValueError, match="no confidence"):
+        Adversary(config, 16, UNITS, confidence_penalty=0.2)

@@ -87,3 +87,15 @@ def test_total_variation_of_an_edge() -> None:
     mask[..., 1] = 1.0
     assert losses.total_variation(mask).item() == 1.0
     assert losses.total_variation(torch.ones(1, 1, 4, 4)).item() == 0.0
+
+
+def test_entropy_of_one_distribution_and_of_coins() -> None:
+    logits = torch.randn(5, 2, 4, generator=torch.Generator().manual_seed(0)) * 3
+    expected = torch.distributions.Categorical(logits=logits).entropy()
+    torch.testing.assert_close(losses.entropy(logits, "expression"), expected)
+    coins = torch.distributions.Bernoulli(logits=logits).entropy().sum(2)
+    torch.testing.assert_close(losses.entropy(logits, "attributes"), coins)
+    assert float(losses.entropy(torch.zeros(1, 1, 4), "expression")) == pytest.approx(math.log(4))
+    assert torch.isfinite(losses.entropy(torch.full((1, 1, 4), 200.0), "attributes")).all()
+    with pytest.raises(ValueError, match="no entropy"):
+        losses.entropy(logits, "action_units")

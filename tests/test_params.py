@@ -43,24 +43,16 @@ def test_the_method_wins_over_the_scale_and_groups_are_merged() -> None:
     assert (settings["module"], settings["pretrained"], settings["scale"]) == ("stargan", {}, "demo")
 
 
-def test_what_one_entry_changes_at_one_scale_has_the_last_word() -> None:
+def test_an_entry_may_have_another_schedule_at_one_scale() -> None:
     values = copy.deepcopy(SMALL)
-    values["methods"] = {
-        "stargan": {"method": "stargan", "width": 1},
-        "long": {"method": "stargan", "width": 2, "training": {"steps": 9, "batch_size": 3}},
-    }
-    values["scales"]["demo"]["methods"] = {
-        "stargan": {"width": 3, "depth": 4}, "long": {"width": 5, "training": {"steps": 7}}
-    }  # fmt: skip
-    values["scales"]["smoke"]["methods"] = {}
-    resolved = {(name, scale): params.resolve(values, "synthetic", name, scale) for name, scale in
-                (("long", "demo"), ("long", "smoke"), ("stargan", "demo"))}  # fmt: skip
-    assert resolved["long", "demo"]["config"] == {"width": 5, "depth": 4}
-    assert resolved["long", "smoke"]["config"] == {"width": 2}
-    # The name of a file means all entries of the file, and they win over it.
-    assert resolved["stargan", "demo"]["config"] == {"width": 1, "depth": 4}
-    assert [resolved["long", scale]["training"]["steps"] for scale in ("demo", "smoke")] == [7, 9]
-    assert resolved["long", "demo"]["training"]["batch_size"] == 3
+    values["methods"]["stargan"]["scales"] = {"demo": {"training": {"steps": 7}, "width": 3}}
+    settings = params.resolve(values, "synthetic", "stargan")
+    assert settings["training"] == {"steps": 7, "learning_rate": 0.001} and settings["config"] == {"width": 3}
+    smoke = params.resolve(values, "synthetic", "stargan", "smoke")
+    assert smoke["training"] == {"steps": 1, "learning_rate": 0.001} and smoke["config"] == {}
+    assert "'huge' is not under 'scales'" in faults(lambda v: v["methods"]["stargan"].update(scales={"huge": {}}))
+    belongs = {"scales": {"demo": {"starts_from": "hier_seg"}}}
+    assert "belongs to the whole entry" in faults(lambda v: v["methods"]["stargan"].update(belongs))
 
 
 def test_what_a_method_starts_from_and_is_told_is_no_part_of_its_config() -> None:

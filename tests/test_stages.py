@@ -94,6 +94,15 @@ def test_what_an_experiment_starts_from_is_trained_and_no_more() -> None:
         assert list(jobs[rule]) == ["synthetic-later"]
 
 
+def test_a_depth_network_is_a_job_of_the_methods_that_name_it() -> None:
+    assert stages.stage_table(SMALL)["jobs"]["depth_network"] == {}
+    guided = {**SMALL["methods"]["hier_seg"], "depth_network": "depth"}
+    jobs = stages.stage_table({**SMALL, "methods": {**SMALL["methods"], "hier_seg": guided}})["jobs"]
+    assert jobs["depth_network"] == {"synthetic-depth": {"dataset": "synthetic", "depth_network": "depth"}}
+    reads = jobs["train"]["synthetic-hier_seg"]["reads"]
+    assert reads["depth_network"] == "data/pretrained/synthetic/depth_network/depth"
+
+
 def test_the_table_is_written_only_when_it_changes(project: Path) -> None:
     assert not stages.write_table(SMALL, project)
     fewer = {**SMALL, "experiments": SMALL["experiments"][:1]}

@@ -75,7 +75,13 @@ class Adversary(nn.Module):
     """One discriminator network (or P of them side by side) with its losses."""
 
     def __init__(
-        self, config: AdversaryConfig, image_size: int, condition: Condition, parts: int = 1, channels: int = 3
+        self,
+        config: AdversaryConfig,
+        image_size: int,
+        condition: Condition,
+        parts: int = 1,
+        channels: int = 3,
+        confidence_penalty: float = 0.0,
     ) -> None:
         """Build the network.
 
@@ -85,9 +91,17 @@ class Adversary(nn.Module):
             condition: what the states are that the second head learns.
             parts: P.
             channels: of every part's images.
+            confidence_penalty: beta; the discriminator's condition term, of real and of fake images, becomes the one
+                that it is less beta times the entropy of what its head says (Pereyra et al. 2017).
+
+        Raises:
+            ValueError: a confidence penalty on estimates of action units, which have no confidence.
         """
         super().__init__()
+        if confidence_penalty and condition.space == "action_units":
+            raise ValueError("estimates of action units have no confidence; set confidence_penalty: 0")
         self.config = config
+        self.confidence_penalty = confidence_penalty
         self.parts = parts
         self.space: Space = condition.space
         self.network = Discriminator(
@@ -139,6 +153,10 @@ class Adversary(nn.Module):
             "cls": part_mean(self._condition_loss(logits.chunk(2)[0], source), weight),
         }
         total = terms["adv"] + config.lambda_classification * terms["cls"]
+        if self.confidence_penalty:
+            real_entropy, fake_entropy = losses.entropy(logits, self.space).chunk(2)
+            terms["entropy"] = part_mean(real_entropy + fake_entropy, weight)
+            total = total - config.lambda_classification * self.confidence_penalty * terms["entropy"]
         if matching is not None:
             real_match, fake_match = matching.chunk(2)
             terms["match"] = part_mean(self._matching_loss(real_match, fake_match, source, target), weight)

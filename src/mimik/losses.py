@@ -116,6 +116,28 @@ def condition(predicted: Tensor, states: Tensor, space: Space, unit_loss: UnitLo
     return (predicted - wanted).pow(2).mean(2)
 
 
+def entropy(logits: Tensor, space: Space) -> Tensor:
+    """Entropy in nats of what a condition head says, the confidence penalty of Pereyra et al. (2017) with its sign.
+
+    Args:
+        logits: (B, P, K).
+        space: `expression` (one distribution over K classes) or `attributes` (K coins, summed).
+
+    Returns:
+        (B, P).
+
+    Raises:
+        ValueError: action units are estimated without a distribution.
+    """
+    if space == "action_units":
+        raise ValueError("an estimate of action units has no entropy")
+    logits = logits.float()
+    if space == "attributes":
+        return (F.softplus(logits) - logits * torch.sigmoid(logits)).sum(2)
+    logarithms = F.log_softmax(logits, 2)
+    return -(logarithms.exp() * logarithms).sum(2)
+
+
 def reconstruction(image: Tensor, reconstructed: Tensor, parts: int = 1) -> Tensor:
     """Mean absolute difference, (B, P), of images (B, P*3, H, W) in [-1, 1]."""
     return (image - reconstructed).abs().reshape(len(image), parts, -1).mean(dim=2)

@@ -2,9 +2,9 @@
 
 Every rule of the workflow gets only the slice that decides its result, so that one changed number reruns what
 depends on it and nothing else. Resolution (docs/architecture.md): a Config's defaults are the published settings;
-`scales.<scale>.methods.<module>` overrides them, `methods.<name>` overrides both. Groups of settings are merged key by
-key, anything else is replaced. The same rule serves segmenters, classifiers and readers. What an entry of `methods`
-changes at one scale only stands in `scales.<scale>.methods` under its own name and has the last word.
+`scales.<scale>.methods.<module>` overrides them, `methods.<name>` overrides both, and its own `scales.<scale>` all of
+them. Groups of settings are merged key by key, anything else is replaced. The same rule, but for an entry's own
+`scales`, serves segmenters, depth networks, classifiers and readers.
 
 This module stays light (no torch, no pandas): the Snakefile imports it.
 """
@@ -294,15 +294,10 @@ def _entry(params: Mapping[str, Any], group: str, name: str) -> Settings:
 
 
 def _method_values(params: Mapping[str, Any], dataset: str, method: str, scale: str | None) -> Settings:
-    entry = _entry(params, "methods", method)
-    at_scale = _scale(params, dataset, scale).get("methods", {})
-    values = _merge(at_scale.get(entry["method"], {}), entry)
-    return values if method in _method_files(params) else _merge(values, at_scale.get(method, {}))
-
-
-def _method_files(params: Mapping[str, Any]) -> set[str]:
-    """Files of methods that have an entry: under `scales.<scale>.methods` such a name means all entries of the file."""
-    return {entry["method"] for entry in params["methods"].values()}
+    entry = dict(_entry(params, "methods", method))
+    at_scale = _scale(params, dataset, scale).get("methods", {}).get(entry["method"], {})
+    own = entry.pop("scales", {}).get(scale_of(params, dataset, scale), {})
+    return _merge(_merge(at_scale, entry), own)
 
 
 def _pretraining(params: Mapping[str, Any], dataset: str, group: str, name: str, scale: str | None) -> Settings:
@@ -405,6 +400,8 @@ def _unknown_names(params: Mapping[str, Any]) -> list[str]:
         faults += _mask_faults(params, name)
     for name, method in params["methods"].items():
         refer(f"methods.{name}.starts_from", method.get("starts_from"), "methods")
+        for scale in method.get("scales", {}):
+            refer(f"methods.{name}.scales", scale, "scales")
         for kind, group in PRETRAINED.items():
             refer(f"methods.{name}.{kind}", method.get(kind), group)
         faults += [
@@ -412,17 +409,17 @@ def _unknown_names(params: Mapping[str, Any]) -> list[str]:
             for guide in method.get("guidance", {})
             if find_spec(f"mimik.guidance.{guide}") is None
         ]
-    known = _method_files(params) | set(params["methods"])
+    files = {method["method"] for method in params["methods"].values()}
     for name, scale in params["scales"].items():
         refer(f"scales.{name}.classifier", scale["classifier"], "classifiers")
         refer(f"scales.{name}.reader", scale["reader"], "readers")
         for file, overrides in scale.get("methods", {}).items():
             for kind, group in PRETRAINED.items():
                 refer(f"scales.{name}.methods.{file}.{kind}", overrides.get(kind), group)
-            if file not in known:
+            if file not in files:
                 faults.append(
                     f"scales.{name}.methods.{file}: overrides go by the name of a method's file, which is the "
-                    f"`method` of its entries, or of one entry. Known: {_listed(known)}."
+                    f"`method` of its entries. Known: {_listed(files)}."
                 )
         for group in (*PRETRAINED.values(), "classifiers", "readers"):
             networks = {entry["network"] for entry in params[group].values()}

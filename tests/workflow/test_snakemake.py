@@ -76,6 +76,20 @@ def test_a_touched_file_reruns_nothing(project: Project) -> None:
     assert project.planned() == {}
 
 
+def test_a_guided_method_waits_for_its_depth_network(project: Project) -> None:
+    guided = "stargan: {method: stargan, depth_network: depth, guidance: {depth: {}}, "
+    project.edit("params.yaml", "stargan: {method: stargan, ", guided)
+    everything = {"depth_network": 1, **STARGAN_AND_WHAT_FOLLOWS}
+    assert project.planned() == everything
+    project.must("snakemake", "--cores", "2")
+    model = project.folder / "data/pretrained/synthetic/depth_network/depth/model.safetensors"
+    assert json.loads(model.read_text())[1]["name"] == "depth"
+    project.append("src/mimik/guidance/depth.py", "\n# an edit\n")
+    assert project.planned() == STARGAN_AND_WHAT_FOLLOWS
+    project.append("src/mimik/pretraining/depth_network.py", "\n# an edit\n")
+    assert project.planned() == everything
+
+
 def test_another_scale_is_made_by_one_flag(project: Project) -> None:
     planned = project.planned("--config", "scale=smoke")
     assert planned["train"] == 2

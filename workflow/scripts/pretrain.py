@@ -4,10 +4,12 @@ from importlib import import_module
 from pathlib import Path
 
 from mimik.console import reported
+from mimik.params import mirror_of
 
 with reported(snakemake.log[0]):
     pretrain = getattr(import_module(f"mimik.pretraining.{snakemake.rule}"), f"pretrain_{snakemake.rule}")
-    settings = snakemake.params.settings
+    folder = mirror_of(snakemake.config)
+    settings = {**snakemake.params.settings, "mirror": None if folder is None else str(folder)}
     pretrain(
         settings,
         Path(snakemake.input.manifest).parent,
