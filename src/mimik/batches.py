@@ -80,7 +80,7 @@ class Batches:
         if self.reads & {"attributes", "target_attributes"} and attributes is None:
             raise UserError(f"{store.directory / 'index.csv'}: has no attributes (columns attribute_<name>).")
         for name in ("depth", "normals", "landmarks"):
-            if name in self.reads and getattr(store, name) is None:
+            if self.reads & {name, f"target_{name}"} and getattr(store, name) is None:
                 raise UserError(
                     f"{store.directory}: has no {name} at {store.size} px; add `{name}` to the dataset's annotations."
                 )
@@ -121,9 +121,10 @@ class Batches:
         Returns:
             `image` float (B, 3, S, S) in [-1, 1]; `row` int64 (B,); as asked for: `label` int64 (B,); `mask` int64
             (B, S, S); `action_units` float (B, 17) in [0, 1]; `attributes` float (B, A) of 0 and 1; `target`,
-            `target_action_units`, `target_attributes`: the same of another face of the batch, all three of the same
-            one; `depth` float (B, 1, S, S) and `normals` float (B, 3, S, S), see `mimik.faces.store`, 0 to 255 as
-            -1 to 1; `landmarks` float (B, 68, 2) in pixels; every one of the extras float (B, ...).
+            `target_action_units`, `target_attributes`, `target_landmarks`: the same of another face of the batch, all
+            of the same one; `depth` float (B, 1, S, S) and `normals` float (B, 3, S, S), see `mimik.faces.store`, 0 to
+            255 as -1 to 1; `landmarks` float (B, 68, 2) in pixels, and likewise `target_landmarks`, mirrored where the
+            sample is; every one of the extras float (B, ...).
         """
         rows = self._rows_at(position)
         random = self._random(_AUGMENT, position)
@@ -159,10 +160,11 @@ class Batches:
             normals = self.store.normals[rows]
             normals[flips] = mirrored_normals(normals[flips])
             batch["normals"] = to_tensor(normals, device)
-        if "landmarks" in self.reads and self.store.landmarks is not None:
-            points = self.store.landmarks[rows]
-            points[flips] = mirrored_landmarks(points[flips], self.store.size)
-            batch["landmarks"] = torch.from_numpy(points).to(device)
+        for entry, of in (("landmarks", rows), ("target_landmarks", others)):
+            if entry in self.reads and self.store.landmarks is not None:
+                points = self.store.landmarks[of]
+                points[flips] = mirrored_landmarks(points[flips], self.store.size)
+                batch[entry] = torch.from_numpy(points).to(device)
         for name, values in self.extras.items():
             batch[name] = torch.from_numpy(values[rows]).to(device)
         return batch
