@@ -33,6 +33,7 @@ class Batches:
         reads: Iterable[str] = (),
         flip: bool = True,
         balanced: bool = False,
+        stratified: bool = False,
         rank: int = 0,
         processes: int = 1,
         extras: Mapping[str, npt.NDArray[np.float32]] | None = None,
@@ -47,6 +48,7 @@ class Batches:
             reads: optional entries, see `at`.
             flip: mirror half of the samples left to right.
             balanced: draw classes with equal probability, samples within a class likewise.
+            stratified: instead, every batch holds the same number of faces of every class, or one more of some.
             rank, processes: this process's share of every batch.
             extras: further annotation, float32 (N, ...) per name, a row for every row of the store.
 
@@ -64,7 +66,7 @@ class Batches:
                 f"{store.directory}: has no masks_{store.size}.npy; add `masks` to the dataset's annotations."
             )
         self.labels = store.labels()
-        if (balanced or self.reads & {"label", "target"}) and len(rows) and self.labels[rows].min() < 0:
+        if (balanced or stratified or self.reads & {"label", "target"}) and len(rows) and self.labels[rows].min() < 0:
             raise UserError(
                 f"{store.directory / 'index.csv'}: {(self.labels[rows] < 0).sum()} of {len(rows)} training faces have "
                 "no expression label, which this training needs. Label them, or leave them out of the dataset."
@@ -87,7 +89,8 @@ class Batches:
         self.action_units, self.attributes = units, attributes
         self.extras = dict(extras or {})
         self._by_class = None
-        if balanced:
+        self._stratified = stratified
+        if balanced or stratified:
             present = np.unique(self.labels[rows])
             self._by_class = [rows[self.labels[rows] == label] for label in present]
         self._epoch: tuple[int, npt.NDArray[np.int64]] = (-1, rows)
@@ -98,7 +101,11 @@ class Batches:
     def _rows_at(self, position: int) -> npt.NDArray[np.int64]:
         if self._by_class is not None:
             random = self._random(_SHUFFLE, position)
-            kinds = random.integers(len(self._by_class), size=self.batch_size)
+            count = len(self._by_class)
+            if self._stratified:
+                kinds = random.permutation(np.resize(random.permutation(count), self.batch_size))
+            else:
+                kinds = random.integers(count, size=self.batch_size)
             picks = random.random(self.batch_size)
             groups = (self._by_class[kind] for kind in kinds)
             return np.array([group[int(pick * len(group))] for group, pick in zip(groups, picks, strict=True)])
