@@ -98,7 +98,8 @@ def test_a_generator_alone_is_changed_by_its_own_pair() -> None:
     method, batch = make().train(), make_batch()
     batch["label"] = torch.tensor([0, 1, 1, 0, 0, 1, 0, 0])
     method.generator_loss(batch, 0)[0].backward()
-    last = list(method.generator.network)[-1]  # type: ignore[arg-type]
+    network: Any = method.generator.network
+    last = network[-1]
     sizes = [float(piece.abs().max()) for piece in last.weight.grad.chunk(6)]
     assert min(sizes[0], sizes[3]) > 0, "neutral and happiness are there"
     # Other generators see neutral faces only: forward ones as their input, backward ones for their identity.
@@ -205,7 +206,8 @@ def test_masks_neither_keep_nor_replace_everything_at_the_start() -> None:
 def test_what_cannot_be_asked_is_refused() -> None:
     with pytest.raises(ValueError, match="none of the classes neutral, happiness"):
         make(hub="smile")
-    for condition in ({"space": "action_units"}, {"form": "relative"}):
+    refused: list[dict[str, Any]] = [{"space": "action_units"}, {"form": "relative"}]
+    for condition in refused:
         with pytest.raises(ValueError, match="asked for expressions"):
             Method(Config(**SMALL), make_context(**condition))
 

@@ -87,7 +87,7 @@ def test_losses_are_log_losses_on_right_and_wrong_pairs() -> None:
         torch.manual_seed(3)
         total, _ = method.generator_loss(batch, 0)
         torch.testing.assert_close(total, -fake.log().mean())
-        method.config = Config(**SMALL, mismatched=False)  # type: ignore[misc]
+        method.config = Config(**SMALL, mismatched=False)
         torch.manual_seed(3)
         total, terms = method.discriminator_loss(batch, 0)
         assert set(terms) == {"real", "fake"}
