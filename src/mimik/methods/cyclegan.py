@@ -12,9 +12,9 @@ every expression e makes a pair with one class, the hub (neutral), and any other
 `pairs: all` trains a pair of generators for every two expressions instead. All generators run as one grouped network,
 and all discriminators as another; a batch serves all pairs at once.
 
-Known deviations from the authors' code: the buffer keeps levels of 0 to 255 instead of floats; a pair sees as many
-faces at once as the batch has of its classes, instead of one; weights of a batch's faces that a pair lacks are zero.
-A network for every pair knows no strength: part of the way to an expression is a cross-fade.
+Known deviations from the authors' code: the buffer keeps levels of 0 to 255 instead of floats; a pair sees the faces
+that the batch has of its two classes (`stratified` batches hold all classes alike), where theirs sees one of each. A
+network for every pair knows no strength: part of the way to an expression is a cross-fade.
 """
 
 from collections.abc import Mapping, Sequence
