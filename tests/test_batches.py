@@ -46,6 +46,17 @@ def test_targets_are_a_permutation_of_the_labels(tmp_path: Path) -> None:
     assert batch["target"].tolist() != batch["label"].tolist()
 
 
+@pytest.mark.parametrize(("size", "least"), [(8, 2), (10, 2), (3, 0)])
+def test_stratified_batches_hold_every_class_alike(tmp_path: Path, size: int, least: int) -> None:
+    store = make_store(tmp_path)
+    batches = Batches(store, store.rows("train"), size, seed=0, reads={"label"}, stratified=True)
+    counts = torch.stack([torch.bincount(batches.at(k)["label"], minlength=4) for k in range(40)])
+    assert counts.min() == least and counts.max() <= least + 1
+    rows = torch.cat([batches.at(position)["row"] for position in range(120)])
+    assert set(rows.tolist()) == set(store.rows("train").tolist())
+    assert len({tuple(batches.at(k)["label"].tolist()) for k in range(40)}) > 15, "the order is drawn as well"
+
+
 def test_flipping_swaps_left_and_right_classes(tmp_path: Path) -> None:
     store = make_store(tmp_path)
     assert store.masks is not None

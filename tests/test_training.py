@@ -160,6 +160,11 @@ def test_accumulation_gives_the_gradient_of_the_whole_batch(tmp_path: Path) -> N
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
 
 
+def test_an_update_runs_from_its_first_step_until_it_stops() -> None:
+    assert [Update("a", start=2, stop=5).due(step) for step in range(7)] == [False] * 2 + [True] * 3 + [False] * 2
+    assert all(Update("a").due(step) for step in (0, 10**6))
+
+
 def test_schedules() -> None:
     linear = TrainingConfig(steps=100, learning_rate=1.0, schedule="linear", decay_start=0.5)
     assert linear.rate(0) == linear.rate(50) == 1.0 and abs(linear.rate(75) - 0.5) < 1e-9

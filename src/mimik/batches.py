@@ -33,6 +33,7 @@ class Batches:
         reads: Iterable[str] = (),
         flip: bool = True,
         balanced: bool = False,
+        stratified: bool = False,
         rank: int = 0,
         processes: int = 1,
         extras: Mapping[str, npt.NDArray[np.float32]] | None = None,
@@ -47,6 +48,7 @@ class Batches:
             reads: optional entries, see `at`.
             flip: mirror half of the samples left to right.
             balanced: draw classes with equal probability, samples within a class likewise.
+            stratified: instead, every batch holds the same number of faces of every class, or one more of some.
             rank, processes: this process's share of every batch.
             extras: further annotation, float32 (N, ...) per name, a row for every row of the store.
 
@@ -64,7 +66,7 @@ class Batches:
                 f"{store.directory}: has no masks_{store.size}.npy; add `masks` to the dataset's annotations."
             )
         self.labels = store.labels()
-        if (balanced or self.reads & {"label", "target"}) and len(rows) and self.labels[rows].min() < 0:
+        if (balanced or stratified or self.reads & {"label", "target"}) and len(rows) and self.labels[rows].min() < 0:
             raise UserError(
                 f"{store.directory / 'index.csv'}: {(self.labels[rows] < 0).sum()} of {len(rows)} training faces have "
                 "no expression label, which this training needs. Label them, or leave them out of the dataset."
@@ -80,14 +82,15 @@ class Batches:
         if self.reads & {"attributes", "target_attributes"} and attributes is None:
             raise UserError(f"{store.directory / 'index.csv'}: has no attributes (columns attribute_<name>).")
         for name in ("depth", "normals", "landmarks"):
-            if name in self.reads and getattr(store, name) is None:
+            if self.reads & {name, f"target_{name}"} and getattr(store, name) is None:
                 raise UserError(
                     f"{store.directory}: has no {name} at {store.size} px; add `{name}` to the dataset's annotations."
                 )
         self.action_units, self.attributes = units, attributes
         self.extras = dict(extras or {})
         self._by_class = None
-        if balanced:
+        self._stratified = stratified
+        if balanced or stratified:
             present = np.unique(self.labels[rows])
             self._by_class = [rows[self.labels[rows] == label] for label in present]
         self._epoch: tuple[int, npt.NDArray[np.int64]] = (-1, rows)
@@ -98,7 +101,11 @@ class Batches:
     def _rows_at(self, position: int) -> npt.NDArray[np.int64]:
         if self._by_class is not None:
             random = self._random(_SHUFFLE, position)
-            kinds = random.integers(len(self._by_class), size=self.batch_size)
+            count = len(self._by_class)
+            if self._stratified:
+                kinds = random.permutation(np.resize(random.permutation(count), self.batch_size))
+            else:
+                kinds = random.integers(count, size=self.batch_size)
             picks = random.random(self.batch_size)
             groups = (self._by_class[kind] for kind in kinds)
             return np.array([group[int(pick * len(group))] for group, pick in zip(groups, picks, strict=True)])
@@ -121,9 +128,10 @@ class Batches:
         Returns:
             `image` float (B, 3, S, S) in [-1, 1]; `row` int64 (B,); as asked for: `label` int64 (B,); `mask` int64
             (B, S, S); `action_units` float (B, 17) in [0, 1]; `attributes` float (B, A) of 0 and 1; `target`,
-            `target_action_units`, `target_attributes`: the same of another face of the batch, all three of the same
-            one; `depth` float (B, 1, S, S) and `normals` float (B, 3, S, S), see `mimik.faces.store`, 0 to 255 as
-            -1 to 1; `landmarks` float (B, 68, 2) in pixels; every one of the extras float (B, ...).
+            `target_action_units`, `target_attributes`, `target_landmarks`: the same of another face of the batch, all
+            of the same one; `depth` float (B, 1, S, S) and `normals` float (B, 3, S, S), see `mimik.faces.store`, 0 to
+            255 as -1 to 1; `landmarks` float (B, 68, 2) in pixels, and likewise `target_landmarks`, mirrored where the
+            sample is; every one of the extras float (B, ...).
         """
         rows = self._rows_at(position)
         random = self._random(_AUGMENT, position)
@@ -159,10 +167,11 @@ class Batches:
             normals = self.store.normals[rows]
             normals[flips] = mirrored_normals(normals[flips])
             batch["normals"] = to_tensor(normals, device)
-        if "landmarks" in self.reads and self.store.landmarks is not None:
-            points = self.store.landmarks[rows]
-            points[flips] = mirrored_landmarks(points[flips], self.store.size)
-            batch["landmarks"] = torch.from_numpy(points).to(device)
+        for entry, of in (("landmarks", rows), ("target_landmarks", others)):
+            if entry in self.reads and self.store.landmarks is not None:
+                points = self.store.landmarks[of]
+                points[flips] = mirrored_landmarks(points[flips], self.store.size)
+                batch[entry] = torch.from_numpy(points).to(device)
         for name, values in self.extras.items():
             batch[name] = torch.from_numpy(values[rows]).to(device)
         return batch

@@ -25,7 +25,10 @@ class Guided(nn.Module):
     """
 
     def __init__(self, method: Any, guides: Mapping[str, nn.Module]) -> None:
+        """Put both together. Raises `ValueError` for a method that makes no edits while it is trained."""
         super().__init__()
+        if not getattr(method, "edits_in_training", True):
+            raise ValueError("this method makes no edits while it is trained, so guides have nothing to look at")
         self.method: Any = method
         self.guides: Any = nn.ModuleDict(dict(guides))
         self.updates: Sequence[Update] = method.updates

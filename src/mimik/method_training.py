@@ -104,7 +104,10 @@ def train_method(
             guides[name] = guide.Guide(guidance[name], surroundings)
         except ValueError as error:
             raise UserError(f"{where}.guidance.{name}: {error}.") from error
-    task = Guided(method, guides) if guides else method
+    try:
+        task = Guided(method, guides) if guides else method
+    except ValueError as error:
+        raise UserError(f"{where}.guidance: {error}.") from error
     resolved = {
         **settings,
         "config": to_plain(config),

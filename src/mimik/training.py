@@ -50,11 +50,17 @@ class Update:
         repeats: how often it runs within one step of the loop, each time on a fresh batch; updates that repeat less
             often than others run on the last batches of the step.
         start: first step that runs it (a critic may be trained alone at first).
+        stop: first step that does not run it any more (networks that are trained one after the other); None: never.
     """
 
     name: str
     repeats: int = 1
     start: int = 0
+    stop: int | None = None
+
+    def due(self, step: int) -> bool:
+        """Whether a step runs it."""
+        return self.start <= step and (self.stop is None or step < self.stop)
 
 
 class Task(Protocol):
@@ -94,7 +100,7 @@ class TrainingConfig:
             (a fraction of `learning_rate`); `poly`: (1 - t) ** 0.9; `cosine`: half a cosine to zero. Preceded by
             `warmup` steps of linear growth.
         ema: decay of the moving average of the result's weights per step (0: none), never longer than the run so far.
-        flip, balanced: see `mimik.batches.Batches`.
+        flip, balanced, stratified: see `mimik.batches.Batches`.
         precision: `auto`, `fp32` or `bf16` (autocast).
         channels_last: memory format of weights and features.
         compile: compile the modules that the task lists in `compiled`; off by default.
@@ -117,6 +123,7 @@ class TrainingConfig:
     ema: float = 0.0
     flip: bool = True
     balanced: bool = False
+    stratified: bool = False
     precision: Precision = "auto"
     channels_last: bool = True
     compile: bool = False
@@ -135,6 +142,8 @@ class TrainingConfig:
             raise ValueError("ema is a decay in [0, 1)")
         if not 0 <= self.floor <= 1:
             raise ValueError("floor is a fraction of learning_rate in [0, 1]")
+        if self.balanced and self.stratified:
+            raise ValueError("balanced and stratified are two ways to draw classes; choose one")
         if len(self.betas) != 2:
             raise ValueError("betas are two numbers")
 
@@ -254,6 +263,7 @@ class _Loop:
             reads=task.reads,
             flip=config.flip,
             balanced=config.balanced,
+            stratified=config.stratified,
             rank=rank,
             processes=processes,
             extras=extras,
@@ -359,7 +369,7 @@ class _Loop:
             position = self.step * rounds + turn
             batch = self.batches.at(position, self.device)
             for index, update in enumerate(task.updates):
-                if self.step < update.start or turn < rounds - update.repeats:
+                if not update.due(self.step) or turn < rounds - update.repeats:
                     continue
                 # Everything drawn inside a loss depends on (seed, position, update) alone, never on history.
                 entropy = (self.seed, position, index, self.rank)

@@ -71,6 +71,7 @@ def make_batch(size: int = SIZE, count: int = 8) -> dict[str, Tensor]:
         "depth": torch.rand(count, 1, size, size) * 2 - 1,
         "normals": torch.rand(count, 3, size, size) * 2 - 1,
         "landmarks": landmarks,
+        "target_landmarks": landmarks.roll(-1, 0),
     }
 
 

@@ -121,12 +121,18 @@ class Generator(nn.Module):
         if head == "residual":
             nn.init.zeros_(self.last.weight)
 
+    @property
+    def planes_reduction(self) -> int:
+        """Side of the images over the side of the condition's planes."""
+        return 1 if self.stem == "conv" else 2
+
     def forward(self, images: Tensor, condition: Tensor) -> Tensor:
         """Edit images.
 
         Args:
             images: (B, P*3, H, W) in [-1, 1]; H and W multiples of 4.
-            condition: (B, condition_dim), shared by the parts.
+            condition: (B, condition_dim), or (B, condition_dim, H/r, W/r) where it differs from place to place, with
+                r = `planes_reduction`; shared by the parts.
 
         Returns:
             (B, P*3, H, W) in [-1, 1].
@@ -145,12 +151,12 @@ class Generator(nn.Module):
         parts = self.parts
         split = images.view(batch, parts, 3, height, width)
         if self.stem == "conv":
-            planes = condition[:, None, :, None, None].expand(-1, parts, -1, height, width)
+            planes = _planes(condition, parts, height, width)
             features = self.decoder(self.encoder(torch.cat([split, planes], 2).flatten(1, 2)))
             out = self.last(features)
         else:
             packed = F.pixel_unshuffle(split, 2)
-            planes = condition[:, None, :, None, None].expand(-1, parts, -1, height // 2, width // 2)
+            planes = _planes(condition, parts, height // 2, width // 2)
             features = self.decoder(self.encoder(torch.cat([packed, planes], 2).flatten(1, 2)))
             features = F.pixel_shuffle(features.view(batch, parts, -1, height // 2, width // 2), 2)
             joined = torch.cat([features, split.to(features.dtype)], 2).flatten(1, 2)
@@ -179,6 +185,12 @@ def initialise(network: nn.Module, initialisation: Initialisation, negative_slop
                 nn.init.normal_(module.weight, std=0.02)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+
+
+def _planes(condition: Tensor, parts: int, height: int, width: int) -> Tensor:
+    """(B, K), or (B, K, height, width) -> (B, parts, K, height, width)."""
+    places = condition[:, :, None, None] if condition.ndim == 2 else condition
+    return places[:, None].expand(-1, parts, -1, height, width)
 
 
 def compose(images: Tensor, out: Tensor, head: Head) -> tuple[Tensor, Tensor | None]:
