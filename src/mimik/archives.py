@@ -10,7 +10,7 @@ import pandas as pd
 
 from mimik.datasets.listing import SPLITS, Listing, incomplete
 from mimik.errors import NotFetchedError, UserError
-from mimik.faces import action_units
+from mimik.faces import action_units, tddfa
 
 REASONS = 12
 """Most reasons that are printed; the commonest come first."""
@@ -43,6 +43,8 @@ def inspect(
     yield f"  licence  {dataset.LICENCE}"
     yield f"  cite     {dataset.CITATION}"
     dataset.check(raw, options, mirror)
+    if options.get("reconstruction") == tddfa.CHOICE:
+        yield f"  depth    {tddfa.Files.find(mirror)}"
     try:
         listing = dataset.index(raw, options, seed)
     except NotFetchedError:

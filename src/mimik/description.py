@@ -94,6 +94,9 @@ def _extractors(manifest: Mapping[str, Any], table: pd.DataFrame) -> Iterator[st
     yield f"  marks    landmarks: {manifest['landmarks']}; masks: {masks}" + "".join(f"; {name}" for name in rest)
     units = extractor_of(manifest) or ("origin not recorded" if ACTION_UNITS[0] in table else "none")
     yield f"  units    action units: {units}"
+    if files := manifest.get("reconstruction_files"):
+        told = ", ".join(f"{kind} {file['file']} (sha256 {file['sha256']})" for kind, file in files.items())
+        yield f"  depth    {manifest['reconstruction']}: {told}"
     if manifest["packages"]:
         yield f"  made by  {', '.join(manifest['packages'])}; alignment template {manifest['template']}"
     if manifest["aligned_fraction"] is not None:

@@ -75,6 +75,22 @@ def published_weights(wildcards):
     )
 
 
+def reconstruction_files(wildcards):
+    """The files of 3DDFA_V2 where depth is theirs; stops, before any job starts, when one is missing and needed."""
+    from mimik.faces import tddfa
+
+    settings = stages.settings(config, "prepare", wildcards)
+    if settings["options"].get("reconstruction") != tddfa.CHOICE:
+        return []
+    try:
+        files = tddfa.Files.find(params.mirror_of(config))
+    except UserError as error:
+        if Path(f"data/prepared/{wildcards.dataset}/manifest.json").exists():
+            return []
+        stop(error)
+    return [str(files.network), str(files.basis)]
+
+
 def usable_archive(wildcards):
     """No file: stops with what to obtain and where to put it, before any job starts, if the archive is not usable."""
     if not Path(f"data/prepared/{wildcards.dataset}/manifest.json").exists():

@@ -79,6 +79,11 @@ def apply(transform: npt.NDArray[Any], points: npt.NDArray[Any]) -> Points:
     return moved
 
 
+def apply_solid(transform: npt.NDArray[Any], points: npt.NDArray[Any]) -> Points:
+    """Transform points (N, 3) by a (2, 3) similarity: x and y like `apply`, z by its scale alone."""
+    return np.column_stack([apply(transform, points[:, :2]), points[:, 2] * scale_of(transform)])
+
+
 def inverse(transform: npt.NDArray[Any]) -> Points:
     """(2, 3) matrix that undoes a (2, 3) matrix."""
     matrix = np.asarray(transform, np.float64)

@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from mimik.datasets.listing import Listing, UnusableError, incomplete
 from mimik.errors import UserError
-from mimik.faces import action_units
+from mimik.faces import action_units, tddfa
 from mimik.faces.alignment import TEMPLATE_NAME
 from mimik.faces.landmarks import COLUMN, fetch_fan_weights, parse_landmarks
 from mimik.faces.lineage import FileRecord, code_digests, importer_record, photograph_record
@@ -68,8 +68,8 @@ def prepare(
         options: its entry of params.yaml. Read here: `classes` (default: those in the table, by name), `sizes`,
             `landmarks` (mediapipe, face_alignment or precomputed), `annotations` (any of masks, depth, normals;
             landmarks are always kept; default all), `masks` (mesh, annotation or segmenter; default mesh),
-            `reconstruction` (mesh or released; default mesh), `grey` (luminance instead of colours; default false),
-            `quality` (thresholds of `mimik.faces.quality.Quality`; default none), and what
+            `reconstruction` (mesh, released or 3ddfa_v2; default mesh), `grey` (luminance instead of colours; default
+            false), `quality` (thresholds of `mimik.faces.quality.Quality`; default none), and what
             `mimik.faces.action_units` says. The rest is the dataset's own.
         raw: folder of the raw archive.
         output: folder for the store; manifest.json is written last, so without it nothing there is valid.
@@ -96,6 +96,11 @@ def prepare(
         raise UserError(f"params.yaml, datasets.{dataset}.masks: 'segmenter', but none was named. Set `masks_from`.")
     else:
         settings = replace(settings, segmenter=digest(segment.record))
+    if settings.dense:
+        if hasattr(module, "render"):
+            where = f"params.yaml, datasets.{dataset}.reconstruction"
+            raise UserError(f"{where}: rendered faces have their true depth; take this option away.")
+        settings = replace(settings, model=tddfa.Files.find(mirror))
     raw, output, work = Path(raw), Path(output), Path(work)
     choice = action_units.Choice.of(dataset, options, raw)
     module.check(raw, options, mirror)
@@ -215,6 +220,7 @@ def _photographs(
             mirror,
             settings.geometric,
             settings.quality.reprojection is not None,
+            settings.model,
         )
     reconstruct = _reconstructors[settings]
     module = importlib.import_module(f"mimik.datasets.{settings.module}")
@@ -428,6 +434,7 @@ def _pack(
         "action_units": parameters["action_units"],
         "template": parameters["template"],
         "reconstruction": "rendered" if rendered else settings.reconstruction,
+        "reconstruction_files": None if settings.model is None else settings.model.record(),
         "depth_range": None if rendered or settings.released else [DEPTH_FAR, DEPTH_NEAR],
         "packages": [] if rendered else packages(settings.landmarks, bool(settings.meshed) or settings.geometric),
         "seed": seed,

@@ -1,6 +1,6 @@
 """One photograph -> one prepared face: landmarks, aligned crops, depth, normals, part masks, pose, action units."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mimik.datasets.listing import UnusableError
 from mimik.errors import UserError
 from mimik.faces import alignment, geometric, quality, tilt
 from mimik.faces.landmarks import BACKENDS, FanLandmarks
 from mimik.faces.masks import part_mask
 from mimik.faces.mesh import FaceMesher, pose
-from mimik.faces.rasterise import encode_depth, encode_normals, interpolate, rasterise
+from mimik.faces.rasterise import Raster, encode_depth, encode_normals, interpolate, rasterise
+from mimik.faces.released import check_fit
+from mimik.faces.tddfa import Files, Tddfa
 from mimik.faces.topology import IBUG_68, VERTICES, topology, vertex_normals
 
 Array = npt.NDArray[Any]
@@ -50,6 +53,7 @@ class Face:
         visible: shares of the left and the right half that are visible (`quality.visible_shares`); None without a mesh.
         reprojection: distance of the mesh from the landmarks (`quality.reprojection`), infinite when a second look
             found no mesh; None without a mesh, or when the landmarks are the mesh's and no second look was wanted.
+            With 3DDFA_V2 never None: its surface's distance, or the mesh's if that is larger.
     """
 
     images: dict[int, npt.NDArray[np.uint8]]
@@ -101,6 +105,7 @@ class Reconstructor:
         mirror: Path | None = None,
         action_units: bool = False,
         second_look: bool = False,
+        model: Files | None = None,
     ) -> None:
         """Load what is needed.
 
@@ -111,6 +116,7 @@ class Reconstructor:
             mirror: folder with weights, searched before any URL.
             action_units: estimate them from the mesh (`mimik.faces.geometric`).
             second_look: find the mesh anew in the aligned crop where it gives the landmarks too, and compare both.
+            model: take depth, which must be wanted, and normals from 3DDFA_V2; None for those of the mesh.
 
         Raises:
             UserError: a setting is unknown, or a package or file is missing.
@@ -126,6 +132,9 @@ class Reconstructor:
         self.annotations = tuple(annotations)
         self._mesher = FaceMesher() if landmarks == "mediapipe" or annotations or action_units else None
         self._second_look = second_look
+        self._tddfa = Tddfa(model) if model is not None else None
+        # The mesh's depth is what the other is compared with; its normals are not needed.
+        self._of_mesh = [name for name in annotations if model is None or name != "normals"]
         self._estimator = geometric.estimator() if action_units else None
         self._fan = FanLandmarks(mirror) if landmarks == "face_alignment" else None
 
@@ -182,6 +191,13 @@ class Reconstructor:
             again = self._mesh_of_crop(largest, transform)
             error = np.inf if again is None else quality.reprojection(again[list(IBUG_68), :2], points)
         annotated, visible = ({}, None) if mesh is None else self._annotate(mesh, transform, inside)
+        if self._tddfa is not None:
+            try:
+                dense = self._tddfa(image, points)
+                annotated |= self._dense_maps(dense.points, self._tddfa.triangles, transform, annotated["depth"])
+            except UnusableError as reason:
+                return Rejected("reconstruction", str(reason))
+            error = max(quality.reprojection(dense.landmarks, points), error or 0.0)
         units = None if self._estimator is None or mesh is None else self._estimator(geometric.measures(mesh))
         return Face(
             images=images,
@@ -210,13 +226,13 @@ class Reconstructor:
     def _annotate(
         self, mesh: Array, transform: Array, inside: dict[int, npt.NDArray[np.bool_]]
     ) -> tuple[dict[str, dict[int, npt.NDArray[np.uint8]]], tuple[float, float]]:
-        """Depth, normals and masks of the wanted kinds at all sizes, and how much of both halves is visible."""
+        """Depth, normals and masks that are the mesh's at all sizes, and how much of both halves is visible."""
         surface = topology()
         points = in_crop(mesh, transform)
         points[:, 2] += tilt.lean(points) * points[:, 1]
         depth = points[:, 2] = points[:, 2] - points[list(IBUG_68[36:48]), 2].mean()
         normals = vertex_normals(points, surface.triangles)
-        made: dict[str, dict[int, npt.NDArray[np.uint8]]] = {name: {} for name in self.annotations}
+        made: dict[str, dict[int, npt.NDArray[np.uint8]]] = {name: {} for name in self._of_mesh}
         visible: tuple[float, float] | None = None
         for size in self.sizes:
             raster = rasterise(points * size, surface.triangles, size)
@@ -225,13 +241,53 @@ class Reconstructor:
                 break
             if "masks" in made:
                 made["masks"][size] = part_mask(raster, surface.classes, inside[size])
-            values = interpolate(raster, surface.triangles, np.column_stack([depth, normals]))
-            if "depth" in made:
-                made["depth"][size] = encode_depth(values[:, 0], raster, far=DEPTH_FAR, near=DEPTH_NEAR)
-            if "normals" in made:
-                made["normals"][size] = encode_normals(values[:, 1:], raster)
+            for name, picture in surface_maps(raster, surface.triangles, depth, normals, made).items():
+                made[name][size] = picture
         assert visible is not None
         return made, visible
+
+    def _dense_maps(
+        self, points: Array, triangles: Array, transform: Array, mesh_depth: dict[int, npt.NDArray[np.uint8]]
+    ) -> dict[str, dict[int, npt.NDArray[np.uint8]]]:
+        """Those of depth and normals that are wanted, of a surface in pixels of the photograph, at all sizes.
+
+        Raises `UnusableError` when the depth cannot be of the face whose mesh has `mesh_depth`.
+        """
+        points = alignment.apply_solid(transform, points)
+        normals = vertex_normals(points, triangles)
+        made: dict[str, dict[int, npt.NDArray[np.uint8]]] = {
+            name: {} for name in ("depth", "normals") if name in self.annotations
+        }
+        for size in self.sizes:
+            raster = rasterise(points * size, triangles, size)
+            for name, picture in surface_maps(raster, triangles, points[:, 2], normals, made).items():
+                made[name][size] = picture
+        check_fit(made["depth"][self.sizes[0]], mesh_depth[self.sizes[0]])
+        return made
+
+
+def surface_maps(
+    raster: Raster, triangles: Array, depth: Array, normals: Array, wanted: Container[str]
+) -> dict[str, npt.NDArray[np.uint8]]:
+    """Those of depth and normals of a surface that are wanted, as they are stored (`mimik.faces.store`).
+
+    Args:
+        raster: of the surface in the aligned crop, S pixels a side.
+        triangles: (T, 3).
+        depth: (V,) crop sides in front of the eyes.
+        normals: (V, 3) x right, y up, z towards the viewer.
+        wanted: `depth`, `normals`; other names are passed over.
+
+    Returns:
+        uint8 (S, S) and (S, S, 3) by name.
+    """
+    values = interpolate(raster, triangles, np.column_stack([depth, normals]))
+    made = {}
+    if "depth" in wanted:
+        made["depth"] = encode_depth(values[:, 0], raster, far=DEPTH_FAR, near=DEPTH_NEAR)
+    if "normals" in wanted:
+        made["normals"] = encode_normals(values[:, 1:], raster)
+    return made
 
 
 def in_crop(mesh: Array, transform: Array) -> npt.NDArray[np.float64]:
@@ -244,8 +300,7 @@ def in_crop(mesh: Array, transform: Array) -> npt.NDArray[np.float64]:
     Returns:
         (468, 3) fractions of the crop's side, with the same axes.
     """
-    planar = alignment.apply(transform, mesh[:VERTICES, :2])
-    return np.column_stack([planar, mesh[:VERTICES, 2] * alignment.scale_of(transform)])
+    return alignment.apply_solid(transform, mesh[:VERTICES])
 
 
 def packages(landmarks: str, mesh: bool) -> list[str]:

@@ -12,7 +12,7 @@ from mimik.faces.alignment import crop_labels
 Array = npt.NDArray[Any]
 
 FIT = 0.5
-"""Least correlation of a released map with the mesh's depth, over the part of the face that both know."""
+"""Least correlation of a map with the mesh's depth, over the part of the face that both know."""
 
 SHARED = 0.4
 """Least share of the mesh's pixels that the map must know."""
@@ -51,16 +51,28 @@ def released_depth(
         raise UnusableError(f"depth map of {width} x {height} px, photograph of {wide} x {tall}: other proportions")
     made = {size: crop_labels(given, shape, transform, size, 0) for size in sizes}
     largest = max(made)
-    mesh = mesh_depth[largest]
-    both = (made[largest] > 0) & (mesh > 0)
+    check_fit(made[largest], mesh_depth[largest])
+    return made
+
+
+def check_fit(depth: npt.NDArray[np.uint8], mesh: npt.NDArray[np.uint8]) -> None:
+    """Refuse depth that cannot be of this face.
+
+    Args:
+        depth: uint8 (size, size), 0 no surface, brighter is nearer.
+        mesh: the mesh's depth of the same crop.
+
+    Raises:
+        UnusableError: less than `SHARED` of the mesh is known, or the correlation with it is below `FIT`.
+    """
+    both = (depth > 0) & (mesh > 0)
     shared = both.sum() / max(1, (mesh > 0).sum())
     if shared < SHARED:
         raise UnusableError(f"the depth map knows {shared:.0%} of the face, at least {SHARED:.0%} wanted")
-    values = np.stack([made[largest][both], mesh[both]]).astype(np.float64)
+    values = np.stack([depth[both], mesh[both]]).astype(np.float64)
     fit = float(np.corrcoef(values)[0, 1]) if np.ptp(values, axis=1).min() > 0 else 0.0
     if fit < FIT:
         raise UnusableError(
             f"the depth map does not fit the face: its correlation with the mesh is {fit:+.2f}, at least {FIT} wanted; "
             "it may be of another crop, or have near parts dark"
         )
-    return made

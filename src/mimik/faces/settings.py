@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from mimik.errors import UserError
+from mimik.faces import tddfa
 from mimik.faces.quality import Quality
 from mimik.faces.reconstruct import ANNOTATIONS
 from mimik.labels import ACTION_UNITS
@@ -23,8 +24,9 @@ MASKS: Sequence[str] = ("mesh", "annotation", "segmenter")
 """Where the masks of photographs come from: the face mesh; the dataset, whose module then offers `mask`; or a segmenter
 that was trained on another dataset."""
 
-RECONSTRUCTIONS: Sequence[str] = ("mesh", "released")
-"""Where the depth of photographs comes from: the face mesh, or the dataset, whose module then offers `depth`."""
+RECONSTRUCTIONS: Sequence[str] = ("mesh", "released", tddfa.CHOICE)
+"""Where the depth of photographs comes from: the face mesh; the dataset, whose module then offers `depth`; 3DDFA_V2,
+which gives the normals too."""
 
 MEASURED: Sequence[str] = (
     *("yaw", "pitch", "roll", "eye_distance", "coverage"),
@@ -55,6 +57,8 @@ class Settings:
     """Classes whose true targets the test faces get."""
     segmenter: str = ""
     """Digest of the record of the segmenter that makes the masks."""
+    model: tddfa.Files | None = None
+    """Of 3DDFA_V2, once they are found."""
 
     @classmethod
     def of(cls, dataset: str, module: str, options: Mapping[str, Any]) -> "Settings":
@@ -96,6 +100,11 @@ class Settings:
             raise UserError(
                 f"{where}.annotations: `reconstruction: released` gives depth, but no normals; found {annotations!r}."
             )
+        if settings.dense and "depth" not in settings.annotations:
+            raise UserError(
+                f"{where}.annotations: `reconstruction: {tddfa.CHOICE}` gives depth, and normals besides; depth has to "
+                f"be among them. Found {annotations!r}."
+            )
         if settings.quality.asked and not (settings.landmarks == "mediapipe" or settings.meshed or settings.geometric):
             raise UserError(
                 f"{where}.quality: every threshold needs the face mesh, which these settings do not make. Ask for "
@@ -117,6 +126,11 @@ class Settings:
     def predicted_masks(self) -> bool:
         """Whether masks are wanted, and a segmenter's."""
         return "masks" in self.annotations and self.masks == "segmenter"
+
+    @property
+    def dense(self) -> bool:
+        """Whether depth and normals are 3DDFA_V2's."""
+        return self.reconstruction == tddfa.CHOICE
 
     @property
     def meshed(self) -> tuple[str, ...]:

@@ -250,7 +250,8 @@ class Method(nn.Module):
             taken = exchange | (here & ~full)
             self.kept[every[taken], place[taken]] = levels[taken]
             self.kept_count += here & ~full
-        return shown.flatten(1, 2)
+        images: Tensor = shown.flatten(1, 2)
+        return images
 
     # Translation -----------------------------------------------------------------------------------------------------
 
