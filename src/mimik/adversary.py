@@ -10,6 +10,7 @@ that are not one-hot, a projection critic (Miyato and Koyama 2018): realness giv
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from mimik import losses
 from mimik.conditions import Condition, Space
-from mimik.losses import Objective
+from mimik.losses import LabelReduction, Labels, Objective
 from mimik.networks.convolution import shared_casts
 from mimik.networks.stargan import Discriminator, Initialisation
 
@@ -34,7 +35,10 @@ class AdversaryConfig:
         conv_dim, layers, max_conv_dim: see `mimik.networks.stargan.Discriminator`.
         negative_slope, initialisation: likewise.
         learning_rate: factor on the run's learning rate.
-        lambda_classification: weight of the condition term (classes, attributes or action units), for both players.
+        lambda_classification: weight of the condition term (classes, attributes or action units).
+        lambda_classification_generator: its weight for the generator; None: the same.
+        labels: the condition term of expressions, `auto`: softmax cross-entropy, or `binary` like attributes.
+        label_reduction: binary cross-entropies are summed over the labels (StarGAN's code) or averaged (AttGAN's).
         lambda_gradient_penalty: weight of the WGAN-GP penalty.
         r1_gamma: gamma of the R1 penalty (0: none); applied every `r1_every` steps, `r1_every` times as strong.
         per_class: realness given the state, weight `lambda_matching`.
@@ -51,6 +55,9 @@ class AdversaryConfig:
     initialisation: Initialisation = "default"
     learning_rate: float = 1.0
     lambda_classification: float = 1.0
+    lambda_classification_generator: float | None = None
+    labels: Labels = "auto"
+    label_reduction: LabelReduction = "sum"
     lambda_gradient_penalty: float = 10.0
     r1_gamma: float = 0.0
     r1_every: int = 8
@@ -72,7 +79,13 @@ class Adversary(nn.Module):
     """One discriminator network (or P of them side by side) with its losses."""
 
     def __init__(
-        self, config: AdversaryConfig, image_size: int, condition: Condition, parts: int = 1, channels: int = 3
+        self,
+        config: AdversaryConfig,
+        image_size: int,
+        condition: Condition,
+        parts: int = 1,
+        channels: int = 3,
+        network: nn.Module | None = None,
     ) -> None:
         """Build the network.
 
@@ -82,23 +95,27 @@ class Adversary(nn.Module):
             condition: what the states are that the second head learns.
             parts: P.
             channels: of every part's images.
+            network: another one than StarGAN's, with the same outputs and attributes (`input_gradient` only where it
+                is `piecewise_linear`), and with `matching_logits` for realness given the state.
         """
         super().__init__()
         self.config = config
         self.parts = parts
         self.space: Space = condition.space
-        self.network = Discriminator(
-            image_size,
-            condition.dim,
-            channels=channels,
-            conv_dim=config.conv_dim,
-            layers=config.layers,
-            max_conv_dim=config.max_conv_dim,
-            parts=parts,
-            matching=(condition.dim + (condition.space != "expression")) if config.per_class else 0,
-            negative_slope=config.negative_slope,
-            initialisation=config.initialisation,
-        )
+        if network is None:
+            network = Discriminator(
+                image_size,
+                condition.dim,
+                channels=channels,
+                conv_dim=config.conv_dim,
+                layers=config.layers,
+                max_conv_dim=config.max_conv_dim,
+                parts=parts,
+                matching=matching_logits(config, condition),
+                negative_slope=config.negative_slope,
+                initialisation=config.initialisation,
+            )
+        self.network: Any = network
 
     def discriminator_loss(
         self,
@@ -133,7 +150,7 @@ class Adversary(nn.Module):
         real_map, fake_map = realness.chunk(2)
         terms = {
             "adv": part_mean(losses.discriminator_adversarial(real_map, fake_map, config.objective), weight),
-            "cls": part_mean(losses.condition(logits.chunk(2)[0], source, self.space), weight),
+            "cls": part_mean(self._condition(logits.chunk(2)[0], source), weight),
         }
         total = terms["adv"] + config.lambda_classification * terms["cls"]
         if matching is not None:
@@ -141,7 +158,7 @@ class Adversary(nn.Module):
             terms["match"] = part_mean(self._matching_loss(real_match, fake_match, source, target), weight)
             total = total + config.lambda_matching * terms["match"]
         if config.objective == "wgan-gp":
-            penalty = losses.gradient_penalty(self.network.input_gradient, real, fake, self.parts)
+            penalty = losses.gradient_penalty(self._gradient, real, fake, self.parts)
             terms["gp"] = part_mean(penalty, weight)
             total = total + config.lambda_gradient_penalty * terms["gp"]
         if config.r1_gamma > 0 and step % config.r1_every == 0:
@@ -161,7 +178,7 @@ class Adversary(nn.Module):
         """
         config = self.config
         _, logits, matching = self.network(self._augment(real.detach()))
-        terms = {"cls": part_mean(losses.condition(logits, source, self.space), weight)}
+        terms = {"cls": part_mean(self._condition(logits, source), weight)}
         total = config.lambda_classification * terms["cls"]
         if matching is not None:
             terms["match"] = part_mean(self._matching_loss(matching, None, source, target), weight)
@@ -183,9 +200,10 @@ class Adversary(nn.Module):
         realness, logits, matching = self.network(self._augment(fake))
         terms = {
             "adv": part_mean(losses.generator_adversarial(realness, config.objective), weight),
-            "cls": part_mean(losses.condition(logits, target, self.space), weight),
+            "cls": part_mean(self._condition(logits, target), weight),
         }
-        total = terms["adv"] + config.lambda_classification * terms["cls"]
+        own = config.lambda_classification_generator
+        total = terms["adv"] + (config.lambda_classification if own is None else own) * terms["cls"]
         if matching is not None:
             terms["match"] = part_mean(-self._given(matching, target), weight)
             total = total + config.lambda_matching * terms["match"]
@@ -228,13 +246,25 @@ class Adversary(nn.Module):
             return positive + 0.5 * wrong
         return positive + 0.5 * wrong + 0.5 * F.relu(1 + self._given(fake, target))
 
+    def _condition(self, logits: Tensor, states: Tensor) -> Tensor:
+        return losses.condition(logits, states, self.space, self.config.labels, self.config.label_reduction)
+
+    def _gradient(self, images: Tensor, matching: bool = False) -> Tensor:
+        """Gradient of the sum of all realness of the images, differentiable in the weights."""
+        if self.network.piecewise_linear:
+            gradient: Tensor = self.network.input_gradient(images, matching)
+            return gradient
+
+        def realness(points: Tensor) -> Tensor:
+            plain, _, given = self.network(points)
+            return plain.sum() + given.sum() if matching and given is not None else plain.sum()
+
+        return losses.input_gradient(realness, images)
+
     def _mean_gradient(self, images: Tensor) -> Tensor:
         """Gradient of the mean of all that is adversarial, so that R1 does not depend on the size of the map."""
-        network = self.network
-        side = images.shape[-1] // 2**network.layers
-        count: int = side**2 + network.matching
-        gradient: Tensor = network.input_gradient(images, matching=True)
-        return gradient / count
+        count: int = self.network.adversarial_outputs(images.shape[-1])
+        return self._gradient(images, matching=True) / count
 
     def _augment(self, images: Tensor) -> Tensor:
         """Shift (the same for the whole batch, edges repeated) and jitter brightness and contrast, differentiably."""
@@ -249,6 +279,13 @@ class Adversary(nn.Module):
         brightness = (torch.rand(shape, device=images.device) - 0.5) * 0.4
         contrast = 1 + (torch.rand(shape, device=images.device) - 0.5) * 0.4
         return shifted * contrast + brightness
+
+
+def matching_logits(config: AdversaryConfig, condition: Condition) -> int:
+    """How many logits realness given the state takes: one for every class, or linear in the state and a constant."""
+    if not config.per_class:
+        return 0
+    return condition.dim + (condition.space != "expression")
 
 
 def part_mean(values: Tensor, weight: Tensor | None) -> Tensor:

@@ -15,6 +15,8 @@ from torch import Tensor
 from mimik.conditions import Space
 
 Objective = Literal["wgan-gp", "vanilla", "hinge"]
+Labels = Literal["auto", "binary"]
+LabelReduction = Literal["sum", "mean"]
 
 
 def discriminator_adversarial(real: Tensor, fake: Tensor, objective: Objective) -> Tensor:
@@ -86,29 +88,53 @@ def r1_penalty(gradient: Callable[[Tensor], Tensor], real: Tensor, parts: int = 
     return slope.reshape(len(real), parts, -1).pow(2).sum(dim=2)
 
 
-def condition(predicted: Tensor, states: Tensor, space: Space) -> Tensor:
+def input_gradient(realness: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """Gradient of a critic's realness with respect to its images by automatic differentiation.
+
+    For critics that are not piecewise linear (normalised ones): a penalty on it is differentiated twice, which needs
+    float32 whatever the rest of the step is computed in.
+
+    Args:
+        realness: images -> scalar, the sum over the batch of what the critic says; samples do not mix.
+        images: (B, C, H, W).
+
+    Returns:
+        of the shape of `images`, differentiable in the critic's weights, not in the images.
+    """
+    with torch.enable_grad(), torch.autocast(images.device.type, enabled=False):
+        points = images.detach().float().requires_grad_(True)
+        (gradient,) = torch.autograd.grad(realness(points), points, create_graph=True)
+    return gradient
+
+
+def condition(
+    predicted: Tensor, states: Tensor, space: Space, labels: Labels = "auto", reduction: LabelReduction = "sum"
+) -> Tensor:
     """What every discriminator's condition head minimises on states that are known.
 
-    Softmax cross-entropy for expressions; the sum of the binary cross-entropies for attributes (both like StarGAN's
-    code); the mean squared error for action units.
+    Softmax cross-entropy for expressions; binary cross-entropies for attributes; the mean squared error for action
+    units.
 
     Args:
         predicted: (B, P, K), logits, or estimated action units.
         states: float (B, K) of `mimik.conditions`, shared by the P discriminators.
         space: what a state is made of.
+        labels: `binary`: expressions like attributes.
+        reduction: of binary cross-entropies over the K labels: `sum` as StarGAN's code has it, `mean` as AttGAN's.
 
     Returns:
         (B, P).
     """
     batch, parts, _ = predicted.shape
     predicted = predicted.float()
-    if space == "expression":
-        labels = states.argmax(1).repeat_interleave(parts)
-        return F.cross_entropy(predicted.flatten(0, 1), labels, reduction="none").view(batch, parts)
+    if space == "expression" and labels == "auto":
+        positions = states.argmax(1).repeat_interleave(parts)
+        return F.cross_entropy(predicted.flatten(0, 1), positions, reduction="none").view(batch, parts)
     wanted = states[:, None].expand_as(predicted)
-    if space == "attributes":
-        return F.binary_cross_entropy_with_logits(predicted, wanted, reduction="none").sum(2)
-    return (predicted - wanted).pow(2).mean(2)
+    if space == "action_units":
+        return (predicted - wanted).pow(2).mean(2)
+    binary = F.binary_cross_entropy_with_logits(predicted, wanted, reduction="none")
+    return binary.sum(2) if reduction == "sum" else binary.mean(2)
 
 
 def reconstruction(image: Tensor, reconstructed: Tensor, parts: int = 1) -> Tensor:
