@@ -257,7 +257,8 @@ class Adversary(nn.Module):
 
         def realness(points: Tensor) -> Tensor:
             plain, _, given = self.network(points)
-            return plain.sum() + given.sum() if matching and given is not None else plain.sum()
+            total: Tensor = plain.sum()
+            return total + given.sum() if matching and given is not None else total
 
         return losses.input_gradient(realness, images)
 

@@ -275,7 +275,8 @@ class Discriminator(nn.Module):
 
     def adversarial_outputs(self, side: int) -> int:
         """How many numbers judge an image of `side` pixels: the realness map and the further realness logits."""
-        return (side // 2**self.layers) ** 2 + self.matching
+        patches = side // 2**self.layers
+        return patches * patches + self.matching
 
     def input_gradient(self, images: Tensor, matching: bool = False) -> Tensor:
         """Gradient of the sum of the realness map with respect to the images, for penalties on its length.
