@@ -275,7 +275,7 @@ class Discriminator(nn.Module):
 
     def adversarial_outputs(self, side: int) -> int:
         """How many numbers judge an image of `side` pixels: the realness map and the further realness logits."""
-        patches = side // 2**self.layers
+        patches = side >> self.layers
         return patches * patches + self.matching
 
     def input_gradient(self, images: Tensor, matching: bool = False) -> Tensor:
