@@ -13,6 +13,9 @@ from mimik.labels import SECGAN_CLASSES, SECGAN_OF_SEGMENTATION
 
 MASK_CHANNELS = len(SECGAN_CLASSES)
 
+_LEAST = 1e-12
+"""Least probability of a blended mask: its logarithm stays finite."""
+
 
 class Parser(nn.Module):
     """P: a segmenter that stays as it was pre-trained; gradients pass through it to the image."""
@@ -78,11 +81,11 @@ def compose_masks(masks: Tensor, out: Tensor) -> Tensor:
         log-probabilities (B, C, H, W).
     """
     channels = masks.shape[1]
-    painted = F.log_softmax(out[:, :channels], 1)
     if out.shape[1] == channels:
-        return painted
-    share = out[:, channels:]
-    return torch.logaddexp(masks.log() + F.logsigmoid(-share), painted + F.logsigmoid(share))
+        return F.log_softmax(out, 1)
+    share = torch.sigmoid(out[:, channels:])
+    blended = masks + share * (torch.softmax(out[:, :channels], 1) - masks)
+    return blended.clamp(min=_LEAST).log()
 
 
 def cross_entropy(target: Tensor, log_probabilities: Tensor) -> Tensor:
