@@ -56,6 +56,29 @@ def test_condition_of_attributes_and_action_units_by_hand() -> None:
     assert losses.condition(predicted, states, "action_units").item() == pytest.approx((1 + 4) / 2)
 
 
+def test_expressions_may_be_binary_labels_and_labels_averaged() -> None:
+    logits, states = torch.tensor([[[0.0, 2.0, -1.0]]]), torch.tensor([[1.0, 0.0, 0.0]])
+    terms = [-math.log(1 / (1 + math.exp(-x))) for x in (0.0, -2.0, 1.0)]
+    assert losses.condition(logits, states, "expression", "binary").item() == pytest.approx(sum(terms))
+    assert losses.condition(logits, states, "expression", "binary", "mean").item() == pytest.approx(sum(terms) / 3)
+    assert losses.condition(logits, states, "attributes", "auto", "mean").item() == pytest.approx(sum(terms) / 3)
+    plain = losses.condition(logits, states, "expression")
+    assert torch.equal(losses.condition(logits, states, "expression", "auto", "mean"), plain)
+
+
+def test_input_gradient_is_float32_and_can_be_differentiated_again() -> None:
+    """D(x) = sum (w x)^2: gradient 2 w^2 x, and of the sum of that again in w: 4 w sum x."""
+    weight, images = torch.tensor(3.0, requires_grad=True), torch.rand(2, 3, 4, 4)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        gradient = losses.input_gradient(lambda x: ((weight * x) ** 2).sum(), images)
+    assert gradient.dtype == torch.float32
+    torch.testing.assert_close(gradient, 18 * images)
+    (again,) = torch.autograd.grad(gradient.sum(), weight)
+    torch.testing.assert_close(again, 12 * images.sum())
+    with torch.no_grad():
+        assert losses.input_gradient(lambda x: (weight * x).sum(), images).requires_grad
+
+
 def test_reconstruction_per_part() -> None:
     a, b = torch.zeros(1, 6, 2, 2), torch.zeros(1, 6, 2, 2)
     b[:, 3:] = 0.5

@@ -10,7 +10,7 @@ Options beyond the paper, all off by default:
 - `head="masked"`: the last convolution also gives a keep-mask m in [0, 1] and the output is m * x + (1 - m) * colour,
   the output head of GANimation (Pumarola et al. 2018, eq. 1).
 - `head="residual"`: the output is x plus what the last convolution gives, cut off at -1 and 1; it starts as identity.
-- `channels` other than 3: label maps instead of images; the caller makes its own of what `raw` returns.
+- `channels` other than 3: other pictures than images. For label maps the caller makes its own of what `raw` returns.
 - `seen_channels`: further planes that the generator sees and does not paint.
 - `stem="unshuffle"`: the first two resolutions are reached by pixel-unshuffle and left by pixel-shuffle, so that all
   convolutions but the head's run at half the size or less; the head sees the input image at full size.
@@ -182,20 +182,21 @@ def compose(images: Tensor, out: Tensor, head: Head) -> tuple[Tensor, Tensor | N
     """The edited image from the input and the last convolution's output.
 
     Args:
-        images: (..., 3, H, W) in [-1, 1].
-        out: (..., 3, H, W), or (..., 4, H, W) for `masked`.
+        images: (..., C, H, W) in [-1, 1].
+        out: (..., C, H, W), or (..., C + 1, H, W) for `masked`.
         head: which composition.
 
     Returns:
-        (..., 3, H, W) in [-1, 1], and how much of every pixel was replaced, (..., 1, H, W) in [0, 1], or None.
+        (..., C, H, W) in [-1, 1], and how much of every pixel was replaced, (..., 1, H, W) in [0, 1], or None.
     """
     if head == "direct":
         return torch.tanh(out), None
     if head == "residual":
         edited = (images + out).clamp(-1, 1)
         return edited, (edited - images).abs().mean(-3, keepdim=True) / 2
-    replaced = torch.sigmoid(out[..., 3:, :, :])
-    return images + replaced * (torch.tanh(out[..., :3, :, :]) - images), replaced
+    channels = images.shape[-3]
+    replaced = torch.sigmoid(out[..., channels:, :, :])
+    return images + replaced * (torch.tanh(out[..., :channels, :, :]) - images), replaced
 
 
 class Discriminator(nn.Module):
