@@ -193,13 +193,17 @@ def test_flat_names_are_dotted() -> None:
 @pytest.mark.parametrize("scale", sorted(SHIPPED["scales"]))
 @pytest.mark.parametrize("method", sorted(SHIPPED["methods"]))
 def test_every_shipped_method_can_be_configured_at_every_scale(method: str, scale: str) -> None:
-    from mimik.method_training import method_module
+    from mimik.conditions import ConditionConfig
+    from mimik.method_training import guide_module, method_module
     from mimik.training import TrainingConfig
 
     settings = params.resolve(SHIPPED, "synthetic", method, scale)
     module = method_module(settings["module"])
     build(module.Config, settings["config"], method)
     build(TrainingConfig, {**module.TRAINING, **settings["training"]}, method)
+    build(ConditionConfig, {**module.CONDITION, **settings["condition"]}, method)
+    for guide, values in settings["guidance"].items():
+        build(guide_module(guide).Config, values, guide)
     json.dumps(settings)
 
 

@@ -165,8 +165,8 @@ class Method(nn.Module):
 
     @property
     def compiled(self) -> list[nn.Module]:
-        """Networks that `training.compile` compiles."""
-        return [self.generator]
+        """Networks that `training.compile` compiles: the layers, since code and picture are made by separate calls."""
+        return [*self.generator.encoder, *self.generator.decoder]
 
     def discriminator_parameters(self) -> list[dict[str, Any]]:
         """Parameter groups of the discriminator update."""

@@ -124,8 +124,8 @@ class Method(nn.Module):
 
     @property
     def compiled(self) -> list[nn.Module]:
-        """Networks that `training.compile` compiles."""
-        return [self.generator]
+        """Networks that `training.compile` compiles: the generator's, which is not called as a whole."""
+        return [self.generator.encoder, self.generator.decoder]
 
     def discriminator_parameters(self) -> list[dict[str, Any]]:
         """Parameter groups of the discriminator update."""
