@@ -16,6 +16,7 @@ from mimik.labels import EXPRESSIONS, SECGAN_ATTRIBUTES
 from mimik.measurements import EvaluationSettings
 from mimik.method_training import load_method, train_method
 from mimik.params import load, resolve
+from mimik.report import method_report
 from mimik.serving import Editor
 from mimik.translation import TranslationSettings, translate
 from tests.tiny import make_store
@@ -105,6 +106,12 @@ def test_from_training_to_metrics(module: str, tmp_path: Path) -> None:
     assert "attributes" in record["metrics"]["truth_psnr"]["skipped"]
     for name in ("cycle_l1", "outside_change"):
         assert record["metrics"][name]["n"] == 16, name
+
+    if module == "stargan":
+        page = tmp_path / "report.html"
+        method_report(result, store.directory, page, load("params.yaml")["report"])
+        written = page.read_text(encoding="utf-8")
+        assert "it looks for expressions" in written and all(name in written for name in TOLD)
 
 
 def test_metrics_of_expressions_say_so() -> None:

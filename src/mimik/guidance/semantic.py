@@ -16,7 +16,8 @@ state, see `mimik.conditions`.
 
 Choices where the paper is silent: P has CelebAMask-HQ's 19 classes, whose probabilities are summed to the 12, instead
 of having been trained with 12; the branch's weights are those of its backbone (the paper has one set of lambdas for
-both branches, although one reconstruction is a cross-entropy and the other a distance).
+both branches, although one reconstruction is a cross-entropy and the other a distance). Absolute labels reach the
+branch as 0 and 1 with both backbones.
 """
 
 from dataclasses import dataclass, field
