@@ -52,6 +52,29 @@ def test_terms_follow_the_configuration() -> None:
     assert set(small.label_loss(real, labels, labels)[1]) == {"cls", "match"}
 
 
+def test_the_generator_may_weigh_the_condition_otherwise() -> None:
+    torch.manual_seed(0)
+    fake, target = torch.rand(2, 3, 16, 16), one_hot(0, 1)
+    for own, weight in ((None, 3.0), (10.0, 10.0)):
+        config = AdversaryConfig(conv_dim=4, layers=3, lambda_classification=3.0, lambda_classification_generator=own)
+        adversary = Adversary(config, 16, EXPRESSION)
+        total, terms = adversary.generator_loss(fake, target)
+        torch.testing.assert_close(total, terms["adv"] + weight * terms["cls"])
+        total, terms = adversary.label_loss(fake, target, target)
+        torch.testing.assert_close(total, 3 * terms["cls"])
+
+
+def test_r1_divides_by_all_that_judges() -> None:
+    """A map of 2 x 2 and four logits: the penalty is that of a critic whose output is the mean of these eight."""
+    torch.manual_seed(0)
+    adversary = Adversary(CONFIGS["small budget"], 16, EXPRESSION)
+    images = (torch.rand(2, 3, 16, 16) * 2 - 1).requires_grad_(True)
+    realness, _, matching = adversary.network(images)
+    assert matching is not None and realness[0].numel() + matching[0].numel() == 8
+    (slope,) = torch.autograd.grad((realness.sum() + matching.sum()) / 8, images)
+    torch.testing.assert_close(adversary._mean_gradient(images.detach()), slope)
+
+
 def test_no_gradient_reaches_real_or_fake_from_the_discriminator_loss() -> None:
     adversary = Adversary(CONFIGS["published"], 16, EXPRESSION)
     real, fake = torch.rand(2, 3, 16, 16).requires_grad_(), torch.rand(2, 3, 16, 16).requires_grad_()

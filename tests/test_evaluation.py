@@ -273,7 +273,8 @@ def test_datasets_without_truth_skip_what_needs_it(project) -> None:
 
 def test_segmenters_before_and_after_training_are_both_measured(project, monkeypatch) -> None:
     trained = segmenter.load(project.folder / "segmenter")
-    monkeypatch.setattr(evaluation, "load_method", lambda _: (SimpleNamespace(segmenter=trained), {}))
+    method = SimpleNamespace(segmenter=trained, condition=Condition(ConditionConfig(), CLASSES))
+    monkeypatch.setattr(evaluation, "load_method", lambda _: (method, {}))
     same = run(project, metrics=("miou",))["metrics"]
     assert same["miou_before"]["value"] == same["miou_after"]["value"]
     assert same["miou_before"]["extractor_sha256"] == file_sha256(project.folder / "segmenter/model.safetensors")

@@ -60,12 +60,12 @@ def test_logistic_loss_of_action_units_by_hand() -> None:
     """Cross-entropies with the intensities as probabilities, summed; least at the intensity; noise is cut off."""
     predicted, states = torch.tensor([[[0.0, 2.0]]]), torch.tensor([[0.25, -0.1]])
     expected = math.log(2) - math.log(1 - 1 / (1 + math.exp(-2.0)))
-    assert losses.condition(predicted, states, "action_units", "logistic").item() == pytest.approx(expected)
+    assert losses.condition(predicted, states, "action_units", unit_loss="logistic").item() == pytest.approx(expected)
     logits = torch.logit(torch.tensor([[[0.25]]])).requires_grad_()
-    losses.condition(logits, states[:, :1], "action_units", "logistic").sum().backward()
+    losses.condition(logits, states[:, :1], "action_units", unit_loss="logistic").sum().backward()
     assert logits.grad is not None and abs(float(logits.grad)) < 1e-6
     far = torch.tensor([[[1e3]]], requires_grad=True)
-    losses.condition(far, states[:, :1], "action_units", "logistic").sum().backward()
+    losses.condition(far, states[:, :1], "action_units", unit_loss="logistic").sum().backward()
     assert far.grad is not None and float(far.grad) == 0.75, "the gradient is bounded"
 
 
@@ -74,6 +74,31 @@ def test_summed_variation_by_hand() -> None:
     images = torch.zeros(2, 3, 3, 3)
     images[0, 1, 1, 1] = images[1, 2, 0, 0] = 0.5
     assert losses.summed_variation(images).tolist() == [2.0, 1.0]
+
+
+def test_expressions_may_be_binary_labels_and_labels_averaged() -> None:
+    logits, states = torch.tensor([[[0.0, 2.0, -1.0]]]), torch.tensor([[1.0, 0.0, 0.0]])
+    terms = [-math.log(1 / (1 + math.exp(-x))) for x in (0.0, -2.0, 1.0)]
+    assert losses.condition(logits, states, "expression", labels="binary").item() == pytest.approx(sum(terms))
+    assert losses.condition(logits, states, "expression", labels="binary", reduction="mean").item() == pytest.approx(
+        sum(terms) / 3
+    )
+    assert losses.condition(logits, states, "attributes", reduction="mean").item() == pytest.approx(sum(terms) / 3)
+    plain = losses.condition(logits, states, "expression")
+    assert torch.equal(losses.condition(logits, states, "expression", reduction="mean"), plain)
+
+
+def test_input_gradient_is_float32_and_can_be_differentiated_again() -> None:
+    """D(x) = sum (w x)^2: gradient 2 w^2 x, and of the sum of that again in w: 4 w sum x."""
+    weight, images = torch.tensor(3.0, requires_grad=True), torch.rand(2, 3, 4, 4)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        gradient = losses.input_gradient(lambda x: ((weight * x) ** 2).sum(), images)
+    assert gradient.dtype == torch.float32
+    torch.testing.assert_close(gradient, 18 * images)
+    (again,) = torch.autograd.grad(gradient.sum(), weight)
+    torch.testing.assert_close(again, 12 * images.sum())
+    with torch.no_grad():
+        assert losses.input_gradient(lambda x: (weight * x).sum(), images).requires_grad
 
 
 def test_reconstruction_per_part() -> None:

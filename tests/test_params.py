@@ -115,6 +115,18 @@ def test_no_training_mirrors_a_dataset_whose_sides_differ() -> None:
     assert "expected true or false" in faults(lambda v: v["datasets"]["synthetic"].update(flip="no"))
 
 
+def test_an_automatic_segmenter_is_the_scales() -> None:
+    values = copy.deepcopy(SMALL)
+    values["segmenters"]["unet"] = {"network": "unet"}
+    values["scales"]["smoke"]["segmenter"] = "unet"
+    values["methods"]["hier_seg"]["segmenter"] = "auto"
+    for scale, name in (("demo", "bisenet"), ("smoke", "unet")):
+        assert params.pretrained_of(values, "synthetic", "hier_seg", scale) == {"segmenter": name}
+        assert params.resolve(values, "synthetic", "hier_seg", scale)["pretrained"] == {"segmenter": name}
+    assert params.pretrained_of(values, "synthetic", "stargan") == {}
+    assert "scales.demo.segmenter: 'unet'" in faults(lambda v: v["scales"]["demo"].update(segmenter="unet"))
+
+
 def test_only_a_dataset_with_ground_truth_has_a_reader() -> None:
     assert params.reader_of(SMALL, "synthetic") == "face_reader"
     assert params.reader_of(SMALL, "affectnet") is None
@@ -220,13 +232,17 @@ def test_flat_names_are_dotted() -> None:
 @pytest.mark.parametrize("scale", sorted(SHIPPED["scales"]))
 @pytest.mark.parametrize("method", sorted(SHIPPED["methods"]))
 def test_every_shipped_method_can_be_configured_at_every_scale(method: str, scale: str) -> None:
-    from mimik.method_training import method_module
+    from mimik.conditions import ConditionConfig
+    from mimik.method_training import guide_module, method_module
     from mimik.training import TrainingConfig
 
     settings = params.resolve(SHIPPED, "synthetic", method, scale)
     module = method_module(settings["module"])
     build(module.Config, settings["config"], method)
     build(TrainingConfig, {**module.TRAINING, **settings["training"]}, method)
+    build(ConditionConfig, {**module.CONDITION, **settings["condition"]}, method)
+    for guide, values in settings["guidance"].items():
+        build(guide_module(guide).Config, values, guide)
     json.dumps(settings)
 
 

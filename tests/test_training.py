@@ -174,6 +174,12 @@ def test_schedules() -> None:
     assert warm.rate(0) == 0.1 and warm.rate(9) == 1.0
     assert abs(TrainingConfig(steps=100, learning_rate=1.0, schedule="cosine").rate(50) - 0.5) < 1e-9
     assert abs(TrainingConfig(steps=100, learning_rate=2.0, schedule="poly").rate(50) - 2 * 0.5**0.9) < 1e-9
+    # SeCGAN's for AttGAN: 2e-4, down to 2e-6 exponentially over the second half; AttGAN's code: a tenth at the half.
+    exponential = TrainingConfig(steps=200, learning_rate=2e-4, schedule="exponential", decay_start=0.5)
+    assert exponential.rate(0) == exponential.rate(100) == 2e-4
+    assert exponential.rate(150) == pytest.approx(2e-5) and exponential.rate(200) == pytest.approx(2e-6)
+    step = TrainingConfig(steps=200, learning_rate=2e-4, schedule="step", decay_start=0.5)
+    assert step.rate(99) == 2e-4 and step.rate(100) == step.rate(199) == pytest.approx(2e-5)
 
 
 SCRIPT = """

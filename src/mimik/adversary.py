@@ -11,6 +11,7 @@ quadratic in action units, whose strength counts too. Wrong states are then thos
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 
 from mimik import losses
 from mimik.conditions import Condition, Space
-from mimik.losses import Objective, UnitLoss
+from mimik.losses import LabelReduction, Labels, Objective, UnitLoss
 from mimik.networks.convolution import shared_casts
 from mimik.networks.stargan import Discriminator, Initialisation
 
@@ -35,7 +36,10 @@ class AdversaryConfig:
         conv_dim, layers, max_conv_dim: see `mimik.networks.stargan.Discriminator`.
         negative_slope, initialisation: likewise.
         learning_rate: factor on the run's learning rate.
-        lambda_classification: weight of the condition term (classes, attributes or action units), for both players.
+        lambda_classification: weight of the condition term (classes, attributes or action units).
+        lambda_classification_generator: its weight for the generator; None: the same.
+        labels: the condition term of expressions, `auto`: softmax cross-entropy, or `binary` like attributes.
+        label_reduction: binary cross-entropies are summed over the labels (StarGAN's code) or averaged (AttGAN's).
         lambda_gradient_penalty: weight of the WGAN-GP penalty.
         r1_gamma: gamma of the R1 penalty (0: none); applied every `r1_every` steps, `r1_every` times as strong.
         unit_loss: of the condition term for action units, `squared` or `logistic`; see `mimik.losses.condition`.
@@ -53,6 +57,9 @@ class AdversaryConfig:
     initialisation: Initialisation = "default"
     learning_rate: float = 1.0
     lambda_classification: float = 1.0
+    lambda_classification_generator: float | None = None
+    labels: Labels = "auto"
+    label_reduction: LabelReduction = "sum"
     lambda_gradient_penalty: float = 10.0
     r1_gamma: float = 0.0
     r1_every: int = 8
@@ -82,6 +89,7 @@ class Adversary(nn.Module):
         parts: int = 1,
         channels: int = 3,
         confidence_penalty: float = 0.0,
+        network: nn.Module | None = None,
     ) -> None:
         """Build the network.
 
@@ -93,6 +101,8 @@ class Adversary(nn.Module):
             channels: of every part's images.
             confidence_penalty: beta; the discriminator's condition term, of real and of fake images, becomes the one
                 that it is less beta times the entropy of what its head says (Pereyra et al. 2017).
+            network: another one than StarGAN's, with the same outputs and attributes (`input_gradient` only where it
+                is `piecewise_linear`), and with `matching_logits` for realness given the state.
 
         Raises:
             ValueError: a confidence penalty on estimates of action units, which have no confidence.
@@ -104,18 +114,20 @@ class Adversary(nn.Module):
         self.confidence_penalty = confidence_penalty
         self.parts = parts
         self.space: Space = condition.space
-        self.network = Discriminator(
-            image_size,
-            condition.dim,
-            channels=channels,
-            conv_dim=config.conv_dim,
-            layers=config.layers,
-            max_conv_dim=config.max_conv_dim,
-            parts=parts,
-            matching=_embedded(torch.zeros(1, condition.dim), condition.space).shape[1] if config.per_class else 0,
-            negative_slope=config.negative_slope,
-            initialisation=config.initialisation,
-        )
+        if network is None:
+            network = Discriminator(
+                image_size,
+                condition.dim,
+                channels=channels,
+                conv_dim=config.conv_dim,
+                layers=config.layers,
+                max_conv_dim=config.max_conv_dim,
+                parts=parts,
+                matching=matching_logits(config, condition),
+                negative_slope=config.negative_slope,
+                initialisation=config.initialisation,
+            )
+        self.network: Any = network
 
     def discriminator_loss(
         self,
@@ -162,7 +174,7 @@ class Adversary(nn.Module):
             terms["match"] = part_mean(self._matching_loss(real_match, fake_match, source, target), weight)
             total = total + config.lambda_matching * terms["match"]
         if config.objective == "wgan-gp":
-            penalty = losses.gradient_penalty(self.network.input_gradient, real, fake, self.parts)
+            penalty = losses.gradient_penalty(self._gradient, real, fake, self.parts)
             terms["gp"] = part_mean(penalty, weight)
             total = total + config.lambda_gradient_penalty * terms["gp"]
         if config.r1_gamma > 0 and step % config.r1_every == 0:
@@ -206,14 +218,23 @@ class Adversary(nn.Module):
             "adv": part_mean(losses.generator_adversarial(realness, config.objective), weight),
             "cls": part_mean(self._condition_loss(logits, target), weight),
         }
-        total = terms["adv"] + config.lambda_classification * terms["cls"]
+        own = config.lambda_classification_generator
+        total = terms["adv"] + (config.lambda_classification if own is None else own) * terms["cls"]
         if matching is not None:
             terms["match"] = part_mean(-self._own(matching, target), weight)
             total = total + config.lambda_matching * terms["match"]
         return total, terms
 
     def _condition_loss(self, predicted: Tensor, states: Tensor) -> Tensor:
-        return losses.condition(predicted, states, self.space, self.config.unit_loss)
+        config = self.config
+        return losses.condition(
+            predicted,
+            states,
+            self.space,
+            labels=config.labels,
+            reduction=config.label_reduction,
+            unit_loss=config.unit_loss,
+        )
 
     def _given(self, matching: Tensor, states: Tensor) -> Tensor:
         """Realness of every image given every state: the logit of the class, or linear in the embedded state.
@@ -254,13 +275,23 @@ class Adversary(nn.Module):
             return positive + 0.5 * wrong
         return positive + 0.5 * wrong + 0.5 * F.relu(1 + self._own(fake, target))
 
+    def _gradient(self, images: Tensor, matching: bool = False) -> Tensor:
+        """Gradient of the sum of all realness of the images, differentiable in the weights."""
+        if self.network.piecewise_linear:
+            gradient: Tensor = self.network.input_gradient(images, matching)
+            return gradient
+
+        def realness(points: Tensor) -> Tensor:
+            plain, _, given = self.network(points)
+            total: Tensor = plain.sum()
+            return total + given.sum() if matching and given is not None else total
+
+        return losses.input_gradient(realness, images)
+
     def _mean_gradient(self, images: Tensor) -> Tensor:
         """Gradient of the mean of all that is adversarial, so that R1 does not depend on the size of the map."""
-        network = self.network
-        side = images.shape[-1] // 2**network.layers
-        count: int = side**2 + network.matching
-        gradient: Tensor = network.input_gradient(images, matching=True)
-        return gradient / count
+        count: int = self.network.adversarial_outputs(images.shape[-1])
+        return self._gradient(images, matching=True) / count
 
     def _augment(self, images: Tensor) -> Tensor:
         """Shift (the same for the whole batch, edges repeated) and jitter brightness and contrast, differentiably."""
@@ -290,6 +321,11 @@ def _embedded(states: Tensor, space: Space) -> Tensor:
     if space == "action_units":
         terms.append(states.square())
     return F.normalize(torch.cat(terms, 1), p=1, dim=1)
+
+
+def matching_logits(config: AdversaryConfig, condition: Condition) -> int:
+    """How many logits realness given the state takes."""
+    return _embedded(torch.zeros(1, condition.dim), condition.space).shape[1] if config.per_class else 0
 
 
 def part_mean(values: Tensor, weight: Tensor | None) -> Tensor:

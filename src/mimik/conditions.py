@@ -104,6 +104,11 @@ class Condition(nn.Module):
         names = {"expression": ("label", "target"), "attributes": ("attributes", "target_attributes")}
         return frozenset(names.get(self.space, ("action_units", "target_action_units")))
 
+    @property
+    def edits(self) -> tuple[str, ...]:
+        """What a face can be asked for by name: an expression, or that one of its attributes be reversed."""
+        return self.names if self.space == "attributes" else self.classes
+
     def set_class_units(self, units: Tensor) -> None:
         """Mean action units of every expression, float (C, 17), see `class_means`."""
         if self.class_units is not None:
@@ -152,18 +157,24 @@ class Condition(nn.Module):
         return measured[:, self._columns].float()
 
     def asked(self, source: Tensor, labels: Tensor, wanted: Tensor) -> Tensor:
-        """The states (B, K) that faces are asked for by the name of an expression.
+        """The states (B, K) that faces are asked for by the name of an edit.
+
+        Attributes are reversed one at a time: reversing one hair colour chooses no other (Sun et al., A.3).
 
         Args:
             source: float (B, K), their own states.
             labels: int64 (B,), the expressions they show; asked for its own expression, a face is to stay as it is.
-            wanted: int64 (B,).
+                Not read for attributes.
+            wanted: int64 (B,), positions in `edits`.
         """
+        if self.space == "attributes":
+            reversed_one = F.one_hot(wanted, self.dim).to(source.dtype)
+            return source + reversed_one * (1 - 2 * source)
         return torch.where((wanted == labels)[:, None], source, self.of_labels(wanted))
 
 
 def stored_states(condition: Condition, store: FaceStore, rows: npt.NDArray[np.int64]) -> Tensor:
-    """The states (B, K) of labelled faces of a store, on the condition's device."""
+    """The states (B, K) of faces of a store, on the condition's device; labelled ones unless they are attributes."""
     measured = {"expression": lambda: None, "attributes": store.attributes, "action_units": store.action_units}
     values = measured[condition.space]()
     labels = torch.from_numpy(store.labels()[rows])

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from mimik import mirror as mirrors
+from mimik.conditions import Condition
 from mimik.devices import pick_device
 from mimik.errors import UserError
 from mimik.faces.store import FaceStore
@@ -68,7 +69,11 @@ def evaluate(
             f"evaluation.class_filter: {', '.join(sorted(unknown))} is not a class of this dataset ({store.classes})."
         )
     device = pick_device()
-    before, after = _segmenters(segmenter_dir, result_dir, manifest["generator_sha256"], device)
+    method, _ = load_method(result_dir)
+    before, after = _segmenters(method, segmenter_dir, result_dir, manifest["generator_sha256"], device)
+    condition = method.condition
+    assert isinstance(condition, Condition)
+    attributes = condition.edits if condition.space == "attributes" else ()
     with _scratch(Path(output).parent / ".evaluation") as scratch:
         measurements = Measurements(
             translations=_translations(result_dir, "images.npy", manifest),
@@ -83,12 +88,13 @@ def evaluate(
             reader=_reader(reader_dir, device),
             segmenter_before=before,
             segmenter_after=after,
+            attributes=attributes,
         )
         entries: dict[str, Entry] = {}
         with tqdm(modules.items(), desc="evaluate", unit="metric") as progress:
             for name, module in progress:
                 progress.set_postfix_str(name)
-                entries |= module.compute(measurements)
+                entries |= _computed(module, measurements)
     per_face = {name: entry.pop(PER_FACE) for name, entry in entries.items() if PER_FACE in entry}
     arrays = {
         f"{name}/{part}": np.ascontiguousarray(getattr(faces, part), dtype=np.float32)
@@ -108,10 +114,19 @@ def evaluate(
             "dataset_digest": store.digest,
             "config_digest": config["config_digest"],
             "mlflow_run_id": run_id,
-            "classes": store.classes,
+            "classes": list(condition.edits),
             "metrics": {name: _finite(entry, name) for name, entry in entries.items()},
         },
     )
+
+
+def _computed(module: ModuleType, measurements: Measurements) -> dict[str, Entry]:
+    """The entries of one metric; one that needs expressions as targets is skipped where attributes are reversed."""
+    if measurements.attributes and getattr(module, "NEEDS_EXPRESSIONS", False):
+        reason = "it looks for expressions; this method is told attributes, each of which is reversed in turn."
+        return {name: {"skipped": reason} for name in module.NAMES}
+    entries: dict[str, Entry] = module.compute(measurements)
+    return entries
 
 
 def metric_modules(names: tuple[str, ...]) -> dict[str, ModuleType]:
@@ -188,9 +203,8 @@ def _reader(directory: Path | str | None, device: torch.device) -> Extractor | M
 
 
 def _segmenters(
-    directory: Path | str | None, result_dir: Path, generator_sha256: str, device: torch.device
+    method: nn.Module, directory: Path | str | None, result_dir: Path, generator_sha256: str, device: torch.device
 ) -> tuple[Extractor | Missing, Extractor | Missing]:
-    method, _ = load_method(result_dir)
     trained = getattr(method, "segmenter", None)
     if trained is None:
         nothing = Missing("this method has no segmenter.")

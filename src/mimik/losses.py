@@ -16,6 +16,8 @@ from mimik.conditions import Space
 
 Objective = Literal["wgan-gp", "vanilla", "hinge"]
 UnitLoss = Literal["squared", "logistic"]
+Labels = Literal["auto", "binary"]
+LabelReduction = Literal["sum", "mean"]
 
 
 def discriminator_adversarial(real: Tensor, fake: Tensor, objective: Objective) -> Tensor:
@@ -87,18 +89,47 @@ def r1_penalty(gradient: Callable[[Tensor], Tensor], real: Tensor, parts: int = 
     return slope.reshape(len(real), parts, -1).pow(2).sum(dim=2)
 
 
-def condition(predicted: Tensor, states: Tensor, space: Space, unit_loss: UnitLoss = "squared") -> Tensor:
+def input_gradient(realness: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """Gradient of a critic's realness with respect to its images by automatic differentiation.
+
+    For critics that are not piecewise linear (normalised ones): a penalty on it is differentiated twice, which needs
+    float32 whatever the rest of the step is computed in.
+
+    Args:
+        realness: images -> scalar, the sum over the batch of what the critic says; samples do not mix.
+        images: (B, C, H, W).
+
+    Returns:
+        of the shape of `images`, differentiable in the critic's weights, not in the images.
+    """
+    with torch.enable_grad(), torch.autocast(images.device.type, enabled=False):
+        points = images.detach().float().requires_grad_(True)
+        (gradient,) = torch.autograd.grad(realness(points), points, create_graph=True)
+    return gradient
+
+
+def condition(
+    predicted: Tensor,
+    states: Tensor,
+    space: Space,
+    *,
+    labels: Labels = "auto",
+    reduction: LabelReduction = "sum",
+    unit_loss: UnitLoss = "squared",
+) -> Tensor:
     """What every discriminator's condition head minimises on states that are known.
 
-    Softmax cross-entropy for expressions; the sum of the binary cross-entropies for attributes (both like StarGAN's
-    code); for action units the mean squared error (`squared`), or the sum of the binary cross-entropies with the
-    intensities as probabilities (`logistic`). The latter's gradient is bounded as that of labels is: a critic that
-    learns fast keeps its estimate while its features change, where the squared error throws it off.
+    Softmax cross-entropy for expressions; binary cross-entropies for attributes; for action units the mean squared
+    error (`squared`), or the binary cross-entropies with the intensities as probabilities (`logistic`). The latter's
+    gradient is bounded as that of labels is: a critic that learns fast keeps its estimate while its features change,
+    where the squared error throws it off.
 
     Args:
         predicted: (B, P, K), logits, or estimated action units (`squared`).
         states: float (B, K) of `mimik.conditions`, shared by the P discriminators.
         space: what a state is made of.
+        labels: `binary`: expressions like attributes.
+        reduction: of binary cross-entropies over the K labels: `sum` as StarGAN's code has it, `mean` as AttGAN's.
         unit_loss: for action units.
 
     Returns:
@@ -106,14 +137,15 @@ def condition(predicted: Tensor, states: Tensor, space: Space, unit_loss: UnitLo
     """
     batch, parts, _ = predicted.shape
     predicted = predicted.float()
-    if space == "expression":
-        labels = states.argmax(1).repeat_interleave(parts)
-        return F.cross_entropy(predicted.flatten(0, 1), labels, reduction="none").view(batch, parts)
+    if space == "expression" and labels == "auto":
+        positions = states.argmax(1).repeat_interleave(parts)
+        return F.cross_entropy(predicted.flatten(0, 1), positions, reduction="none").view(batch, parts)
     wanted = states[:, None].expand_as(predicted)
-    if space == "attributes" or unit_loss == "logistic":
-        # Noise takes intensities out of [0, 1], where the cross-entropy has no minimum.
-        return F.binary_cross_entropy_with_logits(predicted, wanted.clamp(0, 1), reduction="none").sum(2)
-    return (predicted - wanted).pow(2).mean(2)
+    if space == "action_units" and unit_loss == "squared":
+        return (predicted - wanted).pow(2).mean(2)
+    # Noise takes intensities out of [0, 1], where the cross-entropy has no minimum.
+    binary = F.binary_cross_entropy_with_logits(predicted, wanted.clamp(0, 1), reduction="none")
+    return binary.sum(2) if reduction == "sum" else binary.mean(2)
 
 
 def entropy(logits: Tensor, space: Space) -> Tensor:

@@ -137,6 +137,7 @@ class Measurements:
         scratch: an empty folder for features; its content is worthless afterwards.
         classifier, inception, arcface, reader: extractors, or why there is none.
         segmenter_before, segmenter_after: the pre-trained segmenter, and the same one after end-to-end training.
+        attributes: names of the C attributes that the translations reverse; empty where they are asked for classes.
     """
 
     translations: Array
@@ -151,11 +152,12 @@ class Measurements:
     reader: Extractor | Missing
     segmenter_before: Extractor | Missing
     segmenter_after: Extractor | Missing
+    attributes: tuple[str, ...] = ()
 
     @property
     def classes(self) -> list[str]:
-        """Names of the C classes."""
-        return self.store.classes
+        """Names of the C classes, or of the reversed attributes."""
+        return list(self.attributes) or self.store.classes
 
     @property
     def size(self) -> int:
@@ -164,7 +166,9 @@ class Measurements:
 
     @cached_property
     def labels(self) -> Labels:
-        """int64 (N,) source class of every translated image."""
+        """int64 (N,) source class of every translated image; -1 where attributes are reversed: no target is its own."""
+        if self.attributes:
+            return np.full(len(self.rows), -1)
         labels: Labels = self.store.labels()[self.rows]
         return labels
 
@@ -210,6 +214,8 @@ class Measurements:
         return self._true(self.store.truth_action_units)
 
     def _true(self, array: Array | None) -> Rows | Missing:
+        if self.attributes:
+            return Missing("true target images are those of expressions; this method reverses attributes.")
         if array is None:
             return Missing(
                 f"only datasets with ground truth (synthetic) have true target images; {self.store.directory} has none "

@@ -265,7 +265,8 @@ class _Probe:
     def __init__(self, method: Any, store: FaceStore, path: Path, count: int = 8) -> None:
         self.method, self.store, self.path = method, store, path
         rows = store.rows("val")
-        rows = rows[store.labels()[rows] >= 0]
+        if method.condition.space != "attributes":
+            rows = rows[store.labels()[rows] >= 0]
         if not len(rows):
             raise UserError(f"{store.directory / 'index.csv'}: no face of the split 'val' has an expression label.")
         self.rows = rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)]
@@ -283,7 +284,7 @@ class _Probe:
 
     @torch.no_grad()
     def grid(self) -> Any:
-        """uint8 (rows * S, (1 + C) * S, 3): input, then every target class."""
+        """uint8 (rows * S, (1 + C) * S, 3): input, then every edit by name."""
         method, store = self.method, self.store
         was_training = method.training
         method.eval()
@@ -291,7 +292,7 @@ class _Probe:
         columns = [store.images[self.rows]]
         labels = torch.from_numpy(store.labels()[self.rows]).to(images.device)
         source = stored_states(method.condition, store, self.rows).to(images.device)
-        for wanted in range(len(store.classes)):
+        for wanted in range(len(method.condition.edits)):
             target = method.condition.asked(source, labels, torch.full_like(labels, wanted))
             columns.append(to_uint8(method.translate(images, source, target)))
         method.train(was_training)

@@ -32,6 +32,9 @@ PRETRAINED: Mapping[str, str] = MappingProxyType({"segmenter": "segmenters", "de
 """Kinds of networks that a method may start from, with the group of params.yaml that holds their entries. An entry of
 `methods` names one under the kind; `starts_from` names another entry of `methods`, whose generator it starts from."""
 
+AUTO = "auto"
+"""What an entry of `methods` may say of a segmenter: the scale's own."""
+
 
 class MaskSource(NamedTuple):
     """A segmenter of params.yaml, and the dataset that it is trained on."""
@@ -294,10 +297,12 @@ def _entry(params: Mapping[str, Any], group: str, name: str) -> Settings:
 
 
 def _method_values(params: Mapping[str, Any], dataset: str, method: str, scale: str | None) -> Settings:
-    entry = dict(_entry(params, "methods", method))
-    at_scale = _scale(params, dataset, scale).get("methods", {}).get(entry["method"], {})
+    entry, chosen = dict(_entry(params, "methods", method)), _scale(params, dataset, scale)
     own = entry.pop("scales", {}).get(scale_of(params, dataset, scale), {})
-    return _merge(_merge(at_scale, entry), own)
+    values = _merge(_merge(chosen.get("methods", {}).get(entry["method"], {}), entry), own)
+    if values.get("segmenter") == AUTO:
+        values["segmenter"] = chosen["segmenter"]
+    return values
 
 
 def _pretraining(params: Mapping[str, Any], dataset: str, group: str, name: str, scale: str | None) -> Settings:
@@ -378,7 +383,8 @@ def _unknown_names(params: Mapping[str, Any]) -> list[str]:
     faults: list[str] = []
 
     def refer(place: str, name: Any, group: str) -> None:
-        if name is not None and name not in params[group]:
+        automatic = group == "segmenters" and name == AUTO
+        if name is not None and name not in params[group] and not automatic:
             faults.append(f"{place}: {name!r} is not under '{group}'. Known: {_listed(params[group])}.")
 
     refer("scale", params["scale"], "scales")
@@ -413,6 +419,7 @@ def _unknown_names(params: Mapping[str, Any]) -> list[str]:
     for name, scale in params["scales"].items():
         refer(f"scales.{name}.classifier", scale["classifier"], "classifiers")
         refer(f"scales.{name}.reader", scale["reader"], "readers")
+        refer(f"scales.{name}.segmenter", scale["segmenter"], "segmenters")
         for file, overrides in scale.get("methods", {}).items():
             for kind, group in PRETRAINED.items():
                 refer(f"scales.{name}.methods.{file}.{kind}", overrides.get(kind), group)

@@ -35,7 +35,9 @@ class Editor:
             model_input: `image` uint8 (B, S, S, 3), faces aligned like the training's; `source` and `target` int64
                 (B,), positions in the classes of config.json: what they show, what they shall show. For a method that
                 is told action units, `action_units` float (B, 17) in [0, 1] of the faces may be given; without them
-                the mean of the class `source` stands for them.
+                the mean of the class `source` stands for them. For a method that is told attributes, `attributes`
+                (B, A) of 0 and 1 in the order of config.json are what the faces have, and `target` is the position,
+                among those that it is told, of the one to be reversed.
             params: none are known; MLflow hands them over.
 
         Returns:
@@ -50,8 +52,8 @@ class Editor:
                 torch.as_tensor(np.asarray(model_input[key]).reshape(-1), dtype=torch.int64)
                 for key in ("source", "target")
             )
-            measured = model_input.get("action_units")
             condition = self._method.condition
+            measured = model_input.get("attributes" if condition.space == "attributes" else "action_units")
             source = condition.of_faces(shown, None if measured is None else torch.as_tensor(np.asarray(measured)))
             images = to_tensor(np.asarray(model_input["image"], dtype=np.uint8))
             target = condition.asked(source, shown, wanted)

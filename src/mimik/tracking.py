@@ -328,6 +328,10 @@ def _register(result: Path, config: Mapping[str, Any]) -> None:
         "source": np.zeros(2, np.int64),
         "target": np.arange(2, dtype=np.int64) % classes,
     }
+    if config["condition"]["space"] == "attributes":
+        known = len(config["attributes"])
+        labels.append(TensorSpec(np.dtype(np.float32), (-1, known), "attributes"))
+        example["attributes"] = np.zeros((2, known), np.float32)
     with tempfile.TemporaryDirectory() as folder:
         for name in ("generator.safetensors", "config.json"):
             Path(folder, name).symlink_to((result / name).resolve())

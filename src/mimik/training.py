@@ -97,8 +97,9 @@ class TrainingConfig:
         learning_rate: of every update.
         optimiser: `adam` or `sgd`; `betas` belong to the first, `momentum` to the second, `weight_decay` to both.
         schedule: `constant`; `linear`: constant until `decay_start` (a fraction of the run), then linear to `floor`
-            (a fraction of `learning_rate`); `poly`: (1 - t) ** 0.9; `cosine`: half a cosine to zero. Preceded by
-            `warmup` steps of linear growth.
+            (a fraction of `learning_rate`); `exponential`: likewise, then exponentially to a hundredth; `step`:
+            likewise, then a tenth; `poly`: (1 - t) ** 0.9; `cosine`: half a cosine to zero. Preceded by `warmup` steps
+            of linear growth.
         ema: decay of the moving average of the result's weights per step (0: none), never longer than the run so far.
         flip, balanced, stratified: see `mimik.batches.Batches`.
         precision: `auto`, `fp32` or `bf16` (autocast).
@@ -116,7 +117,7 @@ class TrainingConfig:
     betas: tuple[float, ...] = (0.5, 0.999)
     momentum: float = 0.9
     weight_decay: float = 0.0
-    schedule: Literal["constant", "linear", "poly", "cosine"] = "constant"
+    schedule: Literal["constant", "linear", "exponential", "step", "poly", "cosine"] = "constant"
     decay_start: float = 0.5
     floor: float = 0.0
     warmup: int = 0
@@ -154,6 +155,10 @@ class TrainingConfig:
         if self.schedule == "linear":
             factor = min(1.0, (1 - progress) / max(1e-9, 1 - self.decay_start))
             factor = self.floor + (1 - self.floor) * factor
+        elif self.schedule == "exponential":
+            factor = 0.01 ** max(0.0, (progress - self.decay_start) / max(1e-9, 1 - self.decay_start))
+        elif self.schedule == "step":
+            factor = 1.0 if progress < self.decay_start else 0.1
         elif self.schedule == "poly":
             factor = (1 - progress) ** 0.9
         elif self.schedule == "cosine":

@@ -1,5 +1,7 @@
 """A trained generator meets the test split: every image is asked for every class, and sent back again.
 
+A method that is told attributes is asked for the reverse of each (SeCGAN's protocol): its columns are attributes.
+
 What is written (docs/architecture.md, Results) is all that the metrics see of a method: uint8 images, so that no
 figure depends on how precisely a tensor was kept.
 """
@@ -85,8 +87,8 @@ def translate(
         settings: see `TranslationSettings`.
 
     Raises:
-        UserError: no labelled test face, the generator was trained for other classes than the dataset has, or the
-            pre-trained segmenter is missing.
+        UserError: no labelled test face (none at all, of a method that is told attributes), the generator was trained
+            for other classes than the dataset has, or the pre-trained segmenter is missing.
     """
     result_dir, output_dir = Path(result_dir), Path(output_dir)
     method, config = load_method(result_dir)
@@ -98,7 +100,10 @@ def translate(
         )
     labels = store.labels()
     rows = store.rows("test")
-    labelled = rows[labels[rows] >= 0]
+    translator = cast(Translator, method)
+    condition = translator.condition
+    by_attribute = condition.space == "attributes"
+    labelled = rows if by_attribute else rows[labels[rows] >= 0]
     if not len(labelled):
         raise UserError(
             f"{store.directory / 'index.csv'}: no face of the split 'test' has a known expression, so nothing can be "
@@ -108,11 +113,11 @@ def translate(
 
     device = pick_device()
     dtype = autocast_dtype(settings.precision, device)
-    translator = cast(Translator, method.to(device).eval())
+    method.to(device).eval()
     manifest_path = output_dir / "manifest.json"
     # A manifest beside arrays of another run would vouch for them, should this run be killed between two renames.
     manifest_path.unlink(missing_ok=True)
-    shape = (len(chosen), len(store.classes), store.size, store.size, 3)
+    shape = (len(chosen), len(condition.edits), store.size, store.size, 3)
     with (
         _array_file(output_dir / "images.npy", shape) as images,
         _array_file(output_dir / "cycle.npy", shape) as cycle,
@@ -128,9 +133,10 @@ def translate(
         {
             "rows": chosen.tolist(),
             "ids": store.table["id"].iloc[chosen].tolist(),
-            "source_labels": labels[chosen].tolist(),
+            # Of an attribute reversed no column is the face's own.
+            "source_labels": [-1] * len(chosen) if by_attribute else labels[chosen].tolist(),
             "mask_rows": mask_rows.tolist(),
-            "classes": store.classes,
+            "classes": list(condition.edits),
             "size": store.size,
             "generator_sha256": file_sha256(result_dir / "generator.safetensors"),
             "store_digest": store.digest,
@@ -204,7 +210,7 @@ def _fill(
     device: torch.device,
     dtype: torch.dtype | None,
 ) -> None:
-    classes = len(store.classes)
+    classes = len(method.condition.edits)
     pairs = len(rows) * classes
     flat_images = images.reshape(pairs, *images.shape[2:])
     flat_cycle = cycle.reshape(pairs, *cycle.shape[2:])

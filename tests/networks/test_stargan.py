@@ -61,6 +61,28 @@ def test_discriminator_refuses_a_size_that_its_layers_do_not_divide() -> None:
         Discriminator(48, 8, layers=5)
 
 
+@pytest.mark.parametrize(
+    ("settings", "parameters"), [({"channels": 12}, 8_512_064), ({"seen_channels": 12}, 8_493_248)]
+)
+def test_generators_of_secgan_have_the_published_parameters(settings: dict[str, int], parameters: int) -> None:
+    """The one of masks, and "Baseline + Concat", for 13 attributes."""
+    with torch.device("meta"):
+        assert count(Generator(13, **settings)) == parameters  # type: ignore[arg-type]
+        assert count(Discriminator(128, 13, channels=12)) == 44_836_800
+
+
+@pytest.mark.parametrize("stem", ["conv", "unshuffle"])
+def test_seen_planes_change_the_edit_and_are_not_painted(stem: str) -> None:
+    torch.manual_seed(0)
+    generator = Generator(4, channels=5, seen_channels=2, conv_dim=4, residual_blocks=1, stem=stem, head="masked")  # type: ignore[arg-type]
+    images, condition = torch.rand(2, 5, 16, 16), torch.eye(4)[:2]
+    first, second = (generator.raw(images, condition, torch.full((2, 2, 16, 16), level)) for level in (0.0, 1.0))
+    edited, change = generator.edit(images, condition, torch.zeros(2, 2, 16, 16))
+    assert first.shape == (2, 1, 6, 16, 16) and edited.shape == images.shape
+    assert change is not None and change.shape == (2, 1, 16, 16)
+    assert (first - second).abs().max() > 1e-4
+
+
 @pytest.mark.parametrize("stem", ["conv", "unshuffle"])
 @pytest.mark.parametrize("head", ["direct", "masked", "residual"])
 def test_grouped_generator_equals_separate_ones(stem: str, head: str) -> None:

@@ -6,10 +6,11 @@ Losses (section 3.1, eq. 1 to 6, with the WGAN-GP objective of eq. 8), to be min
     G: -E[D(G(x, t))] + lambda_cls CE(D_cls(G(x, t)), t) + lambda_rec |x - G(G(x, t), s)|_1
 
 with lambda_cls 1, lambda_rec 10 and five D updates per G update. Told anything else than target labels it is the same
-method under another condition (`mimik.conditions`); SeCGAN's baseline takes label differences and reconstructs in one
-pass, |x - G(x, 0)|_1 (Sun et al., eq. 5: `reconstruction: self`). Known deviations from the authors' code: the
-learning rate really decays linearly to zero over the second half (the paper says so, their code subtracts too
-little); the fake of a D update is made without a graph. Options off by default are described where they are declared.
+method under another condition (`mimik.conditions`). SeCGAN's baseline takes label differences and reconstructs in one
+pass, |x - G(x, 0)|_1 (Sun et al., eq. 5: `reconstruction: self`); `mimik.guidance.semantic` makes SeCGAN of it. Known
+deviations from the authors' code: the learning rate really decays linearly to zero over the second half (the paper
+says so, their code subtracts too little); the fake of a D update is made without a graph. Options off by default are
+described where they are declared.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,7 @@ from mimik.adversary import Adversary, AdversaryConfig, Terms
 from mimik.batches import Batch
 from mimik.context import Context, load_stored_state, stored_state
 from mimik.networks.stargan import Generator, Head, Stem
+from mimik.semantics import MASK_CHANNELS, Parser
 from mimik.training import Update
 
 TRAINING: Mapping[str, Any] = MappingProxyType(
@@ -59,6 +61,8 @@ class Config:
             generator update).
         lambda_change: weight of the mean share of every pixel that the head replaces (not for the direct head).
         lambda_smooth: weight of that map's total variation.
+        see_masks: the generator sees the input's label map too, made by a frozen segmenter ("Baseline + Concat" of Sun
+            et al., section 4.5).
         adversary: settings of the discriminator.
     """
 
@@ -74,6 +78,7 @@ class Config:
     reconstruction_every: int = 1
     lambda_change: float = 0.0
     lambda_smooth: float = 0.0
+    see_masks: bool = False
     adversary: AdversaryConfig = field(default_factory=AdversaryConfig)
 
     def __post_init__(self) -> None:
@@ -88,18 +93,24 @@ class Method(nn.Module):
     """StarGAN as a task for the training loop and as a translator."""
 
     def __init__(self, config: Config, context: Context) -> None:
-        """Build the networks for the condition and image size of `context`."""
+        """Build the networks for the condition and image size of `context`.
+
+        Raises:
+            ValueError: sizes that do not fit, or `see_masks` without a segmenter.
+        """
         super().__init__()
         self.config, self.condition = config, context.condition
         self.reads = self.condition.reads
         self.generator = Generator(
             self.condition.dim,
+            seen_channels=MASK_CHANNELS if config.see_masks else 0,
             conv_dim=config.conv_dim,
             residual_blocks=config.residual_blocks,
             head=config.head,
             stem=config.stem,
         )
         self.discriminator = Adversary(config.adversary, context.image_size, self.condition)
+        self.parser = Parser(context.needed("segmenter", "see_masks")) if config.see_masks else None
         order = (
             Update("discriminator", config.critic_updates),
             Update("generator", 1, start=config.critic_head_start),
@@ -113,8 +124,8 @@ class Method(nn.Module):
 
     @property
     def compiled(self) -> list[nn.Module]:
-        """Networks that `training.compile` compiles."""
-        return [self.generator]
+        """Networks that `training.compile` compiles: the generator's, which is not called as a whole."""
+        return [self.generator.encoder, self.generator.decoder]
 
     def discriminator_parameters(self) -> list[dict[str, Any]]:
         """Parameter groups of the discriminator update."""
@@ -141,14 +152,14 @@ class Method(nn.Module):
         config, told = self.config, self.condition.told
         image = batch["image"]
         source, target = self.condition.source(batch), self.condition.target(batch)
-        fake, change = self.generator.edit(image, told(source, target))
+        fake, change = self.edit(image, told(source, target))
         batch["edited"] = fake
         if config.reuse_fake:
             batch["fake"] = fake.detach()
         total, terms = self.discriminator.generator_loss(fake, target)
         if step % config.reconstruction_every == 0:
             cycle = config.reconstruction == "cycle"
-            again = self.generator(fake, told(target, source)) if cycle else self.generator(image, told(source, source))
+            again, _ = self.edit(fake, told(target, source)) if cycle else self.edit(image, told(source, source))
             terms["rec"] = losses.reconstruction(image, again).mean()
             total = total + config.lambda_reconstruction * config.reconstruction_every * terms["rec"]
         if change is not None:
@@ -157,15 +168,22 @@ class Method(nn.Module):
             total = total + config.lambda_change * terms["change"] + config.lambda_smooth * terms["smooth"]
         return total, terms
 
+    def edit(self, images: Tensor, told: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The generator's edit of images told so, and how much of every pixel was replaced; see its `edit`."""
+        return self.generator.edit(images, told, None if self.parser is None else self.parser.masks(images))
+
     def translate(self, images: Tensor, source: Tensor, target: Tensor) -> Tensor:
         """Edit images (B, 3, H, W) in [-1, 1] from the states `source` to `target`, float (B, K)."""
-        edited: Tensor = self.generator(images, self.condition.told(source, target))
+        edited, _ = self.edit(images, self.condition.told(source, target))
         return edited
 
     def generator_state(self) -> dict[str, Tensor]:
         """What `generator.safetensors` holds."""
-        return stored_state(self.generator, self.condition)
+        parser = {} if self.parser is None else self.parser.stored()
+        return {**stored_state(self.generator, self.condition), **parser}
 
     def load_generator_state(self, state: Mapping[str, Tensor]) -> None:
         """Load `generator_state()`. Raises `RuntimeError` when names or shapes differ."""
+        if self.parser is not None:
+            state = self.parser.load_stored(state)
         load_stored_state(state, self.generator, self.condition)

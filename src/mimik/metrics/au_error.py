@@ -11,6 +11,7 @@ from mimik.labels import ACTION_UNITS
 from mimik.measurements import Array, Entry, Measurements, Missing
 
 NAMES = ("au_error", "au_error_copy", "au_error_truth")
+NEEDS_EXPRESSIONS = True
 PROTOCOL = (
     "Mean absolute difference of the 17 action units (0 to 1) that the reader network sees in the {subject} from those "
     "of the true target; target = source left out."

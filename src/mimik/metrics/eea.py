@@ -11,6 +11,7 @@ from mimik import bootstrap
 from mimik.measurements import Entry, Measurements, Missing
 
 NAMES = ("eea", "eea_copy", "eea_truth", "eea_with_self", "eea_per_class", "confusion")
+NEEDS_EXPRESSIONS = True
 PROTOCOL = "Share of {subject} that the evaluating classifier gives the target class, mean over the targets' shares"
 HIGHER_IS_BETTER = dict.fromkeys(NAMES, True) | {"confusion": None}
 UNIT = dict.fromkeys(NAMES, "%") | {"confusion": "translations"}

@@ -11,6 +11,7 @@ from mimik import bootstrap
 from mimik.measurements import Entry, Extractor, Measurements, Missing
 
 NAMES = ("preservation_error", "preservation_error_copy", "preservation_error_truth")
+NEEDS_EXPRESSIONS = True
 PROTOCOL = (
     "False positive rate of a class over the {subject} to other targets (target = source included), mean over the "
     "classes."

@@ -9,6 +9,7 @@ from mimik.measurements import Array, Entry, Measurements
 from mimik.metrics.cycle import similarities
 
 NAMES = ("l1", "psnr", "ssim")
+NEEDS_EXPRESSIONS = True
 PROTOCOL = "Translation to the source's own class against the source."
 HIGHER_IS_BETTER = {"l1": False, "psnr": True, "ssim": True}
 UNIT = {"l1": "", "psnr": "dB", "ssim": ""}

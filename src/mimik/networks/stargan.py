@@ -10,6 +10,8 @@ Options beyond the paper, all off by default:
 - `head="masked"`: the last convolution also gives a keep-mask m in [0, 1] and the output is m * x + (1 - m) * colour,
   the output head of GANimation (Pumarola et al. 2018, eq. 1).
 - `head="residual"`: the output is x plus what the last convolution gives, cut off at -1 and 1; it starts as identity.
+- `channels` other than 3: other pictures than images. For label maps the caller makes its own of what `raw` returns.
+- `seen_channels`: further planes that the generator sees and does not paint.
 - `stem="unshuffle"`: the first two resolutions are reached by pixel-unshuffle and left by pixel-shuffle, so that all
   convolutions but the head's run at half the size or less; the head sees the input image at full size.
 """
@@ -54,6 +56,8 @@ class Generator(nn.Module):
         self,
         condition_dim: int,
         *,
+        channels: int = 3,
+        seen_channels: int = 0,
         conv_dim: int = 64,
         residual_blocks: int = 6,
         parts: int = 1,
@@ -65,6 +69,8 @@ class Generator(nn.Module):
 
         Args:
             condition_dim: length of the condition vector, appended as constant planes.
+            channels: of every part's images.
+            seen_channels: further planes of every part's input.
             conv_dim: width of the first layer (of each part).
             residual_blocks: number of residual blocks at a quarter of the size.
             parts: P, see the module's docstring.
@@ -74,11 +80,13 @@ class Generator(nn.Module):
         """
         super().__init__()
         self.parts = parts
+        self.channels = channels
         self.head = head
         self.stem = stem
         groups, c = parts, conv_dim * parts
-        outputs = (4 if head == "masked" else 3) * parts
-        planes = (3 + condition_dim) * parts
+        outputs = (channels + (head == "masked")) * parts
+        given = channels + seen_channels
+        planes = (given + condition_dim) * parts
         if stem == "conv":
             first: list[nn.Module] = [
                 nn.Conv2d(planes, c, 7, 1, 3, bias=False, groups=groups),
@@ -90,7 +98,7 @@ class Generator(nn.Module):
             ]
         else:
             first = [
-                nn.Conv2d((12 + condition_dim) * parts, 2 * c, 3, 1, 1, bias=False, groups=groups),
+                nn.Conv2d((4 * given + condition_dim) * parts, 2 * c, 3, 1, 1, bias=False, groups=groups),
                 instance_norm(2 * c),
                 nn.ReLU(inplace=True),
             ]
@@ -115,7 +123,7 @@ class Generator(nn.Module):
             # Half-size features become full-size ones by pixel-shuffle; the image is given to the head again, since
             # everything finer than two pixels was mixed up on the way.
             self.decoder = nn.Sequential(nn.Conv2d(2 * c, 4 * c, 3, 1, 1, groups=groups))
-            self.refine = nn.Conv2d(c + 3 * parts, c, 3, 1, 1, groups=groups)
+            self.refine = nn.Conv2d(c + channels * parts, c, 3, 1, 1, groups=groups)
             self.last = nn.Conv2d(c, outputs, 3, 1, 1, groups=groups)
         initialise(self, initialisation)
         if head == "residual":
@@ -140,30 +148,43 @@ class Generator(nn.Module):
         edited, _ = self.edit(images, condition)
         return edited
 
-    def edit(self, images: Tensor, condition: Tensor) -> tuple[Tensor, Tensor | None]:
+    def edit(self, images: Tensor, condition: Tensor, seen: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Like `forward`, with what was changed.
+
+        Args:
+            images, condition: like `forward`.
+            seen: (B, P*seen_channels, H, W).
 
         Returns:
             the edited images, and (B, P, H, W) in [0, 1] how much of every pixel was replaced: 1 - keep-mask of the
             masked head, half the mean absolute change of the residual one, None for the direct one.
         """
+        split = images.unflatten(1, (self.parts, self.channels))
+        edited, change = compose(split, self.raw(images, condition, seen), self.head)
+        return edited.flatten(1, 2), None if change is None else change.flatten(1, 2)
+
+    def raw(self, images: Tensor, condition: Tensor, seen: Tensor | None = None) -> Tensor:
+        """What the last convolution gives, float32 (B, P, channels, H, W), one channel more for the masked head.
+
+        Args: like `edit`.
+        """
         batch, _, height, width = images.shape
         parts = self.parts
-        split = images.view(batch, parts, 3, height, width)
+        split = images.view(batch, parts, self.channels, height, width)
+        given = split if seen is None else torch.cat([split, seen.unflatten(1, (parts, -1))], 2)
         if self.stem == "conv":
             planes = _planes(condition, parts, height, width)
-            features = self.decoder(self.encoder(torch.cat([split, planes], 2).flatten(1, 2)))
+            features = self.decoder(self.encoder(torch.cat([given, planes], 2).flatten(1, 2)))
             out = self.last(features)
         else:
-            packed = F.pixel_unshuffle(split, 2)
+            packed = F.pixel_unshuffle(given, 2)
             planes = _planes(condition, parts, height // 2, width // 2)
             features = self.decoder(self.encoder(torch.cat([packed, planes], 2).flatten(1, 2)))
             features = F.pixel_shuffle(features.view(batch, parts, -1, height // 2, width // 2), 2)
             joined = torch.cat([features, split.to(features.dtype)], 2).flatten(1, 2)
             out = self.last(F.leaky_relu(self.refine(joined), 0.1))
-        out = out.float().view(batch, parts, -1, height, width)
-        edited, change = compose(split, out, self.head)
-        return edited.flatten(1, 2), None if change is None else change.flatten(1, 2)
+        result: Tensor = out.float().view(batch, parts, -1, height, width)
+        return result
 
 
 def initialise(network: nn.Module, initialisation: Initialisation, negative_slope: float = 0.0) -> None:
@@ -197,20 +218,21 @@ def compose(images: Tensor, out: Tensor, head: Head) -> tuple[Tensor, Tensor | N
     """The edited image from the input and the last convolution's output.
 
     Args:
-        images: (..., 3, H, W) in [-1, 1].
-        out: (..., 3, H, W), or (..., 4, H, W) for `masked`.
+        images: (..., C, H, W) in [-1, 1].
+        out: (..., C, H, W), or (..., C + 1, H, W) for `masked`.
         head: which composition.
 
     Returns:
-        (..., 3, H, W) in [-1, 1], and how much of every pixel was replaced, (..., 1, H, W) in [0, 1], or None.
+        (..., C, H, W) in [-1, 1], and how much of every pixel was replaced, (..., 1, H, W) in [0, 1], or None.
     """
     if head == "direct":
         return torch.tanh(out), None
     if head == "residual":
         edited = (images + out).clamp(-1, 1)
         return edited, (edited - images).abs().mean(-3, keepdim=True) / 2
-    replaced = torch.sigmoid(out[..., 3:, :, :])
-    return images + replaced * (torch.tanh(out[..., :3, :, :]) - images), replaced
+    channels = images.shape[-3]
+    replaced = torch.sigmoid(out[..., channels:, :, :])
+    return images + replaced * (torch.tanh(out[..., :channels, :, :]) - images), replaced
 
 
 class Discriminator(nn.Module):
@@ -219,6 +241,8 @@ class Discriminator(nn.Module):
     Those ("does this image show class k?", trained with real images under a wrong label as negatives) are not in the
     paper; a generator cannot satisfy them by traces that only the condition head reads.
     """
+
+    piecewise_linear = True
 
     def __init__(
         self,
@@ -280,6 +304,11 @@ class Discriminator(nn.Module):
         logits = self.class_head(features).view(len(images), self.parts, -1)
         matching = logits[:, :, self.classes :].float() if self.matching else None
         return self.realness_head(features).float(), logits[:, :, : self.classes].float(), matching
+
+    def adversarial_outputs(self, side: int) -> int:
+        """How many numbers judge an image of `side` pixels: the realness map and the further realness logits."""
+        patches = side >> self.layers
+        return patches * patches + self.matching
 
     def input_gradient(self, images: Tensor, matching: bool = False) -> Tensor:
         """Gradient of the sum of the realness map with respect to the images, for penalties on its length.

@@ -1,0 +1,237 @@
+"""AttGAN (He et al., TIP 2019, arXiv 1711.10678): an encoder and a decoder that is told the labels, not a cycle.
+
+Losses with the WGAN-GP objective (sections 3.1 to 3.3), to be minimised, as elvisyjlin/AttGAN-PyTorch has them, which
+SeCGAN builds on:
+
+    D: E[D(x_b)] - E[D(x)] + 10 GP + lambda_3 BCE(C(x), a)                               lambda_3 = 1
+    G: -E[D(x_b)] + lambda_2 BCE(C(x_b), b) + lambda_1 |x - x_a|_1                       lambda_2 = 10, lambda_1 = 100
+
+with x_b = decode(encode(x), b) and x_a = decode(encode(x), a): the reconstruction is asked for the face's own labels,
+in one pass over one code. BCE is averaged over the labels. The decoder is told (2 label - 1) / 2; told label
+differences (`condition: {form: relative}`, the baseline of Sun et al.) it takes them as they are, and zero for x_a.
+
+Deviations from that code: D and G see the same batch, five D updates to one of G (algorithm 1 of Sun et al.), where it
+has five batches for D and a sixth for G; the learning rate decays exponentially to a hundredth over the second half (as
+Sun et al. write; their `schedule: step` is the code's); expressions, of which a face has exactly one, are learned by a
+softmax cross-entropy (`labels: binary` is the code's). Options off by default are described where they are declared.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mimik import losses
+from mimik.adversary import Adversary, AdversaryConfig, Terms, matching_logits
+from mimik.batches import Batch
+from mimik.conditions import Condition
+from mimik.context import Context, load_stored_state, stored_state
+from mimik.losses import LabelReduction
+from mimik.networks.attgan import CriticNorm, Discriminator, Generator
+from mimik.networks.stargan import Head
+from mimik.semantics import MASK_CHANNELS, Parser
+from mimik.training import Update
+
+TRAINING: Mapping[str, Any] = MappingProxyType(
+    {
+        "steps": 227_480,  # 200 epochs of 182,000 faces in batches of 32, five per step
+        "batch_size": 32,
+        "learning_rate": 2e-4,
+        "betas": (0.5, 0.999),
+        "schedule": "exponential",
+        "decay_start": 0.5,
+        "flip": False,
+    }
+)
+"""The published schedule, as overrides of `mimik.training.TrainingConfig`."""
+
+CONDITION: Mapping[str, Any] = MappingProxyType({})
+"""What the generator is told unless params.yaml says otherwise: target labels, the default of `ConditionConfig`."""
+
+
+@dataclass(frozen=True)
+class CriticConfig(AdversaryConfig):
+    """Settings of AttGAN's discriminator.
+
+    Attributes:
+        hidden, norm: see `mimik.networks.attgan.Discriminator`. Normalised, every penalty on its gradient is
+            differentiated twice.
+    """
+
+    layers: int = 5
+    max_conv_dim: int = 1024
+    lambda_classification_generator: float | None = 10.0
+    label_reduction: LabelReduction = "mean"
+    hidden: int = 1024
+    norm: CriticNorm = "instance"
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings; the defaults are the published ones.
+
+    Attributes:
+        conv_dim, layers, max_conv_dim, shortcut_layers, inject_layers, head: see `mimik.networks.attgan.Generator`.
+        lambda_reconstruction: lambda_1.
+        label_scale: absolute labels of 0 and 1 are told as minus and plus this.
+        see_masks: the encoder sees the input's label map too, made by a frozen segmenter ("Baseline + Concat" of Sun
+            et al., section 4.5).
+        critic_updates, critic_head_start, reuse_fake, reconstruction_every, lambda_change, lambda_smooth: like those of
+            `mimik.methods.stargan.Config`.
+        adversary: settings of the discriminator; lambda_3 is its `lambda_classification`, lambda_2 its
+            `lambda_classification_generator`.
+    """
+
+    conv_dim: int = 64
+    layers: int = 5
+    max_conv_dim: int = 1024
+    shortcut_layers: int = 1
+    inject_layers: int = 1
+    head: Head = "direct"
+    lambda_reconstruction: float = 100.0
+    label_scale: float = 0.5
+    see_masks: bool = False
+    critic_updates: int = 5
+    critic_head_start: int = 0
+    reuse_fake: bool = False
+    reconstruction_every: int = 1
+    lambda_change: float = 0.0
+    lambda_smooth: float = 0.0
+    adversary: CriticConfig = field(default_factory=CriticConfig)
+
+    def __post_init__(self) -> None:
+        """Refuse combinations that make no sense."""
+        if self.head == "direct" and (self.lambda_change or self.lambda_smooth):
+            raise ValueError("lambda_change and lambda_smooth need another head than direct")
+        if self.critic_updates < 1 or self.reconstruction_every < 1:
+            raise ValueError("critic_updates and reconstruction_every must be at least 1")
+
+
+def critic(config: CriticConfig, image_size: int, condition: Condition, channels: int = 3) -> Adversary:
+    """AttGAN's discriminator with its losses, for images (or masks) of so many channels."""
+    network = Discriminator(
+        image_size,
+        condition.dim,
+        channels=channels,
+        conv_dim=config.conv_dim,
+        layers=config.layers,
+        max_conv_dim=config.max_conv_dim,
+        hidden=config.hidden,
+        norm=config.norm,
+        matching=matching_logits(config, condition),
+        negative_slope=config.negative_slope,
+        initialisation=config.initialisation,
+    )
+    return Adversary(config, image_size, condition, network=network)
+
+
+class Method(nn.Module):
+    """AttGAN as a task for the training loop and as a translator."""
+
+    def __init__(self, config: Config, context: Context) -> None:
+        """Build the networks for the condition and image size of `context`.
+
+        Raises:
+            ValueError: sizes that do not fit, or `see_masks` without a segmenter.
+        """
+        super().__init__()
+        self.config, self.condition = config, context.condition
+        self.reads = self.condition.reads
+        self.generator = Generator(
+            self.condition.dim,
+            seen_channels=MASK_CHANNELS if config.see_masks else 0,
+            conv_dim=config.conv_dim,
+            layers=config.layers,
+            max_conv_dim=config.max_conv_dim,
+            shortcut_layers=config.shortcut_layers,
+            inject_layers=config.inject_layers,
+            head=config.head,
+        )
+        self.discriminator = critic(config.adversary, context.image_size, self.condition)
+        self.parser = Parser(context.needed("segmenter", "see_masks")) if config.see_masks else None
+        order = (
+            Update("discriminator", config.critic_updates),
+            Update("generator", 1, start=config.critic_head_start),
+        )
+        self.updates: Sequence[Update] = order[::-1] if config.reuse_fake else order
+
+    @property
+    def averaged(self) -> nn.Module:
+        """The generator."""
+        return self.generator
+
+    @property
+    def compiled(self) -> list[nn.Module]:
+        """Networks that `training.compile` compiles: the layers, since code and picture are made by separate calls."""
+        return [*self.generator.encoder, *self.generator.decoder]
+
+    def discriminator_parameters(self) -> list[dict[str, Any]]:
+        """Parameter groups of the discriminator update."""
+        factor = self.config.adversary.learning_rate
+        return [{"params": list(self.discriminator.parameters()), "learning_rate": factor}]
+
+    def generator_parameters(self) -> list[dict[str, Any]]:
+        """Parameter groups of the generator update."""
+        return [{"params": list(self.generator.parameters())}]
+
+    def told(self, source: Tensor, target: Tensor) -> Tensor:
+        """What the decoder is told, (B, K): labels as -1/2 and 1/2, or their difference."""
+        told = self.condition.told(source, target)
+        if self.condition.config.form == "relative":
+            return told
+        return (2 * told - 1) * self.config.label_scale
+
+    def encode(self, images: Tensor) -> list[Tensor]:
+        """Features of the encoder, see `mimik.networks.attgan.Generator.encode`."""
+        return self.generator.encode(images, None if self.parser is None else self.parser.masks(images))
+
+    def discriminator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
+        """First line of the losses. See `mimik.adversary.Adversary.discriminator_loss` for the terms."""
+        image = batch["image"]
+        source, target = self.condition.source(batch), self.condition.target(batch)
+        if step < self.config.critic_head_start:
+            return self.discriminator.label_loss(image, source, target)
+        if "fake" not in batch:
+            with torch.no_grad():
+                batch["fake"] = self.translate(image, source, target)
+        return self.discriminator.discriminator_loss(image, batch["fake"], source, target, step)
+
+    def generator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
+        """Second line of the losses: terms `adv`, `cls`, `rec` (and `match`, `change`, `smooth` where switched on)."""
+        config = self.config
+        image = batch["image"]
+        source, target = self.condition.source(batch), self.condition.target(batch)
+        code = self.encode(image)
+        fake, change = self.generator.decode(image, code, self.told(source, target))
+        batch["edited"] = fake
+        if config.reuse_fake:
+            batch["fake"] = fake.detach()
+        total, terms = self.discriminator.generator_loss(fake, target)
+        if step % config.reconstruction_every == 0:
+            own, _ = self.generator.decode(image, code, self.told(source, source))
+            terms["rec"] = losses.reconstruction(image, own).mean()
+            total = total + config.lambda_reconstruction * config.reconstruction_every * terms["rec"]
+        if change is not None:
+            terms["change"] = change.mean()
+            terms["smooth"] = losses.total_variation(change)
+            total = total + config.lambda_change * terms["change"] + config.lambda_smooth * terms["smooth"]
+        return total, terms
+
+    def translate(self, images: Tensor, source: Tensor, target: Tensor) -> Tensor:
+        """Edit images (B, 3, H, W) in [-1, 1] from the states `source` to `target`, float (B, K)."""
+        edited, _ = self.generator.decode(images, self.encode(images), self.told(source, target))
+        return edited
+
+    def generator_state(self) -> dict[str, Tensor]:
+        """What `generator.safetensors` holds."""
+        parser = {} if self.parser is None else self.parser.stored()
+        return {**stored_state(self.generator, self.condition), **parser}
+
+    def load_generator_state(self, state: Mapping[str, Tensor]) -> None:
+        """Load `generator_state()`. Raises `RuntimeError` when names or shapes differ."""
+        if self.parser is not None:
+            state = self.parser.load_stored(state)
+        load_stored_state(state, self.generator, self.condition)

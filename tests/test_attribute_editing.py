@@ -1,0 +1,132 @@
+"""Methods that are told attributes, from training to metrics.json: every column reverses one attribute."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mimik.conditions import Condition, ConditionConfig
+from mimik.errors import UserError
+from mimik.evaluation import evaluate, metric_modules
+from mimik.faces.store import FaceStore
+from mimik.files import read_json
+from mimik.labels import EXPRESSIONS, SECGAN_ATTRIBUTES
+from mimik.measurements import EvaluationSettings
+from mimik.method_training import load_method, train_method
+from mimik.params import load, resolve
+from mimik.report import method_report
+from mimik.serving import Editor
+from mimik.translation import TranslationSettings, translate
+from tests.tiny import make_store
+
+KNOWN = ("Bald", "Smiling", "Young")
+TOLD = ("Young", "Bald")
+METRICS = ("classifier_accuracy", "eea", "preservation_error", "truth", "au_error", "reconstruction", "cycle",
+           "outside_change", "miou")  # fmt: skip
+
+
+def store_with_attributes(folder: Path, *, labelled: bool = True) -> FaceStore:
+    """A tiny store whose faces have three attributes; some test faces without an expression."""
+    store = make_store(folder)
+    table = store.table.copy()
+    random = np.random.default_rng(0)
+    for name in KNOWN:
+        table[f"attribute_{name}"] = random.integers(0, 2, len(table))
+    if not labelled:
+        table.loc[40:43, "expression"] = ""
+    table.to_csv(folder / "index.csv", index=False)
+    return FaceStore(folder, store.size)
+
+
+def settings(module: str, **changes: Any) -> dict[str, Any]:
+    config: dict[str, Any] = {"conv_dim": 4, "adversary": {"conv_dim": 4, "layers": 2}}
+    config |= {"residual_blocks": 1} if module == "stargan" else {"layers": 3}
+    return {
+        "dataset": "tiny", "method": f"{module}_attributes", "module": module, "scale": "smoke", "seed": 0,
+        "image_size": 16, "pretrained": {}, "starts_from": None, "guidance": {},
+        "condition": {"space": "attributes", "form": "relative", "names": list(TOLD)},
+        "config": config, "training": {"steps": 2, "batch_size": 4, "precision": "fp32"}, **changes,
+    }  # fmt: skip
+
+
+def test_every_attribute_is_reversed_alone() -> None:
+    condition = Condition(ConditionConfig(space="attributes", form="relative", names=TOLD), EXPRESSIONS, KNOWN)
+    assert condition.edits == TOLD
+    source = torch.tensor([[0.0, 1.0], [1.0, 1.0]])
+    nobody = torch.tensor([-1, -1])
+    assert condition.asked(source, nobody, torch.tensor([0, 0])).tolist() == [[1.0, 1.0], [0.0, 1.0]]
+    target = condition.asked(source, nobody, torch.tensor([1, 1]))
+    assert target.tolist() == [[0.0, 0.0], [1.0, 0.0]]
+    assert condition.told(source, target).tolist() == [[0.0, -1.0], [0.0, -1.0]]
+
+
+def test_edits_of_other_conditions_are_the_classes() -> None:
+    for space in ("expression", "action_units"):
+        assert Condition(ConditionConfig(space=space), EXPRESSIONS).edits == tuple(EXPRESSIONS)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("module", ["stargan", "attgan"])
+def test_from_training_to_metrics(module: str, tmp_path: Path) -> None:
+    store = store_with_attributes(tmp_path / "store", labelled=False)
+    result = tmp_path / "result"
+    train_method(settings(module), store.directory, {}, result, tmp_path / "checkpoints")
+    translate(result, store.directory, None, result / "translations", TranslationSettings(precision="fp32"))
+    manifest = read_json(result / "translations" / "manifest.json")
+    images = np.load(result / "translations" / "images.npy")
+    # Faces without an expression are edited as well, and no column is a face's own.
+    assert manifest["classes"] == list(TOLD) and manifest["source_labels"] == [-1] * 8
+    assert manifest["rows"] == list(range(40, 48)) and images.shape == (8, 2, 16, 16, 3)
+
+    method, config = load_method(result)
+    assert config["condition"]["names"] == list(TOLD)
+    has = store.attributes()[manifest["rows"]]  # type: ignore[index]
+    editor = Editor(result)
+    for column, name in enumerate(TOLD):
+        told = torch.zeros(8, 2)
+        told[:, column] = 1 - 2 * torch.from_numpy(has[:, KNOWN.index(name)])
+        faces = torch.from_numpy(store.images[manifest["rows"]]).permute(0, 3, 1, 2) / 127.5 - 1
+        with torch.inference_mode():
+            own = torch.zeros_like(told)
+            expected = method.translate(faces, own, told)
+        levels = ((expected + 1) * 127.5).round().clamp(0, 255).permute(0, 2, 3, 1).numpy()
+        assert np.abs(images[:, column].astype(float) - levels).max() <= 1
+        wanted = {"image": store.images[manifest["rows"]], "attributes": has, "source": np.zeros(8, np.int64)}
+        served = editor.predict({**wanted, "target": np.full(8, column)})
+        assert np.abs(images[:, column].astype(float) - served).max() <= 1
+
+    evaluation = EvaluationSettings(metrics=METRICS, bootstrap=20)
+    weights = tmp_path / "weights"
+    evaluate(evaluation, result, store.directory, None, None, None, weights, result / "metrics.json")
+    record = read_json(result / "metrics.json")
+    assert record["classes"] == list(TOLD)
+    for name in ("eea", "confusion", "preservation_error", "l1"):
+        assert "attributes" in record["metrics"][name]["skipped"], name
+    assert "attributes" in record["metrics"]["truth_psnr"]["skipped"]
+    for name in ("cycle_l1", "outside_change"):
+        assert record["metrics"][name]["n"] == 16, name
+
+    if module == "stargan":
+        page = tmp_path / "report.html"
+        method_report(result, store.directory, page, load("params.yaml")["report"])
+        written = page.read_text(encoding="utf-8")
+        assert "it looks for expressions" in written and all(name in written for name in TOLD)
+
+
+def test_metrics_of_expressions_say_so() -> None:
+    needing = {name for name, module in metric_modules(METRICS).items() if getattr(module, "NEEDS_EXPRESSIONS", False)}
+    assert needing == {"eea", "preservation_error", "au_error", "reconstruction"}
+
+
+def test_a_dataset_without_the_attributes_is_named(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "store")
+    with pytest.raises(UserError, match=r"stargan_attributes\.condition.*Young"):
+        train_method(settings("stargan"), store.directory, {}, tmp_path / "r", tmp_path / "c")
+
+
+def test_the_entries_are_told_the_13_attributes() -> None:
+    params = load("params.yaml")
+    for name in ("stargan_diff_attributes", "secgan_attributes", "secgan_attgan_attributes", "attgan_attributes"):
+        told = resolve(params, "celeba", name)["condition"]
+        assert tuple(told["names"]) == SECGAN_ATTRIBUTES and told["space"] == "attributes"
