@@ -36,7 +36,8 @@ class Config:
 
     Attributes:
         weight: w of Table 3: how strongly the adversarial and the classification term act on the method.
-        weight_reconstruction: how strongly L_rec acts on the method.
+        weight_reconstruction: how strongly L_rec acts on the method; one that differs from `weight` costs a further
+            pass of G_depth.
         start: `pretrained`: from the entry's `depth_network`; `frozen`: the same, and G_depth learns no more (D_depth
             does); `scratch`: from random weights.
         geometry, domains, conv_dim, residual_blocks, stem: of a network from `scratch`, see
