@@ -206,3 +206,9 @@ def test_settings_are_strict() -> None:
         make(k_msf=4)
     with pytest.raises(ValueError, match="at least 1"):
         relative_au.Config(critic_updates=0)
+
+
+def test_the_mask_of_small_scales_is_neither_open_nor_closed_at_the_start() -> None:
+    method, batch = make(**DEMO), make_batch()
+    _, change = method.generator.edit(batch["image"], batch["target_action_units"] - batch["action_units"])
+    assert change is not None and 0.05 < float(change.detach().mean()) < 0.9
