@@ -117,6 +117,8 @@ class Generator(nn.Module):
             self.last = nn.Conv2d(c, outputs, 3, 1, 1, groups=groups)
         if head == "residual":
             nn.init.zeros_(self.last.weight)
+            if self.last.bias is not None:
+                nn.init.zeros_(self.last.bias)
 
     @property
     def planes_reduction(self) -> int:
