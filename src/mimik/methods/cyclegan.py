@@ -272,7 +272,7 @@ class Method(nn.Module):
         for _ in range(2):
             edited = self._pass(edited, self.first[before, after])
             before = self.shown[before, after]
-        faded = torch.zeros_like(images).index_add_(0, row, share[:, None, None, None] * edited)
+        faded: Tensor = torch.zeros_like(images).index_add_(0, row, share[:, None, None, None] * edited)
         return faded.clamp(-1, 1)
 
     def _pass(self, images: Tensor, part: Tensor) -> Tensor:
