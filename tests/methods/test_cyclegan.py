@@ -167,6 +167,13 @@ def test_the_buffer_fills_then_exchanges_half() -> None:
     assert method.kept[5].max() == 0
 
 
+def test_discriminators_can_be_trained_first_on_real_faces_alone() -> None:
+    method, batch = make(head="residual", critic_head_start=4).train(), make_batch()
+    assert [[update.due(step) for update in method.updates] for step in (3, 4)] == [[False, True], [True, True]]
+    method.discriminator_loss(batch, 0)
+    assert torch.equal(batch["edited"], batch["image"]), "a residual head begins with copies"
+
+
 class Stopped(Method):
     """Breaks down in step 4."""
 

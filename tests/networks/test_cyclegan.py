@@ -34,6 +34,8 @@ def test_a_part_is_a_network_of_its_own(head: str, stem: str) -> None:
     torch.manual_seed(0)
     shape = {"conv_dim": 4, "residual_blocks": 1, "head": head, "stem": stem}
     together, alone = Generator(3, **shape), Generator(1, **shape)  # type: ignore[arg-type]
+    for parameter in together.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)  # a residual head starts at zero
     images = torch.rand(2, 9, 16, 16) * 2 - 1
     edited = together(images)
     assert edited.shape == images.shape and edited.abs().max() <= 1
@@ -44,3 +46,9 @@ def test_a_part_is_a_network_of_its_own(head: str, stem: str) -> None:
     critics, critic = Discriminator(3, conv_dim=4, layers=2), Discriminator(1, conv_dim=4, layers=2)
     critic.load_state_dict(one_part(critics.state_dict(), 1, 3))
     torch.testing.assert_close(critics(images)[:, 1:2], critic(images[:, 3:6]), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("stem", ["conv", "unshuffle"])
+def test_residual_head_starts_as_the_identity(stem: str) -> None:
+    images = torch.rand(2, 6, 16, 16) * 2 - 1
+    assert torch.equal(Generator(2, conv_dim=4, residual_blocks=1, head="residual", stem=stem)(images), images)  # type: ignore[arg-type]

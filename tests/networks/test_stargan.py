@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from mimik.networks.fusion import Fusion
-from mimik.networks.stargan import Discriminator, Generator
+from mimik.networks.stargan import Discriminator, Generator, Stem
 
 
 def count(module: torch.nn.Module) -> int:
@@ -115,8 +115,9 @@ def test_masked_head_blends_image_and_colour() -> None:
     assert colour.abs().max() <= 1 + 1e-5
 
 
-def test_residual_head_starts_as_the_identity() -> None:
-    generator = Generator(8, conv_dim=4, residual_blocks=1, head="residual")
+@pytest.mark.parametrize("stem", ["conv", "unshuffle"])
+def test_residual_head_starts_as_the_identity(stem: Stem) -> None:
+    generator = Generator(8, conv_dim=4, residual_blocks=1, head="residual", stem=stem)
     images = torch.rand(2, 3, 16, 16) * 2 - 1
     edited, replaced = generator.edit(images, torch.eye(8)[:2])
     assert torch.equal(edited, images) and replaced is not None and replaced.max() == 0

@@ -62,6 +62,8 @@ class Config:
         conv_dim, residual_blocks, head, stem: see `mimik.networks.cyclegan.Generator`.
         critic_conv_dim, critic_layers: of its `Discriminator`.
         critic_learning_rate: factor on the run's learning rate.
+        critic_head_start: steps in which the discriminators are trained alone. A generator with a `residual` head
+            outputs its input meanwhile, so that they learn to tell the classes of real faces.
         lambda_cycle, lambda_identity: weights of those terms.
         buffer: number of edits that are kept for every discriminator.
     """
@@ -75,6 +77,7 @@ class Config:
     critic_conv_dim: int = 64
     critic_layers: int = 3
     critic_learning_rate: float = 1.0
+    critic_head_start: int = 0
     lambda_cycle: float = 10.0
     lambda_identity: float = 5.0
     buffer: int = 50
@@ -143,7 +146,10 @@ class Method(nn.Module):
         self.register_buffer("kept_count", torch.zeros(self.parts, dtype=torch.int64))
         self.kept: Tensor
         self.kept_count: Tensor
-        self.updates: Sequence[Update] = (Update("generator"), Update("discriminator"))
+        self.updates: Sequence[Update] = (
+            Update("generator", start=config.critic_head_start),
+            Update("discriminator"),
+        )
 
     @property
     def averaged(self) -> nn.Module:
@@ -267,7 +273,7 @@ class Method(nn.Module):
         for _ in range(2):
             edited = self._pass(edited, self.first[before, after])
             before = self.shown[before, after]
-        faded = torch.zeros_like(images).index_add_(0, row, share[:, None, None, None] * edited)
+        faded: Tensor = torch.zeros_like(images).index_add_(0, row, share[:, None, None, None] * edited)
         return faded.clamp(-1, 1)
 
     def _pass(self, images: Tensor, part: Tensor) -> Tensor:

@@ -77,9 +77,11 @@ class Generator(nn.Module):
             instance_norm(c),
             nn.ReLU(inplace=True),
             nn.ReflectionPad2d(3),
-            nn.Conv2d(c, outputs, 7, groups=groups),
+            last := nn.Conv2d(c, outputs, 7, groups=groups),
         )
         _initialise(self)
+        if head == "residual":
+            nn.init.zeros_(last.weight)
 
     def forward(self, images: Tensor) -> Tensor:
         """Edit images (B, P*3, H, W) in [-1, 1], H and W multiples of 4; returns the same shape and range."""

@@ -128,6 +128,8 @@ class Generator(nn.Module):
         initialise(self, initialisation)
         if head == "residual":
             nn.init.zeros_(self.last.weight)
+            if self.last.bias is not None:
+                nn.init.zeros_(self.last.bias)
 
     @property
     def planes_reduction(self) -> int:
