@@ -119,6 +119,24 @@ def test_entries_of_one_module_share_its_archive(fresh: Project, tmp_path: Path)
     assert (manifest["raw"], manifest["options"]["name"]) == ("data/raw/affectnet", "few")
 
 
+def test_files_of_the_reconstruction_are_missed_before_any_work(fresh: Project, tmp_path: Path) -> None:
+    project = fresh.copy(tmp_path / "project")
+    entry = "  dense: {dataset: synthetic, scale: demo, classes: [neutral, happiness], sizes: [64]"
+    project.edit("params.yaml", "segmenters:\n", f"{entry}, reconstruction: 3ddfa_v2}}\nsegmenters:\n")
+    command = ("snakemake", "--cores", "2", "--", "data/prepared/dense/manifest.json")
+    done = project.run(*command)
+    assert done.status == 2
+    assert done.text.count("data/weights/network: not found") == 1
+    assert not (project.folder / "logs").exists()
+    weights = project.folder / "data" / "weights"
+    weights.mkdir(parents=True)
+    for name in ("network", "basis"):
+        (weights / name).write_text("first")
+    project.must(*command)
+    (weights / "basis").unlink()
+    assert project.planned("data/prepared/dense/manifest.json") == {}  # what is prepared needs them no more
+
+
 def test_prepared_faces_need_no_archive_any_more(project: Project) -> None:
     prepared = project.folder / "data" / "prepared"
     (prepared / "synthetic").rename(prepared / "affectnet")

@@ -13,6 +13,7 @@ os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [str(PROJECT / "src"),
 
 from mimik import params, stages
 from mimik.errors import UserError
+from mimik.faces import tddfa
 from mimik.files import file_sha256
 
 
@@ -75,24 +76,11 @@ def published_weights(wildcards):
     )
 
 
-def reconstruction_files(wildcards):
-    """The files of 3DDFA_V2 where depth is theirs; stops, before any job starts, when one is missing and needed."""
-    from mimik.faces import tddfa
-
-    settings = stages.settings(config, "prepare", wildcards)
-    if settings["options"].get("reconstruction") != tddfa.CHOICE:
-        return []
-    try:
-        files = tddfa.Files.find(params.mirror_of(config))
-    except UserError as error:
-        if Path(f"data/prepared/{wildcards.dataset}/manifest.json").exists():
-            return []
-        stop(error)
-    return [str(files.network), str(files.basis)]
-
-
 def usable_archive(wildcards):
-    """No file: stops with what to obtain and where to put it, before any job starts, if the archive is not usable."""
+    """No file: stops with what to obtain and where to put it, before any job starts, if the archive is not usable.
+
+    The same goes for the files of 3DDFA_V2 where depth is theirs.
+    """
     if not Path(f"data/prepared/{wildcards.dataset}/manifest.json").exists():
         settings = stages.settings(config, "prepare", wildcards)
         dataset = importlib.import_module(f"mimik.datasets.{settings['module']}")
@@ -100,6 +88,8 @@ def usable_archive(wildcards):
             dataset.check(
                 Path("data/raw") / settings["module"], settings["options"], params.mirror_of(config)
             )
+            if settings["options"].get("reconstruction") == tddfa.CHOICE:
+                tddfa.Files.find(params.mirror_of(config))
         except UserError as error:
             stop(error)
     return []

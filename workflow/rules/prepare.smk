@@ -5,7 +5,6 @@ rule prepare:
     input:
         archive=usable_archive,
         segmenter=weights_of("masks"),
-        reconstruction=reconstruction_files,
         code=code_of("prepare"),
     output:
         # The arrays beside them (faces/store.py says which) belong to the manifest, which is written last.
