@@ -242,7 +242,7 @@ class Method(nn.Module):
         A buffer that is not full takes the edit in and returns it. A full one returns it with probability 1/2;
         otherwise it takes it in and returns the one whose place it takes.
         """
-        shown = fakes.unflatten(1, (self.parts, 3)).clone()
+        shown: Tensor = fakes.unflatten(1, (self.parts, 3)).clone()
         every = torch.arange(self.parts, device=fakes.device)
         for made, here in zip(shown, present > 0, strict=True):
             full = self.kept_count == self.config.buffer
