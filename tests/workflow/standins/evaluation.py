@@ -11,4 +11,4 @@ def evaluate(
     read += [Path(folder, "model.safetensors") for folder in (classifier_dir, segmenter_dir, reader_dir) if folder]
     text = json.dumps([file.read_text() for file in read])
     Path(output).write_text(text)
-    Path(output).with_name("per_face.safetensors").write_text(text)
+    Path(output).with_name("per_face.safetensors").write_text(f"per face {text}")
