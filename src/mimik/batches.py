@@ -198,7 +198,7 @@ _MIRROR[: len(MIRRORED_CLASSES)] = MIRRORED_CLASSES
 
 def to_tensor(images: npt.NDArray[np.uint8], device: torch.device | str = "cpu") -> Tensor:
     """uint8 (B, H, W, 3) -> float (B, 3, H, W) in [-1, 1], contiguous; the conversion runs on `device`."""
-    on_device = torch.from_numpy(np.ascontiguousarray(images)).to(device, non_blocking=True)
+    on_device = torch.from_numpy(np.require(images, requirements=["C", "W"])).to(device, non_blocking=True)
     return on_device.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format).div_(127.5).sub_(1)
 
 
