@@ -28,7 +28,8 @@ epochs, 10 of them at 1e-5 before the decay, which fits the published hours (par
 Boxes have fixed sizes and are centred on each face's landmarks while training. A translation knows no landmarks: there
 the boxes are centred on the training faces' mean, kept with the generator. Faces are aligned by one template, so the
 two differ little: measured on test faces, rendered and photographed, by less than 6 px of 128 for 95 % of them and by 8
-at most. They overlap by 92 % or more on average, and hold the same landmarks of every one of these faces.
+at most. They overlap by 92 % or more on average and hold the same landmarks of every one of these faces; at demo scale
+translations with a face's own boxes are as close to the truth (19.36 dB over the changed pixels against 19.32).
 """
 
 import dataclasses
