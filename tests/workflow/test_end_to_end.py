@@ -78,8 +78,8 @@ def test_every_shipped_pair_can_be_asked_for(tmp_path: Path) -> None:
     targets = [
         f"results/{dataset}/{method}/report.html" for dataset in values["datasets"] for method in values["methods"]
     ]
-    planned = Project(folder).planned("--allowed-rules", "report", "evaluate", "translate", "train", "segmenter",
-                                      "classifier", "reader", "--", *targets)  # fmt: skip
+    rules = ("report", "evaluate", "translate", "train", "segmenter", "depth_network", "classifier", "reader")
+    planned = Project(folder).planned("--allowed-rules", *rules, "--", *targets)
     assert planned["train"] == planned["report"] == len(targets)
     assert planned["reader"] == sum(bool(entry.get("ground_truth")) for entry in values["datasets"].values())
     assert planned["classifier"] == len(values["datasets"])

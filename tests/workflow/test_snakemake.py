@@ -150,7 +150,7 @@ def test_prepared_faces_need_no_archive_any_more(project: Project) -> None:
         ("scale: demo, ground", "scale: dmeo, ground", "datasets.synthetic.scale: 'dmeo' is not under 'scales'"),
         ("learning_rate: 0.001", "learning_rate: 1e-3", "write 1.0e-4"),
         ("sizes: [64]", "sizes: [32]", "Add 64 to the sizes"),
-        ("method: hier_seg}\ndatasets", "method: hier_sge}\ndatasets", "Known: hier_seg, stargan"),
+        ("method: hier_seg}\nsystems", "method: hier_sge}\nsystems", "Known: hier_seg, stargan"),
     ],
 )
 def test_a_wrong_setting_is_told_before_any_work(fresh: Project, tmp_path: Path, old: str, new: str, told: str) -> None:
