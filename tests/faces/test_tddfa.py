@@ -168,7 +168,7 @@ def test_the_conversion_makes_the_file_and_the_page_tells_it(tmp_path: Path, mon
     assert np.array_equal(made.modes, np.hstack([arrays["w_shp"], arrays["w_exp"]]))
     assert np.array_equal(np.sort(made.triangles), np.sort(arrays["tri"]))
     page = (ROOT / "docs" / "face_mesh.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"```python\n(.*?)```", page.split("## 3ddfa_v2")[1], re.DOTALL)
+    (block,) = re.findall(r"```text\n(.*?)```", page.split("## 3ddfa_v2")[1], re.DOTALL)
     assert textwrap.dedent(block) == tddfa.CONVERSION
 
 
