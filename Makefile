@@ -1,6 +1,6 @@
 # Everything is set up by itself: `make demo` needs python3.11 (or 3.12) with venv, make and git.
 #   make demo    train StarGAN and hier_seg on rendered faces and write report/index.html (minutes on two cores)
-#   make demo-all  the same with every system of `systems` in params.yaml, and their table in README.md (within an hour)
+#   make demo-all  the same with every system of `systems` in params.yaml, and their table in README.md
 #   make test    formats, types, linters, all tests
 #   make lint    the same without the tests
 #   make bench   measure training steps and the input pipeline

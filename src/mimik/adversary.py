@@ -10,6 +10,7 @@ that are not one-hot, a projection critic (Miyato and Koyama 2018): realness giv
 quadratic in action units, whose strength counts too. Wrong states are then those of all other faces of the batch.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,6 +129,35 @@ class Adversary(nn.Module):
                 initialisation=config.initialisation,
             )
         self.network: Any = network
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """What the discriminator's update trains, for the training loop."""
+        return [{"params": list(self.parameters()), "learning_rate": self.config.learning_rate}]
+
+    def update_loss(
+        self,
+        batch: dict[str, Tensor],
+        source: Tensor,
+        target: Tensor,
+        step: int,
+        head_start: int,
+        make: Callable[[], Tensor],
+    ) -> Loss:
+        """A whole discriminator update of a method with this one discriminator.
+
+        Args:
+            batch: uses `image`, and `fake` where it is there; else the fake is made and left there.
+            source, target: float (B, K) states.
+            step: current step; before `head_start` only states of real images are learned.
+            head_start: see `step`.
+            make: makes the fake; called without a graph.
+        """
+        if step < head_start:
+            return self.label_loss(batch["image"], source, target)
+        if "fake" not in batch:
+            with torch.no_grad():
+                batch["fake"] = make()
+        return self.discriminator_loss(batch["image"], batch["fake"], source, target, step)
 
     def discriminator_loss(
         self,

@@ -40,7 +40,7 @@ def write_systems(readme: Path, folders: Sequence[Path], store: Path) -> None:
     machines = sorted({str(result.config["environment"]["processor"]) for result in results})
     seeds = sorted({str(result.record["seed"]) for result in results})
     source = (
-        f"`make demo-all`: {results[0].dataset}, scale {scales[0]}, {len(results[0].rows)} test faces, seed "
+        f"{results[0].dataset}, scale {scales[0]}, {len(results[0].rows)} test faces, seed "
         f"{', '.join(seeds)}; {', '.join(machines)}; commit {', '.join(commits)}. "
         "In brackets: bootstrap 95 % intervals."
     )

@@ -29,6 +29,18 @@ class Update:
         return self.start <= step and (self.stop is None or step < self.stop)
 
 
+def critic_and_generator(critic_updates: int, head_start: int, reuse_fake: bool) -> tuple[Update, ...]:
+    """The updates of a critic and a generator.
+
+    Args:
+        critic_updates: of the critic for one of the generator.
+        head_start: steps in which the critic is trained alone.
+        reuse_fake: the generator first, so that the critic sees the fake that it was updated on.
+    """
+    order = (Update("discriminator", critic_updates), Update("generator", 1, start=head_start))
+    return order[::-1] if reuse_fake else order
+
+
 @dataclass(frozen=True)
 class TrainingConfig:
     """Settings of the loop.

@@ -4,10 +4,9 @@ from pathlib import Path
 
 from mimik.console import reported
 
-KINDS = ("segmenter", "depth_network", "starts_from")
-
 with reported(snakemake.log[0]):
     from mimik.method_training import train_method
+    from mimik.params import PRETRAINED
     from mimik.tracking import training_run
 
     settings = snakemake.params.settings
@@ -16,7 +15,7 @@ with reported(snakemake.log[0]):
         train_method(
             settings,
             store,
-            {kind: Path(files[0]).parent for kind in KINDS if (files := snakemake.input[kind])},
+            {kind: Path(files[0]).parent for kind in (*PRETRAINED, "starts_from") if (files := snakemake.input[kind])},
             Path(snakemake.output.generator).parent,
             Path("checkpoints/train") / settings["dataset"] / settings["method"],
             logger,

@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from mimik import losses
@@ -32,8 +31,8 @@ from mimik.context import Context, load_stored_state, stored_state
 from mimik.losses import LabelReduction
 from mimik.networks.attgan import CriticNorm, Discriminator, Generator
 from mimik.networks.stargan import Head
+from mimik.schedule import Update, critic_and_generator
 from mimik.semantics import MASK_CHANNELS, Parser
-from mimik.training import Update
 
 TRAINING: Mapping[str, Any] = MappingProxyType(
     {
@@ -152,11 +151,9 @@ class Method(nn.Module):
         )
         self.discriminator = critic(config.adversary, context.image_size, self.condition)
         self.parser = Parser(context.needed("segmenter", "see_masks")) if config.see_masks else None
-        order = (
-            Update("discriminator", config.critic_updates),
-            Update("generator", 1, start=config.critic_head_start),
+        self.updates: Sequence[Update] = critic_and_generator(
+            config.critic_updates, config.critic_head_start, config.reuse_fake
         )
-        self.updates: Sequence[Update] = order[::-1] if config.reuse_fake else order
 
     @property
     def averaged(self) -> nn.Module:
@@ -170,8 +167,7 @@ class Method(nn.Module):
 
     def discriminator_parameters(self) -> list[dict[str, Any]]:
         """Parameter groups of the discriminator update."""
-        factor = self.config.adversary.learning_rate
-        return [{"params": list(self.discriminator.parameters()), "learning_rate": factor}]
+        return self.discriminator.parameter_groups()
 
     def generator_parameters(self) -> list[dict[str, Any]]:
         """Parameter groups of the generator update."""
@@ -190,14 +186,11 @@ class Method(nn.Module):
 
     def discriminator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
         """First line of the losses. See `mimik.adversary.Adversary.discriminator_loss` for the terms."""
-        image = batch["image"]
         source, target = self.condition.source(batch), self.condition.target(batch)
-        if step < self.config.critic_head_start:
-            return self.discriminator.label_loss(image, source, target)
-        if "fake" not in batch:
-            with torch.no_grad():
-                batch["fake"] = self.translate(image, source, target)
-        return self.discriminator.discriminator_loss(image, batch["fake"], source, target, step)
+        head_start = self.config.critic_head_start
+        return self.discriminator.update_loss(
+            batch, source, target, step, head_start, lambda: self.translate(batch["image"], source, target)
+        )
 
     def generator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
         """Second line of the losses: terms `adv`, `cls`, `rec` (and `match`, `change`, `smooth` where switched on)."""

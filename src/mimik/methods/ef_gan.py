@@ -56,7 +56,7 @@ from mimik.networks.ef_gan import (
 )
 from mimik.networks.stargan import Generator, Head, Stem
 from mimik.realness import Realness
-from mimik.training import Update
+from mimik.schedule import Update, critic_and_generator
 
 TRAINING: Mapping[str, Any] = MappingProxyType(
     {
@@ -205,11 +205,9 @@ class Method(nn.Module):
             self.discriminator["interpolator"] = UnitsCritic(self.condition.dim)
         self.register_buffer("centres", torch.tensor([CENTRES[part] for part in config.branches]).view(-1, 2))
         self.centres: Tensor
-        order = (
-            Update("discriminator", config.critic_updates),
-            Update("generator", 1, start=config.critic_head_start),
+        self.updates: Sequence[Update] = critic_and_generator(
+            config.critic_updates, config.critic_head_start, config.reuse_fake
         )
-        self.updates: Sequence[Update] = order[::-1] if config.reuse_fake else order
 
     def _make_generator(self) -> nn.ModuleDict:
         """ET and R of one module."""

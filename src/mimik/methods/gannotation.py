@@ -36,7 +36,7 @@ from mimik.batches import Batch
 from mimik.context import Context, load_stored_state, stored_state
 from mimik.networks.gannotation import POINTS, LandmarkGenerator
 from mimik.networks.stargan import Head, Stem
-from mimik.training import Update
+from mimik.schedule import Update, critic_and_generator
 
 TRAINING: Mapping[str, Any] = MappingProxyType(
     {
@@ -123,11 +123,9 @@ class Method(nn.Module):
         self.register_buffer("class_faces", torch.zeros(classes))
         self.class_landmarks: Tensor
         self.class_faces: Tensor
-        order = (
-            Update("discriminator", config.critic_updates),
-            Update("generator", 1, start=config.critic_head_start),
+        self.updates: Sequence[Update] = critic_and_generator(
+            config.critic_updates, config.critic_head_start, config.reuse_fake
         )
-        self.updates: Sequence[Update] = order[::-1] if config.reuse_fake else order
 
     @property
     def averaged(self) -> nn.Module:
@@ -141,8 +139,7 @@ class Method(nn.Module):
 
     def discriminator_parameters(self) -> list[dict[str, Any]]:
         """Parameter groups of the discriminator update."""
-        factor = self.config.adversary.learning_rate
-        return [{"params": list(self.discriminator.parameters()), "learning_rate": factor}]
+        return self.discriminator.parameter_groups()
 
     def generator_parameters(self) -> list[dict[str, Any]]:
         """Parameter groups of the generator update."""
@@ -155,16 +152,13 @@ class Method(nn.Module):
 
     def discriminator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
         """See `mimik.adversary.Adversary.discriminator_loss`; besides, the mean shapes of the classes are kept."""
-        image = batch["image"]
         source, target = self.condition.source(batch), self.condition.target(batch)
         own, asked = self._shapes(batch)
         self._keep_means(own, source)
-        if step < self.config.critic_head_start:
-            return self.discriminator.label_loss(image, source, target)
-        if "fake" not in batch:
-            with torch.no_grad():
-                batch["fake"] = self.generator(image, asked)
-        return self.discriminator.discriminator_loss(image, batch["fake"], source, target, step)
+        head_start = self.config.critic_head_start
+        return self.discriminator.update_loss(
+            batch, source, target, step, head_start, lambda: self.generator(batch["image"], asked)
+        )
 
     @torch.no_grad()
     def _keep_means(self, shapes: Tensor, states: Tensor) -> None:

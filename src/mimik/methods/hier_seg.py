@@ -36,7 +36,7 @@ from mimik.face_parts import MaskSpace
 from mimik.labels import PARTS
 from mimik.networks.fusion import Fusion
 from mimik.networks.stargan import Generator, Head, Stem
-from mimik.training import Update
+from mimik.schedule import Update, critic_and_generator
 
 TRAINING: Mapping[str, Any] = MappingProxyType(
     {
@@ -213,11 +213,9 @@ class Method(nn.Module):
         self.register_buffer("mean_boxes", torch.cat([centre - extent / 2, centre + extent / 2], 1))
         self.mean_boxes: Tensor
         self.anchor = copy.deepcopy(segmenter).requires_grad_(False).eval() if config.segmenter_anchor else None
-        order = (
-            Update("discriminator", config.critic_updates),
-            Update("generator", 1, start=config.critic_head_start),
+        self.updates: Sequence[Update] = critic_and_generator(
+            config.critic_updates, config.critic_head_start, config.reuse_fake
         )
-        self.updates: Sequence[Update] = order[::-1] if config.reuse_fake else order
         if not config.end_to_end:
             segmenter.requires_grad_(False)
 
@@ -249,10 +247,7 @@ class Method(nn.Module):
 
     def discriminator_parameters(self) -> list[dict[str, Any]]:
         """Parameter groups of the discriminator update: all six discriminators."""
-        return [
-            {"params": list(adversary.parameters()), "learning_rate": adversary.config.learning_rate}
-            for adversary in self.discriminator.values()
-        ]
+        return [group for adversary in self.discriminator.values() for group in adversary.parameter_groups()]
 
     def generator_parameters(self) -> list[dict[str, Any]]:
         """Parameter groups of the generator update: G_global, the local G, G_fusion and, end to end, S (Eq. 9)."""

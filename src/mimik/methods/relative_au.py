@@ -22,7 +22,6 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
 from mimik import losses
@@ -31,7 +30,7 @@ from mimik.batches import Batch
 from mimik.context import Context, load_stored_state, stored_state
 from mimik.networks.msf_unet import Fusing, Generator
 from mimik.networks.stargan import Head, Stem
-from mimik.training import Update
+from mimik.schedule import Update, critic_and_generator
 
 TRAINING: Mapping[str, Any] = MappingProxyType(
     {
@@ -115,11 +114,9 @@ class Method(nn.Module):
             weight = adversary.lambda_classification * self.condition.dim
             adversary = replace(adversary, lambda_classification=weight)
         self.discriminator = Adversary(adversary, context.image_size, self.condition)
-        order = (
-            Update("discriminator", config.critic_updates),
-            Update("generator", 1, start=config.critic_head_start),
+        self.updates: Sequence[Update] = critic_and_generator(
+            config.critic_updates, config.critic_head_start, config.reuse_fake
         )
-        self.updates: Sequence[Update] = order[::-1] if config.reuse_fake else order
 
     @property
     def averaged(self) -> nn.Module:
@@ -133,8 +130,7 @@ class Method(nn.Module):
 
     def discriminator_parameters(self) -> list[dict[str, Any]]:
         """Parameter groups of the discriminator update."""
-        factor = self.config.adversary.learning_rate
-        return [{"params": list(self.discriminator.parameters()), "learning_rate": factor}]
+        return self.discriminator.parameter_groups()
 
     def generator_parameters(self) -> list[dict[str, Any]]:
         """Parameter groups of the generator update."""
@@ -142,14 +138,11 @@ class Method(nn.Module):
 
     def discriminator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
         """Eq. 8. See `mimik.adversary.Adversary.discriminator_loss` for the terms; `cls` is L_cond."""
-        image = batch["image"]
         source, target = self.condition.source(batch), self.condition.target(batch)
-        if step < self.config.critic_head_start:
-            return self.discriminator.label_loss(image, source, target)
-        if "fake" not in batch:
-            with torch.no_grad():
-                batch["fake"] = self.translate(image, source, target)
-        return self.discriminator.discriminator_loss(image, batch["fake"], source, target, step)
+        head_start = self.config.critic_head_start
+        return self.discriminator.update_loss(
+            batch, source, target, step, head_start, lambda: self.translate(batch["image"], source, target)
+        )
 
     def generator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
         """Eq. 9: terms `adv`, `cls` (L_cond), `self`, `cycle` (Eq. 7), `tv` (and `match` where switched on)."""

@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
 from mimik import losses
@@ -26,8 +25,8 @@ from mimik.adversary import Adversary, AdversaryConfig, Terms
 from mimik.batches import Batch
 from mimik.context import Context, load_stored_state, stored_state
 from mimik.networks.stargan import Generator, Head, Stem
+from mimik.schedule import Update, critic_and_generator
 from mimik.semantics import MASK_CHANNELS, Parser
-from mimik.training import Update
 
 TRAINING: Mapping[str, Any] = MappingProxyType(
     {
@@ -111,11 +110,9 @@ class Method(nn.Module):
         )
         self.discriminator = Adversary(config.adversary, context.image_size, self.condition)
         self.parser = Parser(context.needed("segmenter", "see_masks")) if config.see_masks else None
-        order = (
-            Update("discriminator", config.critic_updates),
-            Update("generator", 1, start=config.critic_head_start),
+        self.updates: Sequence[Update] = critic_and_generator(
+            config.critic_updates, config.critic_head_start, config.reuse_fake
         )
-        self.updates: Sequence[Update] = order[::-1] if config.reuse_fake else order
 
     @property
     def averaged(self) -> nn.Module:
@@ -129,8 +126,7 @@ class Method(nn.Module):
 
     def discriminator_parameters(self) -> list[dict[str, Any]]:
         """Parameter groups of the discriminator update."""
-        factor = self.config.adversary.learning_rate
-        return [{"params": list(self.discriminator.parameters()), "learning_rate": factor}]
+        return self.discriminator.parameter_groups()
 
     def generator_parameters(self) -> list[dict[str, Any]]:
         """Parameter groups of the generator update."""
@@ -138,14 +134,11 @@ class Method(nn.Module):
 
     def discriminator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
         """Eq. 6, first line. See `mimik.adversary.Adversary.discriminator_loss` for the terms."""
-        image = batch["image"]
         source, target = self.condition.source(batch), self.condition.target(batch)
-        if step < self.config.critic_head_start:
-            return self.discriminator.label_loss(image, source, target)
-        if "fake" not in batch:
-            with torch.no_grad():
-                batch["fake"] = self.translate(image, source, target)
-        return self.discriminator.discriminator_loss(image, batch["fake"], source, target, step)
+        head_start = self.config.critic_head_start
+        return self.discriminator.update_loss(
+            batch, source, target, step, head_start, lambda: self.translate(batch["image"], source, target)
+        )
 
     def generator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
         """Eq. 6, second line: terms `adv`, `cls`, `rec` (and `match`, `change`, `smooth` where switched on)."""

@@ -1,8 +1,7 @@
 """Convolutions of many channels over few pixels, such as the last layers of a critic, as matrix products.
 
 A processor's convolution kernels are made for many pixels. Where 1024 x 2048 kernels meet 4 x 4 pixels, a matrix
-product takes two fifths of their time, on 2 x 2 pixels a quarter. Same parameters, same results up to rounding. GPUs
-need none of this.
+product takes less than half of their time. Same parameters, same results up to rounding. GPUs need none of this.
 """
 
 from collections.abc import Iterator, Sequence
