@@ -15,7 +15,7 @@ rule segmenter:
         "logs/segmenter/{dataset}_{segmenter}.log",
     benchmark:
         "logs/segmenter/{dataset}_{segmenter}.tsv"
-    # The longest chain of jobs goes through the segmenter and the methods that start from it.
+    # The longest chains of jobs go through the segmenter and the depth network and the methods that start from them.
     priority: 2
     conda:
         "../envs/mimik.yaml"
@@ -44,6 +44,7 @@ rule depth_network:
         "logs/depth_network/{dataset}_{depth_network}.log",
     benchmark:
         "logs/depth_network/{dataset}_{depth_network}.tsv"
+    priority: 2
     conda:
         "../envs/mimik.yaml"
     threads: training_threads
