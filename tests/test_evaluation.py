@@ -22,7 +22,7 @@ from mimik.files import file_sha256
 from mimik.labels import ACTION_UNITS, SEGMENTATION_CLASSES
 from mimik.measurements import ClassFilter, EvaluationSettings
 from mimik.methods import stargan
-from mimik.networks import expression_classifier, face_reader, segmenter
+from mimik.networks import face_classifier, face_reader, segmenter
 from mimik.networks.stored import save_network
 from mimik.translation import TranslationSettings, translate
 
@@ -65,7 +65,7 @@ def project(tmp_path: Path) -> SimpleNamespace:
     (store / "manifest.json").write_text(json.dumps(manifest))
 
     networks = {
-        "classifier": expression_classifier.build({"network": "small", "width": 4}, CLASSES),
+        "classifier": face_classifier.build({"network": "small", "width": 4}, CLASSES),
         "reader": face_reader.build({"width": 4}, 5),
         "segmenter": segmenter.build({"network": "unet", "image_size": SIZE, "width": 4}),
     }
@@ -201,13 +201,13 @@ def test_copying_the_input_equals_the_copy_baseline_end_to_end(project) -> None:
 
 def test_every_image_goes_through_the_classifier_once(project, monkeypatch) -> None:
     counts: list[int] = []
-    original = expression_classifier.ExpressionClassifier.features
+    original = face_classifier.FaceClassifier.features
 
     def counting(self, images):
         counts.append(len(images))
         return original(self, images)
 
-    monkeypatch.setattr(expression_classifier.ExpressionClassifier, "features", counting)
+    monkeypatch.setattr(face_classifier.FaceClassifier, "features", counting)
     run(project)
     assert sum(counts) == 7 + 7 * 3 + 7 * 3  # real faces, translations, true targets
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from mimik.errors import UserError
-from mimik.networks.expression_classifier import build, load
+from mimik.networks.face_classifier import build, load
 from mimik.networks.stored import save_network
 
 
