@@ -143,7 +143,9 @@ def test_record_is_complete_and_every_entry_has_a_value_or_says_why_not(project)
     assert set(record["metrics"]) == NAMES
     skipped = {name for name, entry in record["metrics"].items() if "skipped" in entry}
     distances = {"expression_distance", "expression_distance_copy", "expression_distance_truth"}
-    assert skipped == {"fid", "kid", "miou_before", "miou_after"} | distances
+    of_attributes = {name for name in NAMES if name.startswith("attribute_")}
+    assert skipped == {"fid", "kid", "inception_score", "miou_before", "miou_after"} | distances | of_attributes
+    assert all("asked for expressions" in record["metrics"][name]["skipped"] for name in of_attributes)
     assert all("has no action units" in record["metrics"][name]["skipped"] for name in distances)
     for name in NAMES - skipped:
         entry = record["metrics"][name]
@@ -250,6 +252,13 @@ def test_classifier_of_other_classes_is_refused(project) -> None:
     path = project.folder / "classifier" / "config.json"
     path.write_text(path.read_text().replace("happiness", "disgust"))
     with pytest.raises(UserError, match="knows the classes"):
+        run(project)
+
+
+def test_classifier_of_attributes_is_refused_where_expressions_are_asked_for(project) -> None:
+    path = project.folder / "classifier" / "config.json"
+    path.write_text(path.read_text().replace('"width"', '"predicts": "attributes", "width"'))
+    with pytest.raises(UserError, match="tells the attributes of a face; this method needs one of expression"):
         run(project)
 
 

@@ -145,7 +145,7 @@ def test_only_a_dataset_with_ground_truth_has_a_reader() -> None:
         (lambda v: v["methods"]["hier_seg"].update(starts_from="stargun"), "methods.hier_seg.starts_from: 'stargun'"),
         (lambda v: v["methods"]["hier_seg"].update(guidance={"dept": {}}), "no module 'dept' in mimik.guidance"),
         (lambda v: v["scales"]["demo"].update(classifier="vgg"), "Known: attributes, small"),
-        (lambda v: v["scales"]["demo"].update(attribute_classifier="small"), "scales.demo.attribute_classifier: expected"),
+        (lambda v: v["scales"]["demo"].update(attribute_classifier="small"), "demo.attribute_classifier: expected a"),
         (lambda v: v["scales"]["demo"].update(classifier="attributes"), "'attributes' predicts attributes"),
         (lambda v: v["scales"]["demo"].update(methods={"hier_sge": {}}), "Known: hier_seg, stargan"),
         (lambda v: v["scales"]["demo"].update(segmenters={"unet": {}}), "Known: bisenet"),
