@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file
 
+from mimik.batches import to_tensor
 from mimik.conditions import Condition, ConditionConfig
 from mimik.errors import UserError
 from mimik.evaluation import evaluate, metric_modules
@@ -15,7 +17,9 @@ from mimik.files import read_json
 from mimik.labels import EXPRESSIONS, SECGAN_ATTRIBUTES
 from mimik.measurements import EvaluationSettings
 from mimik.method_training import load_method, train_method
-from mimik.params import load, resolve
+from mimik.networks.face_classifier import load as load_classifier
+from mimik.params import classifier_of, load, resolve, resolve_classifier
+from mimik.pretraining.classifier import pretrain_classifier
 from mimik.report import method_report
 from mimik.serving import Editor
 from mimik.translation import TranslationSettings, translate
@@ -23,8 +27,8 @@ from tests.tiny import make_store
 
 KNOWN = ("Bald", "Smiling", "Young")
 TOLD = ("Young", "Bald")
-METRICS = ("classifier_accuracy", "eea", "preservation_error", "truth", "au_error", "reconstruction", "cycle",
-           "outside_change", "miou")  # fmt: skip
+METRICS = ("classifier_accuracy", "eea", "preservation_error", "attribute_accuracy", "truth", "au_error",
+           "expression_distance", "reconstruction", "cycle", "outside_change", "miou")  # fmt: skip
 
 
 def store_with_attributes(folder: Path, *, labelled: bool = True) -> FaceStore:
@@ -97,13 +101,30 @@ def test_from_training_to_metrics(module: str, tmp_path: Path) -> None:
         assert np.abs(images[:, column].astype(float) - served).max() <= 1
 
     evaluation = EvaluationSettings(metrics=METRICS, bootstrap=20)
-    weights = tmp_path / "weights"
+    weights, judge = tmp_path / "weights", tmp_path / "judge"
     evaluate(evaluation, result, store.directory, None, None, None, weights, result / "metrics.json")
+    assert "attribute_classifier" in read_json(result / "metrics.json")["metrics"]["attribute_accuracy"]["skipped"]
+    judged = {"network": "small", "width": 4, "predicts": "attributes"}
+    common = {"dataset": "tiny", "name": "judge", "seed": 0, "image_size": 16}
+    training = {"steps": 2, "batch_size": 4}
+    pretrain_classifier({**common, "config": judged, "training": training}, store.directory, judge, tmp_path / "state")
+    evaluate(evaluation, result, store.directory, judge, None, None, weights, result / "metrics.json")
     record = read_json(result / "metrics.json")
     assert record["classes"] == list(TOLD)
     for name in ("eea", "confusion", "preservation_error", "l1"):
         assert "attributes" in record["metrics"][name]["skipped"], name
     assert "attributes" in record["metrics"]["truth_psnr"]["skipped"]
+    measured = record["metrics"]["attribute_accuracy"]
+    assert (measured["n"], measured["extractor"]) == (16, "judge")
+    # The judge knows three attributes in another order; two of them, by name, are looked at.
+    looked = load_classifier(judge)
+    with torch.inference_mode():
+        logits = torch.stack([looked(to_tensor(images[:, column])) for column in range(2)], 1)
+    for column, name in enumerate(TOLD):
+        seen = (logits[:, column, KNOWN.index(name)] > 0).numpy()
+        share = (seen != (has[:, KNOWN.index(name)] > 0)).mean()
+        assert record["metrics"]["attribute_accuracy_per_attribute"]["value"][name] == pytest.approx(share)
+    assert {"attribute_accuracy/sums", "attribute_preservation/sums"} <= set(load_file(result / "per_face.safetensors"))
     for name in ("cycle_l1", "outside_change"):
         assert record["metrics"][name]["n"] == 16, name
 
@@ -112,11 +133,33 @@ def test_from_training_to_metrics(module: str, tmp_path: Path) -> None:
         method_report(result, store.directory, page, load("params.yaml")["report"])
         written = page.read_text(encoding="utf-8")
         assert "it looks for expressions" in written and all(name in written for name in TOLD)
+        assert "Attribute accuracy, %" in written and "Accuracy, attributes" in written
+
+
+def test_a_judge_of_expressions_or_of_other_attributes_is_refused(tmp_path: Path) -> None:
+    store = store_with_attributes(tmp_path / "store")
+    result, judge = tmp_path / "result", tmp_path / "judge"
+    train_method(settings("stargan"), store.directory, {}, result, tmp_path / "checkpoints")
+    translate(result, store.directory, None, result / "translations", TranslationSettings(precision="fp32"))
+    common = {"dataset": "tiny", "name": "judge", "seed": 0, "image_size": 16}
+    for config, message in (
+        ({}, "tells the expression of a face; this method needs one of attributes"),
+        ({"predicts": "attributes", "names": ["Young", "Smiling"]}, "does not know Bald"),
+    ):
+        given = {**common, "config": {"network": "small", "width": 4, **config}, "training": {"steps": 1}}
+        pretrain_classifier(given, store.directory, judge, tmp_path / "state")
+        with pytest.raises(UserError, match=message):
+            evaluate(
+                EvaluationSettings(metrics=METRICS, bootstrap=20), result, store.directory, judge, None, None,
+                tmp_path / "weights", result / "metrics.json",
+            )  # fmt: skip
 
 
 def test_metrics_of_expressions_say_so() -> None:
     needing = {name for name, module in metric_modules(METRICS).items() if getattr(module, "NEEDS_EXPRESSIONS", False)}
-    assert needing == {"eea", "preservation_error", "au_error", "reconstruction"}
+    assert needing == {
+        "classifier_accuracy", "eea", "preservation_error", "au_error", "expression_distance", "reconstruction"
+    }  # fmt: skip
 
 
 def test_a_dataset_without_the_attributes_is_named(tmp_path: Path) -> None:
@@ -127,6 +170,11 @@ def test_a_dataset_without_the_attributes_is_named(tmp_path: Path) -> None:
 
 def test_the_entries_are_told_the_13_attributes() -> None:
     params = load("params.yaml")
+    for scale, judge in (("paper", "attributes"), ("demo", "small_attributes"), ("smoke", "small_attributes")):
+        assert classifier_of(params, "celeba", "secgan_attributes", scale) == judge
+        assert classifier_of(params, "celeba", "secgan", scale) == params["scales"][scale]["classifier"] != judge
+        told = resolve_classifier(params, "celeba", judge, scale)
+        assert told["config"]["predicts"] == "attributes" and not told["training"].get("balanced")
     for name in ("stargan_diff_attributes", "secgan_attributes", "secgan_attgan_attributes", "attgan_attributes"):
         told = resolve(params, "celeba", name)["condition"]
         assert tuple(told["names"]) == SECGAN_ATTRIBUTES and told["space"] == "attributes"

@@ -22,7 +22,7 @@ from mimik.files import file_sha256
 from mimik.labels import ACTION_UNITS, SEGMENTATION_CLASSES
 from mimik.measurements import ClassFilter, EvaluationSettings
 from mimik.methods import stargan
-from mimik.networks import expression_classifier, face_reader, segmenter
+from mimik.networks import face_classifier, face_reader, segmenter
 from mimik.networks.stored import save_network
 from mimik.translation import TranslationSettings, translate
 
@@ -65,7 +65,7 @@ def project(tmp_path: Path) -> SimpleNamespace:
     (store / "manifest.json").write_text(json.dumps(manifest))
 
     networks = {
-        "classifier": expression_classifier.build({"network": "small", "width": 4}, CLASSES),
+        "classifier": face_classifier.build({"network": "small", "width": 4}, CLASSES),
         "reader": face_reader.build({"width": 4}, 5),
         "segmenter": segmenter.build({"network": "unet", "image_size": SIZE, "width": 4}),
     }
@@ -143,7 +143,9 @@ def test_record_is_complete_and_every_entry_has_a_value_or_says_why_not(project)
     assert set(record["metrics"]) == NAMES
     skipped = {name for name, entry in record["metrics"].items() if "skipped" in entry}
     distances = {"expression_distance", "expression_distance_copy", "expression_distance_truth"}
-    assert skipped == {"fid", "kid", "miou_before", "miou_after"} | distances
+    of_attributes = {name for name in NAMES if name.startswith("attribute_")}
+    assert skipped == {"fid", "kid", "inception_score", "miou_before", "miou_after"} | distances | of_attributes
+    assert all("asked for expressions" in record["metrics"][name]["skipped"] for name in of_attributes)
     assert all("has no action units" in record["metrics"][name]["skipped"] for name in distances)
     for name in NAMES - skipped:
         entry = record["metrics"][name]
@@ -201,13 +203,13 @@ def test_copying_the_input_equals_the_copy_baseline_end_to_end(project) -> None:
 
 def test_every_image_goes_through_the_classifier_once(project, monkeypatch) -> None:
     counts: list[int] = []
-    original = expression_classifier.ExpressionClassifier.features
+    original = face_classifier.FaceClassifier.features
 
     def counting(self, images):
         counts.append(len(images))
         return original(self, images)
 
-    monkeypatch.setattr(expression_classifier.ExpressionClassifier, "features", counting)
+    monkeypatch.setattr(face_classifier.FaceClassifier, "features", counting)
     run(project)
     assert sum(counts) == 7 + 7 * 3 + 7 * 3  # real faces, translations, true targets
 
@@ -250,6 +252,13 @@ def test_classifier_of_other_classes_is_refused(project) -> None:
     path = project.folder / "classifier" / "config.json"
     path.write_text(path.read_text().replace("happiness", "disgust"))
     with pytest.raises(UserError, match="knows the classes"):
+        run(project)
+
+
+def test_classifier_of_attributes_is_refused_where_expressions_are_asked_for(project) -> None:
+    path = project.folder / "classifier" / "config.json"
+    path.write_text(path.read_text().replace('"width"', '"predicts": "attributes", "width"'))
+    with pytest.raises(UserError, match="tells the attributes of a face; this method needs one of expression"):
         run(project)
 
 

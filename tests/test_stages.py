@@ -148,6 +148,22 @@ def test_decisions_of_jobs_that_are_gone_are_removed(project: Path) -> None:
     assert not list((project / stages.DECISIONS).rglob("*hier_seg*"))
 
 
+def test_a_method_told_attributes_is_judged_by_the_classifier_of_attributes() -> None:
+    told = {**SMALL["methods"]["stargan"], "condition": {"space": "attributes"}}
+    values = {**SMALL, "methods": {**SMALL["methods"], "told": told}}
+    folder = "data/pretrained/synthetic/classifier"
+    at = {**AT, "method": "told"}
+    assert stages.weights(values, "classifier", at) == f"{folder}/attributes/model.safetensors"
+    assert stages.weights(values, "classifier", AT) == f"{folder}/small/model.safetensors"
+    assert stages.settings(values, "evaluate", at)["classifier"] == "attributes"
+    # It is trained for such methods only.
+    assert list(stages.stage_table(values)["jobs"]["classifier"]) == ["synthetic-small"]
+    experiments = [*SMALL["experiments"], {"dataset": "synthetic", "method": "told"}]
+    jobs = stages.stage_table({**values, "experiments": experiments})["jobs"]
+    assert list(jobs["classifier"]) == ["synthetic-small", "synthetic-attributes"]
+    assert jobs["evaluate"]["synthetic-told"]["reads"]["classifier"] == f"{folder}/attributes"
+
+
 def test_weights_stand_where_the_rules_write_them() -> None:
     assert stages.weights(SMALL, "segmenter", AT) == "data/pretrained/synthetic/segmenter/bisenet/model.safetensors"
     assert stages.weights(SMALL, "segmenter", {**AT, "method": "stargan"}) is None

@@ -66,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
     export.add_argument("--size", type=int, metavar="PX", help="side of the faces (default: the largest prepared)")
 
     _verb(
-        verbs, "pretrain", pretrain_network, "train a segmenter, depth network, expression classifier or face reader",
+        verbs, "pretrain", pretrain_network, "train a segmenter, depth network, classifier or face reader",
         "mimik pretrain synthetic segmenter bisenet", "mimik pretrain open_faces classifier small --scale smoke",
         kind=(*params.PRETRAINED, "classifier", "reader"), name="an entry of params.yaml's segmenters, readers, ...",
     )  # fmt: skip

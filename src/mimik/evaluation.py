@@ -4,7 +4,7 @@ import importlib
 import math
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -24,7 +24,7 @@ from mimik.faces.store import FaceStore
 from mimik.files import atomic_path, file_sha256, read_json, write_json
 from mimik.measurements import PER_FACE, Entry, EvaluationSettings, Extractor, Measurements, Missing
 from mimik.method_training import load_method
-from mimik.networks import arcface, expression_classifier, face_reader, inception, segmenter
+from mimik.networks import arcface, face_classifier, face_reader, inception, segmenter
 
 
 def evaluate(
@@ -82,7 +82,7 @@ def evaluate(
             rows=np.array(manifest["rows"], dtype=np.int64),
             settings=settings,
             scratch=scratch,
-            classifier=_classifier(classifier_dir, store, device),
+            classifier=_classifier(classifier_dir, store, attributes, device),
             inception=_inception(weights_dir, mirror, device),
             arcface=_arcface(weights_dir, mirror, device),
             reader=_reader(reader_dir, device),
@@ -173,19 +173,34 @@ def _translations(result_dir: Path, name: str, manifest: Mapping[str, Any]) -> A
     return array
 
 
-def _classifier(directory: Path | str | None, store: FaceStore, device: torch.device) -> Extractor | Missing:
+def _classifier(
+    directory: Path | str | None, store: FaceStore, attributes: Sequence[str], device: torch.device
+) -> Extractor | Missing:
+    """The judge: of the dataset's classes, or of the attributes that are reversed, if any."""
     if directory is None:
-        return Missing("name an expression classifier for this scale in params.yaml (`classifier`).")
-    network = expression_classifier.load(directory).to(device)
-    if network.classes != store.classes:
+        what = (
+            ("attribute classifier", "attribute_classifier") if attributes else ("expression classifier", "classifier")
+        )
+        return Missing("name an {} for this scale in params.yaml (`{}`).".format(*what))
+    network = face_classifier.load(directory).to(device)
+    wanted = "attributes" if attributes else "expression"
+    if network.predicts != wanted:
+        raise UserError(f"{directory}: tells the {network.predicts} of a face; this method needs one of {wanted}.")
+    if attributes and (unknown := set(attributes) - set(network.classes)):
+        raise UserError(
+            f"{directory}: does not know {', '.join(sorted(unknown))}, which the method reverses. Add them to `names` "
+            "of the classifier in params.yaml and train it again."
+        )
+    if not attributes and network.classes != store.classes:
         raise UserError(
             f"{directory}: knows the classes {network.classes}, but {store.directory} has {store.classes}. Train the "
             "classifier again on this dataset."
         )
+    chosen = [network.classes.index(name) for name in attributes or network.classes]
 
     def outputs(images: Tensor) -> dict[str, Tensor]:
         features = network.features(images.to(device))
-        return {"features": features, "logits": network.network.classify(features)}
+        return {"features": features, "logits": network.classify(features)[:, chosen]}
 
     return Extractor(network.name, network.sha256, outputs)
 
@@ -232,7 +247,12 @@ def _inception(folder: Path | str, mirror: Path | str | None, device: torch.devi
     if path is None:
         return Missing(f"put {inception.WEIGHTS[0]} into {folder} or the mirror folder; it is at {inception.URL}")
     network = inception.load(path).to(device)
-    return Extractor("inception-2015-12-05", file_sha256(path), lambda images: {"features": network(images.to(device))})
+
+    def outputs(images: Tensor) -> dict[str, Tensor]:
+        features = network(images.to(device))
+        return {"features": features, "logits": network.classify(features)}
+
+    return Extractor("inception-2015-12-05", file_sha256(path), outputs)
 
 
 def _arcface(folder: Path | str, mirror: Path | str | None, device: torch.device) -> Extractor | Missing:

@@ -75,8 +75,9 @@ class Extractor:
         name: as it stands in metrics.json.
         sha256: of its weights.
         outputs: float32 images (B, 3, S, S) in [-1, 1] -> named tensors with leading axis B, all of one pass.
-            Classifier: `logits`, `features`; Inception: `features`; reader: `action_units`, `identity`; segmenter:
-            `classes` (uint8 (B, S, S)); ArcFace (112 px crops): `features`.
+            Classifier: `logits` (of the C classes, or of the C attributes that are reversed), `features`; Inception:
+            `features`, `logits` (B, 1008); reader: `action_units`, `identity`; segmenter: `classes` (uint8
+            (B, S, S)); ArcFace (112 px crops): `features`.
         action_units: extractor of the action units that a reader has learned (`FaceStore.action_unit_extractor`);
             None for networks that read none, and where it is not known.
     """

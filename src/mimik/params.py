@@ -148,9 +148,11 @@ def masks_of(params: Mapping[str, Any], dataset: str, scale: str | None = None) 
     return MaskSource(source, segmenter)
 
 
-def classifier_of(params: Mapping[str, Any], dataset: str, scale: str | None = None) -> str:
-    """The classifier that evaluates on this dataset."""
-    return str(params["scales"][scale_of(params, dataset, scale)]["classifier"])
+def classifier_of(params: Mapping[str, Any], dataset: str, method: str, scale: str | None = None) -> str:
+    """The classifier that evaluates a method on this dataset: of attributes where the method is told these."""
+    told = _method_values(params, dataset, method, scale).get("condition", {}).get("space")
+    kind = "attribute_classifier" if told == "attributes" else "classifier"
+    return str(params["scales"][scale_of(params, dataset, scale)][kind])
 
 
 def reader_of(params: Mapping[str, Any], dataset: str, scale: str | None = None) -> str | None:
@@ -224,7 +226,7 @@ def resolve_depth_network(params: Mapping[str, Any], dataset: str, name: str, sc
 
 
 def resolve_classifier(params: Mapping[str, Any], dataset: str, name: str, scale: str | None = None) -> Settings:
-    """Settings of the training of one expression classifier; the keys are those of `resolve_segmenter`."""
+    """Settings of the training of one classifier; the keys are those of `resolve_segmenter`."""
     return _pretraining(params, dataset, "classifiers", name, scale)
 
 
@@ -253,7 +255,7 @@ def resolve_evaluation(params: Mapping[str, Any], dataset: str, method: str, sca
         "dataset": dataset,
         "method": method,
         **_common(params, dataset, scale),
-        "classifier": classifier_of(params, dataset, scale),
+        "classifier": classifier_of(params, dataset, method, scale),
         "pretrained": pretrained_of(params, dataset, method, scale),
         "reader": reader_of(params, dataset, scale),
         "evaluation": {
@@ -417,7 +419,14 @@ def _unknown_names(params: Mapping[str, Any]) -> list[str]:
         ]
     files = {method["method"] for method in params["methods"].values()}
     for name, scale in params["scales"].items():
-        refer(f"scales.{name}.classifier", scale["classifier"], "classifiers")
+        for kind, predicted in (("classifier", "expression"), ("attribute_classifier", "attributes")):
+            refer(f"scales.{name}.{kind}", scale[kind], "classifiers")
+            predicts = params["classifiers"].get(scale[kind], {}).get("predicts", "expression")
+            if scale[kind] in params["classifiers"] and predicts != predicted:
+                faults.append(
+                    f"scales.{name}.{kind}: expected a classifier that predicts {predicted}; {scale[kind]!r} predicts "
+                    f"{predicts}."
+                )
         refer(f"scales.{name}.reader", scale["reader"], "readers")
         refer(f"scales.{name}.segmenter", scale["segmenter"], "segmenters")
         for file, overrides in scale.get("methods", {}).items():

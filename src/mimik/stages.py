@@ -91,7 +91,7 @@ def weights(params: Params, kind: str, wildcards: Wildcards) -> str | None:
         method = resolution.starts_from(params, wildcards["method"])
         return None if method is None else f"results/{dataset}/{method}/generator.safetensors"
     if kind == "classifier":
-        name: str | None = resolution.classifier_of(params, dataset)
+        name: str | None = resolution.classifier_of(params, dataset, wildcards["method"])
     elif kind == "reader":
         name = resolution.reader_of(params, dataset)
     else:

@@ -58,6 +58,16 @@ def test_per_class_bars_in_percent(tmp_path: Path) -> None:
     assert all(f">{text}</text>" in made.svg for text in ("50", "75", "100", "12.3"))
 
 
+def test_per_class_bars_of_attributes(tmp_path: Path) -> None:
+    values = dict(zip(CLASSES, (0.25, 0.75, 1.0), strict=True))
+    shares = {"value": values, "ci": {name: [value - 0.1, value] for name, value in values.items()}}
+    made = per_class_bars.draw([make(tmp_path, metrics={"attribute_accuracy_per_attribute": shares})], SETTINGS)
+    assert isinstance(made, Drawing)
+    assert all(f">{text}</text>" in made.svg for text in ("25", "75", "100", *CLASSES))
+    caption = per_class_bars.CAPTION.format(**made.facts)
+    assert "reverse each attribute" in caption and "expression" not in caption
+
+
 def test_region_change_in_levels_beside_the_truth(tmp_path: Path) -> None:
     metrics = {
         "outside_change": metric(0.1, per_region={"left_eye": 0.2}),

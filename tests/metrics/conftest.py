@@ -55,6 +55,7 @@ def measure(tmp_path: Path) -> Measure:
         arrays: dict[str, np.ndarray] | None = None,
         truth: bool = False,
         folder: str = "first",
+        attributes: tuple[str, ...] = (),
         **extractors: Any,
     ) -> Measurements:
         directory, scratch = tmp_path / folder / "store", tmp_path / folder / "scratch"
@@ -105,6 +106,7 @@ def measure(tmp_path: Path) -> Measure:
             rows=rows.astype(np.int64),
             settings=EvaluationSettings(metrics=(), **{"bootstrap": 200, "batch_size": 5, **(settings or {})}),
             scratch=scratch,
+            attributes=attributes,
             **{**values, **extractors},
         )
 

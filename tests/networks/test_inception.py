@@ -29,9 +29,10 @@ def save(network: Inception, folder: Path, extra: dict[str, torch.Tensor] | None
     return path.rename(folder / f"inception-{file_sha256(path)[:8]}.pth")
 
 
-def test_size_is_that_of_inception_v3_without_its_classifiers(network: Inception) -> None:
+def test_size_is_that_of_inception_v3_with_its_last_layer(network: Inception) -> None:
     # torchvision: 27,161,264 parameters, 3,326,696 of them in the auxiliary classifier, 2,049,000 in the last layer.
-    assert sum(parameter.numel() for parameter in network.parameters()) == 27_161_264 - 3_326_696 - 2_049_000
+    trunk = 27_161_264 - 3_326_696 - 2_049_000
+    assert sum(parameter.numel() for parameter in network.parameters()) == trunk + 2048 * 1008
 
 
 def test_names_are_those_of_the_weight_file(network: Inception) -> None:
@@ -87,6 +88,14 @@ def test_weight_file_is_loaded_by_name(network: Inception, tmp_path: Path) -> No
         assert torch.equal(loaded(images), network(images))
         assert loaded(images).max() > 1e-3
     assert not loaded.training
+
+
+def test_the_last_layer_is_the_files_without_its_bias(network: Inception, tmp_path: Path) -> None:
+    weight = torch.rand(1008, 2048)
+    loaded = inception.load(save(network, tmp_path, {"fc.weight": weight, "fc.bias": torch.ones(1008)}))
+    features = torch.rand(2, 2048)
+    with torch.inference_mode():
+        torch.testing.assert_close(loaded.classify(features), features @ weight.T)
 
 
 def test_another_digest_than_the_name_says_is_refused(network: Inception, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import torch
 from mimik.confusion import accuracy
 from mimik.errors import UserError
 from mimik.faces.store import FaceStore
-from mimik.networks.expression_classifier import build
+from mimik.networks.face_classifier import build
 from mimik.pretraining.classifier import (
     ClassifierConfig,
     ClassifierTask,

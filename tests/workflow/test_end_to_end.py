@@ -82,4 +82,4 @@ def test_every_shipped_pair_can_be_asked_for(tmp_path: Path) -> None:
     planned = Project(folder).planned("--allowed-rules", *rules, "--", *targets)
     assert planned["train"] == planned["report"] == len(targets)
     assert planned["reader"] == sum(bool(entry.get("ground_truth")) for entry in values["datasets"].values())
-    assert planned["classifier"] == len(values["datasets"])
+    assert planned["classifier"] == 2 * len(values["datasets"])  # of expressions, and of attributes

@@ -1,43 +1,88 @@
-"""Every expression by itself: accuracy of the edits towards it, and how often it shows where it was not asked for."""
+"""Every edit by itself: accuracy of those towards each expression, and how often it shows where it was not asked for;
+of attributes, accuracy of those that reverse each, and how much of the others they keep.
+"""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from mimik.plotting import WIDTH, Absent, Drawing, colour, drawing, grouped_bars, style
 from mimik.results import ReportSettings, Result
 
-TITLE = "Expression by expression"
-CAPTION = (
-    "Above: share of the edits towards each expression that the independent classifier reads as that expression. "
-    "Below: how often an edit towards another expression is read as this one. Bars from left to right: {methods}. "
-    "Whiskers: bootstrap 95 % intervals, where they were taken."
-)
+TITLE = "Edit by edit"
+CAPTION = "{panels} Bars from left to right: {methods}. Whiskers: bootstrap 95 % intervals, where they were taken."
 PAGES = frozenset({"method", "comparison"})
 
-PANELS: Mapping[tuple[str, str], tuple[str, int]] = {
-    ("eea_per_class", ""): ("Editing accuracy (EEA), % (higher is better)", 0),
-    ("preservation_error", "per_class"): ("Preservation error, % (lower is better)", 1),
+
+class Panel(NamedTuple):
+    """How a measure is shown: its heading, decimals, what it is, and whether all of it is shown from 0 to 100 %."""
+
+    heading: str
+    digits: int
+    explanation: str
+    whole: bool
+
+
+PANELS: Mapping[tuple[str, str], Panel] = {
+    ("eea_per_class", ""): Panel(
+        "Editing accuracy (EEA), % (higher is better)",
+        0,
+        "Editing accuracy: share of the edits towards each expression that the independent classifier reads as that "
+        "expression.",
+        True,
+    ),
+    ("preservation_error", "per_class"): Panel(
+        "Preservation error, % (lower is better)",
+        1,
+        "Preservation error: how often an edit towards another expression is read as this one.",
+        False,
+    ),
+    ("attribute_accuracy_per_attribute", ""): Panel(
+        "Attribute accuracy, % (higher is better)",
+        0,
+        "Attribute accuracy: share of the edits that reverse each attribute in which the independent classifier sees "
+        "it reversed.",
+        True,
+    ),
+    ("attribute_preservation_per_attribute", ""): Panel(
+        "Other attributes kept, % (higher is better)",
+        0,
+        "Others kept: share of the other attributes that the classifier sees in those edits as in the input.",
+        True,
+    ),
 }
-"""Metric and part of its entry -> heading of the panel, decimals."""
+"""By metric and part of its entry."""
+
+LONG = 80
+"""Names with more letters than this together are set aslant."""
 
 
 def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absent:
-    """One panel per measure; groups of bars are classes, bars are methods."""
+    """One panel per measure; groups of bars are classes or attributes, bars are methods."""
     panels = {key: shown for key, shown in PANELS.items() if any(result.parts(*key) for result in results)}
     if not panels:
         return Absent("no measure was taken class by class")
+    names = results[0].classes
+    aslant = sum(map(len, names)) > LONG
+    height = 2.35 + 0.9 * aslant
     with style() as pyplot:
-        figure, axes = pyplot.subplots(len(panels), 1, figsize=(WIDTH, 2.35 * len(panels)), squeeze=False)
-        for axis, (key, (label, digits)) in zip(axes[:, 0], panels.items(), strict=True):
+        figure, axes = pyplot.subplots(len(panels), 1, figsize=(WIDTH, height * len(panels)), squeeze=False)
+        for axis, (key, panel) in zip(axes[:, 0], panels.items(), strict=True):
             series = [(result.method, colour(n), _percent(result, key)) for n, result in enumerate(results)]
-            grouped_bars(axis, results[0].classes, series, digits)
-            axis.set_title(label)
-            if key[0].startswith("eea"):
+            grouped_bars(axis, names, series, panel.digits)
+            axis.set_title(panel.heading)
+            if aslant:
+                axis.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
+            if panel.whole:
                 axis.set_ylim(0, 112)
                 axis.set_yticks([0, 25, 50, 75, 100])
         if len(results) > 1:
-            handles, names = axes[0, 0].get_legend_handles_labels()
-            figure.legend(handles, names, loc="outside upper right", ncols=len(names))
-        return drawing(figure, {"methods": ", ".join(result.method for result in results)}, TITLE)
+            handles, labels = axes[0, 0].get_legend_handles_labels()
+            figure.legend(handles, labels, loc="outside upper right", ncols=len(labels))
+        facts = {
+            "panels": " ".join(panel.explanation for panel in panels.values()),
+            "methods": ", ".join(result.method for result in results),
+        }
+        return drawing(figure, facts, TITLE)
 
 
 def _percent(result: Result, key: tuple[str, str]) -> dict[str, tuple[float, tuple[float, float] | None]]:

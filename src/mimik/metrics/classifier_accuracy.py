@@ -10,6 +10,7 @@ from mimik import bootstrap
 from mimik.measurements import Entry, Measurements, Missing
 
 NAMES = ("classifier_accuracy",)
+NEEDS_EXPRESSIONS = True
 PROTOCOL = "Share of the labelled real test images that the evaluating classifier gives their class."
 HIGHER_IS_BETTER = {"classifier_accuracy": True}
 UNIT = {"classifier_accuracy": "%"}

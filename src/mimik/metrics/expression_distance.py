@@ -18,6 +18,7 @@ PROTOCOL = (
     "L2 norm of the difference between the 17 action units (0 to 1) that the reader network sees in the {subject} and "
     "the mean ones of the training faces that show the target expression; target = source left out."
 )
+NEEDS_EXPRESSIONS = True
 HIGHER_IS_BETTER = dict.fromkeys(NAMES, False)
 UNIT = dict.fromkeys(NAMES, "")
 FORMAT = dict.fromkeys(NAMES, "{:.3f}")

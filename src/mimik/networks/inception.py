@@ -4,6 +4,7 @@ Szegedy et al., "Rethinking the Inception architecture for computer vision", CVP
 ported by pytorch-fid (`pt_inception-2015-12-05-6726825d.pth`) on top of torchvision's module names, which the
 attribute names here repeat so that the file loads as it is. TensorFlow's graph differs from the paper's network, and
 so does this one: average pools do not count their padding, the last block pools by maximum, batch norm has eps 1e-3.
+Its last layer has 1008 outputs, of which ImageNet's classes take a thousand.
 """
 
 from pathlib import Path
@@ -17,6 +18,7 @@ from mimik.files import file_sha256
 
 SIDE = 299
 FEATURES = 2048
+OUTPUTS = 1008
 
 WEIGHTS = ("pt_inception-2015-12-05-6726825d.pth", "weights-inception-2015-12-05-6726825d.pth")
 """File names of the same weights in pytorch-fid and torch-fidelity; the end is the start of their SHA-256."""
@@ -174,7 +176,7 @@ class BlockE(nn.Module):
 
 
 class Inception(nn.Module):
-    """Images to 2048-d pool3 features."""
+    """Images to 2048-d pool3 features, and these to logits."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -195,6 +197,7 @@ class Inception(nn.Module):
         self.Mixed_7a = BlockD(768)
         self.Mixed_7b = BlockE(1280, pool_by_maximum=False)
         self.Mixed_7c = BlockE(2048, pool_by_maximum=True)
+        self.fc = nn.Linear(FEATURES, OUTPUTS, bias=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in [-1, 1], any size -> (B, 2048).
@@ -211,6 +214,11 @@ class Inception(nn.Module):
         x = self.Mixed_7c(self.Mixed_7b(self.Mixed_7a(x)))
         features: Tensor = x.mean((2, 3))
         return features
+
+    def classify(self, features: Tensor) -> Tensor:
+        """(B, 2048) -> (B, 1008), without the layer's bias, as the Inception score is taken."""
+        logits: Tensor = self.fc(features)
+        return logits
 
 
 def resize(images: Tensor, side: int = SIDE) -> Tensor:
@@ -260,8 +268,8 @@ def load(path: Path | str) -> Inception:
     except Exception as error:
         raise UserError(f"{path}: cannot be read as PyTorch weights ({error}). Get it again from {URL}") from error
     network = Inception()
-    # The classification layer is not needed here; counters of batches exist in newer files only.
-    wanted = {name: value for name, value in state.items() if not name.startswith("fc.")}
+    # The score takes no bias; counters of batches exist in newer files only.
+    wanted = {name: value for name, value in state.items() if name != "fc.bias"}
     missing, unexpected = network.load_state_dict(wanted, strict=False)
     missing = [name for name in missing if not name.endswith("num_batches_tracked")]
     if missing or unexpected:

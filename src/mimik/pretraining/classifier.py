@@ -1,9 +1,13 @@
-"""Training of the expression classifier that judges edits (Bodur et al., section 4: VGG-16 on the real train split).
+"""Training of the classifier that judges edits: of expressions, or of binary attributes, on the real train split.
+
+Bodur et al., section 4, judge expressions with VGG-16; Sun et al. (SeCGAN), section 4, judge attributes with a network
+that they do not describe, for which that of STGAN's authors stands here (papers/spec/secgan.md (g)).
 
 It judges the pictures of generators, so it must see expressions and not the high-frequency traces that generators
 leave: every training image is moved, softened, dimmed and made noisy a little. The papers print no schedule; `TRAINING`
 is ours. VGG-16 starts from ImageNet weights where `initial_weights` names them (as is usual with it), else from random
-ones, with the published layers either way; config.json says which.
+ones, with the published layers either way; config.json says which. Learning rate, batch and length of STGAN's are those
+of its authors' code (25 epochs of 182,637 faces).
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +26,7 @@ from mimik.configuration import build as build_config
 from mimik.confusion import accuracy, confusion_matrix, macro_f1, per_class_accuracy
 from mimik.errors import UserError
 from mimik.faces.store import FaceStore
-from mimik.networks.expression_classifier import KIND, ExpressionClassifier, build, load
+from mimik.networks.face_classifier import KIND, FaceClassifier, Predicts, build, load
 from mimik.networks.vgg16 import VGG16
 from mimik.pretraining import runs
 from mimik.pretraining.augmentation import add_noise, colour_jitter, shift, soften
@@ -32,9 +36,16 @@ __all__ = ["ClassifierConfig", "ClassifierTask", "load", "pretrain_classifier"]
 
 TRAINING: Mapping[str, Mapping[str, Any]] = {
     "vgg16": {"steps": 40_000, "batch_size": 32, "learning_rate": 1e-4, "betas": (0.9, 0.999), "schedule": "cosine"},
+    "stgan_classifier": {
+        "steps": 71_000,
+        "batch_size": 64,
+        "learning_rate": 2e-4,
+        "betas": (0.9, 0.999),
+        "schedule": "cosine",
+    },
     "small": {"steps": 800, "batch_size": 32, "learning_rate": 2e-3, "betas": (0.9, 0.999), "schedule": "cosine"},
 }
-"""Settings of the loop, by network; both draw balanced batches and flip."""
+"""Settings of the loop, by network; all flip, those of expressions draw balanced batches."""
 
 
 @dataclass(frozen=True)
@@ -42,17 +53,21 @@ class ClassifierConfig:
     """Settings of one classifier.
 
     Attributes:
-        network: `vgg16` or `small`.
+        network: `vgg16`, `stgan_classifier` or `small`.
+        predicts: `expression`, or `attributes`, each by itself.
+        names: which attributes; empty: all that the dataset has. Not for expressions, which are its classes.
         width: channels of the first layer of the small network; None: 32.
         shift: largest move of a training image, as a fraction of its side.
         jitter: strength of the changes of brightness, contrast and saturation.
         soften: probability of a slight blur.
         noise: largest deviation of the added noise, in units of [-1, 1].
-        label_smoothing: probability given to the wrong classes together.
+        label_smoothing: probability that is spread over the classes; over the two values of each attribute.
         initial_weights: path of ImageNet weights of VGG-16 (.pth); None starts from random weights.
     """
 
-    network: Literal["vgg16", "small"] = "vgg16"
+    network: Literal["vgg16", "stgan_classifier", "small"] = "vgg16"
+    predicts: Predicts = "expression"
+    names: tuple[str, ...] = ()
     width: int | None = None
     shift: float = 0.04
     jitter: float = 0.2
@@ -67,6 +82,10 @@ class ClassifierConfig:
                 raise ValueError(f"{name} must be at least 0 and below 1, not {getattr(self, name)}")
         if self.width is not None and (self.network != "small" or self.width < 1):
             raise ValueError("width is for the small network, at least 1")
+        if self.names and self.predicts == "expression":
+            raise ValueError("names choose attributes; the expressions are the dataset's classes")
+        if len(set(self.names)) < len(self.names):
+            raise ValueError("names are distinct")
         if self.initial_weights is not None and self.network != "vgg16":
             raise ValueError("initial_weights are for vgg16")
 
@@ -78,7 +97,7 @@ class ClassifierTask(nn.Module):
     reads: frozenset[str] = frozenset({"label"})
     averaged: nn.Module | None = None
 
-    def __init__(self, classifier: ExpressionClassifier, config: ClassifierConfig) -> None:
+    def __init__(self, classifier: FaceClassifier, config: ClassifierConfig) -> None:
         super().__init__()
         self.classifier = classifier
         self.config = config
@@ -90,22 +109,45 @@ class ClassifierTask(nn.Module):
 
     def classifier_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
         """Softmax cross-entropy on the augmented batch."""
-        config = self.config
-        images = soften(shift(batch["image"], config.shift), config.soften)
-        images = add_noise(colour_jitter(images, config.jitter), config.noise)
-        logits = self.classifier(images)
-        loss = F.cross_entropy(logits, batch["label"], label_smoothing=config.label_smoothing)
+        logits = self.classifier(self.augmented(batch["image"]))
+        loss = F.cross_entropy(logits, batch["label"], label_smoothing=self.config.label_smoothing)
         correct = (logits.detach().argmax(1) == batch["label"]).float().mean()
         return loss, {"cross_entropy": loss.detach(), "accuracy": correct}
+
+    def augmented(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) in [-1, 1], moved, softened, dimmed and made noisy a little."""
+        config = self.config
+        images = soften(shift(images, config.shift), config.soften)
+        return add_noise(colour_jitter(images, config.jitter), config.noise)
 
     def classifier_parameters(self) -> list[dict[str, Any]]:
         """Everything, in one group."""
         return [{"params": list(self.classifier.parameters())}]
 
 
+class AttributeTask(ClassifierTask):
+    """A classifier under supervision by binary attributes."""
+
+    reads: frozenset[str] = frozenset({"attributes"})
+
+    def __init__(self, classifier: FaceClassifier, config: ClassifierConfig, known: Sequence[str]) -> None:
+        """`known`: the attributes of the dataset, in the order of the batch."""
+        super().__init__(classifier, config)
+        self._columns = [list(known).index(name) for name in classifier.classes]
+
+    def classifier_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
+        """Binary cross-entropy on the augmented batch, mean over faces and attributes."""
+        wanted = batch["attributes"][:, self._columns]
+        logits = self.classifier(self.augmented(batch["image"]))
+        share = self.config.label_smoothing
+        loss = F.binary_cross_entropy_with_logits(logits, wanted * (1 - share) + share / 2)
+        correct = ((logits.detach() > 0) == wanted.bool()).float().mean()
+        return loss, {"cross_entropy": loss.detach(), "accuracy": correct}
+
+
 @torch.no_grad()
 def classification_confusion(
-    classifier: ExpressionClassifier, store: FaceStore, rows: npt.NDArray[Any]
+    classifier: FaceClassifier, store: FaceStore, rows: npt.NDArray[Any]
 ) -> npt.NDArray[np.int64]:
     """Confusion of labelled `rows`, int64 (C, C), rows the truth; the classifier is put into eval mode."""
     device = next(classifier.parameters()).device
@@ -114,6 +156,19 @@ def classification_confusion(
     total = np.zeros((len(store.classes), len(store.classes)), np.int64)
     for part, images in runs.image_batches(store, rows, device):
         total += confusion_matrix(classifier(images).argmax(1).cpu().numpy(), labels[part], len(store.classes))
+    return total
+
+
+@torch.no_grad()
+def attribute_confusions(classifier: FaceClassifier, store: FaceStore, rows: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """Confusion of each attribute, int64 (A, 2, 2), rows the truth, 0 without and 1 with it; puts it into eval mode."""
+    device = next(classifier.parameters()).device
+    classifier.eval()
+    values = _attributes(store, classifier.classes)
+    total = np.zeros((len(classifier.classes), 2, 2), np.int64)
+    for part, images in runs.image_batches(store, rows, device):
+        seen = (classifier(images) > 0).cpu().numpy().astype(np.int64)
+        total += [confusion_matrix(seen[:, i], values[part, i], 2) for i in range(seen.shape[1])]
     return total
 
 
@@ -126,8 +181,11 @@ def pretrain_classifier(
 ) -> None:
     """Train a classifier on the train split and measure it on the real test split.
 
-    Writes model.safetensors, config.json, history.csv and metrics.json (`accuracy`, `accuracy_per_class`, `macro_f1`,
-    `confusion`).
+    Writes model.safetensors, config.json, history.csv and metrics.json: of expressions `accuracy`,
+    `accuracy_per_class`, `macro_f1`, `confusion`; of attributes `accuracy` and `balanced_accuracy` (means over them),
+    and by attribute `accuracy_per_attribute`, `balanced_accuracy_per_attribute` (the mean of the shares of faces with
+    and without it that are told right; null where the test split lacks either) and `share_per_attribute` (of the test
+    faces, those that have it).
 
     Args:
         settings: `dataset`, `name`, `seed`, `image_size`, `config` (see `ClassifierConfig`), `training` (overrides of
@@ -137,16 +195,27 @@ def pretrain_classifier(
         logger: mirror of the losses.
 
     Raises:
-        UserError: settings that do not fit, a missing file, no labelled face in a split, a diverging run.
+        UserError: settings that do not fit, a missing file, no labelled face in a split, an attribute that the dataset
+            lacks, a diverging run.
     """
     where = f"classifiers.{settings['name']}"
     config = build_config(ClassifierConfig, settings["config"], where)
-    training = runs.training_config({"balanced": True, "flip": True, **TRAINING[config.network]}, settings, where)
+    of_attributes = config.predicts == "attributes"
+    published = {"balanced": not of_attributes, "flip": True, **TRAINING[config.network]}
+    training = runs.training_config(published, settings, where)
+    if of_attributes and (training.balanced or training.stratified):
+        raise UserError(f"{where}.training: balanced batches go by expression; leave `balanced` false for attributes.")
     store = FaceStore(store_dir, settings["image_size"])
-    rows, test_rows = runs.labelled(store, "train"), runs.labelled(store, "test")
+    if of_attributes:
+        classes = list(config.names) or store.attribute_names
+        _attributes(store, classes)
+        rows, test_rows = (_all_rows(store, split) for split in ("train", "test"))
+    else:
+        classes = store.classes
+        rows, test_rows = (runs.labelled(store, split) for split in ("train", "test"))
     torch.manual_seed(settings["seed"])
-    architecture = {"network": config.network, "width": config.width}
-    classifier = build(architecture, store.classes)
+    architecture = {"network": config.network, "width": config.width, "predicts": config.predicts}
+    classifier = build(architecture, classes)
     start = "random"
     if config.initial_weights is not None and isinstance(classifier.network, VGG16):
         state, start = runs.read_initial_weights(config.initial_weights, where)
@@ -154,20 +223,17 @@ def pretrain_classifier(
             classifier.network.load_imagenet(state)
         except ValueError as error:
             raise UserError(f"{config.initial_weights}: {error}. Get the ImageNet weights of VGG-16.") from error
-    resolved = {**vars(config), "initial_weights": start}
-    task = ClassifierTask(classifier, config)
+    resolved = {**runs.plain(config), "initial_weights": start}
+    task = (
+        AttributeTask(classifier, config, store.attribute_names)
+        if of_attributes
+        else ClassifierTask(classifier, config)
+    )
     history = runs.fit(task, store, rows, training, settings, resolved, checkpoint_dir, logger)
     if not runs.is_first_process():
         return
-    confusion = classification_confusion(classifier, store, test_rows)
-    metrics = {
-        "split": "test",
-        "images": len(test_rows),
-        "accuracy": accuracy(confusion),
-        "accuracy_per_class": dict(zip(store.classes, per_class_accuracy(confusion).tolist(), strict=True)),
-        "macro_f1": macro_f1(confusion),
-        "confusion": confusion.tolist(),
-    }
+    measured = _attribute_scores if of_attributes else _expression_scores
+    metrics = {"split": "test", "images": len(test_rows), **measured(classifier, store, test_rows)}
     record = {
         "kind": KIND,
         "name": settings["name"],
@@ -175,10 +241,58 @@ def pretrain_classifier(
         "seed": settings["seed"],
         "image_size": store.size,
         "architecture": architecture,
-        "classes": store.classes,
+        "classes": classes,
         "config": resolved,
         "training": runs.plain(training),
         "training_images": len(rows),
         "dataset_digest": store.digest,
     }
     runs.write_results(output_dir, checkpoint_dir, classifier, record, history, metrics)
+
+
+def _expression_scores(classifier: FaceClassifier, store: FaceStore, rows: npt.NDArray[Any]) -> dict[str, Any]:
+    confusion = classification_confusion(classifier, store, rows)
+    return {
+        "accuracy": accuracy(confusion),
+        "accuracy_per_class": dict(zip(store.classes, per_class_accuracy(confusion).tolist(), strict=True)),
+        "macro_f1": macro_f1(confusion),
+        "confusion": confusion.tolist(),
+    }
+
+
+def _attribute_scores(classifier: FaceClassifier, store: FaceStore, rows: npt.NDArray[Any]) -> dict[str, Any]:
+    confusions = attribute_confusions(classifier, store, rows)
+    right = np.array([accuracy(confusion) for confusion in confusions])
+    balanced = np.array([per_class_accuracy(confusion).mean() for confusion in confusions])
+    shares = confusions[:, 1].sum(1) / len(rows)
+
+    def named(values: npt.NDArray[np.float64]) -> dict[str, float]:
+        return dict(zip(classifier.classes, values.tolist(), strict=True))
+
+    return {
+        "accuracy": float(right.mean()),
+        "accuracy_per_attribute": named(right),
+        "balanced_accuracy": float(np.nanmean(balanced)) if np.isfinite(balanced).any() else float("nan"),
+        "balanced_accuracy_per_attribute": named(balanced),
+        "share_per_attribute": named(shares),
+    }
+
+
+def _attributes(store: FaceStore, names: Sequence[str]) -> npt.NDArray[np.int64]:
+    """Values (N, A) of attributes by name. Raises `UserError` when the dataset lacks one, or has none at all."""
+    values, known = store.attributes(), store.attribute_names
+    if values is None or (unknown := sorted(set(names) - set(known))):
+        lacking = "attributes (columns attribute_<name>)" if values is None else f"{', '.join(unknown)}"
+        raise UserError(
+            f"{store.directory / 'index.csv'}: has no {lacking}, which this classifier is to learn. It has "
+            f"{', '.join(known) or 'no attributes'}; train it on a dataset with them, such as celeba."
+        )
+    return values[:, [known.index(name) for name in names]].astype(np.int64)
+
+
+def _all_rows(store: FaceStore, split: str) -> npt.NDArray[Any]:
+    """All rows of a split. Raises `UserError` when there is none."""
+    rows = store.rows(split)
+    if not len(rows):
+        raise UserError(f"{store.directory / 'index.csv'}: has no face of the split '{split}'.")
+    return rows

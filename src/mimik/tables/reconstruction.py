@@ -25,6 +25,7 @@ MEASURED: Sequence[str] = (
     "miou_before",
     "miou_after",
     "classifier_accuracy",
+    "attribute_classifier_accuracy",
     "aligned_fraction",
 )
 

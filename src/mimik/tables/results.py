@@ -21,10 +21,13 @@ MEASURED: Sequence[str] = (
     "au_error",
     "eea",
     "preservation_error",
+    "attribute_accuracy",
+    "attribute_preservation",
     "identity_loss",
     "outside_change",
     "fid",
     "kid",
+    "inception_score",
     "fd_classifier",
     "kd_classifier",
 )
