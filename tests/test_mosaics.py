@@ -47,6 +47,14 @@ def test_labels_are_text_and_escaped() -> None:
     assert float(root.attrib["viewBox"].split()[2]) == pytest.approx(width, abs=1)
 
 
+def test_a_heading_stands_between_its_row_and_the_one_before() -> None:
+    strips = [Strip([Cell(picture(0))]), Strip([Cell(picture(1))], spaced=True, heading="AU12 & more")]
+    root = ElementTree.fromstring(Mosaic(["a"], SIZE, strips).svg()[0])
+    first, second = ((float(row.attrib["y"]), float(row.attrib["height"])) for row in root if row.tag.endswith("image"))
+    (heading,) = (text for text in root if text.text == "AU12 & more")
+    assert sum(first) + 8 < float(heading.attrib["y"]) < second[0]
+
+
 def test_only_outlined_cells_have_a_frame() -> None:
     cells = [Cell(picture(0)), Cell(picture(1), outlined=True), None]
     svg, _ = Mosaic(["a", "b", "c"], SIZE, [Strip(cells)]).svg()

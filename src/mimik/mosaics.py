@@ -45,12 +45,16 @@ class Cell:
 
 @dataclass(frozen=True)
 class Strip:
-    """One row of a grid: cells from left to right (None leaves a gap), a label at the left, room above it."""
+    """One row of a grid: cells from left to right (None leaves a gap), a label at the left, room above it.
+
+    A `heading` stands above the row, at the left of its pictures.
+    """
 
     cells: Sequence[Cell | None]
     label: str = ""
     spaced: bool = False
     emphasised: bool = False
+    heading: str = ""
 
 
 @dataclass
@@ -91,6 +95,12 @@ class Mosaic:
         y = 22.0 if any(self.columns) else 0.0
         for index, strip in enumerate(self.strips):
             y += 14 if strip.spaced and index else 0
+            if strip.heading:
+                y += 0 if index else 8  # not close to the names of the columns
+                parts.append(
+                    f'<text x="{label_width:.1f}" y="{y + 14:.1f}" class="column">{escape(strip.heading)}</text>'
+                )
+                y += 22
             canvas, present = _compose(strip, lefts, label_width, cell, factor, scale)
             if present:
                 parts.append(
