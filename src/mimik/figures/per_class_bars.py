@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
-from mimik.plotting import WIDTH, Absent, Drawing, colour, drawing, grouped_bars, style
+from mimik.plotting import ROW, SERIES, WIDTH, Absent, Drawing, colour, drawing, grouped_bars, style, tinted_values
 from mimik.results import ReportSettings, Result
 
 TITLE = "Expression by expression"
 CAPTION = (
     "Above: share of the edits towards each expression that the independent classifier reads as that expression. "
-    "Below: how often an edit towards another expression is read as this one. Bars from left to right: {methods}. "
-    "Whiskers: bootstrap 95 % intervals, where they were taken."
+    "Below: how often an edit towards another expression is read as this one. {reading}"
 )
 PAGES = frozenset({"method", "comparison"})
 
@@ -21,23 +20,30 @@ PANELS: Mapping[tuple[str, str], tuple[str, int]] = {
 
 
 def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absent:
-    """One panel per measure; groups of bars are classes, bars are methods."""
+    """One panel per measure; groups of bars are classes, bars are methods. Many methods: a table of numbers instead."""
     panels = {key: shown for key, shown in PANELS.items() if any(result.parts(*key) for result in results)}
     if not panels:
         return Absent("no measure was taken class by class")
+    crowded = len(results) > len(SERIES)
+    height = 0.6 + ROW * len(results) if crowded else 2.35
     with style() as pyplot:
-        figure, axes = pyplot.subplots(len(panels), 1, figsize=(WIDTH, 2.35 * len(panels)), squeeze=False)
+        figure, axes = pyplot.subplots(len(panels), 1, figsize=(WIDTH, height * len(panels)), squeeze=False)
         for axis, (key, (label, digits)) in zip(axes[:, 0], panels.items(), strict=True):
             series = [(result.method, colour(n), _percent(result, key)) for n, result in enumerate(results)]
-            grouped_bars(axis, results[0].classes, series, digits)
             axis.set_title(label)
+            if crowded:
+                tinted_values(axis, results[0].classes, series, digits)
+                continue
+            grouped_bars(axis, results[0].classes, series, digits)
             if key[0].startswith("eea"):
                 axis.set_ylim(0, 112)
                 axis.set_yticks([0, 25, 50, 75, 100])
-        if len(results) > 1:
+        if 1 < len(results) <= len(SERIES):
             handles, names = axes[0, 0].get_legend_handles_labels()
             figure.legend(handles, names, loc="outside upper right", ncols=len(names))
-        return drawing(figure, {"methods": ", ".join(result.method for result in results)}, TITLE)
+        order = ", ".join(result.method for result in results)
+        reading = f"Bars from left to right: {order}. Whiskers: bootstrap 95 % intervals, where they were taken."
+        return drawing(figure, {"reading": "The higher a value, the deeper its cell." if crowded else reading}, TITLE)
 
 
 def _percent(result: Result, key: tuple[str, str]) -> dict[str, tuple[float, tuple[float, float] | None]]:
