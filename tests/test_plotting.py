@@ -5,7 +5,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mimik.plotting import GROUND, INK, SERIES, Drawing, colour, drawing, grouped_bars, style, tinted_values, write
+from mimik.plotting import (
+    GROUND,
+    INK,
+    SERIES,
+    Drawing,
+    colour,
+    drawing,
+    grouped_bars,
+    listed,
+    style,
+    tinted_values,
+    write,
+)
 
 
 def plot(title: str = "losses") -> Drawing:
@@ -82,3 +94,8 @@ def test_tinted_values_are_deeper_the_larger_and_empty_where_there_is_none() -> 
         np.testing.assert_allclose(cells, [(0, 0, 0.43), (1, 0, 0.8), (1, 1, 0.06)], atol=1e-9)
         assert [text.get_text() for text in axis.texts] == ["5.0", "10.0", "0.0"]
         assert [label.get_text() for label in axis.get_yticklabels()] == ["a", "b"]
+
+
+def test_methods_are_named_until_there_are_many() -> None:
+    assert listed(["a"]) == "a" and listed(["a", "b", "c"]) == "a, b and c"
+    assert listed(list("abcdefgh")).endswith("g and h") and listed(list("abcdefghi")) == "9 methods"

@@ -56,6 +56,13 @@ def marker(index: int) -> str:
     return MARKERS[index % len(MARKERS)]
 
 
+def listed(methods: Sequence[str]) -> str:
+    """Methods in a sentence: by name, or how many there are where the names would fill it."""
+    if len(methods) > len(SERIES):
+        return f"{len(methods)} methods"
+    return " and ".join(filter(None, [", ".join(methods[:-1]), methods[-1]]))
+
+
 WIDTH = 13.8
 """Width of a plot that fills the page, in inches."""
 

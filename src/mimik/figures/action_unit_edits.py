@@ -6,7 +6,7 @@ import numpy as np
 
 from mimik.labels import ACTION_UNIT_NAMES
 from mimik.mosaics import Cell, Mosaic, Strip, enlargement_note
-from mimik.plotting import Absent, Drawing
+from mimik.plotting import Absent, Drawing, listed
 from mimik.results import Continuous, ReportSettings, Result
 
 TITLE = "Single action units"
@@ -58,7 +58,7 @@ def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absen
     left_out = [method for method in made if method not in shown]
     facts = {
         "faces": "A test face" if count == 1 else f"{count} test faces,",
-        "methods": " and ".join(filter(None, [", ".join([*shown][:-1]), [*shown][-1]])),
+        "methods": listed([*shown]),
         "asked": "above its column" if alone else steps[-1],
         "truth": "" if model.truth is None else "Row 'truth': the same unit of the same face, rendered. ",
         "which": "the one that shows least" if count == 1 else f"the {count} that show least",

@@ -28,6 +28,7 @@ def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absen
     height = 0.6 + ROW * len(results) if crowded else 2.35
     with style() as pyplot:
         figure, axes = pyplot.subplots(len(panels), 1, figsize=(WIDTH, height * len(panels)), squeeze=False)
+        figure.get_layout_engine().set(h_pad=0.12)
         for axis, (key, (label, digits)) in zip(axes[:, 0], panels.items(), strict=True):
             series = [(result.method, colour(n), _percent(result, key)) for n, result in enumerate(results)]
             axis.set_title(label)

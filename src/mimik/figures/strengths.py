@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mimik.mosaics import Cell, Mosaic, Strip, enlargement_note
-from mimik.plotting import Absent, Drawing
+from mimik.plotting import Absent, Drawing, listed
 from mimik.results import Continuous, ReportSettings, Result
 
 TITLE = "Edits by strength"
@@ -58,7 +58,7 @@ def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absen
     left_out = [result.method for result in results if result.method not in shown]
     facts = {
         "count": count,
-        "methods": " and ".join(filter(None, [", ".join([*shown][:-1]), [*shown][-1]])),
+        "methods": listed([*shown]),
         "truth": "" if model.truth is None else TRUTH,
         "without": f"Not shown: {', '.join(left_out)}, translated without these edits. " if left_out else "",
         "pixels": enlargement_note(first.size).capitalize(),
