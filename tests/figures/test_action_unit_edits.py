@@ -31,7 +31,8 @@ def test_several_methods_show_the_highest_intensity_side_by_side(tmp_path: Path)
         [102, 122], [104, 124], [107, 127],
     ]  # fmt: skip
     assert ">AU12</text>" in made.svg and ">labels<" not in made.svg
-    assert "by weak and strong for one action unit" in CAPTION.format(**made.facts)
+    caption = CAPTION.format(**made.facts)
+    assert "by weak and strong for one action unit" in caption and "AU12 is lip corner puller." in caption
 
 
 def test_methods_told_labels_have_no_units_to_show(tmp_path: Path) -> None:

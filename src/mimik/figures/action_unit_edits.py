@@ -12,7 +12,8 @@ from mimik.results import Continuous, ReportSettings, Result
 TITLE = "Single action units"
 CAPTION = (
     "{faces} asked by {methods} for one action unit at a time: it is set to the intensity {asked}, the others stay as "
-    "they are. {truth}Of the faces of the figure above {which} expression. {without}{pixels}."
+    "they are. {truth}{units}Of the faces drawn when the test split was translated {which} expression. "
+    "{without}{pixels}."
 )
 PAGES = frozenset({"method", "comparison"})
 
@@ -61,6 +62,7 @@ def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absen
         "methods": listed([*shown]),
         "asked": "above its column" if alone else steps[-1],
         "truth": "" if model.truth is None else "Row 'truth': the same unit of the same face, rendered. ",
+        "units": "" if alone else f"{', '.join(f'{name} is {ACTION_UNIT_NAMES[name]}' for name in model.names)}. ",
         "which": "the one that shows least" if count == 1 else f"the {count} that show least",
         "without": f"Not shown: {', '.join(left_out)}, translated with other settings. " if left_out else "",
         "pixels": enlargement_note(first.size).capitalize(),
