@@ -85,6 +85,29 @@ def make_result(
     return directory
 
 
+def add_continuous(directory: Path, *, truth: bool = True, units: bool = True, brightness: int = 0) -> None:
+    """Continuous edits of faces 4 (to happiness) and 2 (to neutral), and of the units AU04 and AU12 of face 4.
+
+    Every picture is of a flat grey: by strength 100 * face + 10 * level + `brightness`, the truth 5 more; of units
+    100 + 20 * unit + level + `brightness`, the truth 5 more.
+    """
+    face, level = np.arange(2)[:, None], np.arange(3)[None]
+    strengths = 100 * face + 10 * level + brightness
+    edited = (100 + 20 * face + level)[None] + brightness
+    kept = {"strengths": [strengths, strengths + 5], "action_units": [edited, edited + 5]}
+    for name, layers in kept.items():
+        greys = np.stack(layers[: 2 if truth else 1])
+        if name == "action_units" and not units:
+            greys = greys[:, :0]
+        images = np.broadcast_to(greys[..., None, None, None], (*greys.shape, SIZE, SIZE, 3)).astype(np.uint8)
+        np.save(directory / "translations" / f"{name}.npy", images)
+    path = directory / "translations" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["strengths"] = {"rows": [4, 2], "targets": [1, 0], "levels": [0, 0.5, 1]}
+    manifest["action_units"] = {"rows": [4] if units else [], "names": ["AU04", "AU12"], "levels": [0, 0.5, 1]}
+    path.write_text(json.dumps(manifest))
+
+
 def make(root: Path, method: str = "stargan", **options: Any) -> Result:
     """One result in a world that is made if needed."""
     dataset = options.get("dataset", "rendered")

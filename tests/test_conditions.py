@@ -8,7 +8,7 @@ from mimik.conditions import (
     Condition,
     ConditionConfig,
     class_means,
-    interpolate,
+    part_way,
     stored_class_means,
     stored_states,
 )
@@ -121,12 +121,19 @@ def test_class_means_name_what_does_not_fit() -> None:
         class_means(torch.zeros(2, 17), torch.tensor([0]), ["neutral"])
 
 
-def test_interpolation_is_linear_and_ends_where_it_should() -> None:
+def test_part_of_the_way_is_linear_and_goes_beyond_the_target() -> None:
     source, target = torch.rand(3, 17), torch.rand(3, 17)
-    way = interpolate(source, target, 5)
-    assert way.shape == (5, 3, 17)
-    assert torch.equal(way[0], source) and torch.allclose(way[-1], target)
-    assert torch.allclose(way[1], 0.75 * source + 0.25 * target)
-    for wrong in ((source, target[:2], 5), (source, target, 1)):
-        with pytest.raises(ValueError, match="cannot go"):
-            interpolate(*wrong)
+    assert torch.equal(part_way(source, target, 0), source) and torch.allclose(part_way(source, target, 1), target)
+    for strength in (0.25, 1.25):
+        way = part_way(source, target, strength)
+        assert torch.allclose(way, (1 - strength) * source + strength * target, atol=1e-6)
+    with pytest.raises(ValueError, match="no way"):
+        part_way(source, target[:2], 0.5)
+
+
+def test_changes_of_single_units_find_their_entries() -> None:
+    condition = make(space="action_units", names=("AU12", "AU04"))
+    assert condition.change({"AU04": -0.5}).tolist() == [0, -0.5]
+    assert condition.change({}).tolist() == [0, 0]
+    with pytest.raises(ValueError, match="AU01 is not among AU12, AU04"):
+        condition.change({"AU01": 1})

@@ -3,7 +3,7 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from mimik.mosaics import GAP, Cell, Mosaic, Strip, data_uri, enlargement, enlargement_note
+from mimik.mosaics import GAP, LONG, Cell, Mosaic, Strip, data_uri, enlargement, enlargement_note
 from tests.results_world import embedded_images
 
 SIZE = 32
@@ -45,6 +45,24 @@ def test_labels_are_text_and_escaped() -> None:
     texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
     assert texts == ["a < b", "R&D"]
     assert float(root.attrib["viewBox"].split()[2]) == pytest.approx(width, abs=1)
+
+
+def test_a_heading_stands_between_its_row_and_the_one_before() -> None:
+    strips = [Strip([Cell(picture(0))]), Strip([Cell(picture(1))], spaced=True, heading="AU12 & more")]
+    root = ElementTree.fromstring(Mosaic(["a"], SIZE, strips).svg()[0])
+    first, second = ((float(row.attrib["y"]), float(row.attrib["height"])) for row in root if row.tag.endswith("image"))
+    (heading,) = (text for text in root if text.text == "AU12 & more")
+    assert sum(first) + 8 < float(heading.attrib["y"]) < second[0]
+
+
+@pytest.mark.parametrize(("rows", "times"), [(LONG, 1), (LONG + 2, 2)])
+def test_long_grids_name_their_columns_again_above_every_group(rows: int, times: int) -> None:
+    strips = [Strip([Cell(picture(0))], spaced=row in (0, rows // 2)) for row in range(rows)]
+    root = ElementTree.fromstring(Mosaic(["anger"], SIZE, strips).svg()[0])
+    heads = [float(text.attrib["y"]) for text in root if text.text == "anger"]
+    tops = [float(row.attrib["y"]) for row in root if row.tag.endswith("image")]
+    groups = (tops[0], tops[rows // 2])
+    assert len(heads) == times and all(0 < top - head < 12 for head, top in zip(heads, groups, strict=False))
 
 
 def test_only_outlined_cells_have_a_frame() -> None:

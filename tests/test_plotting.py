@@ -2,9 +2,22 @@ import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from mimik.plotting import GROUND, INK, SERIES, Drawing, colour, drawing, grouped_bars, style, write
+from mimik.plotting import (
+    GROUND,
+    INK,
+    SERIES,
+    Drawing,
+    colour,
+    drawing,
+    grouped_bars,
+    listed,
+    style,
+    tinted_values,
+    write,
+)
 
 
 def plot(title: str = "losses") -> Drawing:
@@ -70,3 +83,19 @@ def test_bars_stand_where_their_group_is() -> None:
         assert bars == [(-0.185, 1.0), (0.815, 2.0), (1.185, 3.0)]
         assert [line.get_ydata().tolist() for line in axis.lines] == [[0.5, 2.5]]
         assert [text.get_text() for text in axis.texts] == ["1", "2", "3"]
+
+
+def test_tinted_values_are_deeper_the_larger_and_empty_where_there_is_none() -> None:
+    with style() as pyplot:
+        _, axis = pyplot.subplots()
+        series = [("a", SERIES[0], {"x": (5.0, (4.0, 6.0)), "y": (10.0, None)}), ("b", SERIES[1], {"y": (0.0, None)})]
+        tinted_values(axis, ["x", "y"], series, 1)
+        cells = [(patch.get_x() + 0.47, patch.get_y() + 0.47, round(patch.get_alpha(), 2)) for patch in axis.patches]
+        np.testing.assert_allclose(cells, [(0, 0, 0.43), (1, 0, 0.8), (1, 1, 0.06)], atol=1e-9)
+        assert [text.get_text() for text in axis.texts] == ["5.0", "10.0", "0.0"]
+        assert [label.get_text() for label in axis.get_yticklabels()] == ["a", "b"]
+
+
+def test_methods_are_named_until_there_are_many() -> None:
+    assert listed(["a"]) == "a" and listed(["a", "b", "c"]) == "a, b and c"
+    assert listed(list("abcdefgh")).endswith("g and h") and listed(list("abcdefghi")) == "9 methods"

@@ -100,12 +100,28 @@ def test_manifest_names_what_it_was_made_from(folders, method) -> None:
 
 def test_the_batch_size_changes_nothing_but_the_batches(folders, method) -> None:
     first = run(folders)
-    assert method.batches == [12, 12]
+    continuous = np.load(folders[2] / "strengths.npy")
+    assert method.batches == [12, 12, 48]
     method.batches.clear()
     second = run(folders, batch_size=5)
-    assert method.batches == [5, 5, 5, 5, 2, 2]
+    assert method.batches == [5, 5, 5, 5, 2, 2, *[5] * 9, 3]
     assert (first[0] == second[0]).all()
     assert (first[1] == second[1]).all()
+    assert (continuous == np.load(folders[2] / "strengths.npy")).all()
+
+
+def test_a_few_faces_are_edited_by_strength(folders, method) -> None:
+    _, _, manifest = run(folders, strengths=(0.0, 1.0))
+    told = manifest["strengths"]
+    assert told["levels"] == [0, 1] and told["targets"] == [0, 1, 2, 0, 1, 2, 0, 1]
+    images = np.load(folders[2] / "strengths.npy")
+    assert images.shape == (1, 8, 2, 8, 8, 3) and images.dtype == np.uint8
+    own = dict(zip(manifest["rows"], manifest["source_labels"], strict=True))
+    for pair, (row, target) in enumerate(zip(told["rows"], told["targets"], strict=True)):
+        # The whole edit is what is in images.npy, strength 0 what the face is asked for as its own.
+        for level, asked in enumerate((own[row], target)):
+            assert (images[0, pair, level] == 20 * row + 10 * asked + own[row]).all()
+    assert manifest["action_units"]["rows"] == [] and np.load(folders[2] / "action_units.npy").shape[1] == 0
 
 
 def test_the_way_back_starts_from_the_stored_picture(folders, method) -> None:
@@ -134,7 +150,8 @@ def test_a_failing_run_leaves_no_manifest_behind(folders, method, monkeypatch) -
     with pytest.raises(ZeroDivisionError):
         run(folders)
     assert not (folders[2] / "manifest.json").exists()
-    assert sorted(path.name for path in folders[2].iterdir()) == ["cycle.npy", "images.npy", "masks.npy"]
+    kept = {"action_units.npy", "cycle.npy", "images.npy", "masks.npy", "strengths.npy"}
+    assert {path.name for path in folders[2].iterdir()} == kept
 
 
 class Brightest(nn.Module):
@@ -208,7 +225,17 @@ def test_balanced_subset_is_balanced_seeded_and_sorted() -> None:
     assert (balanced_subset(rows, labels, None, seed=0) == rows).all()
 
 
-@pytest.mark.parametrize("settings", [{"batch_size": 0}, {"limit": 0}])
-def test_senseless_settings_are_refused(settings: dict[str, int]) -> None:
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"batch_size": 0},
+        {"limit": 0},
+        {"strengths": ()},
+        {"strengths": (0.5, -0.5)},
+        {"action_units": ("AU12", "AU03")},
+        {"intensities": (0.0, 1.5)},
+    ],
+)
+def test_senseless_settings_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(settings))):
         TranslationSettings(**settings)

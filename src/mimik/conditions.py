@@ -156,6 +156,17 @@ class Condition(nn.Module):
             return self.of_labels(labels)
         return measured[:, self._columns].float()
 
+    def change(self, units: Mapping[str, float]) -> Tensor:
+        """What is added to a state, float (K,), for changes of single action units (or attributes) by name.
+
+        Raises:
+            ValueError: a name that is not among `names`.
+        """
+        if unknown := set(units) - set(self.names):
+            raise ValueError(f"{', '.join(sorted(unknown))} is not among {', '.join(self.names)}")
+        device = None if self.class_units is None else self.class_units.device
+        return torch.tensor([units.get(name, 0.0) for name in self.names], device=device)
+
     def asked(self, source: Tensor, labels: Tensor, wanted: Tensor) -> Tensor:
         """The states (B, K) that faces are asked for by the name of an edit.
 
@@ -227,20 +238,16 @@ def stored_class_means(store: FaceStore) -> Tensor | None:
     return class_means(torch.from_numpy(units[known]), torch.from_numpy(store.labels()[known]), store.classes)
 
 
-def interpolate(source: Tensor, target: Tensor, steps: int) -> Tensor:
-    """Action units on the straight way from `source` to `target`, both included.
+def part_way(source: Tensor, target: Tensor, strength: float) -> Tensor:
+    """States on the straight way from `source` to `target`, float (..., K) of one shape.
 
     Args:
-        source, target: float (..., K), of one shape.
-        steps: how many, at least 2.
-
-    Returns:
-        (steps, ..., K).
+        source, target: float (..., K).
+        strength: share of the way: 0 is `source`, 1 is `target`, more goes beyond it.
 
     Raises:
-        ValueError: different shapes, or fewer than two steps.
+        ValueError: different shapes.
     """
-    if source.shape != target.shape or steps < 2:
-        raise ValueError(f"cannot go from {tuple(source.shape)} to {tuple(target.shape)} in {steps} steps")
-    share = torch.linspace(0.0, 1.0, steps, dtype=source.dtype, device=source.device)
-    return torch.lerp(source[None], target[None], share.reshape(-1, *[1] * source.ndim))
+    if source.shape != target.shape:
+        raise ValueError(f"there is no way from states {tuple(source.shape)} to states {tuple(target.shape)}")
+    return torch.lerp(source, target, strength)

@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 from torch import Tensor
 
 from mimik.batches import to_tensor, to_uint8
-from mimik.conditions import Condition
+from mimik.conditions import Condition, part_way
 from mimik.devices import autocast_dtype, pick_device
 from mimik.errors import UserError
 from mimik.faces import alignment, geometric
@@ -159,12 +159,11 @@ class PhotographEditor:
             target = named(wish.to)
             # Without --from the source says nothing: the networks are told the whole target (see `check`).
             source = target if wish.shown is None else named(wish.shown)
-            return source, torch.lerp(source, target, wish.strength)
+            return source, part_way(source, target, wish.strength)
         measured = torch.from_numpy(np.stack([face.units for face in found])).to(self.device)
         source = self.condition.of_faces(torch.zeros(count, dtype=torch.int64, device=self.device), measured)
-        target = source if wish.to is None else torch.lerp(source, named(wish.to), wish.strength)
-        change = torch.tensor([wish.units.get(name, 0.0) for name in self.condition.names], device=self.device)
-        return source, target + change
+        target = source if wish.to is None else part_way(source, named(wish.to), wish.strength)
+        return source, target + self.condition.change(wish.units)
 
     def crops(self, photograph: Picture, found: Sequence[Found]) -> Picture:
         """Aligned faces uint8 (B, S, S, 3), as the training's were."""

@@ -39,6 +39,29 @@ ACTION_UNITS: Sequence[str] = (
 )
 """The 17 action units whose intensity OpenFace 2 estimates. mimik keeps intensities in [0, 1] (OpenFace: 0 to 5)."""
 
+ACTION_UNIT_NAMES: Mapping[str, str] = MappingProxyType(
+    {
+        "AU01": "inner brow raiser",
+        "AU02": "outer brow raiser",
+        "AU04": "brow lowerer",
+        "AU05": "upper lid raiser",
+        "AU06": "cheek raiser",
+        "AU07": "lid tightener",
+        "AU09": "nose wrinkler",
+        "AU10": "upper lip raiser",
+        "AU12": "lip corner puller",
+        "AU14": "dimpler",
+        "AU15": "lip corner depressor",
+        "AU17": "chin raiser",
+        "AU20": "lip stretcher",
+        "AU23": "lip tightener",
+        "AU25": "lips part",
+        "AU26": "jaw drop",
+        "AU45": "blink",
+    }
+)
+"""What the units are called (Ekman, Friesen and Hager, FACS Investigator's Guide, 2002)."""
+
 SEGMENTATION_CLASSES: Sequence[str] = (
     "background",
     "skin",

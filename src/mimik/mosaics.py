@@ -21,6 +21,9 @@ DISPLAYED = 128
 GAP = 4
 """Pixels between two cells."""
 
+LONG = 20
+"""Rows that fit on a screen and a half: in longer grids every group of rows has the names of the columns above it."""
+
 
 def enlargement(size: int) -> int:
     """Whole factor by which images of `size` pixels are enlarged (each pixel repeated, nothing interpolated)."""
@@ -45,12 +48,16 @@ class Cell:
 
 @dataclass(frozen=True)
 class Strip:
-    """One row of a grid: cells from left to right (None leaves a gap), a label at the left, room above it."""
+    """One row of a grid: cells from left to right (None leaves a gap), a label at the left, room above it.
+
+    A `heading` stands above the row, at the left of its pictures.
+    """
 
     cells: Sequence[Cell | None]
     label: str = ""
     spaced: bool = False
     emphasised: bool = False
+    heading: str = ""
 
 
 @dataclass
@@ -83,14 +90,20 @@ class Mosaic:
             lefts.append(x)
             x += shown + (14 if column in self.separated else GAP)
         width = lefts[-1] + shown
-        parts: list[str] = []
-        for left, name in zip(lefts, self.columns, strict=True):
-            parts.append(
-                f'<text x="{left + shown / 2:.1f}" y="14" text-anchor="middle" class="column">{escape(name)}</text>'
-            )
-        y = 22.0 if any(self.columns) else 0.0
+        middles = [left + shown / 2 for left in lefts]
+        parts, y = _heads(self.columns, middles, 0.0)
         for index, strip in enumerate(self.strips):
-            y += 14 if strip.spaced and index else 0
+            if strip.spaced and index:
+                y += 14
+                if len(self.strips) > LONG:
+                    again, y = _heads(self.columns, middles, y)
+                    parts += again
+            if strip.heading:
+                y += 8 if index == 0 or len(self.strips) > LONG else 0  # not close to the names of the columns
+                parts.append(
+                    f'<text x="{label_width:.1f}" y="{y + 14:.1f}" font-weight="600">{escape(strip.heading)}</text>'
+                )
+                y += 22
             canvas, present = _compose(strip, lefts, label_width, cell, factor, scale)
             if present:
                 parts.append(
@@ -122,6 +135,16 @@ class Mosaic:
             f"<title>{escape(self.title)}</title>{''.join(parts)}</svg>"
         )
         return svg, round(width)
+
+
+def _heads(columns: Sequence[str], middles: Sequence[float], y: float) -> tuple[list[str], float]:
+    """Names of the columns below `y`. Returns the SVG and the new lower edge."""
+    if not any(columns):
+        return [], y
+    return [
+        f'<text x="{middle:.1f}" y="{y + 14:.1f}" text-anchor="middle" class="column">{escape(name)}</text>'
+        for middle, name in zip(middles, columns, strict=True)
+    ], y + 22
 
 
 def _frame(x: float, y: float, side: float) -> str:

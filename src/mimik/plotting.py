@@ -56,6 +56,13 @@ def marker(index: int) -> str:
     return MARKERS[index % len(MARKERS)]
 
 
+def listed(methods: Sequence[str]) -> str:
+    """Methods in a sentence: by name, or how many there are where the names would fill it."""
+    if len(methods) > len(SERIES):
+        return f"{len(methods)} methods"
+    return " and ".join(filter(None, [", ".join(methods[:-1]), methods[-1]]))
+
+
 WIDTH = 13.8
 """Width of a plot that fills the page, in inches."""
 
@@ -143,6 +150,60 @@ def grouped_bars(
     axis.set_xlim(-0.6, len(groups) - 0.4)
     axis.grid(axis="x", visible=False)
     axis.margins(y=0.14)
+
+
+ROW = 0.23
+"""Height of a row of `tinted_values` in inches."""
+
+
+def tinted_values(
+    axis: Any,
+    groups: Sequence[str],
+    series: Sequence[tuple[str, str, Mapping[str, tuple[float, tuple[float, float] | None]]]],
+    digits: int,
+) -> None:
+    """The values of `grouped_bars` as a table, for more series than can be told apart by colour.
+
+    Args:
+        axis: of matplotlib; some `ROW` inches high for every series.
+        groups: names of the columns.
+        series: as for `grouped_bars`, one row each; their colours and intervals are not drawn.
+        digits: decimals of the values. A cell is the deeper the nearer its value is to the largest one.
+    """
+    largest = max((value for _, _, values in series for value, _ in values.values()), default=0.0)
+    for row, (_, _, values) in enumerate(series):
+        for column, group in enumerate(groups):
+            if group in values:
+                value = values[group][0]
+                tinted_cell(
+                    axis, row, column, SERIES[0], value / largest if largest > 0 else 0.0, f"{value:.{digits}f}"
+                )
+    square_axes(axis, [name for name, _, _ in series], groups)
+    axis.xaxis.tick_top()
+
+
+def tinted_cell(axis: Any, row: int, column: int, tint: str, share: float, text: str, faint: bool = False) -> None:
+    """A cell of a table drawn as a plot: `tint` the deeper the nearer `share` is to 1, so that both grounds work."""
+    from matplotlib.patches import Rectangle
+
+    opacity = 0.06 + 0.74 * min(max(share, 0.0), 1.0)
+    axis.add_patch(Rectangle((column - 0.47, row - 0.47), 0.94, 0.94, facecolor=tint, alpha=opacity, linewidth=0))
+    if text:
+        ink = "#ffffff" if opacity > 0.5 else FAINT if faint else INK
+        number = axis.annotate(text, (column, row), ha="center", va="center", fontsize=8, color=ink)
+        number.set_in_layout(False)  # it lies inside its axes: measuring it would only cost time
+
+
+def square_axes(axis: Any, rows: Sequence[str], columns: Sequence[str]) -> None:
+    """Names beside a table of `tinted_cell`s, and nothing else around it."""
+    axis.set_xlim(-0.5, len(columns) - 0.5)
+    axis.set_ylim(len(rows) - 0.5, -0.5)
+    axis.set_xticks(range(len(columns)), columns)
+    axis.set_yticks(range(len(rows)), rows)
+    axis.tick_params(labelcolor=INK)
+    axis.grid(visible=False)
+    for spine in axis.spines.values():
+        spine.set_visible(False)
 
 
 def drawing(figure: Any, facts: Mapping[str, Any], title: str) -> Drawing:

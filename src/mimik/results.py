@@ -51,6 +51,8 @@ class ReportSettings:
         "distance_to_truth",
         "comparison_grid",
         "translation_grid",
+        "strengths",
+        "action_unit_edits",
         "difference_maps",
         "masks_before_after",
         "per_class_bars",
@@ -92,6 +94,27 @@ class Measured:
     interval: tuple[float, float] | None
     skipped: str
     entry: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Continuous:
+    """Continuous edits of a few faces (`mimik.continuous`).
+
+    Attributes:
+        rows: of the store, one for every face.
+        levels: what was asked for, step by step.
+        targets: what each face was asked for, positions in `Result.classes`; empty where it is the `names`.
+        names: action units, each of which every face was asked for; empty where it is the `targets`.
+        images: uint8 (faces, levels, S, S, 3), or (faces, names, levels, S, S, 3) where there are names.
+        truth: the true edits, of the same shape; None where nobody knows them.
+    """
+
+    rows: Sequence[int]
+    levels: Sequence[float]
+    targets: Sequence[int]
+    names: Sequence[str]
+    images: Array
+    truth: Array | None
 
 
 @dataclass(frozen=True)
@@ -188,6 +211,26 @@ class Result:
             return None
         array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
         return array
+
+    def continuous(self, name: str) -> Continuous | None:
+        """Continuous edits, `strengths` or `action_units`; None when there are none.
+
+        Raises:
+            UserError: the file does not fit its manifest.
+        """
+        array, told = self.optional(f"{name}.npy"), self.manifest.get(name)
+        if array is None or told is None or not told["rows"]:
+            return None
+        path = self.directory / "translations" / f"{name}.npy"
+        units = [len(told["names"])] if "names" in told else []
+        expected = (len(told["rows"]), *units, len(told["levels"]), self.size, self.size, 3)
+        if array.shape[1:] != expected or array.dtype != np.uint8:
+            raise UserError(
+                f"{path}: holds {array.dtype} {array.shape}, but its manifest promises uint8 (., {expected}). "
+                "Delete the folder `translations` and make it again."
+            )
+        truth = array[1] if len(array) > 1 else None
+        return Continuous(told["rows"], told["levels"], told.get("targets", ()), told.get("names", ()), array[0], truth)
 
     @cached_property
     def history(self) -> pd.DataFrame | None:

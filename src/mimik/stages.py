@@ -35,7 +35,7 @@ START: Mapping[str, tuple[str, ...]] = {
     "classifier": ("pretraining.classifier",),
     "reader": ("pretraining.reader",),
     "train": ("method_training", "methods.{module}", "{guidance}"),
-    "translate": ("translation", "methods.{module}"),
+    "translate": ("translation", "methods.{module}", "datasets.{dataset_module}"),
     "evaluate": ("evaluation", "methods.{module}", "{metrics}"),
     "report": ("report", "figures.*", "tables.*"),
     "compare": ("report", "figures.*", "tables.*"),

@@ -18,12 +18,14 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from mimik import continuous
 from mimik.batches import to_tensor, to_uint8
 from mimik.conditions import Condition, stored_states
 from mimik.devices import Precision, autocast_dtype, pick_device
 from mimik.errors import UserError
 from mimik.faces.store import FaceStore
 from mimik.files import atomic_path, file_sha256, write_json
+from mimik.labels import ACTION_UNITS
 from mimik.method_training import load_method
 from mimik.networks import segmenter
 
@@ -41,12 +43,18 @@ class TranslationSettings:
         batch_size: translations per call of the generator.
         limit: at most so many test images, the classes as equal in number as possible; None takes all.
         precision: `fp32`, `bf16` (autocast), or `auto`: bf16 where the processor has it.
-        seed: of the choice that `limit` makes.
+        strengths: of the continuous edits, see `mimik.continuous`: 0 is the face as it is, 1 the whole edit.
+        action_units: units that are edited one at a time, by methods that are told them.
+        intensities: in [0, 1], to which each of these units is set.
+        seed: of the choice that `limit` makes, and of the draw of the faces that are edited continuously.
     """
 
     batch_size: int = 64
     limit: int | None = None
     precision: Precision = "auto"
+    strengths: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)
+    action_units: tuple[str, ...] = ("AU01", "AU04", "AU06", "AU12", "AU15", "AU25")
+    intensities: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -54,6 +62,12 @@ class TranslationSettings:
             raise ValueError(f"batch_size must be at least 1, not {self.batch_size}")
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"limit must be at least 1 or empty, not {self.limit}")
+        if not self.strengths or min(self.strengths) < 0:
+            raise ValueError(f"strengths must be a list of numbers of at least 0, not {list(self.strengths)}")
+        if unknown := set(self.action_units) - set(ACTION_UNITS):
+            raise ValueError(f"action_units: {', '.join(sorted(unknown))} is none of {', '.join(ACTION_UNITS)}")
+        if not self.intensities or not 0 <= min(self.intensities) <= max(self.intensities) <= 1:
+            raise ValueError(f"intensities must be a list of numbers from 0 to 1, not {list(self.intensities)}")
 
 
 class Translator(Protocol):
@@ -75,9 +89,11 @@ def translate(
 ) -> None:
     """Translate the test split with the generator of `result_dir`.
 
-    Writes `images.npy`, `cycle.npy` and `manifest.json`, and in `masks.npy`, uint8 (2, K, S, S), what the segmenter
+    Writes `images.npy`, `cycle.npy` and `manifest.json`; in `masks.npy`, uint8 (2, K, S, S), what the segmenter
     sees in the K test faces of the manifest's `mask_rows` as pre-trained and after training with the generator, as
-    positions in `labels.SEGMENTATION_CLASSES`; K is 0 for a method without segmenter.
+    positions in `labels.SEGMENTATION_CLASSES`; K is 0 for a method without segmenter; in `strengths.npy` and
+    `action_units.npy` the continuous edits of a few faces, see `mimik.continuous`, the second without a face for a
+    method that is not told action units.
 
     Args:
         result_dir: holds `config.json` and `generator.safetensors`.
@@ -123,6 +139,9 @@ def translate(
         _array_file(output_dir / "cycle.npy", shape) as cycle,
     ):
         _fill(translator, store, chosen, labels[chosen], images, cycle, settings.batch_size, device, dtype)
+    # Of an attribute reversed no column is the face's own.
+    shown = np.full(len(chosen), -1) if by_attribute else labels[chosen]
+    described = _continuous(translator, store, chosen, shown, output_dir, settings, device, dtype)
     segmenters = _segmenters(method, segmenter_dir, result_dir)
     mask_rows = evenly(chosen, MASKED_FACES if segmenters else 0)
     with _array_file(output_dir / "masks.npy", (2, len(mask_rows), store.size, store.size)) as masks:
@@ -133,9 +152,9 @@ def translate(
         {
             "rows": chosen.tolist(),
             "ids": store.table["id"].iloc[chosen].tolist(),
-            # Of an attribute reversed no column is the face's own.
-            "source_labels": [-1] * len(chosen) if by_attribute else labels[chosen].tolist(),
+            "source_labels": shown.tolist(),
             "mask_rows": mask_rows.tolist(),
+            **described,
             "classes": list(condition.edits),
             "size": store.size,
             "generator_sha256": file_sha256(result_dir / "generator.safetensors"),
@@ -145,6 +164,59 @@ def translate(
             "limit": settings.limit,
         },
     )
+
+
+def _continuous(
+    method: Translator,
+    store: FaceStore,
+    rows: npt.NDArray[np.int64],
+    labels: npt.NDArray[np.int64],
+    output_dir: Path,
+    settings: TranslationSettings,
+    device: torch.device,
+    dtype: torch.dtype | None,
+) -> dict[str, Any]:
+    """Write `strengths.npy` and `action_units.npy`. Returns what the manifest says of them."""
+    condition = method.condition
+    edit = _editor(method, settings.batch_size, device, dtype)
+    identities = store.table["identity"].iloc[rows].tolist()
+    drawn, targets = continuous.draw_pairs(labels, identities, len(condition.edits), settings.seed)
+    levels, intensities = list(settings.strengths), list(settings.intensities)
+    edited = continuous.strengths(edit, condition, store, rows[drawn], labels[drawn], targets, levels)
+    with _array_file(output_dir / "strengths.npy", edited.shape) as array:
+        array[:] = edited
+    told = condition.space == "action_units"
+    units = [name for name in settings.action_units if told and name in condition.names]
+    faces = continuous.unit_rows(store, rows[drawn]) if units else rows[:0]
+    edited = continuous.single_units(edit, condition, store, faces, units, intensities)
+    with _array_file(output_dir / "action_units.npy", edited.shape) as array:
+        array[:] = edited
+    return {
+        "strengths": {"rows": rows[drawn].tolist(), "targets": targets.tolist(), "levels": levels},
+        "action_units": {"rows": faces.tolist(), "names": units, "levels": intensities},
+    }
+
+
+def _editor(method: Translator, batch_size: int, device: torch.device, dtype: torch.dtype | None) -> continuous.Edit:
+    """The generator as a function of uint8 images, a batch at a time."""
+
+    def edit(images: Array, source: Tensor, target: Tensor) -> Array:
+        made = np.empty_like(images)
+        with torch.inference_mode():
+            for start in range(0, len(images), batch_size):
+                part = slice(start, start + batch_size)
+                inputs = to_tensor(images[part], device)
+                made[part] = _translated(method, inputs, source[part].to(device), target[part].to(device), dtype)
+        return made
+
+    return edit
+
+
+def _translated(method: Translator, images: Tensor, source: Tensor, target: Tensor, dtype: torch.dtype | None) -> Array:
+    """Edits uint8 (B, S, S, 3) of images (B, 3, S, S) in [-1, 1] with states (B, K), all on one device."""
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=dtype is not None):
+        edited: Array = to_uint8(method.translate(images, source, target))
+    return edited
 
 
 def evenly(rows: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
@@ -223,12 +295,11 @@ def _fill(
             shown = torch.from_numpy(labels[pair // classes]).to(device)
             source = states[pair // classes]
             target = method.condition.asked(source, shown, torch.from_numpy(pair % classes).to(device))
-            with torch.autocast(device.type, torch.bfloat16, enabled=dtype is not None):
-                flat_images[pair] = to_uint8(method.translate(inputs, source, target))
-                # The stored image is sent back, not the tensor: what hides below one grey level is lost, as it
-                # would be for anybody who only has the picture.
-                translated = to_tensor(flat_images[pair], device)
-                flat_cycle[pair] = to_uint8(method.translate(translated, target, source))
+            flat_images[pair] = _translated(method, inputs, source, target, dtype)
+            # The stored image is sent back, not the tensor: what hides below one grey level is lost, as it would be
+            # for anybody who only has the picture.
+            translated = to_tensor(flat_images[pair], device)
+            flat_cycle[pair] = _translated(method, translated, target, source, dtype)
             progress.update(2 * len(pair))
 
 

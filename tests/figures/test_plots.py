@@ -79,6 +79,24 @@ def test_region_change_in_levels_beside_the_truth(tmp_path: Path) -> None:
     assert "true edit" in region_change.CAPTION.format(**made.facts)
 
 
+def test_many_methods_make_tables_of_numbers(tmp_path: Path) -> None:
+    metrics = {
+        "eea_per_class": {"value": dict(zip(CLASSES, (0.5, 0.75, 1.0), strict=True)), "ci": {}},
+        "outside_change": metric(0.1, per_region={"nose": 0.2}),
+        "confusion": {"value": [[1, 0, 0]] * 3, "rows": "target", "columns": "predicted"},
+    }
+    results = [make(tmp_path, f"m{number}", metrics=metrics) for number in range(9)]
+    for module, values in ((per_class_bars, ("50", "75", "100")), (region_change, ("51.0",))):
+        few, many = module.draw(results[:8], SETTINGS), module.draw(results, SETTINGS)
+        assert isinstance(few, Drawing) and isinstance(many, Drawing)
+        assert all(many.svg.count(f">{value}</text>") >= 9 for value in values)
+        assert ">m8</text>" in many.svg
+        assert "Bars from left to right: m0" in module.CAPTION.format(**few.facts)
+        assert "deeper" in module.CAPTION.format(**many.facts)
+    made = confusion_matrix.draw(results, SETTINGS)
+    assert isinstance(made, Drawing) and all(f">m{number}</text>" in made.svg for number in range(9))
+
+
 def test_confusion_is_in_percent_of_the_row(tmp_path: Path) -> None:
     metrics = {"confusion": {"value": [[3, 1, 0], [0, 8, 0], [0, 0, 2]], "rows": "target", "columns": "predicted"}}
     made = confusion_matrix.draw([make(tmp_path, metrics=metrics)], SETTINGS)

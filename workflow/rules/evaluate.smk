@@ -13,6 +13,8 @@ rule translate:
         images="results/{dataset}/{method}/translations/images.npy",
         cycle="results/{dataset}/{method}/translations/cycle.npy",
         masks="results/{dataset}/{method}/translations/masks.npy",
+        strengths="results/{dataset}/{method}/translations/strengths.npy",
+        action_units="results/{dataset}/{method}/translations/action_units.npy",
         manifest="results/{dataset}/{method}/translations/manifest.json",
     log:
         "logs/translate/{dataset}_{method}.log",

@@ -9,6 +9,8 @@ rule report:
         samples=rules.train.output.samples,
         translations=rules.translate.output.manifest,
         masks=rules.translate.output.masks,
+        strengths=rules.translate.output.strengths,
+        action_units=rules.translate.output.action_units,
         manifest="data/prepared/{dataset}/manifest.json",
         segmenter=weights_of("segmenter"),
         code=code_of("report"),

@@ -34,6 +34,7 @@ from mimik.faces.masks import MaskPredictor, annotated_masks, border_masks
 from mimik.faces.photograph import UnreadableError, read_content, read_photograph
 from mimik.faces.reconstruct import DEPTH_FAR, DEPTH_NEAR, Reconstructor, Rejected, packages
 from mimik.faces.released import released_depth
+from mimik.faces.rendered import luminance
 from mimik.faces.settings import CHANNELS, MEASURED, TRUE_UNITS, Settings, dtype
 from mimik.faces.shards import Arrays, Shard, cuts, join, load, remove_others, run, stamp
 from mimik.faces.store import REFUSED, SPLITS, TRANSFORM, store_digest
@@ -314,14 +315,14 @@ def _render(settings: Settings, rows: pd.DataFrame) -> Arrays:
             values = np.asarray(getattr(rendering, kind))
             if values.dtype != np.uint8 or values.shape != (len(rows), size, size, *CHANNELS[kind]):
                 raise ValueError(f"{settings.module}.render: {kind} are {values.dtype} {values.shape}")
-            arrays[f"{kind}_{size}"] = _grey(values) if settings.grey and kind == "images" else values
+            arrays[f"{kind}_{size}"] = luminance(values) if settings.grey and kind == "images" else values
         arrays["landmarks"] = np.asarray(rendering.landmarks, np.float32)
     if settings.truth:
         tested = rows[rows["split"] == "test"]
         targets = [module.with_expression(tested, expression) for expression in settings.truth]
         for size in settings.sizes:
             images = np.stack([module.render(target, size, ("images",)).images for target in targets], 1)
-            arrays[f"truth_{size}"] = _grey(images) if settings.grey else images
+            arrays[f"truth_{size}"] = luminance(images) if settings.grey else images
         arrays[TRUE_UNITS] = np.stack([target[list(ACTION_UNITS)].to_numpy(np.float32) for target in targets], 1)
     return arrays | {
         "transforms": np.full((len(rows), 2, 3), np.nan, np.float32),
@@ -332,12 +333,6 @@ def _render(settings: Settings, rows: pd.DataFrame) -> Arrays:
         "rejected": np.empty((0, 3), np.str_),
         "refused": np.empty((0, 7 + len(MEASURED))),
     }
-
-
-def _grey(images: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Luminance of uint8 (..., 3) in all three channels."""
-    luminance = np.rint(images @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)
-    return np.repeat(luminance[..., None], 3, axis=-1)
 
 
 # --- packing ---------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mimik.mosaics import Cell, Mosaic, Strip, enlargement_note
-from mimik.plotting import Absent, Drawing
+from mimik.plotting import Absent, Drawing, listed
 from mimik.results import ReportSettings, Result, choose_rows, true_targets
 
 TITLE = "The same faces by every method"
@@ -45,7 +45,7 @@ def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absen
     svg, width = mosaic.svg()
     facts = {
         "count": len(rows),
-        "methods": " and ".join(filter(None, [", ".join(r.method for r in results[:-1]), results[-1].method])),
+        "methods": listed([result.method for result in results]),
         "truth": ", last the true image of the same edit, rendered" if truth is not None else "",
         "choice": "fixed by id in params.yaml" if settings.ids else f"drawn with seed {settings.seed}",
         "pixels": enlargement_note(first.size).capitalize(),

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from mimik.plotting import FAINT, GROUND, INK, WIDTH, Absent, Drawing, colour, drawing, marker, style
+from mimik.plotting import FAINT, GROUND, INK, WIDTH, Absent, Drawing, colour, drawing, listed, marker, style
 from mimik.results import Measured, ReportSettings, Result
 
 TITLE = "Distance to the true edit"
@@ -43,7 +43,7 @@ def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absen
             axis.spines["left"].set_visible(False)
             axis.tick_params(axis="y", labelcolor=INK, labelsize=9)
         figure.get_layout_engine().set(wspace=0.05)
-        return drawing(figure, {"methods": ", ".join(names)}, TITLE)
+        return drawing(figure, {"methods": listed(names)}, TITLE)
 
 
 def _panel(axis: Any, results: Sequence[Result], name: str) -> None:

@@ -5,11 +5,11 @@ of attributes, accuracy of those that reverse each, and how much of the others t
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from mimik.plotting import WIDTH, Absent, Drawing, colour, drawing, grouped_bars, style
+from mimik.plotting import ROW, SERIES, WIDTH, Absent, Drawing, colour, drawing, grouped_bars, style, tinted_values
 from mimik.results import ReportSettings, Result
 
 TITLE = "Edit by edit"
-CAPTION = "{panels} Bars from left to right: {methods}. Whiskers: bootstrap 95 % intervals, where they were taken."
+CAPTION = "{panels} {reading}"
 PAGES = frozenset({"method", "comparison"})
 
 
@@ -57,32 +57,45 @@ LONG = 80
 
 
 def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absent:
-    """One panel per measure; groups of bars are classes or attributes, bars are methods."""
+    """One panel per measure; groups are its classes or attributes, bars methods. Many methods: a table of numbers."""
     panels = {key: shown for key, shown in PANELS.items() if any(result.parts(*key) for result in results)}
     if not panels:
         return Absent("no measure was taken class by class")
-    names = results[0].classes
-    aslant = sum(map(len, names)) > LONG
-    height = 2.35 + 0.9 * aslant
+    groups = {key: _groups(results, key) for key in panels}
+    aslant = any(sum(map(len, names)) > LONG for names in groups.values())
+    crowded = len(results) > len(SERIES)
+    height = (0.6 + ROW * len(results) if crowded else 2.35) + 0.9 * aslant
     with style() as pyplot:
         figure, axes = pyplot.subplots(len(panels), 1, figsize=(WIDTH, height * len(panels)), squeeze=False)
+        figure.get_layout_engine().set(h_pad=0.12)
         for axis, (key, panel) in zip(axes[:, 0], panels.items(), strict=True):
             series = [(result.method, colour(n), _percent(result, key)) for n, result in enumerate(results)]
-            grouped_bars(axis, names, series, panel.digits)
             axis.set_title(panel.heading)
+            if crowded:
+                tinted_values(axis, groups[key], series, panel.digits)
+            else:
+                grouped_bars(axis, groups[key], series, panel.digits)
             if aslant:
-                axis.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
-            if panel.whole:
+                side = "left" if crowded else "right"  # names stand above a table, below bars
+                axis.set_xticks(range(len(groups[key])), groups[key], rotation=40, ha=side, rotation_mode="anchor")
+            if panel.whole and not crowded:
                 axis.set_ylim(0, 112)
                 axis.set_yticks([0, 25, 50, 75, 100])
-        if len(results) > 1:
+        if 1 < len(results) <= len(SERIES):
             handles, labels = axes[0, 0].get_legend_handles_labels()
             figure.legend(handles, labels, loc="outside upper right", ncols=len(labels))
+        order = ", ".join(result.method for result in results)
+        bars = f"Bars from left to right: {order}. Whiskers: bootstrap 95 % intervals, where they were taken."
         facts = {
             "panels": " ".join(panel.explanation for panel in panels.values()),
-            "methods": ", ".join(result.method for result in results),
+            "reading": "The higher a value, the deeper its cell." if crowded else bars,
         }
         return drawing(figure, facts, TITLE)
+
+
+def _groups(results: Sequence[Result], key: tuple[str, str]) -> list[str]:
+    """What one measure was taken of, in the order of the edits: methods may be asked for different ones."""
+    return list(dict.fromkeys(name for result in results for name in result.classes if name in result.parts(*key)))
 
 
 def _percent(result: Result, key: tuple[str, str]) -> dict[str, tuple[float, tuple[float, float] | None]]:

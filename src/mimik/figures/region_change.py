@@ -2,19 +2,28 @@
 
 from collections.abc import Mapping, Sequence
 
-from mimik.plotting import FAINT, WIDTH, Absent, Drawing, colour, drawing, grouped_bars, style
+from mimik.plotting import (
+    FAINT,
+    ROW,
+    SERIES,
+    WIDTH,
+    Absent,
+    Drawing,
+    colour,
+    drawing,
+    grouped_bars,
+    style,
+    tinted_values,
+)
 from mimik.results import Measured, ReportSettings, Result
 
 TITLE = "How much changes where"
-CAPTION = (
-    "Mean absolute change of the pixels of each region of the input, in levels of 0 to 255. Bars from left to right: "
-    "{series}. {reading}"
-)
+CAPTION = "Mean absolute change of the pixels of each region of the input, in levels of 0 to 255. {order} {reading}"
 PAGES = frozenset({"method", "comparison"})
 
 
 def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absent:
-    """Groups of bars are regions of the mask, bars are methods and the true edit."""
+    """Groups of bars are regions of the mask, bars are methods and the true edit. Many methods: a table of numbers."""
     found = [(result.method, result.parts("outside_change", "per_region")) for result in results]
     if not any(parts for _, parts in found):
         return Absent("the change was not measured region by region")
@@ -23,11 +32,12 @@ def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absen
     series = [(method, colour(index), _levels(parts)) for index, (method, parts) in enumerate(found)]
     if truth:
         series.append(("true edit", FAINT, _levels(truth)))
+    crowded = len(results) > len(SERIES)
     with style() as pyplot:
-        figure, axis = pyplot.subplots(figsize=(WIDTH, 2.7))
-        grouped_bars(axis, [_words(name) for name in regions], series, 1)
+        figure, axis = pyplot.subplots(figsize=(WIDTH, 0.6 + ROW * len(series) if crowded else 2.7))
         axis.set_title("Mean absolute change (levels of 0 to 255)")
-        if len(series) > 1:
+        (tinted_values if crowded else grouped_bars)(axis, [_words(name) for name in regions], series, 1)
+        if len(series) > 1 and not crowded:
             axis.legend(loc="upper right", ncols=len(series))
         reading = "Outside eyes, brows, nose and mouth little should change."
         if truth:
@@ -35,7 +45,9 @@ def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absen
                 "A faithful edit changes as much as the true one: less leaves the old expression, more disturbs what "
                 "should stay."
             )
-        return drawing(figure, {"series": ", ".join(name for name, _, _ in series), "reading": reading}, TITLE)
+        order = f"Bars from left to right: {', '.join(name for name, _, _ in series)}."
+        order = "The higher a value, the deeper its cell." if crowded else order
+        return drawing(figure, {"order": order, "reading": reading}, TITLE)
 
 
 def _words(name: str) -> str:
