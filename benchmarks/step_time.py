@@ -96,6 +96,23 @@ def make(name: str, size: int) -> Any:
     return Guided(method, guides) if guides else method
 
 
+def engine(method: Any, batch: dict[str, Any], config: Any, device: Any) -> Any:
+    """The training engine's loop round a method, without a dataset: every update gets `batch`.
+
+    Returns:
+        the loop; `list(loop._one_step())` is one of its steps, the first after its start.
+    """
+    import types
+
+    from mimik.training import _Loop
+
+    loop: Any = object.__new__(_Loop)
+    loop.task, loop.config, loop.seed, loop.device, loop.rank, loop.step = method, config, 0, device, 0, 1
+    loop.batches = types.SimpleNamespace(at=lambda position, where: dict(batch))
+    loop._prepare()
+    return loop
+
+
 def plain_step(method: Any, batch: dict[str, Any], optimisers: dict[str, Any]) -> None:
     """One step as a straightforward loop takes it: gradients for every parameter, no precision but fp32."""
     for update in method.updates:
@@ -154,7 +171,6 @@ def backward_operations(
 def measure(case: str, method_name: str, size: int, batch_size: int, count: bool) -> dict[str, Any]:
     """Seconds of one step of one case and, with `count`, its operations; runs in the process of the case."""
     import resource
-    import types
 
     import torch
     from torch.utils.flop_counter import FlopCounterMode
@@ -174,20 +190,10 @@ def measure(case: str, method_name: str, size: int, batch_size: int, count: bool
             (plain_stargan_step if method_name == "stargan" else plain_step)(method, batch, optimisers)
     else:
         keep_freed_memory()
-        config = training.TrainingConfig(batch_size=batch_size, betas=(0.5, 0.999))
-        loop = object.__new__(training._Loop)
-        loop.task, loop.config, loop.seed, loop.device, loop.rank, loop.step = method, config, 0, device, 0, 1
-        if config.channels_last:
-            method.to(memory_format=torch.channels_last)
-        loop.batches = types.SimpleNamespace(at=lambda position, where: dict(batch))  # type: ignore[assignment]
-        loop.dtype = autocast_dtype("auto", device)
-        loop.groups = {u.name: getattr(method, f"{u.name}_parameters")() for u in method.updates}
-        loop.parameters = {name: [p for g in groups for p in g["params"]] for name, groups in loop.groups.items()}
-        loop.optimisers = {name: loop._optimiser(groups) for name, groups in loop.groups.items()}
+        loop = engine(method, batch, training.TrainingConfig(batch_size=batch_size, betas=(0.5, 0.999)), device)
 
         def step() -> None:
-            for _ in loop._one_step():
-                pass
+            list(loop._one_step())
 
     def timed() -> float:
         if device.type == "cuda":

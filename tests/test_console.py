@@ -1,9 +1,12 @@
+import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from mimik.console import reported
+from mimik.console import reported, without_remarks
 from mimik.errors import UserError
 
 
@@ -43,3 +46,42 @@ def test_the_streams_come_back(tmp_path: Path) -> None:
         assert sys.stdout is not before[0]
         assert sys.stderr.isatty() == before[1].isatty()
     assert (sys.stdout, sys.stderr) == before
+
+
+REMARKS = """\
+WARNING: All log messages before absl::InitializeLog() is called are written to STDERR
+W0000 00:00:1763740000.123456    4711 inference_feedback_manager.cc:114] Feedback manager requires a model
+I0000 00:00:1763740000.123456    4711 gl_context.cc:357] GL version
+INFO: Created TensorFlow Lite XNNPACK delegate for CPU.
+"""
+FAULT = "E0000 00:00:1763740000.123456    4711 graph.cc:853] the model cannot be read\n"
+
+
+def native(text: str) -> None:
+    """Write as a native library does, past `sys.stderr`."""
+    os.write(2, text.encode())
+
+
+def test_remarks_of_native_libraries_are_not_shown_and_everything_else_is(capfd: pytest.CaptureFixture[str]) -> None:
+    with without_remarks():
+        native(REMARKS + FAULT + "cannot open the graph\n")
+        native("W is a letter, without an end of line")
+    assert capfd.readouterr().err == FAULT + "cannot open the graph\nW is a letter, without an end of line"
+
+
+def test_remarks_are_shown_after_a_fault(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(RuntimeError), without_remarks():
+        native(REMARKS + FAULT)
+        raise RuntimeError("the graph has errors")
+    native("after\n")
+    assert capfd.readouterr().err == FAULT + REMARKS + "after\n"
+
+
+def test_a_library_that_ends_the_process_is_heard() -> None:
+    script = (
+        "import os\nfrom mimik.console import without_remarks\n"
+        f"with without_remarks():\n    os.write(2, {(REMARKS + FAULT).encode()!r})\n    os.abort()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == -signal.SIGABRT
+    assert done.stderr.startswith(FAULT) and all(line in done.stderr for line in REMARKS.splitlines())

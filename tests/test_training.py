@@ -86,6 +86,65 @@ def test_same_seed_same_bits_and_another_seed_others(tmp_path: Path) -> None:
     assert not torch.equal(first.net[0].weight, third.net[0].weight)  # type: ignore[union-attr, index]
 
 
+class Shared(nn.Module):
+    """One weight, moved by two losses through one optimiser."""
+
+    updates = (Update("first"), Update("second", start=1, shares="first"))
+    reads: frozenset[str] = frozenset({"label"})
+    averaged = None
+    compiled: tuple[nn.Module, ...] = ()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor([1.0, 2.0]))
+
+    def first_parameters(self) -> list[dict[str, Any]]:
+        return [{"params": [self.weight]}]
+
+    def first_loss(self, batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        loss = (self.weight**2).sum()
+        return loss, {"a": loss}
+
+    def second_loss(self, batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        loss = 3 * self.weight[0]
+        return loss, {"b": loss}
+
+
+def test_two_updates_may_step_one_optimiser(tmp_path: Path) -> None:
+    task, history = run(make_store(tmp_path / "s"), tmp_path / "c", Shared(), steps=4, schedule="constant", ema=0.0)
+    other = Shared()
+    optimiser = torch.optim.Adam([other.weight], lr=0.01, betas=(0.5, 0.999), fused=True)
+    for step in range(4):
+        for loss in (other.first_loss, other.second_loss)[: 2 if step else 1]:
+            optimiser.zero_grad()
+            loss({}, step)[0].backward()
+            optimiser.step()
+    assert_same_bits(task, other)
+    assert {"first/a", "second/b"} <= set(history[-1])
+
+
+class Normalised(Colour):
+    """Its network, with batch normalisation, is one that may be computed again."""
+
+    @property
+    def compiled(self) -> list[nn.Module]:
+        return [self.net]
+
+
+def test_features_computed_again_give_the_same_bits(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "s")
+    kept, _ = run(store, tmp_path / "a", Normalised())
+    forgot, _ = run(store, tmp_path / "b", Normalised(), recompute=True)
+    assert_same_bits(kept, forgot)  # running statistics too
+    with pytest.raises(ValueError, match="exclude"):
+        TrainingConfig(recompute=True, compile=True)
+
+
+def test_no_gradient_waits_for_the_next_step(tmp_path: Path) -> None:
+    task, _ = run(make_store(tmp_path / "s"), tmp_path / "c", steps=3)
+    assert all(parameter.grad is None for parameter in task.parameters())
+
+
 class Failing(Colour):
     """Breaks down at a step, the first time."""
 

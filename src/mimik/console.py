@@ -1,6 +1,9 @@
 """What a person sees of a job: progress on the screen, all of it in the log, one message for a fault."""
 
+import os
+import subprocess
 import sys
+import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,6 +37,55 @@ def reported(log: Path | str | None = None) -> Iterator[None]:
             # Printed here, while the log is still open: the interpreter would only write it to the screen.
             traceback.print_exc()
             raise SystemExit(1) from None
+
+
+REMARK = rb"[IW]\d{4} \d\d:\d\d:\d|INFO: Created TensorFlow Lite|WARNING: All log messages before absl::InitializeLog"
+"""How lines begin that absl and TensorFlow Lite write below the level of an error."""
+
+_FILTER = """
+import re, sys
+remark, hidden, ended_well = re.compile(sys.argv[1].encode()), [], False
+for line in sys.stdin.buffer:
+    if line.endswith(b"\\0\\n"):
+        line, ended_well = line[:-2], True
+    if remark.match(line):
+        hidden.append(line)
+    else:
+        sys.stderr.buffer.write(line)
+        sys.stderr.buffer.flush()
+if not ended_well:
+    sys.stderr.buffer.writelines(hidden)
+"""
+
+_filtering = threading.Lock()
+
+
+@contextmanager
+def without_remarks() -> Iterator[None]:
+    """Keep remarks of native libraries (`REMARK`) off the screen; they write to file descriptor 2 past `sys.stderr`.
+
+    Every other line is passed on as it comes. What was kept back is shown too when the block ends with an exception, or
+    when a library ends the process: a process of its own reads, which outlives this one. One thread at a time.
+    """
+    with _filtering:
+        sys.stderr.flush()
+        screen = os.dup(2)
+        with subprocess.Popen(
+            [sys.executable, "-IS", "-c", _FILTER, REMARK.decode()],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for this process
+        ) as reader:
+            assert reader.stdin is not None
+            os.dup2(reader.stdin.fileno(), 2)
+            try:
+                yield
+                sys.stderr.flush()
+                os.write(2, b"\0\n")
+            finally:
+                sys.stderr.flush()
+                os.dup2(screen, 2)
+                os.close(screen)
 
 
 @contextmanager

@@ -4,12 +4,20 @@ import ctypes
 import os
 import platform
 import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.distributed
 from filelock import FileLock, Timeout
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils import parametrize
+from torch.utils.checkpoint import checkpoint
+
+from mimik.errors import UserError
 
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -64,6 +72,44 @@ def keep_freed_memory() -> None:
     trim_threshold, mmap_max = -1, -4
     libc.mallopt(mmap_max, 0)
     libc.mallopt(trim_threshold, 2**31 - 1)
+
+
+def recompute(network: nn.Module) -> None:
+    """Make a network forget its features until the backward pass, which computes them again.
+
+    The gradients are the same to the bit: the second pass sees the same inputs, random draws and autocast, and running
+    statistics of batch normalisation see every batch once.
+
+    Raises:
+        UserError: the network is normalised spectrally; a second pass would go on with its power iteration.
+    """
+    if any(parametrize.is_parametrized(part) for part in network.modules()):
+        raise UserError(
+            "recompute: spectral normalisation changes with every pass, so that features cannot be computed again. "
+            "Set training.recompute: false, or spectral_norm: false."
+        )
+    forward = network.forward
+    normalisations = [part for part in network.modules() if isinstance(part, _BatchNorm)]
+
+    def forgetting(*inputs: Any) -> Any:
+        return checkpoint(
+            forward, *inputs, use_reentrant=False, context_fn=lambda: (nullcontext(), _kept_statistics(normalisations))
+        )
+
+    network.forward = forgetting
+
+
+@contextmanager
+def _kept_statistics(normalisations: Sequence[_BatchNorm]) -> Iterator[None]:
+    """Let batch normalisations in training mode compute as ever, without moving their running statistics."""
+    before = [(part, part.momentum, part.num_batches_tracked) for part in normalisations]
+    for part in normalisations:
+        part.momentum, part.num_batches_tracked = 0.0, None
+    try:
+        yield
+    finally:
+        for part, momentum, tracked in before:
+            part.momentum, part.num_batches_tracked = momentum, tracked
 
 
 def start_processes(device: torch.device) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from mimik.devices import Precision
 
 @dataclass(frozen=True)
 class Update:
-    """One kind of optimiser step: the task's `<name>_loss` and `<name>_parameters`.
+    """One kind of optimiser step: the task's `<name>_loss` and, unless it `shares` them, `<name>_parameters`.
 
     Attributes:
         name: of the update.
@@ -17,28 +17,36 @@ class Update:
             often than others run on the last batches of the step.
         start: first step that runs it (a critic may be trained alone at first).
         stop: first step that does not run it any more (networks that are trained one after the other); None: never.
+        shares: name of another update, whose optimiser with all its state this one steps; None: it has its own.
     """
 
     name: str
     repeats: int = 1
     start: int = 0
     stop: int | None = None
+    shares: str | None = None
 
     def due(self, step: int) -> bool:
         """Whether a step runs it."""
         return self.start <= step and (self.stop is None or step < self.stop)
 
 
-def critic_and_generator(critic_updates: int, head_start: int, reuse_fake: bool) -> tuple[Update, ...]:
+def critic_and_generator(
+    critic_updates: int, head_start: int, reuse_fake: bool, separate_penalty: bool = False
+) -> tuple[Update, ...]:
     """The updates of a critic and a generator.
 
     Args:
         critic_updates: of the critic for one of the generator.
         head_start: steps in which the critic is trained alone.
         reuse_fake: the generator first, so that the critic sees the fake that it was updated on.
+        separate_penalty: each update of the critic is followed by one called `penalty`, of the same optimiser.
     """
-    order = (Update("discriminator", critic_updates), Update("generator", 1, start=head_start))
-    return order[::-1] if reuse_fake else order
+    critic = [Update("discriminator", critic_updates)]
+    if separate_penalty:
+        critic.append(Update("penalty", critic_updates, start=head_start, shares="discriminator"))
+    generator = [Update("generator", 1, start=head_start)]
+    return tuple(generator + critic if reuse_fake else critic + generator)
 
 
 @dataclass(frozen=True)
@@ -60,6 +68,8 @@ class TrainingConfig:
         channels_last: memory format of weights and features.
         compile: compile the modules that the task lists in `compiled`; off by default.
         accumulate: split every batch into so many parts to save memory.
+        recompute: the modules that the task lists in `compiled` keep no features for the backward pass, which computes
+            them again: less memory, more time, the same gradients. Not together with `compile`.
         log_every, sample_every: steps between rows of the history, and between sample pictures (0: only the last).
         checkpoint_seconds: time between checkpoints.
     """
@@ -83,6 +93,7 @@ class TrainingConfig:
     channels_last: bool = True
     compile: bool = False
     accumulate: int = 1
+    recompute: bool = False
     log_every: int = 20
     sample_every: int = 0
     checkpoint_seconds: float = 120.0
@@ -97,6 +108,8 @@ class TrainingConfig:
             raise ValueError("ema is a decay in [0, 1)")
         if not 0 <= self.floor <= 1:
             raise ValueError("floor is a fraction of learning_rate in [0, 1]")
+        if self.compile and self.recompute:
+            raise ValueError("compile and recompute exclude each other")
         if self.balanced and self.stratified:
             raise ValueError("balanced and stratified are two ways to draw classes; choose one")
         if len(self.betas) != 2:

@@ -29,6 +29,7 @@ from mimik.devices import (
     average_gradients,
     keep_freed_memory,
     pick_device,
+    recompute,
     start_processes,
 )
 from mimik.errors import UserError
@@ -44,13 +45,16 @@ History = list[dict[str, float]]
 class Task(Protocol):
     """What the loop trains; an `nn.Module` that offers this besides.
 
-    For every update `<name>`: `<name>_loss(batch, step) -> (total, terms)` and `<name>_parameters() -> groups`, a list
-    of dicts with `params` and, where they differ from the run's setting, `learning_rate` (a factor) and `weight_decay`.
+    For every update `<name>`: `<name>_loss(batch, step) -> (total, terms)` and, where it has an optimiser of its own,
+    `<name>_parameters() -> groups`, a list of dicts with `params` and, where they differ from the run's setting,
+    `learning_rate` (a factor) and `weight_decay`.
     """
 
     updates: Sequence[Update]
     reads: frozenset[str]
     """Optional entries of the batch that the losses use, see `mimik.batches.Batches`."""
+    compiled: Sequence[nn.Module]
+    """Modules that hold most of the work, for the settings `compile` and `recompute`; called as such, not in part."""
     averaged: nn.Module | None
     """The module whose exponential moving average is the result; None: no average."""
 
@@ -155,7 +159,8 @@ class _Loop:
         self.task, self.config, self.seed = task.to(device).train(), config, seed
         self.device, self.rank = device, rank
         self.checkpoint = directory / "last.pt"
-        settings = {k: v for k, v in asdict(config).items() if k not in ("log_every", "checkpoint_seconds", "compile")}
+        indifferent = ("log_every", "checkpoint_seconds", "compile", "recompute")
+        settings = {k: v for k, v in asdict(config).items() if k not in indifferent}
         self.fingerprint = digest({"settings": settings, "seed": seed, "store": store.digest, **fingerprint})
         self.batches = Batches(
             store,
@@ -170,24 +175,33 @@ class _Loop:
             processes=processes,
             extras=extras,
         )
-        if config.channels_last:
-            task.to(memory_format=torch.channels_last)
-        if config.compile:
-            for module in task.compiled:
-                module.compile()
-        self.dtype = autocast_dtype(config.precision, device)
-        self.groups = {update.name: getattr(task, f"{update.name}_parameters")() for update in task.updates}
-        self.parameters = {
-            name: [p for group in groups for p in group["params"]] for name, groups in self.groups.items()
-        }
-        self.optimisers = {name: self._optimiser(groups) for name, groups in self.groups.items()}
-        self.average = self._start_average()
+        self._prepare()
         self.history: History = []
         # Sums of the terms since the last row of the history; part of the state, so that the history of a resumed run
         # is that of an undisturbed one.
         self.sums: dict[str, Tensor] = {}
         self.counts: dict[str, int] = {}
         self.step = 0
+
+    def _prepare(self) -> None:
+        """Set up the networks as the settings say, with their optimisers and average."""
+        task, config = self.task, self.config
+        task.zero_grad(set_to_none=True)
+        if config.channels_last:
+            task.to(memory_format=torch.channels_last)
+        for module in task.compiled if config.compile or config.recompute else ():
+            if config.compile:
+                module.compile()
+            else:
+                recompute(module)
+        self.dtype = autocast_dtype(config.precision, self.device)
+        owners = [update.name for update in task.updates if update.shares is None]
+        self.groups = {name: getattr(task, f"{name}_parameters")() for name in owners}
+        self.parameters = {
+            name: [p for group in groups for p in group["params"]] for name, groups in self.groups.items()
+        }
+        self.optimisers = {name: self._optimiser(groups) for name, groups in self.groups.items()}
+        self.average = self._start_average()
 
     def _optimiser(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
         config = self.config
@@ -276,17 +290,17 @@ class _Loop:
                 # Everything drawn inside a loss depends on (seed, position, update) alone, never on history.
                 entropy = (self.seed, position, index, self.rank)
                 torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]) >> 1)
-                yield from self._update(update.name, batch, rate)
+                yield from self._update(update, batch, rate)
 
-    def _update(self, name: str, batch: Batch, rate: float) -> Iterator[tuple[str, Tensor]]:
-        optimiser, parameters = self.optimisers[name], self.parameters[name]
-        for group, given in zip(optimiser.param_groups, self.groups[name], strict=True):
+    def _update(self, update: Update, batch: Batch, rate: float) -> Iterator[tuple[str, Tensor]]:
+        name, owner = update.name, update.shares or update.name
+        optimiser, parameters = self.optimisers[owner], self.parameters[owner]
+        for group, given in zip(optimiser.param_groups, self.groups[owner], strict=True):
             group["lr"] = rate * given.get("learning_rate", 1.0)
         for other, theirs in self.parameters.items():
             # Networks that this update does not train take no gradient.
             for parameter in theirs:
-                parameter.requires_grad_(other == name)
-        optimiser.zero_grad(set_to_none=True)
+                parameter.requires_grad_(other == owner)
         parts = self.config.accumulate
         size = len(batch["image"]) // parts
         for part in range(parts):
@@ -300,6 +314,8 @@ class _Loop:
                 yield f"{name}/{term}", value.detach().float()
         average_gradients(parameters)
         optimiser.step()
+        # Gradients that wait for their next update would add to the memory of all others.
+        optimiser.zero_grad(set_to_none=True)
 
     def _report_divergence(self, name: str, batch: Batch, terms: Terms) -> None:
         values = ", ".join(f"{term} {float(value.detach()):.4g}" for term, value in terms.items())

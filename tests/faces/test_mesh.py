@@ -17,6 +17,15 @@ def test_without_mediapipe_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -
         FaceMesher()
 
 
+def test_a_mesher_finds_a_face_without_a_word(photograph: np.ndarray, capfd: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("mediapipe")
+    with FaceMesher() as mesher:
+        assert mesher(np.zeros((64, 64, 3), np.uint8)) is None
+        assert mesher(photograph) is not None
+        assert mesher(photograph) is not None
+    assert capfd.readouterr() == ("", "")
+
+
 def head(yaw: float, pitch: float, roll: float) -> np.ndarray:
     """A rigid stand-in for a head, turned by known angles (degrees), in mesh coordinates (y down)."""
     points = np.zeros((478, 3))

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mimik.conditions import Condition, ConditionConfig
 from mimik.context import Context
+from mimik.devices import recompute
 from mimik.labels import ACTION_UNITS, EXPRESSIONS, SEGMENTATION_CLASSES
 
 SIZE, CLASSES = 32, 4
@@ -146,6 +147,41 @@ def check_round_trip(make: Callable[[], Any]) -> None:
         first, second = (m.eval().translate(batch["image"], *given) for m in (method, other))
     assert torch.equal(first, second) and first.shape == batch["image"].shape
     assert first.min() >= -1 and first.max() <= 1
+
+
+def counted(forward: Callable[..., Tensor], passes: dict[int, int], index: int) -> Callable[..., Tensor]:
+    """`forward`, each call of which adds one to `passes[index]`."""
+
+    def counting(*inputs: Tensor) -> Tensor:
+        passes[index] += 1
+        return forward(*inputs)
+
+    return counting
+
+
+def check_recompute(make: Callable[[], Any]) -> None:
+    """Features that are computed again: gradients and running statistics of the same bits, every listed layer twice."""
+    results = []
+    for again in (False, True):
+        method = make().train()
+        passes = dict.fromkeys(range(len(method.compiled)), 0)
+        for index, module in enumerate(method.compiled):
+            leaf = next(part for part in module.modules() if isinstance(part, nn.Conv2d | nn.ConvTranspose2d))
+            leaf.forward = counted(leaf.forward, passes, index)  # type: ignore[method-assign]
+            if again:
+                recompute(module)
+        torch.manual_seed(7)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            total, _ = method.generator_loss(make_batch(method_size(method)), 0)
+        total.backward()
+        results.append((method, passes))
+    (kept, once), (forgot, twice) = results
+    assert twice == {index: 2 * count for index, count in once.items()} and min(once.values()) > 0
+    for (name, one), other in zip(kept.named_parameters(), forgot.parameters(), strict=True):
+        assert (one.grad is None) == (other.grad is None), name
+        assert one.grad is None or torch.equal(one.grad, other.grad), name
+    for (name, one), other in zip(kept.named_buffers(), forgot.buffers(), strict=True):
+        assert torch.equal(one, other), name
 
 
 def method_size(method: Any) -> int:

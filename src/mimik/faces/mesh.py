@@ -4,14 +4,15 @@ The network estimates 478 points: 468 of the surface and 5 per iris, in weak per
 z on the same scale. It comes from one picture and a learned prior of faces, so depth is plausible, not measured.
 """
 
-import os
 from collections.abc import Iterator
+from contextlib import nullcontext
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from mimik.console import without_remarks
 from mimik.errors import UserError
 from mimik.faces.topology import LEFT_EYE_LOWER, LEFT_EYE_UPPER, RIGHT_EYE_LOWER, RIGHT_EYE_UPPER
 
@@ -47,9 +48,9 @@ class FaceMesher:
 
     def __init__(self) -> None:
         """Load the networks. Raises `UserError` when mediapipe is not installed."""
-        os.environ.setdefault("GLOG_minloglevel", "2")
         try:
-            import mediapipe
+            with without_remarks():
+                import mediapipe
 
             face_mesh = mediapipe.solutions.face_mesh
         except (ImportError, AttributeError) as error:
@@ -59,9 +60,13 @@ class FaceMesher:
                 "face mesh."
             ) from error
         self.version = f"{PACKAGE} {mediapipe.__version__}"
-        self._network = face_mesh.FaceMesh(
-            static_image_mode=True, max_num_faces=FACES, refine_landmarks=True, min_detection_confidence=0.5
-        )
+        with without_remarks():
+            self._network = face_mesh.FaceMesh(
+                static_image_mode=True, max_num_faces=FACES, refine_landmarks=True, min_detection_confidence=0.5
+            )
+            # The graph's threads remark on their networks at some time before the first picture is done.
+            self._network.process(np.zeros((SMALL, SMALL, 3), np.uint8))
+        self._found_one = False
 
     def __call__(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64] | None:
         """Mesh of the main face.
@@ -110,7 +115,10 @@ class FaceMesher:
 
             sides = (max(1, round(window.shape[1] * factor)), max(1, round(window.shape[0] * factor)))
             window = np.asarray(Image.fromarray(window).resize(sides, Image.Resampling.BICUBIC))
-        result: Any = self._network.process(np.ascontiguousarray(window)).multi_face_landmarks
+        # The last part of the graph remarks on itself when the first face was found.
+        with nullcontext() if self._found_one else without_remarks():
+            result: Any = self._network.process(np.ascontiguousarray(window)).multi_face_landmarks
+        self._found_one = self._found_one or bool(result)
         scale = np.array([right - left, bottom - top, -(right - left)], np.float64)
         return [
             np.array([(point.x, point.y, point.z) for point in face.landmark]) * scale + (left, top, 0.0)

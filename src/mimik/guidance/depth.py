@@ -114,7 +114,7 @@ class Guide(nn.Module):
 
     @property
     def compiled(self) -> list[nn.Module]:
-        """Networks that `training.compile` compiles."""
+        """What `training.compile` and `training.recompute` mean."""
         return [self.network.generator]
 
     def discriminator_parameters(self) -> list[dict[str, Any]]:

@@ -169,7 +169,7 @@ class Guide(nn.Module):
 
     @property
     def compiled(self) -> list[nn.Module]:
-        """Networks that `training.compile` compiles."""
+        """What `training.compile` and `training.recompute` mean."""
         return [self.generator]
 
     def discriminator_parameters(self) -> list[dict[str, Any]]:

@@ -162,7 +162,7 @@ class Method(nn.Module):
 
     @property
     def compiled(self) -> list[nn.Module]:
-        """Networks that `training.compile` compiles: the layers, since code and picture are made by separate calls."""
+        """What `training.compile` and `training.recompute` mean: layers; code and picture are made separately."""
         return [*self.generator.encoder, *self.generator.decoder]
 
     def discriminator_parameters(self) -> list[dict[str, Any]]:

@@ -256,8 +256,9 @@ class Method(nn.Module):
 
     @property
     def compiled(self) -> list[nn.Module]:
-        """Networks that `training.compile` compiles."""
-        return [net for module in self.generator["cascade"] for net in module.values()]
+        """What `training.compile` and `training.recompute` mean: refiners, and the layers of the others."""
+        networks = [network for module in self.generator["cascade"] for network in module.values()]
+        return [part for net in networks for part in (net.layers if isinstance(net, Generator) else [net])]
 
     def discriminator_parameters(self) -> list[dict[str, Any]]:
         """Parameter groups of the discriminator update: all critics, that of action units included."""

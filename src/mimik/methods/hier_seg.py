@@ -233,8 +233,8 @@ class Method(nn.Module):
 
     @property
     def compiled(self) -> list[nn.Module]:
-        """Networks that `training.compile` compiles."""
-        return [self.generator[name] for name in ("whole", "local", "fusion")]
+        """What `training.compile` and `training.recompute` mean: the layers, not called as one network."""
+        return [*self.generator["whole"].layers, *self.generator["local"].layers, self.generator["fusion"].body]
 
     def train(self, mode: bool = True) -> "Method":
         """Like `nn.Module.train`; the segmenter's batch norm stays in evaluation mode unless it is to be trained."""

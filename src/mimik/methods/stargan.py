@@ -121,8 +121,8 @@ class Method(nn.Module):
 
     @property
     def compiled(self) -> list[nn.Module]:
-        """Networks that `training.compile` compiles: the generator's, which is not called as a whole."""
-        return [self.generator.encoder, self.generator.decoder]
+        """What `training.compile` and `training.recompute` mean: the layers, not called as one network."""
+        return self.generator.layers
 
     def discriminator_parameters(self) -> list[dict[str, Any]]:
         """Parameter groups of the discriminator update."""

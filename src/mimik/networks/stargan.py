@@ -132,6 +132,11 @@ class Generator(nn.Module):
                 nn.init.zeros_(self.last.bias)
 
     @property
+    def layers(self) -> list[nn.Module]:
+        """Modules that hold nearly all work and are called as such, however the network is called."""
+        return [self.encoder, self.decoder]
+
+    @property
     def planes_reduction(self) -> int:
         """Side of the images over the side of the condition's planes."""
         return 1 if self.stem == "conv" else 2

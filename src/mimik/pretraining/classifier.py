@@ -104,7 +104,7 @@ class ClassifierTask(nn.Module):
 
     @property
     def compiled(self) -> list[nn.Module]:
-        """What may be compiled."""
+        """What `training.compile` and `training.recompute` mean."""
         return [self.classifier.network]
 
     def classifier_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:

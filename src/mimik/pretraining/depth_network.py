@@ -123,7 +123,7 @@ class DepthNetworkTask(nn.Module):
 
     @property
     def compiled(self) -> list[nn.Module]:
-        """What may be compiled."""
+        """What `training.compile` and `training.recompute` mean."""
         return [self.network.generator]
 
     def discriminator_parameters(self) -> list[dict[str, Any]]:

@@ -79,7 +79,7 @@ class ReaderTask(nn.Module):
 
     @property
     def compiled(self) -> list[nn.Module]:
-        """What may be compiled."""
+        """What `training.compile` and `training.recompute` mean."""
         return [self.reader.trunk]
 
     def reader_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:

@@ -170,7 +170,7 @@ class SegmenterTask(nn.Module):
 
     @property
     def compiled(self) -> list[nn.Module]:
-        """What may be compiled."""
+        """What `training.compile` and `training.recompute` mean."""
         return [self.segmenter.network]
 
     def segmenter_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:

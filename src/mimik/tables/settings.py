@@ -22,7 +22,16 @@ SIZES = re.compile(r"(^|[_.])(conv_dim|blocks|layers|size|steps)$")
 """Settings (last part of the name) that are sizes or lengths."""
 
 UNSCIENTIFIC = frozenset(
-    {"log_every", "sample_every", "checkpoint_seconds", "precision", "channels_last", "compile", "accumulate"}
+    {
+        "log_every",
+        "sample_every",
+        "checkpoint_seconds",
+        "precision",
+        "channels_last",
+        "compile",
+        "accumulate",
+        "recompute",
+    }
 )
 """Settings of the run that change no result, or only its rounding; they are left out."""
 
