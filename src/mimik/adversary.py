@@ -142,6 +142,7 @@ class Adversary(nn.Module):
         step: int,
         head_start: int,
         make: Callable[[], Tensor],
+        penalised: bool = True,
     ) -> Loss:
         """A whole discriminator update of a method with this one discriminator.
 
@@ -151,13 +152,14 @@ class Adversary(nn.Module):
             step: current step; before `head_start` only states of real images are learned.
             head_start: see `step`.
             make: makes the fake; called without a graph.
+            penalised: see `discriminator_loss`.
         """
         if step < head_start:
             return self.label_loss(batch["image"], source, target)
         if "fake" not in batch:
             with torch.no_grad():
                 batch["fake"] = make()
-        return self.discriminator_loss(batch["image"], batch["fake"], source, target, step)
+        return self.discriminator_loss(batch["image"], batch["fake"], source, target, step, penalised=penalised)
 
     def discriminator_loss(
         self,
@@ -167,6 +169,7 @@ class Adversary(nn.Module):
         target: Tensor,
         step: int,
         weight: Tensor | None = None,
+        penalised: bool = True,
     ) -> Loss:
         """What the discriminator minimises.
 
@@ -176,15 +179,41 @@ class Adversary(nn.Module):
             source, target: float (B, K) states, see `mimik.conditions`.
             step: current step; decides whether R1 is due.
             weight: (B, P), 0 where a sample has no such part; None: all count.
+            penalised: with WGAN-GP's penalty; without it for who has a step of its own for `penalty_loss`.
 
         Returns:
             Scalar total and its unweighted terms, each summed over the parts.
         """
         with shared_casts():
-            return self._discriminator_loss(real.detach(), fake.detach(), source, target, step, weight)
+            return self._discriminator_loss(real.detach(), fake.detach(), source, target, step, weight, penalised)
+
+    def penalty_loss(self, real: Tensor, fake: Tensor) -> Loss:
+        """WGAN-GP's penalty with its weight, for a step of the discriminator's optimiser that does nothing else.
+
+        What the penalty does not depend on, such as the condition head, gets a gradient of zero rather than none, so
+        that Adam carries its momentum on: torch's `zero_grad` left zeros when the codes that take such steps were
+        written (GANimation; Ling et al.).
+
+        Args:
+            real, fake: like `discriminator_loss`.
+
+        Returns:
+            Scalar total and the term `gp`, summed over the parts.
+        """
+        penalty = losses.gradient_penalty(self._gradient, real.detach(), fake.detach(), self.parts)
+        terms = {"gp": part_mean(penalty, None)}
+        zero = sum(0 * parameter.sum() for parameter in self.parameters())
+        return self.config.lambda_gradient_penalty * terms["gp"] + zero, terms
 
     def _discriminator_loss(
-        self, real: Tensor, fake: Tensor, source: Tensor, target: Tensor, step: int, weight: Tensor | None
+        self,
+        real: Tensor,
+        fake: Tensor,
+        source: Tensor,
+        target: Tensor,
+        step: int,
+        weight: Tensor | None,
+        penalised: bool,
     ) -> Loss:
         config = self.config
         both = self._augment(torch.cat([real, fake]))
@@ -203,7 +232,7 @@ class Adversary(nn.Module):
             real_match, fake_match = matching.chunk(2)
             terms["match"] = part_mean(self._matching_loss(real_match, fake_match, source, target), weight)
             total = total + config.lambda_matching * terms["match"]
-        if config.objective == "wgan-gp":
+        if config.objective == "wgan-gp" and penalised:
             penalty = losses.gradient_penalty(self._gradient, real, fake, self.parts)
             terms["gp"] = part_mean(penalty, weight)
             total = total + config.lambda_gradient_penalty * terms["gp"]

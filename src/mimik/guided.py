@@ -42,7 +42,7 @@ class Guided(nn.Module):
 
     @property
     def compiled(self) -> list[nn.Module]:
-        """Networks that `training.compile` compiles."""
+        """What `training.compile` and `training.recompute` mean."""
         return [*self.method.compiled, *(net for guide in self.guides.values() for net in guide.compiled)]
 
     def discriminator_parameters(self) -> list[dict[str, Any]]:
@@ -66,6 +66,11 @@ class Guided(nn.Module):
                 total = total + loss
                 terms |= {f"{name}/{term}": value for term, value in own.items()}
         return total, terms
+
+    def penalty_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
+        """The method's, of those that have such an update."""
+        loss: tuple[Tensor, Terms] = self.method.penalty_loss(batch, step)
+        return loss
 
     def generator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
         """The method's loss, then what the guides say of the same edit."""

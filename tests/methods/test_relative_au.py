@@ -1,5 +1,6 @@
 """relative_au: equations by independent formulas, gradients, what the generator is told, exact resume."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,46 @@ def test_discriminator_loss_is_eq_8() -> None:
     expected = fake_map.mean() - real_map.mean() + 10 * penalty + 150 * cond
     torch.testing.assert_close(total.detach(), expected.detach(), rtol=1e-4, atol=1e-4)
     assert set(terms) == {"adv", "cls", "gp"}
+
+
+def test_the_penalty_as_a_step_of_its_own() -> None:
+    """Both totals add up to Eq. 8; the second step reaches D alone, and leaves zeros where the penalty has no slope."""
+    exact = {"source_noise": 0.0, "target_noise": 0.0}
+    joint, separate = (make(condition=exact, gp_step=how).train() for how in ("joint", "separate"))
+    assert [update.name for update in joint.updates] == ["discriminator", "generator"]
+    assert [(update.name, update.repeats, update.shares) for update in separate.updates] == [
+        ("discriminator", 4, None),
+        ("penalty", 4, "discriminator"),
+        ("generator", 1, None),
+    ]
+    torch.manual_seed(4)
+    expected, terms = joint.discriminator_loss(make_batch(), 0)
+    torch.manual_seed(4)
+    batch = make_batch()
+    drawn = torch.get_rng_state()
+    rest, rest_terms = separate.discriminator_loss(batch, 0)
+    torch.set_rng_state(drawn)
+    penalty, penalty_terms = separate.penalty_loss(batch, 0)
+    assert set(rest_terms) == {"adv", "cls"} and set(penalty_terms) == {"gp"}
+    torch.testing.assert_close(penalty_terms["gp"], terms["gp"])
+    torch.testing.assert_close(penalty, 10 * terms["gp"])
+    torch.testing.assert_close(rest + penalty, expected)
+    penalty.backward()
+    network = separate.discriminator.network
+    assert not network.class_head.weight.grad.any() and network.trunk[0].weight.grad.any()
+    assert all(p.grad is not None for p in network.parameters())
+    assert all(p.grad is None for p in separate.generator.parameters())
+
+
+def test_the_penalty_makes_the_fake_that_is_missing() -> None:
+    method, batch = make(gp_step="separate").train(), make_batch()
+    penalty, _ = method.penalty_loss(batch, 0)
+    assert torch.isfinite(penalty) and not batch["fake"].requires_grad
+
+
+def test_a_separate_penalty_needs_one() -> None:
+    with pytest.raises(ValueError, match="wgan-gp"):
+        make(gp_step="separate", adversary=dataclasses.replace(ADVERSARY, objective="hinge"))
 
 
 def test_zero_asks_for_no_change_and_the_cycle_is_told_the_negative(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,8 @@ in the code (`cond_reduction: sum` is the paper's squared norm; the weights belo
 a batch of 16, as in the code, with the paper's weight; the learning rate decays to 1e-5, as in the paper (the code's
 never reads that setting and ends at 0); four D updates throughout (the code changes to three for the second half);
 D is GANimation's, as in the paper (the code's first layer is 5 x 5 and without biases); gradient penalty and the rest
-of D's loss are one step of Adam (the code makes two). Options off by default are described where they are declared.
+of D's loss are one step of Adam (the code makes two of the same Adam: `gp_step: separate`). Options off by default are
+described where they are declared.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 from mimik import losses
@@ -65,6 +67,8 @@ class Config:
         lambda_smooth: weight of TV(x').
         tv_reduction: of TV over the batch: `batch_sum`, or `per_image`, the mean of the images' sums.
         cond_reduction: of L_cond over the action units: `mean` or `sum`.
+        gp_step: the gradient penalty in one optimiser step with the rest of D's loss (`joint`), or in one of its own
+            after the rest's (`separate`, the authors' code).
         adversary: settings of the discriminator; its lambda_classification is lambda_1 and lambda_2.
     """
 
@@ -82,6 +86,7 @@ class Config:
     lambda_smooth: float = 5e-6
     tv_reduction: Literal["batch_sum", "per_image"] = "batch_sum"
     cond_reduction: Literal["mean", "sum"] = "mean"
+    gp_step: Literal["joint", "separate"] = "joint"
     adversary: AdversaryConfig = field(
         default_factory=lambda: AdversaryConfig(lambda_classification=150.0, initialisation="normal")
     )
@@ -90,6 +95,8 @@ class Config:
         """Refuse combinations that make no sense."""
         if self.critic_updates < 1 or self.reconstruction_every < 1:
             raise ValueError("critic_updates and reconstruction_every must be at least 1")
+        if self.gp_step == "separate" and self.adversary.objective != "wgan-gp":
+            raise ValueError("gp_step: separate needs the objective wgan-gp; others have no gradient penalty")
 
 
 class Method(nn.Module):
@@ -115,7 +122,7 @@ class Method(nn.Module):
             adversary = replace(adversary, lambda_classification=weight)
         self.discriminator = Adversary(adversary, context.image_size, self.condition)
         self.updates: Sequence[Update] = critic_and_generator(
-            config.critic_updates, config.critic_head_start, config.reuse_fake
+            config.critic_updates, config.critic_head_start, config.reuse_fake, config.gp_step == "separate"
         )
 
     @property
@@ -125,7 +132,7 @@ class Method(nn.Module):
 
     @property
     def compiled(self) -> list[nn.Module]:
-        """Networks that `training.compile` compiles."""
+        """What `training.compile` and `training.recompute` mean."""
         return [self.generator]
 
     def discriminator_parameters(self) -> list[dict[str, Any]]:
@@ -137,12 +144,30 @@ class Method(nn.Module):
         return [{"params": list(self.generator.parameters())}]
 
     def discriminator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
-        """Eq. 8. See `mimik.adversary.Adversary.discriminator_loss` for the terms; `cls` is L_cond."""
+        """Eq. 8, with `gp_step: separate` less its penalty.
+
+        See `mimik.adversary.Adversary.discriminator_loss` for the terms; `cls` is L_cond.
+        """
+        config = self.config
         source, target = self.condition.source(batch), self.condition.target(batch)
-        head_start = self.config.critic_head_start
         return self.discriminator.update_loss(
-            batch, source, target, step, head_start, lambda: self.translate(batch["image"], source, target)
+            batch,
+            source,
+            target,
+            step,
+            config.critic_head_start,
+            lambda: self.translate(batch["image"], source, target),
+            penalised=config.gp_step == "joint",
         )
+
+    def penalty_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
+        """The penalty of Eq. 8 between the batch's faces and the edits that D's update before has seen."""
+        if "fake" not in batch:
+            with torch.no_grad():
+                batch["fake"] = self.translate(
+                    batch["image"], self.condition.source(batch), self.condition.target(batch)
+                )
+        return self.discriminator.penalty_loss(batch["image"], batch["fake"])
 
     def generator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
         """Eq. 9: terms `adv`, `cls` (L_cond), `self`, `cycle` (Eq. 7), `tv` (and `match` where switched on)."""
