@@ -9,6 +9,7 @@ there are stands in a file that dvc.yaml loads (`stage_table`), as dvc.yaml cann
 """
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
@@ -16,7 +17,7 @@ from typing import Any
 
 from mimik import params as resolution
 from mimik.errors import UserError
-from mimik.files import file_sha256, read_json, write_json
+from mimik.files import digest, file_sha256, read_json, write_json
 from mimik.params import Params, Settings
 from mimik.sources import source_files
 
@@ -74,6 +75,18 @@ def code(params: Params, rule: str, wildcards: Wildcards, package: Path) -> list
     if rule in ("report", "compare"):
         files.update(file for file in (package / "templates").iterdir() if file.is_file())
     return sorted(files)
+
+
+def code_digest(params: Params, rule: str, wildcards: Wildcards, package: Path) -> str:
+    """One digest of names and contents of the files of `code`; arguments like there."""
+    files = code(params, rule, wildcards, package)
+    return digest({file.relative_to(package).as_posix(): _sha256(file, file.stat().st_mtime_ns) for file in files})
+
+
+@cache
+def _sha256(file: Path, modified: int) -> str:
+    """Of a file that was last written at `modified`: hundreds of jobs depend on the same files."""
+    return file_sha256(file)
 
 
 def weights(params: Params, kind: str, wildcards: Wildcards) -> str | None:

@@ -8,7 +8,6 @@ rule translate:
         generator="results/{dataset}/{method}/generator.safetensors",
         config="results/{dataset}/{method}/config.json",
         segmenter=weights_of("segmenter"),
-        code=code_of("translate"),
     output:
         images="results/{dataset}/{method}/translations/images.npy",
         cycle="results/{dataset}/{method}/translations/cycle.npy",
@@ -27,6 +26,7 @@ rule translate:
         gpu=1,
     params:
         settings=settings_of("translate"),
+        code=code_of("translate"),
     message:
         "Translate the test faces of {wildcards.dataset} with {wildcards.method}"
     script:
@@ -48,7 +48,6 @@ rule evaluate:
         segmenter=weights_of("segmenter"),
         reader=weights_of("reader"),
         weights=published_weights,
-        code=code_of("evaluate"),
     output:
         metrics="results/{dataset}/{method}/metrics.json",
         per_face="results/{dataset}/{method}/per_face.safetensors",
@@ -63,6 +62,7 @@ rule evaluate:
         gpu=1,
     params:
         settings=settings_of("evaluate"),
+        code=code_of("evaluate"),
     message:
         "Evaluate {wildcards.method} on {wildcards.dataset}"
     script:

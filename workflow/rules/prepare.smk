@@ -5,7 +5,6 @@ rule prepare:
     input:
         archive=usable_archive,
         segmenter=weights_of("masks"),
-        code=code_of("prepare"),
     output:
         # The arrays beside them (faces/store.py says which) belong to the manifest, which is written last.
         index="data/prepared/{dataset}/index.csv",
@@ -20,6 +19,7 @@ rule prepare:
     threads: cores_at_most(64)
     params:
         settings=settings_of("prepare"),
+        code=code_of("prepare"),
     message:
         "Prepare the faces of {wildcards.dataset}"
     script:

@@ -5,7 +5,6 @@ rule segmenter:
     input:
         index="data/prepared/{dataset}/index.csv",
         manifest="data/prepared/{dataset}/manifest.json",
-        code=code_of("segmenter"),
     output:
         model="data/pretrained/{dataset}/segmenter/{segmenter}/model.safetensors",
         config="data/pretrained/{dataset}/segmenter/{segmenter}/config.json",
@@ -24,6 +23,7 @@ rule segmenter:
         gpu=1,
     params:
         settings=settings_of("segmenter"),
+        code=code_of("segmenter"),
     message:
         "Train the segmenter {wildcards.segmenter} on {wildcards.dataset}"
     script:
@@ -34,7 +34,6 @@ rule depth_network:
     input:
         index="data/prepared/{dataset}/index.csv",
         manifest="data/prepared/{dataset}/manifest.json",
-        code=code_of("depth_network"),
     output:
         model="data/pretrained/{dataset}/depth_network/{depth_network}/model.safetensors",
         config="data/pretrained/{dataset}/depth_network/{depth_network}/config.json",
@@ -52,6 +51,7 @@ rule depth_network:
         gpu=1,
     params:
         settings=settings_of("depth_network"),
+        code=code_of("depth_network"),
     message:
         "Train the depth network {wildcards.depth_network} on {wildcards.dataset}"
     script:
@@ -62,7 +62,6 @@ rule classifier:
     input:
         index="data/prepared/{dataset}/index.csv",
         manifest="data/prepared/{dataset}/manifest.json",
-        code=code_of("classifier"),
     output:
         model="data/pretrained/{dataset}/classifier/{classifier}/model.safetensors",
         config="data/pretrained/{dataset}/classifier/{classifier}/config.json",
@@ -79,6 +78,7 @@ rule classifier:
         gpu=1,
     params:
         settings=settings_of("classifier"),
+        code=code_of("classifier"),
     message:
         "Train the classifier {wildcards.classifier} on {wildcards.dataset}"
     script:
@@ -89,7 +89,6 @@ rule reader:
     input:
         index="data/prepared/{dataset}/index.csv",
         manifest="data/prepared/{dataset}/manifest.json",
-        code=code_of("reader"),
     output:
         model="data/pretrained/{dataset}/reader/{reader}/model.safetensors",
         config="data/pretrained/{dataset}/reader/{reader}/config.json",
@@ -106,6 +105,7 @@ rule reader:
         gpu=1,
     params:
         settings=settings_of("reader"),
+        code=code_of("reader"),
     message:
         "Train the reader {wildcards.reader} on {wildcards.dataset}"
     script:

@@ -13,7 +13,6 @@ rule report:
         action_units=rules.translate.output.action_units,
         manifest="data/prepared/{dataset}/manifest.json",
         segmenter=weights_of("segmenter"),
-        code=code_of("report"),
     output:
         page=report(
             "results/{dataset}/{method}/report.html",
@@ -30,6 +29,7 @@ rule report:
     threads: 1
     params:
         settings=settings_of("report"),
+        code=code_of("report"),
     message:
         "Report on {wildcards.method} on {wildcards.dataset}"
     script:
@@ -42,7 +42,6 @@ rule compare:
         per_face=experiment_files("results/{dataset}/{method}/per_face.safetensors"),
         histories=experiment_files("results/{dataset}/{method}/history.csv"),
         translations=experiment_files("results/{dataset}/{method}/translations/manifest.json"),
-        code=code_of("compare"),
     output:
         page=report("report/index.html", category="Comparison", caption="../report/comparison.rst"),
     log:
@@ -54,6 +53,7 @@ rule compare:
     threads: 1
     params:
         settings=settings_of("compare"),
+        code=code_of("compare"),
         further=further_results,
     message:
         "Compare everything that is in results/"

@@ -8,7 +8,6 @@ rule train:
         segmenter=weights_of("segmenter"),
         depth_network=weights_of("depth_network"),
         starts_from=weights_of("starts_from"),
-        code=code_of("train"),
     output:
         generator="results/{dataset}/{method}/generator.safetensors",
         config="results/{dataset}/{method}/config.json",
@@ -26,6 +25,7 @@ rule train:
         gpu=1,
     params:
         settings=settings_of("train"),
+        code=code_of("train"),
     message:
         "Train {wildcards.method} on {wildcards.dataset}"
     script:
