@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mimik.conditions import Condition, part_way, stored_states
-from mimik.faces.rendered import with_units
+from mimik.faces.rendered import can_render, with_units
 from mimik.faces.store import FaceStore
 from mimik.labels import ACTION_UNITS
 
@@ -90,7 +90,7 @@ def strengths(
         store.images[np.repeat(rows, len(levels))], source.repeat_interleave(len(levels), 0), asked.flatten(0, 1)
     )
     true = None
-    if store.truth_action_units is not None and condition.space != "attributes":
+    if can_render(store) and store.truth_action_units is not None and condition.space != "attributes":
         own = _units(store)[rows].astype(np.float64)
         wanted = store.truth_action_units[store.truth_positions(rows), targets].astype(np.float64)
         share = np.array(levels)[None, :, None]
@@ -145,7 +145,7 @@ def single_units(
 def _units(store: FaceStore) -> Array:
     """Action units of the faces, float32 (N, 17)."""
     units = store.action_units()
-    assert units is not None  # who is told action units, or has true targets, has a store with action units
+    assert units is not None  # who is told action units, or looks at rendered faces, has a store with action units
     return units
 
 

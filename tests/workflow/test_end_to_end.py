@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
+from mimik.metrics import attribute_accuracy, inception_score
 from tests.workflow.conftest import ROOT, WORKFLOW, Project
 
 
@@ -38,7 +39,8 @@ def test_from_nothing_to_a_report(project: Project, monkeypatch: pytest.MonkeyPa
     assert (metrics["dataset"], metrics["method"], metrics["scale"]) == ("synthetic", "hier_seg", "smoke")
     assert 0 <= metrics["metrics"]["eea"]["value"] <= 1
     assert metrics["metrics"]["truth_psnr"]["value"] > 0
-    assert {name for name, entry in metrics["metrics"].items() if "skipped" in entry} == {"fid", "kid"}
+    skipped = {name for name, entry in metrics["metrics"].items() if "skipped" in entry}
+    assert skipped == {"fid", "kid", *inception_score.NAMES, *attribute_accuracy.NAMES}
     assert np.load(result / "translations/masks.npy").shape == (2, 8, 64, 64)
     for record in ("results/synthetic/hier_seg", "data/pretrained/synthetic/classifier/small"):
         settings = json.loads((project.folder / record / "config.json").read_text(encoding="utf-8"))

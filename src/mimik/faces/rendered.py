@@ -11,6 +11,11 @@ from mimik.faces.store import FaceStore
 Array = npt.NDArray[Any]
 
 
+def can_render(store: FaceStore) -> bool:
+    """Whether the faces of a store were rendered, so that any of them can be once more."""
+    return store.truth is not None and store.manifest.get("source") == "rendered"
+
+
 def with_units(store: FaceStore, rows: npt.NDArray[np.int64], units: Array) -> Array | None:
     """Faces of a store as they would look with other action units: same people, poses, light and noise.
 
@@ -22,7 +27,7 @@ def with_units(store: FaceStore, rows: npt.NDArray[np.int64], units: Array) -> A
     Returns:
         uint8 (B, S, S, 3) at the store's size; None where the faces are not rendered, so that nobody knows.
     """
-    if store.truth is None or store.manifest.get("source") != "rendered":
+    if not can_render(store):
         return None
     module = importlib.import_module(f"mimik.datasets.{store.manifest['importer']['module']}")
     table = module.with_action_units(store.table.iloc[rows].reset_index(drop=True), units)
