@@ -40,6 +40,12 @@ def test_a_lone_method_is_not_called_best(tmp_path: Path) -> None:
     assert made is not None and not made.lines[0].cells[0].best
 
 
+def test_what_is_for_other_methods_becomes_no_note(tmp_path: Path) -> None:
+    other = {"skipped": "it looks for reversed attributes", "applies": False}
+    made = table([make(tmp_path, "a", metrics={"eea": metric(0.5), "attribute_accuracy": other})], list(MEASURES))
+    assert made is not None and not any("attribute" in note for note in made.notes)
+
+
 def test_what_nobody_measured_becomes_a_note(tmp_path: Path) -> None:
     skipped = {"skipped": "put the weights there"}
     first = make(tmp_path, "a", metrics={"eea": metric(0.5), "fid": skipped, "kid": skipped, "identity_loss": skipped})

@@ -124,7 +124,7 @@ def _computed(module: ModuleType, measurements: Measurements) -> dict[str, Entry
     """The entries of one metric; one that needs expressions as targets is skipped where attributes are reversed."""
     if measurements.attributes and getattr(module, "NEEDS_EXPRESSIONS", False):
         reason = "it looks for expressions; this method is told attributes, each of which is reversed in turn."
-        return {name: {"skipped": reason} for name in module.NAMES}
+        return {name: {"skipped": reason, "applies": False} for name in module.NAMES}
     entries: dict[str, Entry] = module.compute(measurements)
     return entries
 

@@ -138,12 +138,14 @@ def table(results: Sequence[Result], names: Sequence[str]) -> Table | None:
     """Rows: the results, then the baselines; columns: those of `names` that any result has measured.
 
     The best of every column is chosen among the results, as printed (equal print is equally good), never among the
-    baselines. A measure that no result has taken becomes a note with the reason. None when nothing was measured.
+    baselines. A measure that no result has taken, though it is for such methods, becomes a note with the reason. None when nothing was measured.
     """
     taken = [name for name in names if any(_has_value(result.metric(name)) for result in results)]
     left_out: dict[str, list[str]] = {}
     for name in names:
-        reasons = {found.skipped for result in results if (found := result.metric(name)) is not None and found.skipped}
+        absent = [found for result in results if (found := result.metric(name)) is not None and found.skipped]
+        # What is for other methods than these is no news to anybody who reads their table.
+        reasons = {found.skipped for found in absent if found.entry.get("applies", True)}
         for reason in sorted(reasons) if name not in taken else ():
             left_out.setdefault(reason, []).append(_full_heading(MEASURES[name]))
     notes = [f"{', '.join(headings)} skipped: {reason}" for reason, headings in left_out.items()]

@@ -39,7 +39,7 @@ def compute(measurements: Measurements) -> dict[str, Entry]:
     classifier = measurements.classifier
     if not measurements.attributes:
         reason = "it looks for reversed attributes; this method is asked for expressions."
-        return {name: {"skipped": reason} for name in NAMES}
+        return {name: {"skipped": reason, "applies": False} for name in NAMES}
     if isinstance(classifier, Missing):
         return {name: {"skipped": classifier.reason} for name in NAMES}
     store = measurements.store
