@@ -138,7 +138,8 @@ def table(results: Sequence[Result], names: Sequence[str]) -> Table | None:
     """Rows: the results, then the baselines; columns: those of `names` that any result has measured.
 
     The best of every column is chosen among the results, as printed (equal print is equally good), never among the
-    baselines. A measure that no result has taken, though it is for such methods, becomes a note with the reason. None when nothing was measured.
+    baselines. A measure that no result has taken, though it is for such methods, becomes a note with the reason. None
+    when nothing was measured.
     """
     taken = [name for name in names if any(_has_value(result.metric(name)) for result in results)]
     left_out: dict[str, list[str]] = {}
