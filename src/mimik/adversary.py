@@ -161,6 +161,7 @@ class Adversary(nn.Module):
                 batch["fake"] = make()
         return self.discriminator_loss(batch["image"], batch["fake"], source, target, step, penalised=penalised)
 
+    @shared_casts()
     def discriminator_loss(
         self,
         real: Tensor,
@@ -184,38 +185,8 @@ class Adversary(nn.Module):
         Returns:
             Scalar total and its unweighted terms, each summed over the parts.
         """
-        with shared_casts():
-            return self._discriminator_loss(real.detach(), fake.detach(), source, target, step, weight, penalised)
-
-    def penalty_loss(self, real: Tensor, fake: Tensor) -> Loss:
-        """WGAN-GP's penalty with its weight, for a step of the discriminator's optimiser that does nothing else.
-
-        What the penalty does not depend on, such as the condition head, gets a gradient of zero rather than none, so
-        that Adam carries its momentum on: torch's `zero_grad` left zeros when the codes that take such steps were
-        written (GANimation; Ling et al.).
-
-        Args:
-            real, fake: like `discriminator_loss`.
-
-        Returns:
-            Scalar total and the term `gp`, summed over the parts.
-        """
-        penalty = losses.gradient_penalty(self._gradient, real.detach(), fake.detach(), self.parts)
-        terms = {"gp": part_mean(penalty, None)}
-        zero = sum(0 * parameter.sum() for parameter in self.parameters())
-        return self.config.lambda_gradient_penalty * terms["gp"] + zero, terms
-
-    def _discriminator_loss(
-        self,
-        real: Tensor,
-        fake: Tensor,
-        source: Tensor,
-        target: Tensor,
-        step: int,
-        weight: Tensor | None,
-        penalised: bool,
-    ) -> Loss:
         config = self.config
+        real, fake = real.detach(), fake.detach()
         both = self._augment(torch.cat([real, fake]))
         realness, logits, matching = self.network(both)
         real_map, fake_map = realness.chunk(2)
@@ -241,6 +212,24 @@ class Adversary(nn.Module):
             terms["r1"] = part_mean(penalty, weight)
             total = total + 0.5 * config.r1_gamma * config.r1_every * terms["r1"]
         return total, terms
+
+    def penalty_loss(self, real: Tensor, fake: Tensor) -> Loss:
+        """WGAN-GP's penalty with its weight, for a step of the discriminator's optimiser that does nothing else.
+
+        What the penalty does not depend on, such as the condition head, gets a gradient of zero rather than none, so
+        that Adam carries its momentum on: torch's `zero_grad` left zeros when the codes that take such steps were
+        written (GANimation; Ling et al.).
+
+        Args:
+            real, fake: like `discriminator_loss`.
+
+        Returns:
+            Scalar total and the term `gp`, summed over the parts.
+        """
+        penalty = losses.gradient_penalty(self._gradient, real.detach(), fake.detach(), self.parts)
+        terms = {"gp": part_mean(penalty, None)}
+        zero = sum(0 * parameter.sum() for parameter in self.parameters())
+        return self.config.lambda_gradient_penalty * terms["gp"] + zero, terms
 
     def label_loss(self, real: Tensor, source: Tensor, target: Tensor, weight: Tensor | None = None) -> Loss:
         """What the discriminator minimises while it is trained alone: only what states of real images teach.

@@ -118,18 +118,17 @@ def style() -> Iterator[Any]:
                 pyplot.close(number)
 
 
-def grouped_bars(
-    axis: Any,
-    groups: Sequence[str],
-    series: Sequence[tuple[str, str, Mapping[str, tuple[float, tuple[float, float] | None]]]],
-    digits: int,
-) -> None:
+Series = tuple[str, str, Mapping[str, tuple[float, tuple[float, float] | None]]]
+"""Name, colour, and by group a value with its interval or None; a group without a value is left empty."""
+
+
+def grouped_bars(axis: Any, groups: Sequence[str], series: Sequence[Series], digits: int) -> None:
     """Bars side by side for every group, values on top, whiskers for intervals.
 
     Args:
         axis: of matplotlib.
         groups: names along the horizontal axis.
-        series: (name, colour, {group: (value, interval or None)}); a group without a value is left empty.
+        series: what stands side by side.
         digits: decimals of the values on top; they are printed for up to four series.
     """
     width = 0.74 / len(series)
@@ -156,12 +155,7 @@ ROW = 0.23
 """Height of a row of `tinted_values` in inches."""
 
 
-def tinted_values(
-    axis: Any,
-    groups: Sequence[str],
-    series: Sequence[tuple[str, str, Mapping[str, tuple[float, tuple[float, float] | None]]]],
-    digits: int,
-) -> None:
+def tinted_values(axis: Any, groups: Sequence[str], series: Sequence[Series], digits: int) -> None:
     """The values of `grouped_bars` as a table, for more series than can be told apart by colour.
 
     Args:

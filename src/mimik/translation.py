@@ -130,6 +130,7 @@ def translate(
     device = pick_device()
     dtype = autocast_dtype(settings.precision, device)
     method.to(device).eval()
+    edit = _editor(translator, settings.batch_size, device, dtype)
     manifest_path = output_dir / "manifest.json"
     # A manifest beside arrays of another run would vouch for them, should this run be killed between two renames.
     manifest_path.unlink(missing_ok=True)
@@ -138,10 +139,10 @@ def translate(
         _array_file(output_dir / "images.npy", shape) as images,
         _array_file(output_dir / "cycle.npy", shape) as cycle,
     ):
-        _fill(translator, store, chosen, labels[chosen], images, cycle, settings.batch_size, device, dtype)
+        _fill(edit, condition, store, chosen, labels[chosen], images, cycle, settings.batch_size)
     # Of an attribute reversed no column is the face's own.
     shown = np.full(len(chosen), -1) if by_attribute else labels[chosen]
-    described = _continuous(translator, store, chosen, shown, output_dir, settings, device, dtype)
+    described = _continuous(edit, condition, store, chosen, shown, output_dir, settings)
     segmenters = _segmenters(method, segmenter_dir, result_dir)
     mask_rows = evenly(chosen, MASKED_FACES if segmenters else 0)
     with _array_file(output_dir / "masks.npy", (2, len(mask_rows), store.size, store.size)) as masks:
@@ -167,18 +168,15 @@ def translate(
 
 
 def _continuous(
-    method: Translator,
+    edit: continuous.Edit,
+    condition: Condition,
     store: FaceStore,
     rows: npt.NDArray[np.int64],
     labels: npt.NDArray[np.int64],
     output_dir: Path,
     settings: TranslationSettings,
-    device: torch.device,
-    dtype: torch.dtype | None,
 ) -> dict[str, Any]:
     """Write `strengths.npy` and `action_units.npy`. Returns what the manifest says of them."""
-    condition = method.condition
-    edit = _editor(method, settings.batch_size, device, dtype)
     identities = store.table["identity"].iloc[rows].tolist()
     drawn, targets = continuous.draw_pairs(labels, identities, len(condition.edits), settings.seed)
     levels, intensities = list(settings.strengths), list(settings.intensities)
@@ -198,25 +196,19 @@ def _continuous(
 
 
 def _editor(method: Translator, batch_size: int, device: torch.device, dtype: torch.dtype | None) -> continuous.Edit:
-    """The generator as a function of uint8 images, a batch at a time."""
+    """The generator as a function of uint8 images and states, a batch at a time."""
 
+    @torch.inference_mode()
     def edit(images: Array, source: Tensor, target: Tensor) -> Array:
         made = np.empty_like(images)
-        with torch.inference_mode():
-            for start in range(0, len(images), batch_size):
-                part = slice(start, start + batch_size)
+        for start in range(0, len(images), batch_size):
+            part = slice(start, start + batch_size)
+            with torch.autocast(device.type, torch.bfloat16, enabled=dtype is not None):
                 inputs = to_tensor(images[part], device)
-                made[part] = _translated(method, inputs, source[part].to(device), target[part].to(device), dtype)
+                made[part] = to_uint8(method.translate(inputs, source[part].to(device), target[part].to(device)))
         return made
 
     return edit
-
-
-def _translated(method: Translator, images: Tensor, source: Tensor, target: Tensor, dtype: torch.dtype | None) -> Array:
-    """Edits uint8 (B, S, S, 3) of images (B, 3, S, S) in [-1, 1] with states (B, K), all on one device."""
-    with torch.autocast(images.device.type, torch.bfloat16, enabled=dtype is not None):
-        edited: Array = to_uint8(method.translate(images, source, target))
-    return edited
 
 
 def evenly(rows: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
@@ -272,34 +264,31 @@ def balanced_subset(
 
 
 def _fill(
-    method: Translator,
+    edit: continuous.Edit,
+    condition: Condition,
     store: FaceStore,
     rows: npt.NDArray[np.int64],
     labels: npt.NDArray[np.int64],
     images: Array,
     cycle: Array,
     batch_size: int,
-    device: torch.device,
-    dtype: torch.dtype | None,
 ) -> None:
-    classes = len(method.condition.edits)
+    """Write the edits of all faces to everything into `images`, and what they become when sent back into `cycle`."""
+    classes = len(condition.edits)
     pairs = len(rows) * classes
     flat_images = images.reshape(pairs, *images.shape[2:])
     flat_cycle = cycle.reshape(pairs, *cycle.shape[2:])
-    states = stored_states(method.condition, store, rows).to(device)
-    progress = tqdm(total=2 * pairs, unit="image", desc="translate", smoothing=0.05)
-    with torch.inference_mode(), progress:
+    states = stored_states(condition, store, rows)
+    with tqdm(total=2 * pairs, unit="image", desc="translate", smoothing=0.05) as progress:
         for start in range(0, pairs, batch_size):
             pair = np.arange(start, min(start + batch_size, pairs))
-            inputs = to_tensor(store.images[rows[pair // classes]], device)
-            shown = torch.from_numpy(labels[pair // classes]).to(device)
             source = states[pair // classes]
-            target = method.condition.asked(source, shown, torch.from_numpy(pair % classes).to(device))
-            flat_images[pair] = _translated(method, inputs, source, target, dtype)
+            shown, wanted = (torch.from_numpy(of).to(source.device) for of in (labels[pair // classes], pair % classes))
+            target = condition.asked(source, shown, wanted)
+            flat_images[pair] = edit(store.images[rows[pair // classes]], source, target)
             # The stored image is sent back, not the tensor: what hides below one grey level is lost, as it would be
             # for anybody who only has the picture.
-            translated = to_tensor(flat_images[pair], device)
-            flat_cycle[pair] = _translated(method, translated, target, source, dtype)
+            flat_cycle[pair] = edit(flat_images[pair], target, source)
             progress.update(2 * len(pair))
 
 
