@@ -2,8 +2,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import nn
 
-from mimik.devices import run_environment
+from mimik.devices import compile_network, run_environment
+from mimik.errors import UserError
 
 
 def test_the_environment_names_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -16,3 +18,10 @@ def test_the_environment_names_the_processor(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(Path, "read_text", absent)
     monkeypatch.setattr("platform.processor", lambda: "arm")
     assert run_environment()["processor"] == "arm"
+
+
+def test_compiling_for_a_processor_asks_for_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler++")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(UserError, match=r"no-such-compiler\+\+.*apt install g\+\+"):
+        compile_network(nn.Identity())

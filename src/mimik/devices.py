@@ -3,8 +3,9 @@
 import ctypes
 import os
 import platform
+import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
@@ -72,6 +73,35 @@ def keep_freed_memory() -> None:
     trim_threshold, mmap_max = -1, -4
     libc.mallopt(mmap_max, 0)
     libc.mallopt(trim_threshold, 2**31 - 1)
+
+
+def compile_network(network: nn.Module, backend: str | Callable[..., Any] = "inductor") -> None:
+    """Compile a network as a whole, for every shape of its inputs that it meets.
+
+    `nn.Module.compile` leaves an `nn.Sequential` uncompiled: it passes by functions of torch itself unless other code
+    calls them, and then compiles what is inside one layer at a time.
+
+    Args:
+        network: called with tensors.
+        backend: of `torch.compile`.
+
+    Raises:
+        UserError: there is no C++ compiler, which inductor needs on a CPU.
+    """
+    compiler = os.environ.get("CXX", "g++")
+    if backend == "inductor" and not torch.cuda.is_available() and shutil.which(compiler) is None:
+        raise UserError(
+            f"training.compile: there is no C++ compiler ({compiler}), which compiling for a CPU needs. Install one "
+            "(Debian: apt install g++), name it in the variable CXX, or set training.compile: false."
+        )
+    forward = network.forward
+
+    def traced(*inputs: Any) -> Any:
+        return forward(*inputs)
+
+    # All networks share the code above; each has its shapes, with gradients and without.
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 256)
+    network.forward = torch.compile(traced, dynamic=False, fullgraph=True, backend=backend)
 
 
 def recompute(network: nn.Module) -> None:

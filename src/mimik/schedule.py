@@ -66,7 +66,8 @@ class TrainingConfig:
         flip, balanced, stratified: see `mimik.batches.Batches`.
         precision: `auto`, `fp32` or `bf16` (autocast).
         channels_last: memory format of weights and features.
-        compile: compile the modules that the task lists in `compiled`; off by default.
+        compile: compile the modules that the task lists in `compiled`, see `mimik.devices.compile_network`; off by
+            default.
         accumulate: split every batch into so many parts to save memory.
         recompute: the modules that the task lists in `compiled` keep no features for the backward pass, which computes
             them again: less memory, more time, the same gradients. Not together with `compile`.

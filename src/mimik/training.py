@@ -27,6 +27,7 @@ from mimik.batches import Batch, Batches
 from mimik.devices import (
     autocast_dtype,
     average_gradients,
+    compile_network,
     keep_freed_memory,
     pick_device,
     recompute,
@@ -191,7 +192,7 @@ class _Loop:
             task.to(memory_format=torch.channels_last)
         for module in task.compiled if config.compile or config.recompute else ():
             if config.compile:
-                module.compile()
+                compile_network(module)
             else:
                 recompute(module)
         self.dtype = autocast_dtype(config.precision, self.device)

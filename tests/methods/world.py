@@ -1,6 +1,7 @@
 """What the tests of methods share: a small context, a batch with everything, and checks that every method passes."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 
 from mimik.conditions import Condition, ConditionConfig
 from mimik.context import Context
-from mimik.devices import recompute
+from mimik.devices import compile_network, recompute
 from mimik.labels import ACTION_UNITS, EXPRESSIONS, SEGMENTATION_CLASSES
 
 SIZE, CLASSES = 32, 4
@@ -182,6 +183,33 @@ def check_recompute(make: Callable[[], Any]) -> None:
         assert one.grad is None or torch.equal(one.grad, other.grad), name
     for (name, one), other in zip(kept.named_buffers(), forgot.buffers(), strict=True):
         assert torch.equal(one, other), name
+
+
+def check_compile(make: Callable[[], Any]) -> None:
+    """Every listed network is traced as a whole, and the gradients are those of an untraced one."""
+    gradients = []
+    for traced in (False, True):
+        torch.compiler.reset()
+        method = make().train()
+        graphs = dict.fromkeys(range(len(method.compiled)), 0)
+        for index, module in enumerate(method.compiled) if traced else ():
+            compile_network(module, backend=partial(count_graph, graphs, index))
+        torch.manual_seed(7)
+        total, _ = method.generator_loss(make_batch(method_size(method)), 0)
+        total.backward()
+        gradients.append({name: p.grad for name, p in method.named_parameters() if p.grad is not None})
+    assert min(graphs.values()) > 0
+    plain, compiled = gradients
+    assert plain.keys() == compiled.keys()
+    for name, gradient in plain.items():
+        torch.testing.assert_close(compiled[name], gradient, rtol=1e-4, atol=1e-5, msg=name)
+
+
+def count_graph(graphs: dict[int, int], index: int, graph: Any, _: Any) -> Callable[..., Any]:
+    """A backend of `torch.compile` that compiles nothing and counts what it is given."""
+    graphs[index] += 1
+    forward: Callable[..., Any] = graph.forward
+    return forward
 
 
 def method_size(method: Any) -> int:
