@@ -26,6 +26,19 @@ def test_file_appears_under_its_name_when_the_block_ends(tmp_path: Path) -> None
     assert names(target.parent) == ["array.npy"]
 
 
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
+def test_a_file_is_for_whom_the_system_says(tmp_path: Path, mask: int, mode: int) -> None:
+    target = tmp_path / "generator.safetensors"
+    before = os.umask(mask)
+    try:
+        with atomic_path(target) as temporary:
+            temporary.write_bytes(b"weights")
+            temporary.chmod(0o600)  # as safetensors leaves it
+    finally:
+        os.umask(before)
+    assert target.stat().st_mode & 0o777 == mode
+
+
 def test_fault_leaves_the_old_file_and_no_trace(tmp_path: Path) -> None:
     target = tmp_path / "a.txt"
     target.write_text("old")

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +24,12 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
     try:
+        temporary.touch()
+        usual = stat.S_IMODE(temporary.stat().st_mode)
+        temporary.unlink()
         yield temporary
+        # safetensors lets nobody but the owner read what it writes; results are shared.
+        temporary.chmod(usual)
         with temporary.open("rb+") as written:
             os.fsync(written.fileno())
         temporary.replace(path)
