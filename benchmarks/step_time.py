@@ -235,14 +235,21 @@ def run(case: tuple[str, str, int, int], count: bool) -> dict[str, Any]:
 
 
 def compare_methods(arguments: argparse.Namespace) -> None:
-    """One row for every method: the plain loop, mimik, and their ratio."""
+    """One row for every method: the plain loop, mimik, and their ratio.
+
+    Rows of other methods that were measured on the same machine stay, each with its commit: all of them take long.
+    """
     from machine import describe, write_table
 
     sys.path.insert(0, str(ROOT / "src"))
     from mimik import params
 
-    rows = []
-    for name in arguments.methods or params.load(ROOT / "params.yaml")["systems"]:
+    path, machine = arguments.output / "method_steps", describe()
+    commit, date = machine.pop("commit"), machine.pop("date")
+    systems = params.load(ROOT / "params.yaml")["systems"]
+    earlier = json.loads(path.with_suffix(".json").read_text()) if path.with_suffix(".json").exists() else {}
+    kept = {row["method"]: row for row in earlier["rows"]} if earlier.get("machine") == machine else {}
+    for name in arguments.methods or systems:
         seconds: dict[str, list[float]] = {"plain": [], "mimik": []}
         peaks = {}
         for _ in range(arguments.rounds):
@@ -251,16 +258,15 @@ def compare_methods(arguments: argparse.Namespace) -> None:
                 measured.append(result["seconds"])
                 peaks[case] = result["peak_rss_mib"]
         plain, ours = (statistics.median(measured) for measured in seconds.values())
-        rows.append(
-            {
-                "method": name, "size": arguments.size, "batch": arguments.batch,
-                "plain": plain, "mimik": ours, "ratio": plain / ours,
-                "plain_rss_mib": peaks["plain"], "mimik_rss_mib": peaks["mimik"],
-            }
-        )  # fmt: skip
-        # After every method: a run of all of them takes long.
-        facts = {"smallest ratio": min(row["ratio"] for row in rows)}
-        write_table(arguments.output / "method_steps", rows, facts, describe())
+        kept[name] = {
+            "method": name, "size": arguments.size, "batch": arguments.batch,
+            "plain": plain, "mimik": ours, "ratio": plain / ours,
+            "plain_rss_mib": peaks["plain"], "mimik_rss_mib": peaks["mimik"],
+            "commit": commit, "date": date,
+        }  # fmt: skip
+        order = [*systems, *sorted(kept.keys() - set(systems))]
+        rows = [kept[method] for method in order if method in kept]
+        write_table(path, rows, {"smallest ratio": min(row["ratio"] for row in rows)}, machine)
 
 
 def main() -> None:

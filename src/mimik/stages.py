@@ -79,8 +79,12 @@ def code(params: Params, rule: str, wildcards: Wildcards, package: Path) -> list
 
 def code_digest(params: Params, rule: str, wildcards: Wildcards, package: Path) -> str:
     """One digest of names and contents of the files of `code`; arguments like there."""
+    return digest(_digests(params, rule, wildcards, package))
+
+
+def _digests(params: Params, rule: str, wildcards: Wildcards, package: Path) -> dict[str, str]:
     files = code(params, rule, wildcards, package)
-    return digest({file.relative_to(package).as_posix(): _sha256(file, file.stat().st_mtime_ns) for file in files})
+    return {file.relative_to(package).as_posix(): _sha256(file, file.stat().st_mtime_ns) for file in files}
 
 
 @cache
@@ -198,7 +202,7 @@ def write_table(params: Params, project: Path) -> bool:
 def write_decisions(params: Params, project: Path) -> None:
     """Write settings and source digests of every job of the experiments, as DVC's stages depend on them.
 
-    A file whose content would stay the same is left alone; files of jobs that are gone are removed.
+    Files of jobs that are gone are removed.
 
     Raises:
         UserError: the stages that dvc.yaml has are not those of the experiments.
@@ -220,14 +224,7 @@ def write_decisions(params: Params, project: Path) -> None:
     for rule, at in [*jobs, ("compare", {})]:
         path = project / _decisions(rule, at)
         wanted.add(path)
-        files = code(params, rule, at, package)
-        write_json(
-            path,
-            {
-                "settings": settings(params, rule, at),
-                "code": {file.relative_to(package).as_posix(): file_sha256(file) for file in files},
-            },
-        )
+        write_json(path, {"settings": settings(params, rule, at), "code": _digests(params, rule, at, package)})
     for path in sorted((project / DECISIONS).rglob("*.json")):
         if path not in wanted:
             path.unlink()
