@@ -15,6 +15,7 @@ def test_printed_values() -> None:
     skipped = printed("fid", Measured(None, None, "get the weights", {}))
     assert (skipped.text, skipped.small) == ("skipped", "get the weights")
     assert printed("fid", None).text == "–"
+    assert printed("miou_after", Measured(None, None, "no segmenter", {"applies": False})).text == "–"
 
 
 def test_best_is_chosen_among_methods_as_printed(tmp_path: Path) -> None:

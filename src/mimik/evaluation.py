@@ -124,7 +124,7 @@ def _computed(module: ModuleType, measurements: Measurements) -> dict[str, Entry
     """The entries of one metric; one that needs expressions as targets is skipped where attributes are reversed."""
     if measurements.attributes and getattr(module, "NEEDS_EXPRESSIONS", False):
         reason = "it looks for expressions; this method is told attributes, each of which is reversed in turn."
-        return {name: {"skipped": reason, "applies": False} for name in module.NAMES}
+        return {name: Missing(reason, applies=False).entry for name in module.NAMES}
     entries: dict[str, Entry] = module.compute(measurements)
     return entries
 
@@ -222,7 +222,7 @@ def _segmenters(
 ) -> tuple[Extractor | Missing, Extractor | Missing]:
     trained = getattr(method, "segmenter", None)
     if trained is None:
-        nothing = Missing("this method has no segmenter.")
+        nothing = Missing("this method has no segmenter.", applies=False)
         return nothing, nothing
     if directory is None:
         raise UserError(f"{result_dir}: this method has a segmenter; name the folder of the pre-trained one as well.")

@@ -107,9 +107,20 @@ PER_FACE = "per_face"
 
 @dataclass(frozen=True)
 class Missing:
-    """Why something is not there, and what to do about it; becomes the `skipped` of a metric."""
+    """Why something is not there, and what to do about it.
+
+    Attributes:
+        reason: becomes the `skipped` of a metric.
+        applies: whether the metric is for such methods at all.
+    """
 
     reason: str
+    applies: bool = True
+
+    @property
+    def entry(self) -> Entry:
+        """What stands in metrics.json in the metric's place."""
+        return {"skipped": self.reason} if self.applies else {"skipped": self.reason, "applies": False}
 
 
 class Rows:

@@ -118,8 +118,11 @@ EXACT: Mapping[str, Mapping[str, str]] = {
 
 
 def printed(name: str, measured: Measured | None) -> Cell:
-    """A metric as a cell: value, interval in the small line; 'skipped' or a dash when there is no value."""
-    if measured is None:
+    """A metric as a cell: value, interval in the small line; 'skipped' with the reason when there is no value.
+
+    A dash where there is no entry, or one that is for other methods.
+    """
+    if measured is None or not measured.entry.get("applies", True):
         return EMPTY
     if measured.value is None:
         return Cell("skipped", measured.skipped, muted=True)

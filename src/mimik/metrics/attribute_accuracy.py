@@ -39,9 +39,9 @@ def compute(measurements: Measurements) -> dict[str, Entry]:
     classifier = measurements.classifier
     if not measurements.attributes:
         reason = "it looks for reversed attributes; this method is asked for expressions."
-        return {name: {"skipped": reason, "applies": False} for name in NAMES}
+        return {name: Missing(reason, applies=False).entry for name in NAMES}
     if isinstance(classifier, Missing):
-        return {name: {"skipped": classifier.reason} for name in NAMES}
+        return dict.fromkeys(NAMES, classifier.entry)
     store = measurements.store
     values = store.attributes()
     assert values is not None  # the method was trained on them

@@ -25,9 +25,9 @@ def compute(measurements: Measurements) -> dict[str, Entry]:
     """The three entries of metrics.json, with `per_action_unit`; skipped without ground truth or reader."""
     units, reader = measurements.true_action_units, measurements.action_unit_reader
     if isinstance(units, Missing):
-        return {name: {"skipped": units.reason} for name in NAMES}
+        return dict.fromkeys(NAMES, units.entry)
     if isinstance(reader, Missing):
-        return {name: {"skipped": reader.reason} for name in NAMES}
+        return dict.fromkeys(NAMES, reader.entry)
     wanted, keep = units[:], measurements.other
     return {
         f"au_error{ending}": measurements.mean_entry(

@@ -22,13 +22,13 @@ def compute(measurements: Measurements) -> dict[str, Entry]:
     """The entries of metrics.json; `eea_copy` and `eea_truth` are what copies and true targets get."""
     classifier = measurements.classifier
     if isinstance(classifier, Missing):
-        return {name: {"skipped": classifier.reason} for name in NAMES}
+        return dict.fromkeys(NAMES, classifier.entry)
     every = measurements.classified_pairs
     edits = every & measurements.other
     entries: dict[str, Entry] = {}
     for ending, (subject, logits) in measurements.with_baselines(classifier, "logits").items():
         if isinstance(logits, Missing):
-            entries[f"eea{ending}"] = {"skipped": logits.reason}
+            entries[f"eea{ending}"] = logits.entry
             continue
         protocol = measurements.filtered(f"{PROTOCOL.format(subject=subject)}; target = source left out.")
         entries[f"eea{ending}"] = measurements.mean_entry(

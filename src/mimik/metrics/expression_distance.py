@@ -28,7 +28,7 @@ def compute(measurements: Measurements) -> dict[str, Entry]:
     """The three entries of metrics.json; skipped without a reader, action units or, for the last, ground truth."""
     reader = measurements.action_unit_reader
     if isinstance(reader, Missing):
-        return {name: {"skipped": reader.reason} for name in NAMES}
+        return dict.fromkeys(NAMES, reader.entry)
     index = measurements.store.directory / "index.csv"
     try:
         means = stored_class_means(measurements.store)
@@ -41,7 +41,7 @@ def compute(measurements: Measurements) -> dict[str, Entry]:
     for ending, (subject, seen) in measurements.with_baselines(reader, "action_units").items():
         name = f"expression_distance{ending}"
         if isinstance(seen, Missing):
-            entries[name] = {"skipped": seen.reason}
+            entries[name] = seen.entry
             continue
         distances = distance(seen, means.numpy()[None])
         protocol = PROTOCOL.format(subject=subject)

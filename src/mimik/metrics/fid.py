@@ -26,7 +26,7 @@ def compute(measurements: Measurements) -> dict[str, Entry]:
     """The entry of metrics.json, with `per_target_mean` and the number of real images `n_real`."""
     inception = measurements.inception
     if isinstance(inception, Missing):
-        return {"fid": {"skipped": inception.reason}}
+        return {"fid": inception.entry}
     fake = measurements.of_translations(inception)["features"]
     return {"fid": distance_entry(measurements, inception, fake, PROTOCOL)}
 

@@ -31,11 +31,11 @@ def compute(measurements: Measurements) -> dict[str, Entry]:
     if isinstance(measurements.truth, Missing):
         return {
             "identity_loss": _by_arcface(measurements),
-            "identity_loss_truth": {"skipped": measurements.truth.reason},
+            "identity_loss_truth": measurements.truth.entry,
         }
     reader = measurements.reader
     if isinstance(reader, Missing):
-        return {name: {"skipped": reader.reason} for name in NAMES}
+        return dict.fromkeys(NAMES, reader.entry)
     sources = measurements.of_sources(reader)["identity"][:, None]
     seen = measurements.with_baselines(reader, "identity")
     return {
@@ -94,7 +94,7 @@ def crop_matrices(points: Array, size: int) -> npt.NDArray[np.float64]:
 def _by_arcface(measurements: Measurements) -> Entry:
     arcface, store = measurements.arcface, measurements.store
     if isinstance(arcface, Missing):
-        return {"skipped": arcface.reason}
+        return arcface.entry
     if store.landmarks is None:
         return {"skipped": f"{store.directory} has no landmarks, which the aligned crops need; prepare it with them."}
     matrices = crop_matrices(five_points(store.landmarks[measurements.rows]), measurements.size)

@@ -30,7 +30,7 @@ def compute(measurements: Measurements) -> dict[str, Entry]:
     """The entry of metrics.json, with the standard deviation over subsets `std`."""
     inception = measurements.inception
     if isinstance(inception, Missing):
-        return {"inception_score": {"skipped": inception.reason}}
+        return {"inception_score": inception.entry}
     logits = measurements.of_translations(inception)["logits"]
     logits = logits.reshape(-1, logits.shape[-1])
     if len(logits) < 2 * SUBSETS:

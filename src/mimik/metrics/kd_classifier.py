@@ -17,9 +17,9 @@ def compute(measurements: Measurements) -> dict[str, Entry]:
     """The entries of metrics.json (translations, copies, true targets), with `std` over the subsets and `n_real`."""
     classifier = measurements.classifier
     if isinstance(classifier, Missing):
-        return {name: {"skipped": classifier.reason} for name in NAMES}
+        return dict.fromkeys(NAMES, classifier.entry)
     return {
-        f"kd_classifier{ending}": {"skipped": features.reason}
+        f"kd_classifier{ending}": features.entry
         if isinstance(features, Missing)
         else distance_entry(measurements, classifier, features, PROTOCOL.format(subject=subject))
         for ending, (subject, features) in measurements.with_baselines(classifier, "features").items()

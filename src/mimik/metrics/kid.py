@@ -28,7 +28,7 @@ def compute(measurements: Measurements) -> dict[str, Entry]:
     """The entry of metrics.json, with the standard deviation over subsets `std` and `n_real`."""
     inception = measurements.inception
     if isinstance(inception, Missing):
-        return {"kid": {"skipped": inception.reason}}
+        return {"kid": inception.entry}
     fake = measurements.of_translations(inception)["features"]
     return {"kid": distance_entry(measurements, inception, fake, PROTOCOL)}
 

@@ -33,7 +33,7 @@ def compute(measurements: Measurements) -> dict[str, Entry]:
 def _entry(measurements: Measurements, name: str, segmenter: Extractor | Missing) -> Entry:
     store, settings = measurements.store, measurements.settings
     if isinstance(segmenter, Missing):
-        return {"skipped": segmenter.reason}
+        return segmenter.entry
     if store.masks is None:
         return {"skipped": f"{store.directory} has no masks at {store.size} px; prepare the dataset with masks."}
     predicted = measurements.of_reals(segmenter)["classes"]

@@ -37,7 +37,7 @@ def compute(measurements: Measurements) -> dict[str, Entry]:
     entries = {"outside_change": _entry(measurements, "translation", measurements.translations)}
     truth = measurements.truth
     entries["outside_change_truth"] = (
-        {"skipped": truth.reason} if isinstance(truth, Missing) else _entry(measurements, "true target", truth)
+        truth.entry if isinstance(truth, Missing) else _entry(measurements, "true target", truth)
     )
     return entries
 

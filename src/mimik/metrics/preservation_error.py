@@ -25,9 +25,9 @@ def compute(measurements: Measurements) -> dict[str, Entry]:
     """The entries of metrics.json, with `per_class`: of the translations, of copies, of the true targets."""
     classifier = measurements.classifier
     if isinstance(classifier, Missing):
-        return {name: {"skipped": classifier.reason} for name in NAMES}
+        return dict.fromkeys(NAMES, classifier.entry)
     return {
-        f"preservation_error{ending}": {"skipped": logits.reason}
+        f"preservation_error{ending}": logits.entry
         if isinstance(logits, Missing)
         else _entry(measurements, classifier, subject, logits.argmax(-1))
         for ending, (subject, logits) in measurements.with_baselines(classifier, "logits").items()
