@@ -140,6 +140,13 @@ def test_features_computed_again_give_the_same_bits(tmp_path: Path) -> None:
         TrainingConfig(recompute=True, compile=True)
 
 
+def test_the_listed_networks_are_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[nn.Module] = []
+    monkeypatch.setattr("mimik.training.compile_network", seen.append)
+    task, _ = run(make_store(tmp_path / "s"), tmp_path / "c", Normalised(), steps=1, compile=True)
+    assert seen == task.compiled
+
+
 def test_no_gradient_waits_for_the_next_step(tmp_path: Path) -> None:
     task, _ = run(make_store(tmp_path / "s"), tmp_path / "c", steps=3)
     assert all(parameter.grad is None for parameter in task.parameters())
