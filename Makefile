@@ -57,7 +57,7 @@ lint: $(INSTALLED)
 	python -m mimik.cli params
 
 test: lint
-	python -m pytest -n 2 --dist loadfile
+	python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 bench: $(INSTALLED)
 	python -m benchmarks

@@ -72,7 +72,8 @@ def keep_freed_memory() -> None:
     libc = ctypes.CDLL("libc.so.6")
     trim_threshold, mmap_max = -1, -4
     libc.mallopt(mmap_max, 0)
-    libc.mallopt(trim_threshold, 2**31 - 1)
+    # -1 is never; the largest other number, 2 GiB, is less than what a step at published widths can free at once.
+    libc.mallopt(trim_threshold, -1)
 
 
 def compile_network(network: nn.Module, backend: str | Callable[..., Any] = "inductor") -> None:

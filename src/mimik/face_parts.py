@@ -1,31 +1,48 @@
-"""Cutting the parts out of a face and putting their translations back, differentiably in the images.
+"""Cutting the parts out of a face and putting their translations back, differentiably in images and masks.
 
 Boxes are (B, P, 4) floats: left, top, right, bottom in pixels, right and bottom exclusive. No gradient flows through
 them (Bodur et al., section 3.1; papers/spec hier_seg c, steps 5 to 12).
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from mimik.labels import PARTS, SEGMENTATION_CLASSES, class_indices
 
 MaskSpace = Literal["unit", "signed"]
+Combination = Literal["max", "sum"]
+
+BACKGROUND: Mapping[MaskSpace, float] = MappingProxyType({"unit": -1.0, "signed": 0.0})
+"""What masked-out pixels are."""
 
 
-def part_masks(probabilities: Tensor, parts: tuple[str, ...]) -> Tensor:
-    """Sum of class probabilities (B, 19, H, W) per part -> (B, P, H, W); the parts stay disjoint."""
-    return torch.stack([probabilities[:, class_indices(PARTS[part])].sum(1) for part in parts], 1)
+def part_masks(logits: Tensor, phi: float, parts: tuple[str, ...]) -> Tensor:
+    """Softmax of phi times the logits (B, 19, H, W), summed over each part's classes -> disjoint (B, P, H, W) (Eq. 1).
+
+    In float32, with the classes of a pixel side by side, as `channels_last` logits have them.
+    """
+    height, width = logits.shape[2:]
+    with torch.autocast(logits.device.type, enabled=False):
+        probabilities = torch.softmax(phi * logits.float().permute(0, 2, 3, 1).flatten(1, 2), 2)
+        sums = probabilities @ _classes(parts, logits.device).mT.float()
+    return sums.mT.contiguous().view(len(logits), len(parts), height, width)
 
 
 def hard_part_masks(labels: Tensor, parts: tuple[str, ...]) -> Tensor:
     """Class map int64 (B, H, W) -> bool (B, P, H, W)."""
-    table = torch.zeros(len(parts), len(SEGMENTATION_CLASSES), dtype=torch.bool, device=labels.device)
+    return _classes(parts, labels.device)[:, labels].transpose(0, 1)
+
+
+def _classes(parts: tuple[str, ...], device: torch.device) -> Tensor:
+    """Which of the 19 classes each part has, bool (P, 19)."""
+    table = torch.zeros(len(parts), len(SEGMENTATION_CLASSES), dtype=torch.bool)
     for row, part in enumerate(parts):
         table[row, class_indices(PARTS[part])] = True
-    return table[:, labels].transpose(0, 1)
+    return table.to(device)
 
 
 def tight_boxes(masks: Tensor) -> Tensor:
@@ -51,64 +68,81 @@ def grow_boxes(boxes: Tensor, margin: float, least: float, size: int) -> Tensor:
     return torch.cat([low, high], -1).clamp(0, size)
 
 
-def apply_mask(images: Tensor, masks: Tensor, space: MaskSpace) -> Tensor:
-    """Images (B, 3, H, W) times each mask (B, P, H, W) -> (B, P, 3, H, W) (Eq. 2).
+def cut(images: Tensor, masks: Tensor, boxes: Tensor, size: int, space: MaskSpace) -> Tensor:
+    """The parts of faces, cut out at their boxes and resized bilinearly (Eq. 2 and the crop of Eq. 3).
 
-    `unit` multiplies in [0, 1], so that what is masked out is black (-1); `signed` multiplies in [-1, 1] (grey, 0).
+    Args:
+        images: (B, 3, H, W) in [-1, 1].
+        masks: (B, P, H, W) in [0, 1].
+        boxes: (B, P, 4).
+        size: side s of the crops.
+        space: `unit` masks in [0, 1], so that what is masked out is black (-1); `signed` in [-1, 1] (grey, 0).
+
+    Returns:
+        (B, P, 3, s, s) in [-1, 1].
     """
-    images, masks = images[:, None], masks[:, :, None]
-    return (images + 1) * masks - 1 if space == "unit" else images * masks
-
-
-def _affine(boxes: Tensor, size: int, inverse: bool) -> Tensor:
-    """(n, 4) boxes -> (n, 2, 3) for `affine_grid`: crop -> image coordinates, or image -> crop with `inverse`."""
-    boxes = boxes * (2 / size) - 1
-    half = (boxes[:, 2:] - boxes[:, :2]) / 2
-    centre = (boxes[:, 2:] + boxes[:, :2]) / 2
-    theta = torch.zeros(len(boxes), 2, 3, device=boxes.device)
-    scale = 1 / half if inverse else half
-    theta[:, 0, 0], theta[:, 1, 1] = scale[:, 0], scale[:, 1]
-    theta[:, :, 2] = -centre / half if inverse else centre
-    return theta
-
-
-def crop(parts: Tensor, boxes: Tensor, size: int) -> Tensor:
-    """Cut (B, P, 3, H, W) at `boxes` (B, P, 4) and resize to `size`, bilinearly -> (B, P, 3, size, size)."""
-    batch, count, channels, height, _ = parts.shape
-    with torch.autocast(parts.device.type, enabled=False):
-        theta = _affine(boxes.flatten(0, 1), height, inverse=False)
-        grid = F.affine_grid(theta, [batch * count, channels, size, size], align_corners=False)
-        cut = F.grid_sample(
-            parts.float().flatten(0, 1), grid, mode="bilinear", padding_mode="border", align_corners=False
+    batch, count, height, width = masks.shape
+    with torch.autocast(images.device.type, enabled=False):
+        above = (images.float().contiguous() - BACKGROUND[space])[:, None] * masks.float()[:, :, None]
+        # Where the crop's pixels lie; beyond the image its border is repeated.
+        low, step = boxes[..., :2], (boxes[..., 2:] - boxes[..., :2]) / size
+        places = low[..., None] + step[..., None] * (torch.arange(size, device=boxes.device) + 0.5) - 0.5
+        x, y = places.flatten(0, 1).unbind(1)
+        crops = _along_y(
+            _along_x(above.flatten(0, 1), _linear(x.clamp(0, width - 1), width)),
+            _linear(y.clamp(0, height - 1), height),
         )
-    return cut.view(batch, count, channels, size, size)
+    return crops.reshape(batch, count, *crops.shape[1:]) + BACKGROUND[space]
 
 
-def paste(parts: Tensor, boxes: Tensor, size: int, space: MaskSpace) -> Tensor:
-    """Inverse of `crop`: (B, P, 3, s, s) into their boxes -> (B, P, 3, size, size), background outside."""
-    batch, count, channels, _, _ = parts.shape
-    background = -1.0 if space == "unit" else 0.0
+def stitch(parts: Tensor, valid: Tensor, boxes: Tensor, size: int, how: Combination, space: MaskSpace) -> Tensor:
+    """Put crops back into their boxes, the inverse of `cut`, and the parts into one picture (steps 11 and 12).
+
+    Args:
+        parts: (B, P, 3, s, s) in [-1, 1].
+        valid: (B, P), 0 where a sample has no such part, which then stays out.
+        boxes: (B, P, 4).
+        size: side of the picture.
+        how: where parts overlap, the brightest (`max`) or their sum, clipped (`sum`).
+        space: like `cut`; what no part covers is background.
+
+    Returns:
+        (B, 3, size, size) in [-1, 1].
+    """
+    background, side = BACKGROUND[space], parts.shape[-1]
     with torch.autocast(parts.device.type, enabled=False):
-        theta = _affine(boxes.flatten(0, 1), size, inverse=True)
-        grid = F.affine_grid(theta, [batch * count, channels, size, size], align_corners=False)
-        # Zero padding is the background after the shift; no seam of half-transparent pixels at the border.
-        placed = F.grid_sample(
-            parts.float().flatten(0, 1) - background,
-            grid,
-            mode="bilinear",
-            padding_mode="zeros",
-            align_corners=False,
-        )
-    return placed.view(batch, count, channels, size, size) + background
-
-
-def combine(placed: Tensor, how: Literal["max", "sum"], space: MaskSpace) -> Tensor:
-    """Stitch (B, P, 3, H, W) into (B, 3, H, W): the brightest, or the sum (clipped in [0, 1] space for `unit`)."""
+        # Where the picture's pixels lie in the crop; beyond it there is nothing above the background.
+        low, step = boxes[..., :2], side / (boxes[..., 2:] - boxes[..., :2])
+        pixels = torch.arange(size, device=boxes.device) + 0.5
+        places = (pixels - low[..., None]) * step[..., None] - 0.5
+        x, y = places.flatten(0, 1).unbind(1)
+        rows = _linear(y, side) * valid.flatten()[:, None, None]
+        above = _along_x(_along_y(parts.float().flatten(0, 1) - background, rows), _linear(x, side))
+    placed = above.view(*parts.shape[:3], size, size)
     if how == "max":
-        return placed.amax(1)
-    if space == "unit":
-        return (placed + 1).sum(1).clamp(max=2) - 1
-    return placed.sum(1).clamp(-1, 1)
+        return placed.amax(1) + background
+    return (placed.sum(1) + background).clamp(-1, 1)
+
+
+def _linear(places: Tensor, length: int) -> Tensor:
+    """Weights of linear interpolation at places (N, n) of a line of `length` pixels, zero outside -> (N, n, length).
+
+    Boxes are upright, so bilinear resampling is two products with such weights: a fraction of the time of torch's
+    `grid_sample`, which looks every pixel up by itself, on a CPU.
+    """
+    pixels = torch.arange(length, device=places.device)
+    return (1 - (places[..., None] - pixels).abs()).clamp(min=0)
+
+
+def _along_x(images: Tensor, weights: Tensor) -> Tensor:
+    """(N, C, H, W) and (N, w, W) -> (N, C, H, w)."""
+    return torch.bmm(images.flatten(1, 2), weights.mT).view(*images.shape[:3], -1)
+
+
+def _along_y(images: Tensor, weights: Tensor) -> Tensor:
+    """(N, C, H, W) and (N, h, H) -> (N, C, h, W)."""
+    lines = torch.bmm(weights, images.transpose(1, 2).flatten(2))
+    return lines.view(*lines.shape[:2], *images.shape[1::2]).transpose(1, 2)
 
 
 def cut_at(images: Tensor, corners: Tensor, height: int, width: int) -> Tensor:

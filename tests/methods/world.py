@@ -203,8 +203,9 @@ def check_compile(make: Callable[[], Any]) -> None:
     plain, compiled = gradients
     assert plain.keys() == compiled.keys()
     for name, gradient in plain.items():
-        # Two ways to normalise round differently, and a rectifier near zero makes more of it.
-        assert (compiled[name] - gradient).norm() <= 1e-2 * gradient.norm() + 1e-5, name
+        # Two ways to normalise round differently, and a rectifier near zero makes more of it: weights changed by 1e-7
+        # of themselves change gradients of networks this small by 3 %.
+        assert (compiled[name] - gradient).norm() <= 5e-2 * gradient.norm() + 1e-5, name
 
 
 def count_graph(graphs: dict[int, int], index: int, graph: Any, _: Any) -> Callable[..., Any]:

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from mimik.networks import convolution
-from mimik.networks.convolution import Conv2d, conv_transpose2d, shared_casts
+from mimik.networks.convolution import Conv2d, conv_transpose2d, convolve_joined, shared_casts
 
 
 @pytest.fixture(autouse=True)
@@ -85,3 +85,17 @@ def test_shared_casts_keep_every_gradient() -> None:
     with shared_casts():
         together = gradient()
     torch.testing.assert_close(together, alone, rtol=0.02, atol=0.02 * float(alone.abs().max()))
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+def test_what_is_convolved_joined_is_what_one_would_join(groups: int) -> None:
+    torch.manual_seed(0)
+    convolution = nn.Conv2d(7 * groups, 6 * groups, 3, 1, 1, groups=groups)
+    features, images = (torch.randn(2, c * groups, 8, 10, requires_grad=True) for c in (4, 3))
+    own = convolve_joined(convolution, features, images)
+    shares = [x.unflatten(1, (groups, -1)) for x in (features, images)]
+    expected = convolution(torch.cat(shares, 2).flatten(1, 2))
+    torch.testing.assert_close(own, expected)
+    upstream, inputs = torch.randn_like(own), [features, images, convolution.weight, convolution.bias]
+    for ours, torchs in zip(*(torch.autograd.grad(x, inputs, upstream) for x in (own, expected)), strict=True):
+        torch.testing.assert_close(ours, torchs, rtol=1e-4, atol=1e-5)

@@ -32,7 +32,7 @@ from mimik import face_parts, losses
 from mimik.adversary import Adversary, AdversaryConfig, Terms, part_mean
 from mimik.batches import Batch
 from mimik.context import Context, load_stored_state, stored_state
-from mimik.face_parts import MaskSpace
+from mimik.face_parts import Combination, MaskSpace
 from mimik.labels import PARTS
 from mimik.networks.fusion import Fusion
 from mimik.networks.stargan import Generator, Head, Stem
@@ -73,7 +73,7 @@ class Config:
         end_to_end: let gradients reach the segmenter and train it.
         phi: inverse temperature of the softmax.
         parts: which parts have a GAN.
-        mask_space: background of masked parts, see `mimik.face_parts.apply_mask`.
+        mask_space: background of masked parts, see `mimik.face_parts.cut`.
         combine: how parts are stitched.
         local_size: side of the local GANs' images.
         margin, least_side, least_area: of a part's box, in pixels of a 256 px image.
@@ -96,7 +96,7 @@ class Config:
     phi: float = 10.0
     parts: tuple[str, ...] = tuple(PARTS)
     mask_space: MaskSpace = "unit"
-    combine: Literal["max", "sum"] = "max"
+    combine: Combination = "max"
     local_size: int = 64
     margin: float = 4.0
     least_side: float = 16.0
@@ -267,16 +267,15 @@ class Method(nn.Module):
         """
         config = self.config
         with torch.set_grad_enabled(torch.is_grad_enabled() and config.end_to_end and end_to_end):
-            logits = self.segmenter(images).float()
-            masks = face_parts.part_masks(torch.softmax(config.phi * logits, 1), config.parts)
+            logits = self.segmenter(images)
+            masks = face_parts.part_masks(logits, config.phi, config.parts)
         with torch.no_grad():
             hard = face_parts.hard_part_masks(logits.argmax(1), config.parts)
             valid = (hard.sum((2, 3)) >= self.least_area).float()
             boxes = self._boxes(face_parts.tight_boxes(hard), valid)
         if config.extract == "rectangles":
             masks = torch.ones_like(masks)
-        parts = face_parts.apply_mask(images, masks, config.mask_space)
-        crops = face_parts.crop(parts, boxes, config.local_size).flatten(1, 2)
+        crops = face_parts.cut(images, masks, boxes, config.local_size, config.mask_space).flatten(1, 2)
         return Cut(masks, crops, boxes, valid, logits)
 
     def _boxes(self, tight: Tensor, valid: Tensor) -> Tensor:
@@ -298,11 +297,8 @@ class Method(nn.Module):
     def stitch(self, crops: Tensor, cut: Cut) -> Tensor:
         """Steps 11 and 12: translated crops (B, P*3, s, s) back in place -> (B, 3, H, W); missing parts stay out."""
         config = self.config
-        parts = crops.view(len(crops), len(config.parts), 3, *crops.shape[2:])
-        placed = face_parts.paste(parts, cut.boxes, self.image_size, config.mask_space)
-        background = -1.0 if config.mask_space == "unit" else 0.0
-        placed = torch.where(cut.valid[:, :, None, None, None] > 0, placed, background)
-        return face_parts.combine(placed, config.combine, config.mask_space)
+        parts = crops.unflatten(1, (len(config.parts), 3))
+        return face_parts.stitch(parts, cut.valid, cut.boxes, self.image_size, config.combine, config.mask_space)
 
     def run(self, images: Tensor, condition: Tensor, end_to_end: bool = True) -> dict[str, Any]:
         """Steps 1 to 15: everything that a translation passes through, by name."""

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mimik.networks.convolution import convolve_joined
 from mimik.networks.normalisation import instance_norm
 from mimik.networks.stargan import Head, Stem, compose, initialise
 
@@ -188,8 +189,8 @@ class Generator(nn.Module):
                 skip = lower = self.fusions[index](skip, lower, condition)
             features = rise(torch.cat([features, skip], 1))
         if self.stem == "unshuffle":
-            features = F.leaky_relu(self.refine(torch.cat([features, images.to(features.dtype)], 1)), 0.1)
-        return compose(images, self.last(features).float(), self.head)
+            features = F.leaky_relu(convolve_joined(self.refine, features, images), 0.1)
+        return compose(images, self.last(features).float().contiguous(), self.head)
 
 
 def _with_planes(features: Tensor, condition: Tensor) -> Tensor:

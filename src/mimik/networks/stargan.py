@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mimik.networks.convolution import Conv2d, conv_transpose2d
+from mimik.networks.convolution import Conv2d, conv_transpose2d, convolve_joined
 from mimik.networks.normalisation import instance_norm
 
 Head = Literal["direct", "masked", "residual"]
@@ -186,11 +186,10 @@ class Generator(nn.Module):
         else:
             packed = F.pixel_unshuffle(given, 2)
             planes = _planes(condition, parts, height // 2, width // 2)
-            features = self.decoder(self.encoder(torch.cat([packed, planes], 2).flatten(1, 2)))
-            features = F.pixel_shuffle(features.view(batch, parts, -1, height // 2, width // 2), 2)
-            joined = torch.cat([features, split.to(features.dtype)], 2).flatten(1, 2)
-            out = self.last(F.leaky_relu(self.refine(joined), 0.1))
-        result: Tensor = out.float().view(batch, parts, -1, height, width)
+            features = F.pixel_shuffle(self.decoder(self.encoder(torch.cat([packed, planes], 2).flatten(1, 2))), 2)
+            out = self.last(F.leaky_relu(convolve_joined(self.refine, features, images), 0.1))
+        # What follows goes channel by channel, which is many times as fast where a channel lies in one piece.
+        result: Tensor = out.float().contiguous().view(batch, parts, -1, height, width)
         return result
 
 
