@@ -70,7 +70,7 @@ class _Product(torch.autograd.Function):
 def convolve_joined(convolution: nn.Conv2d, features: Tensor, images: Tensor) -> Tensor:
     """A convolution of features and images one after the other on the channel axis, which are not joined in memory.
 
-    Joining them at full size takes a processor longer than convolving them, and so does an uneven number of channels.
+    At full size joining them takes a processor longer than the convolution.
 
     Args:
         convolution: of stride 1 and zero padding; every group of it sees its share of the features, then its share of
