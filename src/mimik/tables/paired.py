@@ -18,7 +18,8 @@ from mimik.tabular import EMPTY, Cell, Column, Line, Table
 TITLE = "Paired comparison"
 CAPTION = (
     "Difference to the first method over the same test faces. Small: bootstrap 95 % interval of the difference. Bold: "
-    "better, and the interval leaves zero out; grey: the interval holds zero."
+    "better, and the interval leaves zero out; grey: the interval holds zero. It is over faces, of one training each: "
+    "other trainings of the same methods can differ by more."
 )
 PAGES = frozenset({"comparison"})
 
