@@ -5,7 +5,6 @@ drawn from (seed, step) alone. So a run that was killed and started again ends w
 bit for bit on a CPU.
 """
 
-import gc
 import signal
 import sys
 import threading
@@ -248,7 +247,7 @@ class _Loop:
             mininterval=0.5 if sys.stderr.isatty() else 15.0,
             dynamic_ncols=True,
         )
-        with bar, _stop_requests() as stop, _old_objects_left_alone():
+        with bar, _stop_requests() as stop:
             while self.step < config.steps:
                 for name, value in self._one_step():
                     self.sums[name] = self.sums[name] + value if name in self.sums else value
@@ -396,17 +395,6 @@ class _Loop:
         self.average, self.history, self.step = state["average"], state["history"], state["step"]
         self.sums, self.counts = state["sums"], state["counts"]
         print(f"{label}: continuing at step {self.step} of {self.config.steps}.", file=sys.stderr)
-
-
-@contextmanager
-def _old_objects_left_alone() -> Iterator[None]:
-    """Keep the garbage collector from going through all modules again and again: 3 % of a step of small networks."""
-    gc.collect()
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
 
 
 class _StopRequest:
