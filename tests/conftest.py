@@ -1,4 +1,4 @@
-"""Order of the tests."""
+"""Order of the tests; xdist keeps it with `--no-loadscope-reorder` (Makefile)."""
 
 import pytest
 

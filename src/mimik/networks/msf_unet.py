@@ -190,7 +190,7 @@ class Generator(nn.Module):
             features = rise(torch.cat([features, skip], 1))
         if self.stem == "unshuffle":
             features = F.leaky_relu(convolve_joined(self.refine, features, images), 0.1)
-        return compose(images, self.last(features).float().contiguous(), self.head)
+        return compose(images, self.last(features).float(), self.head)
 
 
 def _with_planes(features: Tensor, condition: Tensor) -> Tensor:
