@@ -4,6 +4,7 @@
 #   make test    formats, types, linters, all tests
 #   make lint    the same without the tests
 #   make bench   measure training steps and the input pipeline
+#   make gpu-check  on a GPU: its tests, step times, a training and evaluation, in 8 minutes; says so where there is none
 #   make lock    write requirements.lock from what is installed
 #   make clean   remove what was made here (not data/raw, not the virtual environment)
 SHELL := /bin/bash
@@ -16,10 +17,10 @@ INSTALLED := $(VENV)/installed.sha256
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo demo-all test lint bench lock clean
+.PHONY: help demo demo-all test lint bench gpu-check lock clean
 
 help:
-	@sed -n '2,9s/^# \{0,3\}//p' Makefile
+	@sed -n '2,10s/^# \{0,3\}//p' Makefile
 
 # Installs again only when the pinned packages or the package's own entry points have changed.
 $(INSTALLED): requirements.lock pyproject.toml
@@ -61,6 +62,11 @@ test: lint
 
 bench: $(INSTALLED)
 	python -m benchmarks
+
+# Installs nothing: a machine with a GPU often has a torch of its own, and no network.
+GPU_PYTHON ?= $(if $(wildcard $(INSTALLED)),$(VENV)/bin/python,python3)
+gpu-check:
+	$(GPU_PYTHON) benchmarks/gpu.py $(GPU_OPTIONS)
 
 lock:
 	{ sed -n '/^#/p' requirements.lock; \

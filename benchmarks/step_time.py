@@ -55,10 +55,18 @@ def random_batch(batch: int, size: int, device: Any) -> dict[str, Any]:
     return {name: value.to(device) for name, value in made.items()}
 
 
-def make(name: str, size: int) -> Any:
-    """An entry of params.yaml's `methods` at its published settings, with fresh networks to start from.
+def read_params() -> dict[str, Any]:
+    """params.yaml as it stands; `mimik params` checks it, for which jsonschema is needed."""
+    import yaml
 
-    Sizes, widths and schedules are those of the scale `paper`.
+    values: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    return values
+
+
+def make(name: str, size: int, scale: str = "paper") -> Any:
+    """An entry of params.yaml's `methods`, with fresh networks to start from.
+
+    Widths and all other settings are those of the scale, of `paper` the published ones.
     """
     import dataclasses
 
@@ -73,14 +81,14 @@ def make(name: str, size: int) -> Any:
     from mimik.method_training import guide_module, method_module
 
     torch.manual_seed(0)
-    values = params.load(ROOT / "params.yaml")
-    settings = params.resolve(values, "synthetic", name, "paper")
+    values = read_params()
+    settings = params.resolve(values, "synthetic", name, scale)
     module = method_module(settings["module"])
 
     def networks() -> dict[str, Any]:
         made = {}
         for kind, entry in settings["pretrained"].items():
-            config = getattr(params, f"resolve_{kind}")(values, "synthetic", entry, "paper")["config"]
+            config = getattr(params, f"resolve_{kind}")(values, "synthetic", entry, scale)["config"]
             made[kind] = importlib.import_module(f"mimik.networks.{kind}").build({**config, "image_size": size})
         return made
 
@@ -116,13 +124,13 @@ def engine(method: Any, batch: dict[str, Any], config: Any, device: Any) -> Any:
 def plain_step(method: Any, batch: dict[str, Any], optimisers: dict[str, Any]) -> None:
     """One step as a straightforward loop takes it: gradients for every parameter, no precision but fp32."""
     for update in method.updates:
-        for _ in range(update.repeats):
+        for _ in range(update.repeats if update.due(1) else 0):
             seen = dict(batch)
             total, _ = getattr(method, f"{update.name}_loss")(seen, 1)
             for optimiser in optimisers.values():
                 optimiser.zero_grad()
             total.backward()
-            optimisers[update.name].step()
+            optimisers[update.shares or update.name].step()
 
 
 def plain_stargan_step(method: Any, batch: dict[str, Any], optimisers: dict[str, Any]) -> None:
@@ -182,7 +190,7 @@ def measure(case: str, method_name: str, size: int, batch_size: int, count: bool
     method = make(method_name, size).to(device).train()
     batch = random_batch(batch_size, size, device)
     if case == "plain":
-        names = [update.name for update in method.updates]
+        names = [update.name for update in method.updates if update.shares is None]
         groups = {name: [{"params": g["params"]} for g in getattr(method, f"{name}_parameters")()] for name in names}
         optimisers = {name: torch.optim.Adam(group, lr=1e-4, betas=(0.5, 0.999)) for name, group in groups.items()}
 
@@ -242,11 +250,9 @@ def compare_methods(arguments: argparse.Namespace) -> None:
     from machine import describe, write_table
 
     sys.path.insert(0, str(ROOT / "src"))
-    from mimik import params
-
     path, machine = arguments.output / "method_steps", describe()
     commit, date = machine.pop("commit"), machine.pop("date")
-    systems = params.load(ROOT / "params.yaml")["systems"]
+    systems = read_params()["systems"]
     earlier = json.loads(path.with_suffix(".json").read_text()) if path.with_suffix(".json").exists() else {}
     kept = {row["method"]: row for row in earlier["rows"]} if earlier.get("machine") == machine else {}
     for name in arguments.methods or systems:

@@ -80,9 +80,17 @@ def validate(params: Any, source: Path | str, schema: Path | str) -> None:
         schema: path of the JSON schema (draft 2020-12).
 
     Raises:
-        UserError: lists every fault with its place, what was expected and what stands there.
+        UserError: lists every fault with its place, what was expected and what stands there; or jsonschema, which
+            looks for them, is not installed.
     """
-    from jsonschema import Draft202012Validator
+    try:
+        from jsonschema import Draft202012Validator
+    except ModuleNotFoundError as error:
+        if error.name != "jsonschema":
+            raise
+        raise UserError(
+            f"{source}: cannot be checked, as jsonschema is not installed. Run `pip install jsonschema`."
+        ) from error
 
     validator = Draft202012Validator(read_json(schema))
     faults = [

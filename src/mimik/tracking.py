@@ -4,7 +4,8 @@ A mirror: nothing is read back from it, and a run is found by what it is (`run_k
 would have to keep. So an empty or lost database breaks nothing, a killed training that goes on reopens its run, and
 whatever the training could not deliver the evaluation brings later.
 
-The server is MLFLOW_TRACKING_URI, or mlflow.db in the project's folder. The only module that imports mlflow.
+The server is MLFLOW_TRACKING_URI, or mlflow.db in the project's folder. The only module that imports mlflow. Where
+MLflow is not installed nothing is mirrored, and that is said once; unless MLFLOW_TRACKING_URI asks for it.
 """
 
 import csv
@@ -17,6 +18,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +57,8 @@ def run_key(settings: Mapping[str, Any], dataset_digest: str) -> str:
 
 @contextmanager
 def training_run(settings: Settings, store_dir: Path | str) -> Iterator[tuple[Settings, "RunLogger | None"]]:
-    """A run that mirrors a training; None instead of the logger in all but the first of several processes.
+    """A run that mirrors a training; None instead of the logger without MLflow, and in all but the first of several
+    processes.
 
     When MLflow fails in the middle the training goes on, the failure is told on the screen, and the evaluation sends
     the rest.
@@ -68,12 +71,13 @@ def training_run(settings: Settings, store_dir: Path | str) -> Iterator[tuple[Se
         the settings with `run_key` (for config.json, by which the evaluation finds the run), and the logger.
 
     Raises:
-        UserError: MLflow cannot be opened; nothing has been trained yet then.
+        UserError: MLflow cannot be opened, or MLFLOW_TRACKING_URI is set and MLflow not installed; nothing has been
+            trained yet then.
     """
     manifest = read_json(Path(store_dir) / "manifest.json")
     key = run_key(settings, manifest["digest"])
     keyed = {**settings, "run_key": key}
-    if int(os.environ.get("RANK", "0")) != 0:
+    if int(os.environ.get("RANK", "0")) != 0 or not _installed():
         yield keyed, None
         return
     with _opened(keyed, Path(store_dir), manifest["digest"], system_metrics=True) as run:
@@ -85,7 +89,7 @@ def training_run(settings: Settings, store_dir: Path | str) -> Iterator[tuple[Se
 
 
 @contextmanager
-def evaluated_run(result_dir: Path | str, store_dir: Path | str) -> Iterator[str]:
+def evaluated_run(result_dir: Path | str, store_dir: Path | str) -> Iterator[str | None]:
     """The run of a result while it is evaluated; when the block ends well, MLflow gets metrics, pictures and generator.
 
     Args:
@@ -93,11 +97,15 @@ def evaluated_run(result_dir: Path | str, store_dir: Path | str) -> Iterator[str
         store_dir: the prepared dataset.
 
     Yields:
-        the run's id.
+        the run's id; None where MLflow is not installed.
 
     Raises:
-        UserError: MLflow cannot be opened, or does not take what it is given.
+        UserError: MLflow cannot be opened, or does not take what it is given, or MLFLOW_TRACKING_URI is set and MLflow
+            not installed.
     """
+    if not _installed():
+        yield None
+        return
     result = Path(result_dir)
     config = read_json(result / "config.json")
     with _opened(config, Path(store_dir), config["dataset_digest"]) as run:
@@ -162,6 +170,29 @@ class RunLogger:
         except _faults() as error:
             self._failure = str(error)
             print(f"\nmimik: MLflow failed: {error}\nThe training goes on without it.", file=sys.stderr)
+
+
+@cache
+def _installed() -> bool:
+    """Whether MLflow is there; says so once when it is not.
+
+    Raises:
+        UserError: it is not, although MLFLOW_TRACKING_URI names a server.
+    """
+    try:
+        import mlflow  # noqa: F401
+    except ModuleNotFoundError as error:
+        # MLflow itself, not one of the packages that it needs: without these its installation is broken.
+        if error.name != "mlflow":
+            raise
+        if uri := os.environ.get("MLFLOW_TRACKING_URI"):
+            raise UserError(
+                f"MLFLOW_TRACKING_URI is {uri}, but MLflow is not installed. Run `pip install mlflow`, or unset the "
+                "variable to go on without it."
+            ) from error
+        print("mimik: MLflow is not installed, so nothing is mirrored to it.", file=sys.stderr)
+        return False
+    return True
 
 
 def _client() -> "MlflowClient":
