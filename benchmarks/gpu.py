@@ -85,7 +85,9 @@ def run_job(job: Job) -> None:
     """Be the process of a part."""
     from gpu_parts import pipeline, steps, suite, throughput, trainings
 
-    if job.part == "render":
+    if job.part == "machine":
+        job.report(describe(job.device))
+    elif job.part == "render":
         trainings.render(job)
     elif job.part.startswith("b-"):
         steps.work(job)
@@ -101,14 +103,29 @@ class Check:
         self.begun = time.time()
         self.end = self.begun + 60 * arguments.minutes
         self.output: Path = arguments.output.resolve()
-        machine = describe(arguments.device, arguments.commit)
+        self.job = Job(
+            "",
+            arguments.device,
+            arguments.tiny,
+            self.end,
+            str(self.output),
+            work,
+            arguments.train_seconds,
+            arguments.profile,
+        )
+        machine = self._machine(arguments.commit)
         settings = {"minutes": arguments.minutes, "train_seconds": arguments.train_seconds, "tiny": arguments.tiny}
         self.found = report.earlier(self.output, machine, parts) | {part: {"waiting": True} for part in parts}
         self.record = {"machine": machine, "settings": settings, "parts": self.found}
-        self.job = Job(
-            "", arguments.device, arguments.tiny, self.end, str(self.output), work, arguments.train_seconds,
-            arguments.profile,
-        )  # fmt: skip
+        self.rendering: dict[str, Any] | None = None
+
+    def _machine(self, commit: str | None) -> dict[str, str]:
+        """Card and versions, asked by another process: this one is to hold nothing of the device."""
+        job = self.job.of("machine")
+        fault = follow(start(job), job, lambda: self.end, lambda found: None)
+        if fault:
+            sys.exit(f"gpu-check: the device cannot be described; its process {fault}")
+        return job.told() | ({"commit": commit} if commit else {})
 
     def run(self) -> None:
         """All parts, whatever happens to each."""
@@ -120,7 +137,8 @@ class Check:
         try:
             for part in self.parts:
                 if part != "a" and rendering is not None:
-                    fault = follow(process, rendering, lambda: self.end, lambda found: None)
+                    latest = time.time() + max(10.0, 0.2 * (self.end - time.time()))
+                    fault = follow(process, rendering, lambda latest=latest: latest, lambda found: None)
                     self.rendering = {"failure": fault} if fault else rendering.told()
                     rendering = None
                 self.one(part)
@@ -130,8 +148,6 @@ class Check:
             self.write()
         print(report.screen(self.record))
         print(f"{self.output / 'gpu.md'} and gpu.json; {time.time() - self.begun:.0f} s in all.")
-
-    rendering: dict[str, Any] | None = None
 
     def one(self, part: str) -> None:
         """One part, in a process of its own."""

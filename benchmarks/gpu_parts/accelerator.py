@@ -30,23 +30,29 @@ class Accelerator:
         if self.cuda:
             torch.cuda.synchronize()
 
-    def seconds(self, step: Callable[[], Any], count: int) -> float:
-        """Seconds of one of `count` steps in a row: between two events on the device, or by the clock on a CPU."""
+    def seconds(self, step: Callable[[], Any], count: int) -> tuple[float, float]:
+        """Seconds of one of `count` steps in a row: between two events on the device, and by the clock.
+
+        On a CPU both are by the clock. Events that lie closer together than the clock says have missed what ran beside
+        their stream.
+        """
         import torch
 
+        self.synchronise()
+        start = time.perf_counter()
         if not self.cuda:
-            start = time.perf_counter()
             for _ in range(count):
                 step()
-            return (time.perf_counter() - start) / count
+            clock = (time.perf_counter() - start) / count
+            return clock, clock
         first, last = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        self.synchronise()
         first.record()
         for _ in range(count):
             step()
         last.record()
         self.synchronise()
-        return first.elapsed_time(last) / 1e3 / count
+        clock = (time.perf_counter() - start) / count
+        return first.elapsed_time(last) / 1e3 / count, clock
 
     def start_over(self) -> float | None:
         """Drop what nobody holds any more, and count the peak from here. Returns the MiB that are still allocated."""
@@ -71,12 +77,12 @@ class Accelerator:
             "reserved_mib": torch.cuda.max_memory_reserved() / 2**20,
         }
 
-    def allow_tf32(self, allowed: bool) -> None:
-        """Let multiplications and convolutions of float32 round to TF32, or not."""
+    def allow_tf32(self, matrices: bool, convolutions: bool) -> None:
+        """Let products of float32 matrices, and cuDNN's convolutions, round their inputs to TF32 or not."""
         import torch
 
-        torch.backends.cuda.matmul.allow_tf32 = allowed
-        torch.backends.cudnn.allow_tf32 = allowed
+        torch.backends.cuda.matmul.allow_tf32 = matrices
+        torch.backends.cudnn.allow_tf32 = convolutions
 
     def settings(self) -> dict[str, Any]:
         """What decides the precision and choice of float32 kernels, as it stands now."""
@@ -105,7 +111,7 @@ def available() -> bool:
     return torch.cuda.is_available()
 
 
-def describe(device: str, commit: str | None = None) -> dict[str, str]:
+def describe(device: str) -> dict[str, str]:
     """Card, driver, versions, processor, commit and date."""
     import numpy
     import torch
@@ -126,7 +132,7 @@ def describe(device: str, commit: str | None = None) -> dict[str, str]:
         "numpy": numpy.__version__,
         "python": platform.python_version(),
         "processor": f"{_processor()}, {os.cpu_count()} cores",
-        "commit": commit or os.environ.get("MIMIK_COMMIT") or _commit(),
+        "commit": os.environ.get("MIMIK_COMMIT") or _commit(),
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     }
 

@@ -73,7 +73,7 @@ def rates(accelerator: Accelerator, tiny: bool) -> dict[str, float]:
     ):
         accelerator.seconds(work, 3)
         count = 3 if tiny else 20
-        found[name] = amount / statistics.median(accelerator.seconds(work, count) for _ in range(5))
+        found[name] = amount / statistics.median(accelerator.seconds(work, count)[0] for _ in range(5))
     return found
 
 
@@ -111,15 +111,16 @@ class Bench:
         start = time.perf_counter() - begun
         if profiled:
             return self._profiled(case, variant, step)
-        once = accelerator.seconds(step, 1 if job.tiny else 2)
+        once, _ = accelerator.seconds(step, 1 if job.tiny else 2)
         blocks = 2 if job.tiny else BLOCKS
         if not job.tiny and once > 1:
             blocks = 3
         steps = 1 if job.tiny else max(1, min(50, round(BLOCK_SECONDS / max(once, 1e-4))))
-        times = [accelerator.seconds(step, steps) for _ in range(blocks)]
+        times, clocks = zip(*(accelerator.seconds(step, steps) for _ in range(blocks)), strict=True)
         median = statistics.median(times)
         found: dict[str, Any] = {
             "ms": median * 1e3,
+            "clock_ms": statistics.median(clocks) * 1e3,
             "range_ms": [min(times) * 1e3, max(times) * 1e3],
             "steps": steps * blocks,
             "start_s": max(0.0, start - warm * median),
@@ -144,8 +145,8 @@ class Bench:
         from step_time import engine, plain_stargan_step, plain_step
 
         if variant not in ENGINE:
-            if variant == "plain strict":
-                self.accelerator.allow_tf32(False)
+            # Plain is as torch is by default: cuDNN may, matrices may not.
+            self.accelerator.allow_tf32(False, variant == "plain")
             owners = [update.name for update in method.updates if update.shares is None]
             groups = {
                 name: [{"params": group["params"]} for group in getattr(method, f"{name}_parameters")()]
@@ -189,13 +190,28 @@ class Bench:
                 step()
             self.accelerator.synchronise()
             wall = time.perf_counter() - begun
-        averages = profiler.key_averages()
-        key = "self_device_time_total" if cuda else "self_cpu_time_total"
-        kernels = sum(getattr(row, key) for row in averages) / 1e6
+        rows = _kernels(profiler.key_averages(), cuda)
         path = Path(self.job.output) / f"gpu_profile_{case.method}_{case.size}_{variant.replace(' ', '_')}.txt"
-        text = averages.table(sort_by=key, row_limit=ROWS, max_name_column_width=100)
-        path.write_text(f"{case.name}, {variant}: {PROFILED} steps\n{text}\n")
+        kernels = sum(seconds for seconds, _, _ in rows)
+        lines = [
+            f"{case.name}, {variant}: {PROFILED} steps, {wall * 1e3:.3f} ms by the clock",
+            "ms  share  calls  kernel",
+        ]
+        for seconds, calls, name in rows[:ROWS]:
+            lines.append(f"{seconds * 1e3:.3f}  {seconds / kernels:.1%}  {calls}  {name[:160]}")
+        path.write_text("\n".join(lines) + "\n")
         return {"kernel_ms": kernels / PROFILED * 1e3, "wall_ms": wall / PROFILED * 1e3, "table": path.name}
+
+
+def _kernels(averages: Any, cuda: bool) -> list[tuple[float, int, str]]:
+    """(seconds, calls, name) of what ran on the device, on a CPU of torch's functions; the longest first."""
+    from torch.autograd import DeviceType
+
+    if cuda:
+        # Functions that launch kernels are charged with the same time again.
+        rows = [row for row in averages if row.device_type == DeviceType.CUDA and not row.is_user_annotation]
+        return sorted(((row.self_device_time_total / 1e6, row.count, row.key) for row in rows), reverse=True)
+    return sorted(((row.self_cpu_time_total / 1e6, row.count, row.key) for row in averages), reverse=True)
 
 
 def least_bytes(loop: Any) -> float:

@@ -176,6 +176,8 @@ def _steps(found: Mapping[str, Any]) -> list[str]:
                     f"- {_name(row)}, {name.removeprefix('profile ')}: kernels {entry['kernel_ms']:.2f} ms of "
                     f"{entry['wall_ms']:.2f} ms a step by the clock ({busy:.0%}); {entry['table']}"
                 )
+            if entry.get("clock_ms", 0) > 1.03 * entry.get("ms", 0) > 0:
+                lines.append(f"- {_name(row)}, {name}: {entry['clock_ms']:.4g} ms by the clock, more than by events")
             for key in ("skipped", "failure"):
                 if key in entry:
                     lines.append(f"- {_name(row)}, {name}, {key}: {' / '.join(entry[key].splitlines())}")

@@ -177,8 +177,8 @@ class Trainings:
             shown = {key: measured[key] for key in ("accuracy", "miou", "pixel_accuracy") if key in measured}
             self.tell(**{kind: {"name": name, "seconds": time.perf_counter() - begun, **shown}})
 
-    def train(self, method: str, seconds: float) -> dict[str, Any]:
-        """Train for some seconds, translate and evaluate; returns the row of the report."""
+    def train(self, method: str, waiting: int) -> dict[str, Any]:
+        """Train as long as wanted, if the time allows for it; `waiting` methods share it. Returns the row's entries."""
         from mimik import params
         from mimik.method_training import train_method
 
@@ -190,12 +190,15 @@ class Trainings:
         probe["config"]["critic_head_start"] = 0
         clock = Clock()
         folder = self.work / "probe"
-        begun = time.perf_counter()
         train_method(probe, self.work / "store", networks, folder / "result", folder / "checkpoints", clock)
-        probed = time.perf_counter() - begun
         shutil.rmtree(folder)
         step, start = clock.step_seconds(), clock.start_seconds()
-        wanted = max(steps, int(SPARE * (seconds - start - probed) / step))
+        after, wished = 3.0 if self.job.tiny else AFTERWARDS, self.job.train_seconds
+        seconds = min(wished, self.job.left() / waiting - after)
+        if seconds < wished:
+            said = f"{method} was given {max(seconds, 0):.0f} s for its training instead of {wished:.0f} s"
+            self.found["notes"].append(f"{said}, as this part's time did not allow for more")
+        wanted = max(steps, int(SPARE * (seconds - start) / step))
         # A critic that is trained alone for longer than a fifth of the run would leave too little for the generator.
         head_start = min(chosen["config"].get("critic_head_start", 0), wanted // 5)
         chosen["training"] |= {"steps": wanted}
@@ -264,14 +267,9 @@ def run(job: Job) -> None:
         trainings.tell(rendering=rendering.told())
     trainings.pretrain()
     for number, method in enumerate(METHODS):
-        after = 3.0 if job.tiny else AFTERWARDS
-        seconds = min(job.train_seconds, job.left() / (len(METHODS) - number) - after)
-        if seconds < job.train_seconds:
-            said = f"{method} was trained for {max(seconds, 0):.0f} s instead of {job.train_seconds:.0f} s"
-            trainings.found["notes"].append(f"{said}, as the time of this part did not allow for more")
         row: dict[str, Any] = {"method": method}
         trainings.found["rows"].append(row)
-        row |= trainings.train(method, seconds)
+        row |= trainings.train(method, len(METHODS) - number)
         trainings.tell()
         row |= trainings.judge(method)
         trainings.tell()
