@@ -29,7 +29,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from step_time import ROOT, engine, make, random_batch
+from step_time import ROOT, Repeated, make, random_batch
 
 GIB = 2**30
 
@@ -46,35 +46,35 @@ def settings(method: str, **changes: Any) -> Any:
     return build(TrainingConfig, {**published, **changes}, method)
 
 
-def peaks(loop: Any, restart: Callable[[], int], turns: int = 2) -> dict[str, int]:
+def peaks(repeated: Any, restart: Callable[[], int], turns: int = 2) -> dict[str, int]:
     """Peak bytes of every kind of update over some steps.
 
     Args:
-        loop: of `step_time.engine`.
+        repeated: a `step_time.Repeated`.
         restart: begins a new peak and returns the one before.
         turns: how many steps.
     """
-    found = {update.name: 0 for update in loop.task.updates}
-    update = loop._update
+    engine = repeated.engine
+    found = {update.name: 0 for update in engine.task.updates}
+    update = engine._update
 
     def watched(kind: Any, *arguments: Any) -> Any:
         restart()
-        yield from update(kind, *arguments)
+        terms = update(kind, *arguments)
         found[kind.name] = max(found[kind.name], restart())
+        return terms
 
-    loop._update = watched
+    engine._update = watched
     for _ in range(turns):
-        for _ in loop._one_step():
-            pass
-        loop._update_average()
+        repeated.step()
     return found
 
 
-def held(loop: Any) -> dict[str, list[Any]]:
+def held(engine: Any) -> dict[str, list[Any]]:
     """What stays from step to step: `weights` (with buffers and the average) and `adam`."""
-    states = [state for optimiser in loop.optimisers.values() for state in optimiser.state.values()]
+    states = [state for optimiser in engine.optimisers.values() for state in optimiser.state.values()]
     return {
-        "weights": [*loop.task.parameters(), *loop.task.buffers(), *(loop.average or {}).values()],
+        "weights": [*engine.task.parameters(), *engine.task.buffers(), *(engine.average or {}).values()],
         "adam": [value for state in states for value in state.values()],
     }
 
@@ -84,7 +84,7 @@ def measured(method: str, size: int, config: Any) -> dict[str, Any]:
     import torch
 
     device = torch.device("cuda", 0)
-    loop = engine(make(method, size).to(device).train(), random_batch(config.batch_size, size, device), config, device)
+    repeated = Repeated(make(method, size), random_batch(config.batch_size, size, device), config, device)
 
     def restart() -> int:
         torch.cuda.synchronize()
@@ -92,8 +92,8 @@ def measured(method: str, size: int, config: Any) -> dict[str, Any]:
         torch.cuda.reset_peak_memory_stats()
         return peak
 
-    found = peaks(loop, restart)
-    parts = {name: sum(tensor.nbytes for tensor in tensors) for name, tensors in held(loop).items()}
+    found = peaks(repeated, restart)
+    parts = {name: sum(tensor.nbytes for tensor in tensors) for name, tensors in held(repeated.engine).items()}
     return {"source": "measured", **parts, **found}
 
 
@@ -120,13 +120,13 @@ def computed(method: str, size: int, config: Any, real: bool = False) -> dict[st
     with contextlib.nullcontext() if real else fake:
         batch = random_batch(config.batch_size, size, torch.device("cpu"))
         # The weights have their format already; fake ones cannot be converted in place.
-        loop = engine(task, batch, replace(config, channels_last=False), torch.device("cpu"))
+        repeated = Repeated(task, batch, replace(config, channels_last=False), torch.device("cpu"))
         counter = LiveBytes()
-        before = counter.add([*held(loop)["weights"], *batch.values()])
+        before = counter.add([*held(repeated.engine)["weights"], *batch.values()])
         log = profile(activities=[ProfilerActivity.CPU], profile_memory=True) if real else contextlib.nullcontext()
         with log, counter:
-            found = peaks(loop, counter.restart)
-        parts = {name: LiveBytes().add(tensors) for name, tensors in held(loop).items()}
+            found = peaks(repeated, counter.restart)
+        parts = {name: LiveBytes().add(tensors) for name, tensors in held(repeated.engine).items()}
     result = {"source": "computed", **parts, **found}
     if real:
         events = [event for event in log.profiler.kineto_results.events() if event.name() == "[memory]"]

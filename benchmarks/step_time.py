@@ -104,21 +104,24 @@ def make(name: str, size: int, scale: str = "paper") -> Any:
     return Guided(method, guides) if guides else method
 
 
-def engine(method: Any, batch: dict[str, Any], config: Any, device: Any) -> Any:
-    """The training engine's loop round a method, without a dataset: every update gets `batch`.
+class Repeated:
+    """The training engine round a method, without a dataset: every update gets the same batch."""
 
-    Returns:
-        the loop; `list(loop._one_step())` is one of its steps, the first after its start.
-    """
-    import types
+    def __init__(self, method: Any, batch: dict[str, Any], config: Any, device: Any) -> None:
+        """Set up a method for `config`; the first step is number 1, the first after the start."""
+        from mimik.engine import Engine
 
-    from mimik.training import _Loop
+        self.engine, self.batch, self.number = Engine(method, config, device, seed=0), batch, 1
 
-    loop: Any = object.__new__(_Loop)
-    loop.task, loop.config, loop.seed, loop.device, loop.rank, loop.step = method, config, 0, device, 0, 1
-    loop.batches = types.SimpleNamespace(at=lambda position, where: dict(batch))
-    loop._prepare()
-    return loop
+    def at(self, _position: int) -> dict[str, Any]:
+        """The batch, as `mimik.feed.Feed` gives it."""
+        return dict(self.batch)
+
+    def step(self) -> None:
+        """One step, with all its updates."""
+        with self.engine.running():
+            for _ in self.engine.run_step(self.number, self):
+                pass
 
 
 def plain_step(method: Any, batch: dict[str, Any], optimisers: dict[str, Any]) -> None:
@@ -198,10 +201,8 @@ def measure(case: str, method_name: str, size: int, batch_size: int, count: bool
             (plain_stargan_step if method_name == "stargan" else plain_step)(method, batch, optimisers)
     else:
         keep_freed_memory()
-        loop = engine(method, batch, training.TrainingConfig(batch_size=batch_size, betas=(0.5, 0.999)), device)
-
-        def step() -> None:
-            list(loop._one_step())
+        config = training.TrainingConfig(batch_size=batch_size, betas=(0.5, 0.999))
+        step = Repeated(method, batch, config, device).step
 
     def timed() -> float:
         if device.type == "cuda":

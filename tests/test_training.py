@@ -142,7 +142,7 @@ def test_features_computed_again_give_the_same_bits(tmp_path: Path) -> None:
 
 def test_the_listed_networks_are_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[nn.Module] = []
-    monkeypatch.setattr("mimik.training.compile_network", seen.append)
+    monkeypatch.setattr("mimik.engine.compile_network", seen.append)
     task, _ = run(make_store(tmp_path / "s"), tmp_path / "c", Normalised(), steps=1, compile=True)
     assert seen == task.compiled
 

@@ -5,6 +5,8 @@ continues where it stopped without any state to restore, and the number of proce
 """
 
 from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -94,6 +96,8 @@ class Batches:
             present = np.unique(self.labels[rows])
             self._by_class = [rows[self.labels[rows] == label] for label in present]
         self._epoch: tuple[int, npt.NDArray[np.int64]] = (-1, rows)
+        self._held: dict[str, Tensor] = {}
+        self._place = rows
 
     def _random(self, purpose: int, position: int) -> np.random.Generator:
         return np.random.default_rng(np.random.SeedSequence((self.seed, purpose, position)))
@@ -133,6 +137,38 @@ class Batches:
             255 as -1 to 1; `landmarks` float (B, 68, 2) in pixels, and likewise `target_landmarks`, mirrored where the
             sample is; every one of the extras float (B, ...).
         """
+        device = torch.device(device)
+        rows, flips, others = self._samples(position)
+        flipped = _send(flips, device)
+        batch = {
+            "image": _signed(mirrored_pictures(self._pictures("images", rows, device), flipped)),
+            "row": _send(rows, device),
+        }
+        if "label" in self.reads:
+            batch["label"] = _send(self.labels[rows], device)
+        if "target" in self.reads:
+            batch["target"] = _send(self.labels[others], device)
+        if "mask" in self.reads:
+            batch["mask"] = mirrored_masks(self._pictures("masks", rows, device), flipped).long()
+        for name, values in (("action_units", self.action_units), ("attributes", self.attributes)):
+            for entry, of in ((name, rows), (f"target_{name}", others)):
+                if entry in self.reads and values is not None:
+                    batch[entry] = _send(values[of], device)
+        if "depth" in self.reads:
+            batch["depth"] = _signed(mirrored_pictures(self._pictures("depth", rows, device)[..., None], flipped))
+        if "normals" in self.reads:
+            batch["normals"] = _signed(mirrored_normals(self._pictures("normals", rows, device), flipped))
+        for entry, of in (("landmarks", rows), ("target_landmarks", others)):
+            if entry in self.reads and self.store.landmarks is not None:
+                points = self.store.landmarks[of]
+                points[flips] = mirrored_landmarks(points[flips], self.store.size)
+                batch[entry] = _send(points, device)
+        for name, values in self.extras.items():
+            batch[name] = _send(values[rows], device)
+        return batch
+
+    def _samples(self, position: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+        """Rows of this process's samples, which of them are mirrored, and the rows whose states they are to take."""
         rows = self._rows_at(position)
         random = self._random(_AUGMENT, position)
         flips = random.random(self.batch_size) < 0.5 if self.flip else np.zeros(self.batch_size, bool)
@@ -140,49 +176,67 @@ class Batches:
         others = rows[random.permutation(self.batch_size)]
         share = self.batch_size // self.processes
         mine = slice(self.rank * share, (self.rank + 1) * share)
-        rows, flips, others = rows[mine], flips[mine], others[mine]
-        images = self.store.images[rows]
-        images[flips] = images[flips, :, ::-1]
-        batch = {
-            "image": to_tensor(images, device),
-            "row": torch.from_numpy(rows).to(device),
-        }
-        if "label" in self.reads:
-            batch["label"] = torch.from_numpy(self.labels[rows]).to(device)
-        if "target" in self.reads:
-            batch["target"] = torch.from_numpy(self.labels[others]).to(device)
-        if "mask" in self.reads and self.store.masks is not None:
-            masks = self.store.masks[rows]
-            masks[flips] = _MIRROR[masks[flips, :, ::-1]]
-            batch["mask"] = torch.from_numpy(masks).to(device).long()
-        for name, values in (("action_units", self.action_units), ("attributes", self.attributes)):
-            for entry, of in ((name, rows), (f"target_{name}", others)):
-                if entry in self.reads and values is not None:
-                    batch[entry] = torch.from_numpy(values[of]).to(device)
-        if "depth" in self.reads and self.store.depth is not None:
-            depth = self.store.depth[rows]
-            depth[flips] = depth[flips, :, ::-1]
-            batch["depth"] = to_tensor(depth[..., None], device)
-        if "normals" in self.reads and self.store.normals is not None:
-            normals = self.store.normals[rows]
-            normals[flips] = mirrored_normals(normals[flips])
-            batch["normals"] = to_tensor(normals, device)
-        for entry, of in (("landmarks", rows), ("target_landmarks", others)):
-            if entry in self.reads and self.store.landmarks is not None:
-                points = self.store.landmarks[of]
-                points[flips] = mirrored_landmarks(points[flips], self.store.size)
-                batch[entry] = torch.from_numpy(points).to(device)
-        for name, values in self.extras.items():
-            batch[name] = torch.from_numpy(values[rows]).to(device)
-        return batch
+        return rows[mine], flips[mine], others[mine]
+
+    def rows_at(self, position: int) -> npt.NDArray[np.int64]:
+        """Rows of this process's samples at a position, int64 (B,)."""
+        return self._samples(position)[0]
+
+    @property
+    def pictures(self) -> list[str]:
+        """The arrays of the store that batches are cut from."""
+        also = {"mask": "masks", "depth": "depth", "normals": "normals"}
+        return ["images", *(array for entry, array in also.items() if entry in self.reads)]
+
+    def picture_bytes(self) -> int:
+        """Bytes of the training faces' pictures, masks and maps, as the store holds them."""
+        count = len(np.unique(self.rows))
+        return sum(getattr(self.store, name)[:1].nbytes * count for name in self.pictures)
+
+    def keep_on(self, device: torch.device) -> None:
+        """Hold the training faces' pictures, masks and maps on the device; batches are then cut from there."""
+        held = np.unique(self.rows)
+        place = np.full(len(self.store), -1)
+        place[held] = np.arange(len(held))
+        self._place = place
+        for name in self.pictures:
+            array = getattr(self.store, name)
+            kept = torch.empty((len(held), *array.shape[1:]), dtype=torch.uint8, device=device)
+            # In pieces, so that the memory map's pages are all that the host has to hold.
+            for start in range(0, len(held), 1024):
+                piece = held[start : start + 1024]
+                kept[start : start + len(piece)] = torch.from_numpy(np.asarray(array[piece])).to(device)
+            self._held[name] = kept
+
+    def _pictures(self, name: str, rows: npt.NDArray[np.int64], device: torch.device) -> Tensor:
+        """Rows of an array of the store, uint8 on the device."""
+        if name in self._held:
+            return self._held[name][_send(self._place[rows], device)]
+        return _send(getattr(self.store, name)[rows], device)
 
 
-def mirrored_normals(normals: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Normals uint8 (..., H, W, 3), as stored, of the mirrored faces; where there is no surface there is still none."""
-    mirrored = normals[..., ::-1, :].copy()
-    surface = mirrored.any(-1)
-    mirrored[..., 0] = np.where(surface, 255 - mirrored[..., 0], 0)
-    return mirrored
+def _send(array: npt.NDArray[Any], device: torch.device) -> Tensor:
+    """An array of its own as a tensor on the device, copied to a GPU without making this process wait."""
+    tensor = torch.from_numpy(np.require(array, requirements=["C", "W"]))
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
+def mirrored_pictures(pictures: Tensor, flipped: Tensor) -> Tensor:
+    """Pictures (B, H, W, ...), those mirrored left to right that bool (B,) says."""
+    return torch.where(flipped.view(-1, *[1] * (pictures.ndim - 1)), pictures.flip(2), pictures)
+
+
+def mirrored_masks(masks: Tensor, flipped: Tensor) -> Tensor:
+    """Masks uint8 (B, H, W) likewise, with left and right classes exchanged."""
+    return torch.where(flipped[:, None, None], _exchange_table(masks.device)[masks.flip(2).long()], masks)
+
+
+def mirrored_normals(normals: Tensor, flipped: Tensor) -> Tensor:
+    """Normals uint8 (B, H, W, 3) likewise, as stored: x turned round where there is a surface."""
+    other = normals.flip(2)
+    turned = torch.where(other.any(3), 255 - other[..., 0], 0)
+    other = torch.cat([turned[..., None], other[..., 1:]], 3)
+    return torch.where(flipped[:, None, None, None], other, normals)
 
 
 def mirrored_landmarks(points: npt.NDArray[np.float32], size: float) -> npt.NDArray[np.float32]:
@@ -192,14 +246,22 @@ def mirrored_landmarks(points: npt.NDArray[np.float32], size: float) -> npt.NDAr
     return mirrored
 
 
-_MIRROR = np.full(256, IGNORED, np.uint8)
-_MIRROR[: len(MIRRORED_CLASSES)] = MIRRORED_CLASSES
+@cache
+def _exchange_table(device: torch.device) -> Tensor:
+    """The mirrored class of every class, uint8 (256,); what is no class is unknown."""
+    table = np.full(256, IGNORED, np.uint8)
+    table[: len(MIRRORED_CLASSES)] = MIRRORED_CLASSES
+    return torch.from_numpy(table).to(device)
+
+
+def _signed(pictures: Tensor) -> Tensor:
+    """uint8 (B, H, W, C) -> float (B, C, H, W) in [-1, 1], contiguous."""
+    return pictures.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format).div_(127.5).sub_(1)
 
 
 def to_tensor(images: npt.NDArray[np.uint8], device: torch.device | str = "cpu") -> Tensor:
     """uint8 (B, H, W, 3) -> float (B, 3, H, W) in [-1, 1], contiguous; the conversion runs on `device`."""
-    on_device = torch.from_numpy(np.require(images, requirements=["C", "W"])).to(device, non_blocking=True)
-    return on_device.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format).div_(127.5).sub_(1)
+    return _signed(_send(images, torch.device(device)))
 
 
 def to_uint8(images: Tensor) -> npt.NDArray[np.uint8]:

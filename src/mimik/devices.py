@@ -1,4 +1,4 @@
-"""Where and how tensors are computed: device, precision, memory, processes."""
+"""Where and how tensors are computed: device, precision, memory, compiled networks."""
 
 import ctypes
 import os
@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import torch.distributed
 from filelock import FileLock, Timeout
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -20,7 +19,10 @@ from torch.utils.checkpoint import checkpoint
 
 from mimik.errors import UserError
 
-Precision = Literal["auto", "fp32", "bf16"]
+Precision = Literal["auto", "fp32", "tf32", "bf16"]
+
+STEPS_WORTH_COMPILING = 3000
+"""Steps of a run from which on `training.compile: auto` compiles on a GPU, which delays the first one."""
 
 _held: list[FileLock] = []
 
@@ -52,13 +54,44 @@ def pick_device() -> torch.device:
 
 def autocast_dtype(precision: Precision, device: torch.device) -> torch.dtype | None:
     """bfloat16 where `precision` asks for it (`auto`: where the hardware multiplies it natively), else None."""
-    if precision == "fp32":
+    if precision in ("fp32", "tf32"):
         return None
     if precision == "bf16":
         return torch.bfloat16
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else None
     return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else None
+
+
+def set_arithmetic(precision: Precision, device: torch.device, deterministic: bool = False) -> None:
+    """Choose how a GPU computes what is not bfloat16, for the whole process. Does nothing on a CPU.
+
+    Convolutions in float32 may use TF32 (10 bits of mantissa) unless the precision is `fp32`; matrix products only
+    when it is `tf32`: of those few that remain beside bfloat16, some cut and stitch images, where 10 bits can be seen.
+    cuDNN tries its algorithms once for every shape and keeps the fastest.
+
+    Args:
+        precision: of the run.
+        device: that computes.
+        deterministic: only algorithms that give the same bits in every run; none is tried for its speed.
+    """
+    if device.type != "cuda":
+        return
+    torch.backends.cudnn.allow_tf32 = precision != "fp32"
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.benchmark = not deterministic
+    torch.backends.cudnn.deterministic = deterministic
+    if deterministic:
+        # Has to be there before cuBLAS is used for the first time.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(deterministic)
+
+
+def worth_compiling(compile_: Literal["auto", True, False], steps: int, device: torch.device) -> bool:
+    """What the setting `training.compile` means for a run of so many steps on a device."""
+    if compile_ == "auto":
+        return device.type == "cuda" and steps >= STEPS_WORTH_COMPILING
+    return compile_
 
 
 def keep_freed_memory() -> None:
@@ -143,41 +176,20 @@ def _kept_statistics(normalisations: Sequence[_BatchNorm]) -> Iterator[None]:
             part.momentum, part.num_batches_tracked = momentum, tracked
 
 
-def start_processes(device: torch.device) -> tuple[int, int]:
-    """Join the process group that torchrun describes in the environment. Returns (rank, number of processes)."""
-    if "WORLD_SIZE" not in os.environ or int(os.environ["WORLD_SIZE"]) == 1:
-        return 0, 1
-    if not torch.distributed.is_initialized():
-        torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    return torch.distributed.get_rank(), torch.distributed.get_world_size()
-
-
-def average_gradients(parameters: list[torch.nn.Parameter]) -> None:
-    """All-reduce the gradients of `parameters` to their mean over the processes, as one message.
-
-    Explicit rather than by DistributedDataParallel, whose hooks only see what goes through a module's
-    `forward`; gradient penalties do not.
-    """
-    if not torch.distributed.is_initialized():
-        return
-    # Which parameters have a gradient follows from the step alone, so that every process sends the same message.
-    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    if not gradients:
-        return
-    flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
-    torch.distributed.all_reduce(flat)
-    flat /= torch.distributed.get_world_size()
-    offset = 0
-    for gradient in gradients:
-        gradient.copy_(flat[offset : offset + gradient.numel()].view_as(gradient))
-        offset += gradient.numel()
-
-
 def run_environment() -> dict[str, str]:
-    """Device, processor, threads and versions of this process, for records of results."""
-    device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "CPU"
+    """Device, its arithmetic, processor, threads and versions of this process, for records of results."""
+    gpu = {}
+    if torch.cuda.is_available():
+        flags = torch.backends
+        gpu = {
+            "cuda": str(torch.version.cuda),
+            "cudnn": str(flags.cudnn.version()),
+            "tf32": f"convolutions {flags.cudnn.allow_tf32}, products {flags.cuda.matmul.allow_tf32}",
+            "deterministic": str(torch.are_deterministic_algorithms_enabled()),
+        }
     return {
-        "device": device,
+        "device": torch.cuda.get_device_name() if gpu else "CPU",
+        **gpu,
         "processor": _processor(),
         "threads": str(torch.get_num_threads()),
         "torch": torch.__version__,

@@ -45,6 +45,11 @@ class Guided(nn.Module):
         """What `training.compile` and `training.recompute` mean."""
         return [*self.method.compiled, *(net for guide in self.guides.values() for net in guide.compiled)]
 
+    @property
+    def capturable(self) -> bool:
+        """Whether the updates may be replayed as graphs: no part says otherwise."""
+        return all(getattr(part, "capturable", True) for part in (self.method, *self.guides.values()))
+
     def discriminator_parameters(self) -> list[dict[str, Any]]:
         """Parameter groups of the discriminator update, the method's first."""
         return self._all("discriminator_parameters")

@@ -64,10 +64,15 @@ class TrainingConfig:
             of linear growth.
         ema: decay of the moving average of the result's weights per step (0: none), never longer than the run so far.
         flip, balanced, stratified: see `mimik.batches.Batches`.
-        precision: `auto`, `fp32` or `bf16` (autocast).
+        precision: `bf16` (autocast), `tf32` (a GPU multiplies with 10 bits of mantissa), `fp32` (with all 23), or
+            `auto`: bf16 where the hardware multiplies it natively, else tf32; see `mimik.devices.set_arithmetic`.
         channels_last: memory format of weights and features.
-        compile: compile the modules that the task lists in `compiled`, see `mimik.devices.compile_network`; off by
-            default.
+        compile: compile the modules that the task lists in `compiled`, see `mimik.devices.compile_network`. `auto`: on
+            a GPU, where the run has at least `mimik.devices.STEPS_WORTH_COMPILING` steps.
+        graphs: on a GPU, record every kind of update as a CUDA graph and replay it, see `mimik.replays`. `auto`:
+            whenever the task allows it and one process trains.
+        deterministic: on a GPU, only algorithms that give the same bits in every run, which are slower. A CPU always
+            does.
         accumulate: split every batch into so many parts to save memory.
         recompute: the modules that the task lists in `compiled` keep no features for the backward pass, which computes
             them again: less memory, more time, the same gradients. Not together with `compile`.
@@ -92,7 +97,9 @@ class TrainingConfig:
     stratified: bool = False
     precision: Precision = "auto"
     channels_last: bool = True
-    compile: bool = False
+    compile: Literal["auto", True, False] = "auto"
+    graphs: Literal["auto", True, False] = "auto"
+    deterministic: bool = False
     accumulate: int = 1
     recompute: bool = False
     log_every: int = 20
@@ -109,7 +116,7 @@ class TrainingConfig:
             raise ValueError("ema is a decay in [0, 1)")
         if not 0 <= self.floor <= 1:
             raise ValueError("floor is a fraction of learning_rate in [0, 1]")
-        if self.compile and self.recompute:
+        if self.compile is True and self.recompute:
             raise ValueError("compile and recompute exclude each other")
         if self.balanced and self.stratified:
             raise ValueError("balanced and stratified are two ways to draw classes; choose one")

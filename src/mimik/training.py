@@ -2,7 +2,7 @@
 
 A step runs the task's updates; a checkpoint holds everything that the next step depends on; whatever is random is
 drawn from (seed, step) alone. So a run that was killed and started again ends with the weights of an undisturbed one,
-bit for bit on a CPU.
+bit for bit on a CPU, and on a GPU with `deterministic`.
 """
 
 import signal
@@ -23,19 +23,15 @@ from filelock import FileLock, Timeout
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from mimik.batches import Batch, Batches
-from mimik.devices import (
-    autocast_dtype,
-    average_gradients,
-    compile_network,
-    keep_freed_memory,
-    pick_device,
-    recompute,
-    start_processes,
-)
+from mimik.batches import Batches
+from mimik.devices import keep_freed_memory, pick_device
+from mimik.engine import Engine, NotFiniteError
 from mimik.errors import UserError
 from mimik.faces.store import FaceStore
+from mimik.feed import Feed
 from mimik.files import atomic_path, digest
+from mimik.processes import Agreement, start_processes
+from mimik.replays import Computed
 from mimik.schedule import TrainingConfig as TrainingConfig
 from mimik.schedule import Update as Update
 
@@ -58,6 +54,8 @@ class Task(Protocol):
     """Modules that hold most of the work, for the settings `compile` and `recompute`; called as such, not in part."""
     averaged: nn.Module | None
     """The module whose exponential moving average is the result; None: no average."""
+    # Optional, `capturable: bool = False`: its updates decide by what is on the device, or draw on the host, so that
+    # they cannot be replayed as graphs.
 
 
 class Logger(Protocol):
@@ -113,7 +111,7 @@ def train(
 
     Raises:
         UserError: a second process trains into the same folder; a loss is not finite (names step and samples; the
-            last good checkpoint stays).
+            last good checkpoint stays); the GPU's memory does not suffice.
         Interrupted: SIGTERM or Ctrl-C; the state is saved.
     """
     keep_freed_memory()
@@ -136,12 +134,28 @@ def train(
         if rank == 0 and not keep_checkpoint:
             loop.checkpoint.unlink(missing_ok=True)
         return history
+    except torch.OutOfMemoryError as error:
+        raise _too_large(error, config, device) from error
     finally:
         lock.release()
 
 
+def _too_large(error: torch.OutOfMemoryError, config: TrainingConfig, device: torch.device) -> UserError:
+    total = torch.cuda.get_device_properties(device).total_memory / 2**30 if device.type == "cuda" else 0.0
+    advice = [f"training.accumulate above {config.accumulate} (parts of a batch one after the other; same gradients)"]
+    if not config.recompute:
+        advice.append("training.recompute: true (features are computed twice; same gradients)")
+    if config.precision in ("fp32", "tf32"):
+        advice.append("training.precision: bf16")
+    advice.append(f"a training.batch_size below {config.batch_size}, or smaller images (both change the result)")
+    return UserError(
+        f"The GPU's memory ({total:.1f} GiB in all) does not suffice for a step. In this order, set "
+        f"{'; '.join(advice)}. What other programs hold shows nvidia-smi. ({str(error).splitlines()[0][:300]})"
+    )
+
+
 class _Loop:
-    """State of one run: optimisers, average, history, step."""
+    """State of one run: engine, history, step."""
 
     def __init__(
         self,
@@ -157,10 +171,10 @@ class _Loop:
         processes: int,
         extras: Mapping[str, npt.NDArray[np.float32]] | None = None,
     ) -> None:
-        self.task, self.config, self.seed = task.to(device).train(), config, seed
-        self.device, self.rank = device, rank
+        self.engine = Engine(task, config, device, seed=seed, rank=rank, processes=processes)
+        self.config, self.device, self.rank = config, device, rank
         self.checkpoint = directory / "last.pt"
-        indifferent = ("log_every", "checkpoint_seconds", "compile", "recompute")
+        indifferent = ("log_every", "checkpoint_seconds", "compile", "graphs", "deterministic", "recompute")
         settings = {k: v for k, v in asdict(config).items() if k not in indifferent}
         self.fingerprint = digest({"settings": settings, "seed": seed, "store": store.digest, **fingerprint})
         self.batches = Batches(
@@ -176,56 +190,13 @@ class _Loop:
             processes=processes,
             extras=extras,
         )
-        self._prepare()
+        self.agreement = Agreement()
         self.history: History = []
         # Sums of the terms since the last row of the history; part of the state, so that the history of a resumed run
         # is that of an undisturbed one.
         self.sums: dict[str, Tensor] = {}
         self.counts: dict[str, int] = {}
         self.step = 0
-
-    def _prepare(self) -> None:
-        """Set up the networks as the settings say, with their optimisers and average."""
-        task, config = self.task, self.config
-        task.zero_grad(set_to_none=True)
-        if config.channels_last:
-            task.to(memory_format=torch.channels_last)
-        for module in task.compiled if config.compile or config.recompute else ():
-            if config.compile:
-                compile_network(module)
-            else:
-                recompute(module)
-        self.dtype = autocast_dtype(config.precision, self.device)
-        owners = [update.name for update in task.updates if update.shares is None]
-        self.groups = {name: getattr(task, f"{name}_parameters")() for name in owners}
-        self.parameters = {
-            name: [p for group in groups for p in group["params"]] for name, groups in self.groups.items()
-        }
-        self.optimisers = {name: self._optimiser(groups) for name, groups in self.groups.items()}
-        self.average = self._start_average()
-
-    def _optimiser(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-        config = self.config
-        arguments: list[dict[str, Any]] = [
-            {key: group[key] for key in ("params", "weight_decay") if key in group} for group in groups
-        ]
-        if config.optimiser == "adam":
-            betas = (config.betas[0], config.betas[1])
-            return torch.optim.Adam(
-                arguments, lr=config.learning_rate, betas=betas, weight_decay=config.weight_decay, fused=True
-            )
-        return torch.optim.SGD(
-            arguments,
-            lr=config.learning_rate,
-            momentum=config.momentum,
-            weight_decay=config.weight_decay,
-            fused=True,
-        )
-
-    def _start_average(self) -> dict[str, Tensor] | None:
-        if self.task.averaged is None or not self.config.ema:
-            return None
-        return {name: p.detach().clone() for name, p in self.task.averaged.named_parameters()}
 
     def run(
         self,
@@ -235,123 +206,95 @@ class _Loop:
     ) -> History:
         config = self.config
         self._restore(label)
-        saved = time.monotonic()
-        quiet = self.rank != 0
         bar = tqdm(
             total=config.steps,
             initial=self.step,
             desc=label,
             unit="step",
-            disable=quiet,
+            disable=self.rank != 0,
             file=sys.stderr,
             mininterval=0.5 if sys.stderr.isatty() else 15.0,
             dynamic_ncols=True,
         )
-        with bar, _stop_requests() as stop:
-            while self.step < config.steps:
-                for name, value in self._one_step():
-                    self.sums[name] = self.sums[name] + value if name in self.sums else value
-                    self.counts[name] = self.counts.get(name, 0) + 1
-                self._update_average()
-                self.step += 1
-                last = self.step == config.steps
-                if self.step % config.log_every == 0 or last:
-                    means = {name: float(total) / self.counts[name] for name, total in self.sums.items()}
-                    self.history.append({"step": float(self.step), **means})
-                    self.sums.clear()
-                    self.counts.clear()
-                    if logger:
-                        logger.scalars(self.step, means)
-                if sample and (last or (config.sample_every and self.step % config.sample_every == 0)):
-                    self._sample(sample, logger)
-                bar.update()
-                due = time.monotonic() - saved > config.checkpoint_seconds
-                if stop.requested or due or last:
-                    self._save()
-                    saved = time.monotonic()
-                if stop.requested and not last:
-                    raise Interrupted(
-                        f"{label}: stopped at step {self.step} of {config.steps} as asked; the state is in "
-                        f"{self.checkpoint}. The same command goes on from there."
-                    )
-        if self.average is not None:
-            self._load_average()
+        rounds = self.engine.rounds
+        feed = Feed(self.batches, self.device, self.step * rounds, config.steps * rounds)
+        try:
+            with self.engine.running(), feed, bar, _stop_requests() as stop:
+                self._steps(feed, bar, stop, label, logger, sample)
+        except NotFiniteError as error:
+            raise self._divergence(error) from error
+        self.engine.load_average()
         return self.history
 
-    def _one_step(self) -> Iterator[tuple[str, Tensor]]:
-        config, task = self.config, self.task
-        rate = config.rate(self.step)
-        rounds = max(update.repeats for update in task.updates)
-        for turn in range(rounds):
-            position = self.step * rounds + turn
-            batch = self.batches.at(position, self.device)
-            for index, update in enumerate(task.updates):
-                if not update.due(self.step) or turn < rounds - update.repeats:
-                    continue
-                # Everything drawn inside a loss depends on (seed, position, update) alone, never on history.
-                entropy = (self.seed, position, index, self.rank)
-                torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]) >> 1)
-                yield from self._update(update, batch, rate)
+    def _steps(
+        self,
+        feed: Feed,
+        bar: Any,
+        stop: "_StopRequest",
+        label: str,
+        logger: Logger | None,
+        sample: Callable[[int], tuple[Path | None, Mapping[str, float]]] | None,
+    ) -> None:
+        config = self.config
+        saved = time.monotonic()
+        while self.step < config.steps:
+            for terms in self.engine.run_step(self.step, feed):
+                self._count(terms)
+            self.step += 1
+            last = self.step == config.steps
+            if self.step % config.log_every == 0 or last:
+                self._log(logger)
+            if sample and (last or (config.sample_every and self.step % config.sample_every == 0)):
+                self._sample(sample, logger)
+            bar.update()
+            stopped = self.agreement.stop(stop.requested)
+            due = time.monotonic() - saved > config.checkpoint_seconds
+            if stopped or due or last:
+                self._save()
+                saved = time.monotonic()
+            if stopped and not last:
+                raise Interrupted(
+                    f"{label}: stopped at step {self.step} of {config.steps} as asked; the state is in "
+                    f"{self.checkpoint}. The same command goes on from there."
+                )
 
-    def _update(self, update: Update, batch: Batch, rate: float) -> Iterator[tuple[str, Tensor]]:
-        name, owner = update.name, update.shares or update.name
-        optimiser, parameters = self.optimisers[owner], self.parameters[owner]
-        for group, given in zip(optimiser.param_groups, self.groups[owner], strict=True):
-            group["lr"] = rate * given.get("learning_rate", 1.0)
-        for other, theirs in self.parameters.items():
-            # Networks that this update does not train take no gradient.
-            for parameter in theirs:
-                parameter.requires_grad_(other == owner)
-        parts = self.config.accumulate
-        size = len(batch["image"]) // parts
-        for part in range(parts):
-            piece = batch if parts == 1 else {k: v[part * size : (part + 1) * size] for k, v in batch.items()}
-            with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype is not None):
-                total, terms = getattr(self.task, f"{name}_loss")(piece, self.step)
-            if not torch.isfinite(total):
-                self._report_divergence(name, piece, terms)
-            (total / parts).backward()
-            for term, value in terms.items():
-                yield f"{name}/{term}", value.detach().float()
-        average_gradients(parameters)
-        optimiser.step()
-        # Gradients that wait for their next update would add to the memory of all others.
-        optimiser.zero_grad(set_to_none=True)
+    def _log(self, logger: Logger | None) -> None:
+        """A row of the history: means since the one before."""
+        totals = torch.stack(list(self.sums.values())).tolist() if self.sums else []
+        means = {name: total / self.counts[name] for name, total in zip(self.sums, totals, strict=True)}
+        self.history.append({"step": float(self.step), **means})
+        self.sums.clear()
+        self.counts.clear()
+        if logger:
+            logger.scalars(self.step, means)
 
-    def _report_divergence(self, name: str, batch: Batch, terms: Terms) -> None:
-        values = ", ".join(f"{term} {float(value.detach()):.4g}" for term, value in terms.items())
-        ids = self.batches.store.table["id"].iloc[batch["row"].cpu().numpy()].tolist()
+    def _count(self, terms: Computed) -> None:
+        """Add terms to the sums of the next row."""
+        for part in terms:
+            known = [name for name in part if name in self.sums]
+            if known:
+                torch._foreach_add_([self.sums[name] for name in known], [part[name] for name in known])
+            for name, value in part.items():
+                if name not in self.sums:
+                    # A copy: the memory may be a graph's.
+                    self.sums[name] = value.clone()
+                self.counts[name] = self.counts.get(name, 0) + 1
+
+    def _divergence(self, error: NotFiniteError) -> UserError:
+        sums = {name.partition("/")[2]: total for name, total in self.sums.items() if not torch.isfinite(total)}
+        values = ", ".join(f"{term} {float(value):.4g}" for term, value in (error.terms or sums).items())
+        ids = self.batches.store.table["id"].iloc[self.batches.rows_at(error.position)].tolist()
         kept = f"the last good state is {self.checkpoint}" if self.checkpoint.exists() else "no state was saved yet"
-        raise UserError(
-            f"The {name} loss is not finite at step {self.step} ({values}); {kept}. Samples of the batch: "
-            f"{', '.join(ids)}. Look at these samples; lower learning_rate, or set precision to fp32."
+        return UserError(
+            f"The {error.update} loss is not finite at step {error.position // self.engine.rounds}"
+            f"{f' ({values})' if values else ''}; {kept}. Samples of the batch: {', '.join(ids)}. "
+            "Look at these samples; lower learning_rate, or set precision to fp32."
         )
 
-    def _update_average(self) -> None:
-        if self.average is None:
-            return
-        # A young run averages over what there is instead of remembering its random start.
-        decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
-        parameters = [p.detach() for p in self.task.averaged.parameters()]
-        torch._foreach_lerp_(list(self.average.values()), parameters, 1 - decay)
-
-    def _load_average(self) -> dict[str, Tensor]:
-        """Put the averaged weights in place; returns the ones that were there."""
-        assert self.average is not None
-        replaced = {}
-        with torch.no_grad():
-            for name, parameter in self.task.averaged.named_parameters():
-                replaced[name] = parameter.detach().clone()
-                parameter.copy_(self.average[name])
-        return replaced
-
     def _sample(self, sample: Callable[[int], tuple[Path | None, Mapping[str, float]]], logger: Logger | None) -> None:
-        replaced = self._load_average() if self.average is not None else None
+        replaced = self.engine.load_average()
         path, values = sample(self.step)
-        if replaced is not None:
-            with torch.no_grad():
-                for name, parameter in self.task.averaged.named_parameters():
-                    parameter.copy_(replaced[name])
+        self.engine.load_weights(replaced)
         if values and self.history and self.history[-1]["step"] == self.step:
             self.history[-1].update(values)
         if logger:
@@ -361,14 +304,13 @@ class _Loop:
                 logger.image(self.step, "samples", path)
 
     def _save(self) -> None:
+        self.engine.check()
         if self.rank != 0:
             return
         state = {
             "fingerprint": self.fingerprint,
             "step": self.step,
-            "task": self.task.state_dict(),
-            "optimisers": {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()},
-            "average": self.average,
+            **self.engine.state(),
             "history": self.history,
             "sums": self.sums,
             "counts": self.counts,
@@ -389,10 +331,8 @@ class _Loop:
         if state.get("fingerprint") != self.fingerprint:
             print(f"{label}: the checkpoint belongs to other settings or data; starting over.", file=sys.stderr)
             return
-        self.task.load_state_dict(state["task"])
-        for name, optimiser in self.optimisers.items():
-            optimiser.load_state_dict(state["optimisers"][name])
-        self.average, self.history, self.step = state["average"], state["history"], state["step"]
+        self.engine.load_state(state)
+        self.history, self.step = state["history"], state["step"]
         self.sums, self.counts = state["sums"], state["counts"]
         print(f"{label}: continuing at step {self.step} of {self.config.steps}.", file=sys.stderr)
 

@@ -29,6 +29,8 @@ UNSCIENTIFIC = frozenset(
         "precision",
         "channels_last",
         "compile",
+        "graphs",
+        "deterministic",
         "accumulate",
         "recompute",
     }
