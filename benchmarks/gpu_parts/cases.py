@@ -1,7 +1,6 @@
 """Part (b), inside a worker: one case in one variant, timed."""
 
 import copy
-import dataclasses
 import gc
 import statistics
 import time
@@ -40,21 +39,17 @@ PROFILED = 3
 ROWS = 40
 
 
-def training_config(**values: Any) -> Any:
-    """`TrainingConfig` of those values whose field it has."""
-    from mimik.training import TrainingConfig
-
-    known = {field.name for field in dataclasses.fields(TrainingConfig)}
-    return TrainingConfig(**{name: value for name, value in values.items() if name in known})
+LONG_RUN = 100_000
+"""Steps of the runs that are stood for: what `auto` means may depend on their length."""
 
 
-def lacking(variant: str) -> list[str]:
-    """Settings of a variant that this version of mimik does not have."""
-    from mimik.training import TrainingConfig
+def auto_compiles(device: str) -> bool:
+    """Whether `compile: auto` compiles on a device: then the variants `auto` and `compiled` are the same."""
+    import torch
 
-    known = {field.name for field in dataclasses.fields(TrainingConfig)}
-    # What a version cannot do is switched off there.
-    return sorted(name for name, value in ENGINE.get(variant, {}).items() if value and name not in known)
+    from mimik.devices import worth_compiling
+
+    return worth_compiling("auto", LONG_RUN, torch.device(device))
 
 
 def rates(accelerator: Accelerator, tiny: bool) -> dict[str, float]:
@@ -92,8 +87,6 @@ class Bench:
         accelerator, job = self.accelerator, self.job
         profiled = variant.startswith("profile ")
         variant = variant.removeprefix("profile ")
-        if missing := lacking(variant):
-            return {"skipped": f"this version has no setting {', '.join(missing)}"}
         if self.made is None or self.made[0] != case:
             self.made = None
             gc.collect()
@@ -129,7 +122,7 @@ class Bench:
             "settings": accelerator.settings(),
         }
         if loop is not None:
-            found["dtype"] = str(getattr(loop, "dtype", None) or "float32").removeprefix("torch.")
+            found["dtype"] = str(loop.engine._dtype or "float32").removeprefix("torch.")
         if count and loop is not None:
             found |= self._operations(step, loop)
         return found
@@ -140,9 +133,9 @@ class Bench:
         return make(case.method, case.size, "smoke" if self.job.tiny else "paper")
 
     def _step(self, case: Case, variant: str, method: Any, batch: Any) -> tuple[Callable[[], None], Any]:
-        """A function that takes one step, and the engine's loop (None for the plain ones)."""
+        """A function that takes one step, and what repeats it with the engine (None for the plain ones)."""
         import torch
-        from step_time import engine, plain_stargan_step, plain_step
+        from step_time import Repeated, plain_stargan_step, plain_step
 
         if variant not in ENGINE:
             # Plain is as torch is by default: cuDNN may, matrices may not.
@@ -156,16 +149,12 @@ class Bench:
             taken = plain_stargan_step if case.method == "stargan" else plain_step
             return lambda: taken(method, batch, optimisers), None
         from mimik.devices import keep_freed_memory
+        from mimik.training import TrainingConfig
 
         keep_freed_memory()
-        config = training_config(batch_size=case.batch, betas=(0.5, 0.999), steps=100_000, **ENGINE[variant])
-        loop = engine(method, batch, config, self.accelerator.device)
-
-        def step() -> None:
-            for _ in loop._one_step():
-                pass
-
-        return step, loop
+        config = TrainingConfig(batch_size=case.batch, betas=(0.5, 0.999), steps=LONG_RUN, **ENGINE[variant])
+        loop = Repeated(method, batch, config, self.accelerator.device)
+        return loop.step, loop
 
     def _operations(self, step: Callable[[], None], loop: Any) -> dict[str, Any]:
         import torch
@@ -221,11 +210,10 @@ def least_bytes(loop: Any) -> float:
     read and written.
     """
     total = 0
-    for update in loop.task.updates:
-        if not update.due(loop.step):
-            continue
-        owner = update.shares or update.name
-        total += update.repeats * sum(parameter.numel() for parameter in loop.parameters[owner])
+    for update in loop.engine.task.updates:
+        if update.due(loop.number):
+            parameters = loop.engine._parameters[update.shares or update.name]
+            total += update.repeats * sum(parameter.numel() for parameter in parameters)
     return 32.0 * total
 
 

@@ -97,9 +97,12 @@ def _short(part: str, found: Mapping[str, Any]) -> str:
             cells += [f"{memory / 1024:.2f} GiB"] if memory else []
             lines.append(", ".join(cells))
         return "\n".join(lines) or NOTHING
-    if part == "c" and "share_percent" in found:
-        low, high = found["quartiles_percent"]
-        return f"{found['share_percent']:.2f} % of a step (quartiles {low:.2f} to {high:.2f})"
+    if part == "c":
+        return "\n".join(
+            f"{row['way']}: {row['share_percent']:.2f} % of a step (quartiles "
+            f"{' to '.join(f'{value:.2f}' for value in row['quartiles_percent'])})"
+            for row in found.get("rows", [])
+        )
     if part == "d":
         lines = []
         for row in found.get("rows", []):
@@ -196,15 +199,17 @@ def _told_settings(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _pipeline(found: Mapping[str, Any]) -> list[str]:
-    if "share_percent" not in found:
-        return []
-    low, high = found["quartiles_percent"]
-    least, most = found["range_percent"]
-    return [
-        f"{found['case']}: {found['store_ms']:.3f} ms a step with batches of the store, {found['constant_ms']:.3f} ms "
-        f"with one constant batch; {found['share_percent']:.2f} % of the step (quartiles {low:.2f} to {high:.2f}, all "
-        f"{least:.2f} to {most:.2f}; {found['rounds']} rounds of {found['steps_a_round']} steps each, in turns).",
-    ]
+    lines = ["Networks compiled." if found.get("compiled") else "Networks not compiled.", ""]
+    for row in found.get("rows", []):
+        low, high = row["quartiles_percent"]
+        least, most = row["range_percent"]
+        lines.append(
+            f"- {row['way']}: {row['case']}, {row['faces']} faces: {row['store_ms']:.3f} ms a step with batches of the "
+            f"store, {row['constant_ms']:.3f} ms with one constant batch; {row['share_percent']:.2f} % of the step "
+            f"(quartiles {low:.2f} to {high:.2f}, all {least:.2f} to {most:.2f}; {row['rounds']} rounds of "
+            f"{row['steps_a_round']} steps each, in turns)"
+        )
+    return lines
 
 
 def _trainings(found: Mapping[str, Any]) -> list[str]:

@@ -9,7 +9,7 @@ import time
 import traceback
 from typing import Any
 
-from gpu_parts.cases import Bench, Case, floor, rates
+from gpu_parts.cases import Bench, Case, auto_compiles, floor, rates
 from gpu_parts.job import Job, follow, start
 
 MAIN = (Case("stargan", 128, 16), Case("stargan", 256, 8), Case("hier_seg", 256, 8))
@@ -26,38 +26,45 @@ LINES_TOLD = 6
 Item = tuple[Case, str, bool]
 
 
-def kind_of(variant: str) -> str:
-    """Which workers run a variant."""
+def kind_of(variant: str, compiles: bool) -> str:
+    """Which workers run a variant; `compiles`: `auto` does."""
     variant = variant.removeprefix("profile ")
-    return "plain" if variant.startswith("plain") else "compiled" if variant == "compiled" else "engine"
+    if variant.startswith("plain"):
+        return "plain"
+    return "compiled" if variant == "compiled" or (variant == "auto" and compiles) else "engine"
 
 
-def plan(systems: list[str], tiny: bool, profile: bool) -> list[tuple[str, list[Item]]]:
-    """Workers in the order in which they run: their kind, and (case, variant, whether operations are counted)."""
+def plan(systems: list[str], tiny: bool, profile: bool, compiles: bool) -> list[tuple[str, list[Item]]]:
+    """Workers in the order in which they run: their kind, and (case, variant, whether operations are counted).
+
+    What compiles has a worker of its own for every case. Where `auto` does (`compiles`), `compiled` is not measured
+    again.
+    """
     mains = [Case(case.method, 64, 2) for case in (MAIN[0], MAIN[2])] if tiny else list(MAIN)
+    quick = [name for name in ("eager", "graphs", "auto") if kind_of(name, compiles) == "engine"]
+    slow = "auto" if compiles else "compiled"
     workers: list[tuple[str, list[Item]]] = [
         ("plain", [(case, variant, False) for case in mains for variant in ("plain", "plain strict")]),
-        ("engine", [(case, name, name == "eager") for case in mains for name in ("auto", "eager", "graphs")]),
+        ("engine", [(case, name, name == "eager") for case in mains for name in quick]),
     ]
-    compiled: list[tuple[str, list[Item]]] = [("compiled", [(case, "compiled", False)]) for case in mains]
+    compiled: list[tuple[str, list[Item]]] = [("compiled", [(case, slow, False)]) for case in mains]
     workers += compiled[:1] if tiny else compiled
     if profile:
-        for variant in ("plain", "auto", "graphs"):
-            workers.append((kind_of(variant), [(case, f"profile {variant}", False) for case in mains]))
+        for variant in ("plain", "graphs", "auto"):
+            kind, items = kind_of(variant, compiles), [(case, f"profile {variant}", False) for case in mains]
+            workers += [(kind, [item]) for item in items] if kind == "compiled" else [(kind, items)]
     if tiny:
         others = [Case(name, 64, 8) for name in systems if name in ("attgan", "cyclegan")]
     else:
         others = [Case(name, 256, 8) if name in LARGE else Case(name, 128, 16) for name in systems]
-    others = [case for case in others if case not in mains]
-    if not tiny and "hier_seg" in systems:
-        others = [case for case in others if case.method != "hier_seg"]  # one of the main ones, at 256 px
+    measured = {case.method for case in MAIN}
+    others = [case for case in others if case.method not in measured]
     for first in range(0, len(others), CHUNK):
         some = others[first : first + CHUNK]
         workers.append(("plain", [(case, "plain", False) for case in some]))
-        workers.append(("engine", [(case, name, name == "eager") for case in some for name in ("auto", "eager")]))
-        workers.append(("engine", [(case, "graphs", False) for case in some]))
+        workers.append(("engine", [(case, name, name == "eager") for case in some for name in quick]))
     if not tiny:
-        workers += [("compiled", [(case, "compiled", False)]) for case in others]
+        workers += [("compiled", [(case, slow, False)]) for case in others]
     return workers
 
 
@@ -90,7 +97,10 @@ def run(job: Job) -> None:
 
     rows = Rows(job)
     left_out: list[str] = []
-    for number, (kind, items) in enumerate(plan(read_params()["systems"], job.tiny, job.profile)):
+    compiles = auto_compiles(job.device)
+    if compiles:
+        rows.notes.append("`auto` compiles and uses graphs here, so that `compiled` would be the same")
+    for number, (kind, items) in enumerate(plan(read_params()["systems"], job.tiny, job.profile, compiles)):
         waiting, attempt = items, 0
         while waiting:
             if job.left() < (5 if job.tiny else ROOM[kind]):
