@@ -28,7 +28,9 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
@@ -60,8 +62,9 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--job", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("gpu-check: ended by SIGTERM"))
     if arguments.job:
+        signal.signal(signal.SIGTERM, _leave)
         run_job(Job(**json.loads(arguments.job.read_text())))
         return
     chosen, left_out = (_letters(parser, text) for text in (arguments.only, arguments.skip))
@@ -72,6 +75,12 @@ def main() -> None:
     arguments.output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="mimik-gpu-", ignore_cleanup_errors=True) as work:
         Check(arguments, parts, work).run()
+
+
+def _leave(_number: int, frame: FrameType | None) -> None:
+    """End the process of a part as it was asked to, and say where it was."""
+    traceback.print_stack(frame, limit=-6)
+    sys.exit(128 + signal.SIGTERM)
 
 
 def _letters(parser: argparse.ArgumentParser, text: str) -> list[str]:

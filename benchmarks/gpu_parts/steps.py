@@ -38,7 +38,7 @@ def plan(systems: list[str], tiny: bool, profile: bool, compiles: bool) -> list[
     """Workers in the order in which they run: their kind, and (case, variant, whether operations are counted).
 
     What compiles has a worker of its own for every case. Where `auto` does (`compiles`), `compiled` is not measured
-    again.
+    again. Tiny networks are not compiled, which would take longer than all the rest.
     """
     mains = [Case(case.method, 64, 2) for case in (MAIN[0], MAIN[2])] if tiny else list(MAIN)
     quick = [name for name in ("eager", "graphs", "auto") if kind_of(name, compiles) == "engine"]
@@ -47,8 +47,8 @@ def plan(systems: list[str], tiny: bool, profile: bool, compiles: bool) -> list[
         ("plain", [(case, variant, False) for case in mains for variant in ("plain", "plain strict")]),
         ("engine", [(case, name, name == "eager") for case in mains for name in quick]),
     ]
-    compiled: list[tuple[str, list[Item]]] = [("compiled", [(case, slow, False)]) for case in mains]
-    workers += compiled[:1] if tiny else compiled
+    if not tiny:
+        workers += [("compiled", [(case, slow, False)]) for case in mains]
     if profile:
         for variant in ("plain", "graphs", "auto"):
             kind, items = kind_of(variant, compiles), [(case, f"profile {variant}", False) for case in mains]
