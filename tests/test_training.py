@@ -6,12 +6,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from torch import Tensor, nn
 
 from mimik.errors import UserError
 from mimik.faces.store import FaceStore
+from mimik.processes import _buckets
 from mimik.training import History, TrainingConfig, Update, train
 from tests.tiny import make_store
 
@@ -339,3 +341,32 @@ def test_two_processes_train_like_one(tmp_path: Path) -> None:
         pair_loss = nn.functional.cross_entropy(task.eval().helper(task.net(images)), labels)
         alone_loss = nn.functional.cross_entropy(alone.eval().helper(alone.net(images)), labels)  # type: ignore
     assert abs(pair_loss - alone_loss) < 0.5
+
+
+def test_processes_stop_together_when_one_is_asked_to(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "s")
+    launch = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    pair = child(str(store.directory), str(tmp_path / "d"), str(tmp_path / "pair.pt"), "1000000", prefix=launch)
+    checkpoint = tmp_path / "d" / "last.pt"
+    deadline = time.monotonic() + 60
+    while not checkpoint.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    workers = psutil.Process(pair.pid).children()
+    assert len(workers) == 2
+    second = next(worker for worker in workers if worker.environ()["RANK"] == "1")
+    second.terminate()
+    begun = time.monotonic()
+    _, errors = pair.communicate(timeout=60)
+    # torchrun ends a process that goes on alone after half a minute.
+    assert time.monotonic() - begun < 20 and pair.returncode != 0
+    assert errors.count(b"goes on from there") == 2, errors.decode()
+    assert torch.load(checkpoint, weights_only=True)["step"] > 0
+
+
+def test_gradients_travel_in_buckets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mimik.processes.BUCKET_BYTES", 100)
+    sizes = [10, 20, 5, 40, 1]
+    gradients = [torch.zeros(size) for size in sizes]
+    gradients[2] = gradients[2].bfloat16()
+    buckets = [[len(gradient) for gradient in bucket] for bucket in _buckets(gradients)]
+    assert buckets == [[10, 20], [5], [40], [1]]

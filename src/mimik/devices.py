@@ -30,14 +30,14 @@ _held: list[FileLock] = []
 def pick_device() -> torch.device:
     """The device of this process.
 
-    Under torchrun the GPU of the local rank; otherwise the first GPU that no other mimik process of this machine
-    holds (a lock file per GPU, kept until the process ends; Snakemake only counts GPUs, it assigns none); the CPU
-    where there is none.
+    Under torchrun the GPU of the local rank (processes beyond the number of GPUs share them); otherwise the first GPU
+    that no other mimik process of this machine holds (a lock file per GPU, kept until the process ends; Snakemake only
+    counts GPUs, it assigns none); the CPU where there is none.
     """
     if not torch.cuda.is_available():
         return torch.device("cpu")
     if "LOCAL_RANK" in os.environ:
-        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
         torch.cuda.set_device(device)
         return device
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "all").replace(",", "-")

@@ -23,7 +23,8 @@ def start_processes(device: torch.device) -> tuple[int, int]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return 0, 1
     if not dist.is_initialized():
-        if device.type == "cuda":
+        # NCCL refuses two processes on one GPU.
+        if device.type == "cuda" and int(os.environ.get("LOCAL_WORLD_SIZE", "1")) <= torch.cuda.device_count():
             dist.init_process_group("nccl", device_id=device, timeout=PATIENCE)
         else:
             dist.init_process_group("gloo", timeout=PATIENCE)
