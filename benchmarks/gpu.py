@@ -40,9 +40,9 @@ from gpu_parts import report  # noqa: E402
 from gpu_parts.accelerator import available, describe  # noqa: E402
 from gpu_parts.job import Job, follow, last_lines, start, stop  # noqa: E402
 
-WEIGHTS = {"a": 20, "b": 35, "c": 4, "d": 35, "e": 6}
+WEIGHTS = {"a": 18, "b": 42, "c": 4, "d": 31, "e": 5}
 """Shares of the time that is left when a part starts, of those that still wait."""
-GRACE = {"a": 1.0, "b": 1.0, "c": 2.0, "d": 1.25, "e": 1.5}
+GRACE = {"a": 1.3, "b": 1.0, "c": 2.0, "d": 1.25, "e": 1.5}
 """How much longer than its share a part may take before it is ended: those that plan their time need little."""
 SECONDS_EACH = 6
 """Kept for every part that still waits, whatever the one before it takes."""

@@ -92,6 +92,21 @@ def test_a_case_that_breaks_its_worker_does_not_take_the_next_ones_with_it(
     assert json.loads(job(tmp_path).result.read_text())["rows"][0]["variants"] == variants
 
 
+def test_cases_are_compiled_at_the_same_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = json.dumps({"found": {"0": {"start_s": 5.0}}})
+    code = f"import pathlib, sys, time; time.sleep(2); pathlib.Path(sys.argv[1]).write_text({written!r})"
+    monkeypatch.setattr(steps, "start", lambda job: python(job, code))
+    rows = steps.Rows(job(tmp_path))
+    workers = [
+        job(tmp_path, f"b-1-{case.method}-{case.size}", items=[[list(case), "prime auto", False]])
+        for case in steps.MAIN
+    ]
+    begun = time.time()
+    steps._prime(workers, rows)
+    assert time.time() - begun < 2 * len(workers)
+    assert [row["variants"] for row in rows.rows.values()] == [{"prime auto": {"start_s": 5.0}}] * 3
+
+
 def test_the_main_cases_come_first_and_workers_do_one_kind_of_thing() -> None:
     systems = ["stargan", "attgan", "hier_seg", "hier_rect"]
     for compiles in (True, False):
@@ -105,9 +120,11 @@ def test_the_main_cases_come_first_and_workers_do_one_kind_of_thing() -> None:
         counted = [case for case, _, count in everything if count]
         assert len(counted) == len(set(counted)) == 5
         assert (cases.Case("hier_rect", 256, 8), "plain", False) in everything
-        measured = {variant for case, variant, _ in everything if case == steps.MAIN[0]}
-        same = {"compiled"} if compiles else set()
-        assert measured == {"plain", "plain strict", "auto", "eager", "graphs", "compiled"} - same
+        variants = [variant for case, variant, _ in everything if case == steps.MAIN[0]]
+        slow, same = ("auto", {"compiled"}) if compiles else ("compiled", set())
+        timed = {variant for variant in variants if not variant.startswith("prime ")}
+        assert timed == {"plain", "plain strict", "auto", "eager", "graphs", "compiled"} - same
+        assert variants[-2:] == [f"prime {slow}", slow]  # compiled before it is timed
 
 
 def test_floors_are_the_larger_of_two_times() -> None:
@@ -119,6 +136,7 @@ def test_floors_are_the_larger_of_two_times() -> None:
 
 def test_a_row_of_every_kind_is_written() -> None:
     variants = {"plain": {"ms": 100.0}, "auto": {"ms": 20.0, "allocated_mib": 2048.0, "reserved_mib": 3072.0}}
+    variants["auto"]["later_allocated_mib"] = 1024.0
     row = {"method": "stargan", "size": 128, "batch": 16, "flop": 1e12, "floor_ms": 5.0, "floor_operations_ms": 5.0}
     broken = {"method": "attgan", "size": 128, "batch": 16, "variants": {"plain": {"failure": "no\nmemory"}}}
     trained = {"method": "stargan", "steps": 900, "seconds": 55.0, "step_ms": 60.0, "metrics": {"eea": 0.5}}
@@ -134,7 +152,7 @@ def test_a_row_of_every_kind_is_written() -> None:
     }
     text, short = report.markdown(record), report.screen(record)
     assert "| stargan 128/16 | 100 | – | 20 (5.00) | – | – | – | 5 o | 4.00 | 1.000 |" in text
-    assert "| stargan 128/16 | – | – | 2048 / 3072 |" in text
+    assert "| stargan 128/16 | – | – | 2048 / 3072 / 1024 |" in text
     assert "- attgan 128/16, plain, failure: no / memory" in text
     assert "- `tests/gpu/test_x.py::test_y`" in text
     assert "- no time was left for x" in text

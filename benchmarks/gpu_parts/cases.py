@@ -31,7 +31,8 @@ ENGINE: dict[str, dict[str, Any]] = {
     "graphs": {"compile": False, "graphs": True},
     "compiled": {"compile": True, "graphs": True},
 }
-"""What the engine is told in each variant; the other variants are `plain` and `plain strict`."""
+"""What the engine is told in each variant; the other variants are `plain` and `plain strict`. `profile <variant>` and
+`prime <variant>` are the same for another purpose: to see the kernels, and to have everything compiled for later."""
 
 BLOCKS, BLOCK_SECONDS = 5, 0.4
 PROFILED = 3
@@ -85,8 +86,7 @@ class Bench:
         from step_time import random_batch
 
         accelerator, job = self.accelerator, self.job
-        profiled = variant.startswith("profile ")
-        variant = variant.removeprefix("profile ")
+        *purpose, variant = variant.split(" ", 1) if variant.startswith(("profile ", "prime ")) else [variant]
         if self.made is None or self.made[0] != case:
             self.made = None
             gc.collect()
@@ -102,8 +102,13 @@ class Bench:
             step()
         accelerator.synchronise()
         start = time.perf_counter() - begun
-        if profiled:
+        if purpose == ["prime"]:
+            return {"start_s": start}
+        if purpose == ["profile"]:
             return self._profiled(case, variant, step)
+        # cuDNN tried its algorithms in the first steps, some with more memory than the one that it chose.
+        first = accelerator.peak()
+        accelerator.start_over()
         once, _ = accelerator.seconds(step, 1 if job.tiny else 2)
         blocks = 2 if job.tiny else BLOCKS
         if not job.tiny and once > 1:
@@ -117,7 +122,8 @@ class Bench:
             "range_ms": [min(times) * 1e3, max(times) * 1e3],
             "steps": steps * blocks,
             "start_s": max(0.0, start - warm * median),
-            **accelerator.peak(),
+            **{name: _larger(first[name], later) for name, later in accelerator.peak().items()},
+            "later_allocated_mib": accelerator.peak()["allocated_mib"],
             "leftover_mib": leftover,
             "settings": accelerator.settings(),
         }
@@ -190,6 +196,10 @@ class Bench:
             lines.append(f"{seconds * 1e3:.3f}  {seconds / kernels:.1%}  {calls}  {name[:160]}")
         path.write_text("\n".join(lines) + "\n")
         return {"kernel_ms": kernels / PROFILED * 1e3, "wall_ms": wall / PROFILED * 1e3, "table": path.name}
+
+
+def _larger(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else max(one, other)
 
 
 def _kernels(averages: Any, cuda: bool) -> list[tuple[float, int, str]]:

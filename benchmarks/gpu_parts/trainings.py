@@ -60,7 +60,7 @@ TINY_FACES: dict[str, Any] = {"sizes": [64], "annotations": ["masks"], "identiti
 
 ENOUGH_CORES = 12
 """With fewer of them, fewer faces are rendered for training: about 40 faces of 128 px per core and second."""
-METRICS = ("classifier_accuracy", "eea", "truth", "outside_change", "miou")
+METRICS = ("classifier_accuracy", "eea", "truth")
 PROBE_STEPS, PROBE_EVERY = 100, 20
 """Length of the run that is timed, and steps between its rows; the first rows are left to compiling and capturing."""
 AFTERWARDS = 25.0
