@@ -98,8 +98,8 @@ def test_cases_are_compiled_at_the_same_time(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(steps, "start", lambda job: python(job, code))
     rows = steps.Rows(job(tmp_path))
     workers = [
-        job(tmp_path, f"b-1-{case.method}-{case.size}", items=[[list(case), "prime auto", False]])
-        for case in steps.MAIN
+        job(tmp_path, f"b-1-{number}", items=[[list(case), "prime auto", False]])
+        for number, case in enumerate(steps.MAIN)
     ]
     begun = time.time()
     steps._prime(workers, rows)
