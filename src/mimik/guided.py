@@ -35,6 +35,11 @@ class Guided(nn.Module):
         self.reads: frozenset[str] = frozenset(name for part in (method, *guides.values()) for name in _reads(part))
 
     @property
+    def capturable(self) -> bool:
+        """Whether updates can be recorded and replayed: whether the method's can."""
+        return getattr(self.method, "capturable", True)
+
+    @property
     def averaged(self) -> nn.Module:
         """What the method averages: guides are not kept."""
         averaged: nn.Module = self.method.averaged
