@@ -1,5 +1,6 @@
 """Part (a): the tests marked `gpu`."""
 
+import os
 import re
 import subprocess
 import sys
@@ -10,7 +11,10 @@ from typing import Any
 from gpu_parts.accelerator import ROOT
 from gpu_parts.job import Job
 
-_OUTCOME = re.compile(r"^(\S+::.+?) (PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)\b")
+_OUTCOMES = "(PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)"
+_OUTCOME = re.compile(rf"^(?P<test>\S+::.+?) {_OUTCOMES}\b|^\[gw\d+\] \[ *\d+%\] {_OUTCOMES} (?P<other>\S+::.+)$")
+WORKERS = 4
+"""Processes that share the device, where pytest-xdist and so many cores are there: small networks leave it idle."""
 _NOTHING_COLLECTED = 5
 FOLDER = "tests/gpu"
 
@@ -24,6 +28,8 @@ def run(job: Job) -> None:
         job.report({"skipped": f"there is no folder {FOLDER}"})
         return
     options = ["-m", "gpu", "-vv", "-o", "addopts=", "-p", "no:cacheprovider", "--tb=short", "-rs", "--color=no"]
+    if find_spec("xdist") is not None and (os.cpu_count() or 1) >= 2 * WORKERS:
+        options += ["-n", str(WORKERS)]
     counts: Counter[str] = Counter()
     failed: list[str] = []
     tail: list[str] = []
@@ -40,9 +46,10 @@ def run(job: Job) -> None:
         tail = [*tail[-400:], line.rstrip()]
         found = _OUTCOME.match(line)
         if found:
-            counts[found[2].lower()] += 1
-            if found[2] in ("FAILED", "ERROR"):
-                failed.append(found[1])
+            outcome = found[2] or found[3]
+            counts[outcome.lower()] += 1
+            if outcome in ("FAILED", "ERROR"):
+                failed.append(found["test"] or found["other"])
             job.report(_findings(counts, failed, [], None))
     status = process.wait()
     job.report(_findings(counts, failed, _explanations(tail), status))

@@ -346,10 +346,10 @@ class Adversary(nn.Module):
         reach = round(self.config.augment * images.shape[-1])
         if reach == 0:
             return images
-        dx, dy = (int(shift) for shift in torch.randint(-reach, reach + 1, (2,)))
-        height, width = images.shape[-2:]
+        dx, dy = torch.randint(-reach, reach + 1, (2,), device=images.device).unbind()
+        rows, columns = (torch.arange(length, device=images.device) for length in images.shape[-2:])
         padded = F.pad(images, (reach, reach, reach, reach), mode="replicate")
-        shifted = padded[..., reach + dy : reach + dy + height, reach + dx : reach + dx + width]
+        shifted = padded.index_select(-2, rows + (reach + dy)).index_select(-1, columns + (reach + dx))
         shape = (len(images), 1, 1, 1)
         brightness = (torch.rand(shape, device=images.device) - 0.5) * 0.4
         contrast = 1 + (torch.rand(shape, device=images.device) - 0.5) * 0.4

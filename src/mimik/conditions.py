@@ -61,6 +61,7 @@ class Condition(nn.Module):
         config: settings.
         classes: the expressions of the dataset.
         names: of the K entries of a state.
+        columns: int64 (K,), where these entries are among all that the space has.
         class_units: float (C, K), mean action units of every expression over the training split (action units only;
             zeros until they are set or loaded): what an expression asked for by name means.
     """
@@ -83,7 +84,9 @@ class Condition(nn.Module):
         if config.space == "attributes" and (not self.names or set(self.names) - set(attributes)):
             known = ", ".join(attributes) or "none"
             raise ValueError(f"attributes {', '.join(self.names) or '(all)'}: this dataset has {known}")
-        self._columns = [every[config.space].index(name) for name in self.names]
+        columns = torch.tensor([every[config.space].index(name) for name in self.names], dtype=torch.int64)
+        self.register_buffer("columns", columns, persistent=False)
+        self.columns: Tensor
         units = torch.zeros(len(classes), len(self.names)) if config.space == "action_units" else None
         self.register_buffer("class_units", units)
         self.class_units: Tensor | None
@@ -112,13 +115,13 @@ class Condition(nn.Module):
     def set_class_units(self, units: Tensor) -> None:
         """Mean action units of every expression, float (C, 17), see `class_means`."""
         if self.class_units is not None:
-            self.class_units.copy_(units[:, self._columns])
+            self.class_units.copy_(units[:, self.columns.to(units.device)])
 
     def source(self, batch: Mapping[str, Tensor]) -> Tensor:
         """States (B, K) of a training batch."""
         if self.space == "expression":
             return self.of_labels(batch["label"])
-        states = batch["action_units" if self.space == "action_units" else "attributes"][:, self._columns]
+        states = batch["action_units" if self.space == "action_units" else "attributes"][:, self.columns]
         return _noisy(states, self.config.source_noise)
 
     def target(self, batch: Mapping[str, Tensor]) -> Tensor:
@@ -126,7 +129,7 @@ class Condition(nn.Module):
         if self.space == "expression":
             return self.of_labels(batch["target"])
         states = batch["target_action_units" if self.space == "action_units" else "target_attributes"]
-        return _noisy(states[:, self._columns], self.config.target_noise)
+        return _noisy(states[:, self.columns], self.config.target_noise)
 
     def told(self, source: Tensor, target: Tensor) -> Tensor:
         """What the networks take, (B, K), for edits from `source` to `target`."""
@@ -154,7 +157,7 @@ class Condition(nn.Module):
         """
         if self.space == "expression" or measured is None:
             return self.of_labels(labels)
-        return measured[:, self._columns].float()
+        return measured[:, self.columns.to(measured.device)].float()
 
     def change(self, units: Mapping[str, float]) -> Tensor:
         """What is added to a state, float (K,), for changes of single action units (or attributes) by name.

@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from mimik.constants import constant
 from mimik.labels import PARTS, SEGMENTATION_CLASSES, class_indices
 
 MaskSpace = Literal["unit", "signed"]
@@ -39,10 +40,10 @@ def hard_part_masks(labels: Tensor, parts: tuple[str, ...]) -> Tensor:
 
 def _classes(parts: tuple[str, ...], device: torch.device) -> Tensor:
     """Which of the 19 classes each part has, bool (P, 19)."""
-    table = torch.zeros(len(parts), len(SEGMENTATION_CLASSES), dtype=torch.bool)
-    for row, part in enumerate(parts):
-        table[row, class_indices(PARTS[part])] = True
-    return table.to(device)
+    table = tuple(
+        tuple(index in class_indices(PARTS[part]) for index in range(len(SEGMENTATION_CLASSES))) for part in parts
+    )
+    return constant(table, torch.bool, device)
 
 
 def tight_boxes(masks: Tensor) -> Tensor:

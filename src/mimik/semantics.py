@@ -57,10 +57,11 @@ class Parser(nn.Module):
 
 def merge(log_probabilities: Tensor) -> Tensor:
     """Log-probabilities of the 19 classes (B, 19, H, W) -> of the 12, (B, 12, H, W): probabilities are summed."""
+    planes = log_probabilities.unbind(1)
     merged = []
     for group in range(MASK_CHANNELS):
-        members = [index for index, of in enumerate(SECGAN_OF_SEGMENTATION) if of == group]
-        merged.append(torch.logsumexp(log_probabilities[:, members], 1))
+        members = [plane for plane, of in zip(planes, SECGAN_OF_SEGMENTATION, strict=True) if of == group]
+        merged.append(torch.logsumexp(torch.stack(members, 1), 1))
     return torch.stack(merged, 1)
 
 

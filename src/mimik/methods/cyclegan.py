@@ -106,6 +106,11 @@ class Arranged:
 class Method(nn.Module):
     """All pairs as one task for the training loop and as a translator."""
 
+    capturable = False
+    """How many faces a batch has of its most frequent class decides the size of everything that the networks see, and
+    is read from the device in every update. The most that is possible, all faces, would take as many times the work as
+    there are classes."""
+
     def __init__(self, config: Config, context: Context) -> None:
         """Build the networks for the classes and image size of `context`.
 

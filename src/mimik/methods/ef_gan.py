@@ -44,6 +44,7 @@ from torch import Tensor, nn
 from mimik import losses
 from mimik.adversary import Adversary, AdversaryConfig, Loss, Terms
 from mimik.batches import Batch
+from mimik.constants import constant
 from mimik.context import Context, load_stored_state, stored_state
 from mimik.face_parts import cut_at, paste_at
 from mimik.networks.ef_gan import (
@@ -302,10 +303,10 @@ class Method(nn.Module):
         for index, (part, (height, width)) in enumerate(self.extents.items()):
             centre = (self.centres[index] * self.image_size).expand(count, 2)
             if landmarks is not None:
-                centre = landmarks[:, list(LANDMARKS[part])].mean(1)
+                centre = landmarks[:, constant(LANDMARKS[part], torch.int64, landmarks.device)].mean(1)
                 if self.training:
                     self.centres[index].lerp_(centre.mean(0) / self.image_size, 0.01)
-            extent = centre.new_tensor([width, height])
+            extent = constant((width, height), centre.dtype, centre.device)
             free = self.image_size - extent
             corners[part] = torch.minimum((centre - extent / 2).round().clamp(min=0), free).long()
         return corners

@@ -211,7 +211,9 @@ class Method(nn.Module):
         typical = torch.tensor([RECTANGLES[part] for part in config.parts]) * image_size
         centre, extent = typical[:, :2], typical[:, 2:]
         self.register_buffer("mean_boxes", torch.cat([centre - extent / 2, centre + extent / 2], 1))
+        self.register_buffer("extent", extent, persistent=False)
         self.mean_boxes: Tensor
+        self.extent: Tensor
         self.anchor = copy.deepcopy(segmenter).requires_grad_(False).eval() if config.segmenter_anchor else None
         self.updates: Sequence[Update] = critic_and_generator(
             config.critic_updates, config.critic_head_start, config.reuse_fake
@@ -280,18 +282,17 @@ class Method(nn.Module):
 
     def _boxes(self, tight: Tensor, valid: Tensor) -> Tensor:
         """Step 7: boxes with margin; where a part is missing, the running mean box of that part."""
-        if self.training and valid.any():
+        if self.training:
             seen = valid[:, :, None]
             mean = (torch.nan_to_num(tight) * seen).sum(0) / seen.sum(0).clamp(min=1)
+            # A part that no face shows moves nothing: its weight is 0, its mean finite.
             weight = 0.01 * (seen.sum(0) > 0)
             self.mean_boxes.lerp_(mean, weight)
         boxes = torch.where(valid[:, :, None] > 0, tight, self.mean_boxes)
         if self.config.extract == "segmentation":
             return face_parts.grow_boxes(boxes, self.margin, self.least_side, self.image_size)
-        extent = torch.tensor([RECTANGLES[part][2:] for part in self.config.parts], device=boxes.device)
         centre = (boxes[..., :2] + boxes[..., 2:]) / 2
-        half = extent * self.image_size / 2
-        fixed = torch.cat([centre - half, centre + half], 2)
+        fixed = torch.cat([centre - self.extent / 2, centre + self.extent / 2], 2)
         return face_parts.grow_boxes(fixed, 0.0, 0.0, self.image_size)
 
     def stitch(self, crops: Tensor, cut: Cut) -> Tensor:

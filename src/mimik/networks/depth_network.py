@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from mimik.constants import constant
 from mimik.networks.stargan import Discriminator, Generator, Stem
 from mimik.networks.stored import load_weights, read_network
 
@@ -74,10 +75,10 @@ class DepthNetwork(nn.Module):
         return batch[self.geometry].expand(-1, 3, -1, -1)
 
     def _translate(self, pictures: Tensor, domain: int) -> Tensor:
-        code = pictures.new_zeros(len(pictures), 2 if self.two_way else 0)
+        code = pictures.new_zeros(1, 0)
         if self.two_way:
-            code[:, domain] = 1.0
-        translated: Tensor = self.generator(pictures, code)
+            code = constant(((1.0, 0.0), (0.0, 1.0)), pictures.dtype, pictures.device)[domain, None]
+        translated: Tensor = self.generator(pictures, code.expand(len(pictures), -1))
         return translated
 
 

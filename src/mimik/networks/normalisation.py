@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mimik.constants import constant
+
 Normalisation = Literal["imagenet", "half"]
 
 STATISTICS: Mapping[Normalisation, tuple[tuple[float, ...], tuple[float, ...]]] = {
@@ -19,8 +21,7 @@ STATISTICS: Mapping[Normalisation, tuple[tuple[float, ...], tuple[float, ...]]] 
 def normalise(images: Tensor, normalisation: Normalisation) -> Tensor:
     """Images (B, 3, H, W) in [-1, 1] -> ((x + 1) / 2 - mean) / deviation."""
     mean, deviation = (
-        torch.tensor(values, device=images.device, dtype=images.dtype).view(1, 3, 1, 1)
-        for values in STATISTICS[normalisation]
+        constant(values, images.dtype, images.device).view(1, 3, 1, 1) for values in STATISTICS[normalisation]
     )
     return ((images + 1) / 2 - mean) / deviation
 

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mimik.constants import constant
 from mimik.labels import IGNORED
 
 
@@ -28,7 +29,7 @@ def colour_jitter(images: Tensor, strength: float) -> Tensor:
     if not strength:
         return images
     factors = 1 + strength * (2 * torch.rand(3, len(images), 1, 1, 1, device=images.device) - 1)
-    weights = torch.tensor((0.299, 0.587, 0.114), device=images.device).view(1, 3, 1, 1)
+    weights = constant((0.299, 0.587, 0.114), torch.float32, images.device).view(1, 3, 1, 1)
     pixels = ((images + 1) / 2 * factors[0]).clamp(0, 1)
     mean = (pixels * weights).sum(1, keepdim=True).mean(dim=(2, 3), keepdim=True)
     pixels = (mean + factors[1] * (pixels - mean)).clamp(0, 1)
@@ -57,7 +58,7 @@ def scale_and_crop(images: Tensor, masks: Tensor, scales: Sequence[float], crop:
     if side == size and tuple(scales) == (1.0,):
         return images, masks
     count, device = len(images), images.device
-    drawn = torch.tensor(scales, device=device)[torch.randint(len(scales), (count,), device=device)]
+    drawn = constant(scales, torch.float32, device)[torch.randint(len(scales), (count,), device=device)]
     # Fraction of the source's side that the square covers, and where it may begin.
     cover = (side / size / drawn).clamp(max=1.0)
     start = torch.rand(count, 2, device=device) * (1 - cover)[:, None]
@@ -97,7 +98,7 @@ def soften(images: Tensor, probability: float) -> Tensor:
     """Blur a random part of the images with the kernel (1, 2, 1) / 4 along both axes."""
     if not probability:
         return images
-    taps = torch.tensor((0.25, 0.5, 0.25), device=images.device, dtype=images.dtype)
+    taps = constant((0.25, 0.5, 0.25), images.dtype, images.device)
     kernel = (taps[:, None] * taps[None]).expand(images.shape[1], 1, 3, 3)
     padded = F.pad(images, (1, 1, 1, 1), mode="replicate")
     blurred = F.conv2d(padded, kernel, groups=images.shape[1]).to(images.dtype)

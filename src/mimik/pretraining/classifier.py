@@ -133,11 +133,13 @@ class AttributeTask(ClassifierTask):
     def __init__(self, classifier: FaceClassifier, config: ClassifierConfig, known: Sequence[str]) -> None:
         """`known`: the attributes of the dataset, in the order of the batch."""
         super().__init__(classifier, config)
-        self._columns = [list(known).index(name) for name in classifier.classes]
+        columns = torch.tensor([list(known).index(name) for name in classifier.classes], dtype=torch.int64)
+        self.register_buffer("columns", columns, persistent=False)
+        self.columns: Tensor
 
     def classifier_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
         """Binary cross-entropy on the augmented batch, mean over faces and attributes."""
-        wanted = batch["attributes"][:, self._columns]
+        wanted = batch["attributes"][:, self.columns]
         logits = self.classifier(self.augmented(batch["image"]))
         share = self.config.label_smoothing
         loss = F.binary_cross_entropy_with_logits(logits, wanted * (1 - share) + share / 2)

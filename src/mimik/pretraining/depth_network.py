@@ -121,6 +121,13 @@ class DepthNetworkTask(nn.Module):
         self.updates: Sequence[Update] = order[::-1] if config.reuse_fake else order
         self.reads: frozenset[str] = frozenset({"label", network.geometry})
 
+    def _apply(self, *arguments: Any, **settings: Any) -> "DepthNetworkTask":
+        """Like `nn.Module._apply`, which moves a module: VGG-19 comes along to the device."""
+        super()._apply(*arguments, **settings)
+        for vgg in self._vgg:
+            vgg.to(next(self.network.parameters()).device)
+        return self
+
     @property
     def compiled(self) -> list[nn.Module]:
         """What `training.compile` and `training.recompute` mean."""
@@ -158,7 +165,7 @@ class DepthNetworkTask(nn.Module):
         terms["pix"] = losses.reconstruction(truth, maps).mean()
         total = total + config.lambda_pixel * terms["pix"]
         for vgg in self._vgg:
-            terms["per"] = perceptual(vgg.to(image.device), truth, maps)
+            terms["per"] = perceptual(vgg, truth, maps)
             total = total + config.lambda_perceptual * terms["per"]
         return total, terms
 

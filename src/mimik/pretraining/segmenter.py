@@ -145,12 +145,11 @@ def ohem_cross_entropy(logits: Tensor, truth: Tensor, threshold: float = 0.7, le
     losses = F.cross_entropy(logits.float(), truth, ignore_index=IGNORED, reduction="none").flatten()
     least = losses.numel() // 16 if least is None else least
     hard = losses > -float(np.log(threshold))
-    count = int(hard.sum())
-    if count > least:
-        return (losses * hard).sum() / count
-    known = int((truth != IGNORED).sum())
-    worst: Tensor = losses.topk(min(least, known)).values
-    return worst.sum() / max(1, len(worst))
+    count, known = hard.sum(), (truth != IGNORED).sum()
+    of_hard = (losses * hard).sum() / count.clamp(min=1)
+    # Losses of unknown pixels are 0: they add nothing where fewer than `least` are known.
+    of_worst = losses.topk(min(least, losses.numel())).values.sum() / known.clamp(min=1, max=max(1, least))
+    return torch.where(count > least, of_hard, of_worst)
 
 
 class SegmenterTask(nn.Module):
