@@ -166,7 +166,10 @@ def test_outcomes_of_tests_are_read_from_their_lines() -> None:
     line = "tests/gpu/test_x.py::test_y[a b] FAILED                [ 50%]"
     found = suite._OUTCOME.match(line)
     assert found is not None
-    assert found.groups() == ("tests/gpu/test_x.py::test_y[a b]", "FAILED")
+    assert (found[1], found[2]) == ("tests/gpu/test_x.py::test_y[a b]", "FAILED")
+    found = suite._OUTCOME.match("[gw1] [ 50%] PASSED tests/gpu/test_x.py::test_y[a b]")  # of one of several processes
+    assert found is not None
+    assert (found[3], found[4]) == ("PASSED", "tests/gpu/test_x.py::test_y[a b]")
     assert suite._OUTCOME.match("FAILED tests/gpu/test_x.py::test_y - assert 1 == 2") is None
 
 
