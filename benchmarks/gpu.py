@@ -56,6 +56,7 @@ def main() -> None:
     parser.add_argument("--skip", default="", help="likewise, of parts to be left out")
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results")
     parser.add_argument("--train-seconds", type=float, default=180.0, help="of each training of (d), if there is time")
+    parser.add_argument("--methods", default="stargan,hier_seg", help="which of the two are trained in (d)")
     parser.add_argument("--profile", action="store_true", help="write the kernels that take longest in (b)")
     parser.add_argument("--commit", help="what is measured; else the variable MIMIK_COMMIT, else git's answer")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help=argparse.SUPPRESS)
@@ -121,6 +122,7 @@ class Check:
             work,
             arguments.train_seconds,
             arguments.profile,
+            tuple(arguments.methods.split(",")),
         )
         machine = self._machine(arguments.commit)
         settings = {"minutes": arguments.minutes, "train_seconds": arguments.train_seconds, "tiny": arguments.tiny}

@@ -124,7 +124,7 @@ def test_the_main_cases_come_first_and_workers_do_one_kind_of_thing() -> None:
         slow, same = ("auto", {"compiled"}) if compiles else ("compiled", set())
         timed = {variant for variant in variants if not variant.startswith("prime ")}
         assert timed == {"plain", "plain strict", "auto", "eager", "graphs", "compiled"} - same
-        assert variants[-2:] == [f"prime {slow}", slow]  # compiled before it is timed
+        assert variants[:3] == ["plain", f"prime {slow}", slow]  # compiled before it is timed
 
 
 def test_floors_are_the_larger_of_two_times() -> None:
@@ -180,7 +180,7 @@ def test_trainings_keep_the_demos_options_and_have_published_widths() -> None:
 
     values = trainings.settings(tiny=False)
     assert params.resolve_dataset(values, "synthetic")["options"]["sizes"] == [128]
-    for name in trainings.METHODS:
+    for name in ("stargan", "hier_seg"):
         resolved = params.resolve(values, "synthetic", name)
         module = method_module(resolved["module"])
         config, published = build(module.Config, resolved["config"], name), module.Config()

@@ -271,7 +271,7 @@ def child(*arguments: str, prefix: tuple[str, ...] = ()) -> subprocess.Popen[byt
     script.parent.mkdir(exist_ok=True, parents=True)
     script.write_text(SCRIPT)
     root = Path(__file__).parents[1]
-    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{root / 'src'}", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, *prefix, str(script), *arguments]
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root)
 

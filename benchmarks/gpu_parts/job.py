@@ -30,6 +30,7 @@ class Job:
         work: folder for everything else; it is gone afterwards.
         train_seconds: wanted length of each of the trainings.
         profile: write tables of the kernels.
+        methods: entries of `methods` that are trained.
         items: what a worker is to do.
     """
 
@@ -41,6 +42,7 @@ class Job:
     work: str
     train_seconds: float
     profile: bool
+    methods: tuple[str, ...] = ("stargan", "hier_seg")
     items: list[Any] = field(default_factory=list)
 
     def left(self) -> float:
@@ -90,7 +92,7 @@ def start(job: Job) -> subprocess.Popen[bytes]:
         "PYTHONPATH": os.pathsep.join(filter(None, (source, os.environ.get("PYTHONPATH")))),
         "PYTHONUNBUFFERED": "1",
         # What was compiled once is found again by the next process.
-        "TORCHINDUCTOR_CACHE_DIR": str(Path(job.work) / "inductor"),
+        "TORCHINDUCTOR_CACHE_DIR": os.environ.get("TORCHINDUCTOR_CACHE_DIR", str(Path(job.work) / "inductor")),
     }
     with job.log.open("wb") as log:
         return subprocess.Popen(

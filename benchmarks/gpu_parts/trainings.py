@@ -18,7 +18,6 @@ from typing import Any
 from gpu_parts.job import Job
 
 NAME = "gpu_check"
-METHODS = ("stargan", "hier_seg")
 
 _GENERATOR = {"conv_dim": 64, "residual_blocks": 6}
 _CRITIC = {"conv_dim": 64, "layers": 6, "max_conv_dim": 2048}
@@ -267,10 +266,10 @@ def run(job: Job) -> None:
         render(rendering)
         trainings.tell(rendering=rendering.told())
     trainings.pretrain()
-    for number, method in enumerate(METHODS):
+    for number, method in enumerate(job.methods):
         row: dict[str, Any] = {"method": method}
         trainings.found["rows"].append(row)
-        row |= trainings.train(method, len(METHODS) - number)
+        row |= trainings.train(method, len(job.methods) - number)
         trainings.tell()
         row |= trainings.judge(method)
         trainings.tell()
