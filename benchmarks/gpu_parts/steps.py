@@ -122,7 +122,7 @@ def run(job: Job) -> None:
                 break
             waiting, attempt = _work(job.of(name, items=[list(item) for item in waiting]), kind, rows), attempt + 1
     if left_out:
-        rows.notes.append(f"no time was left for {', '.join(left_out)}")
+        rows.notes.append(f"no time was left for {_counted(left_out)}")
     rows.tell()
 
 
@@ -136,6 +136,12 @@ def _prime(workers: list[Job], rows: Rows) -> None:
         for process in processes:
             if process.poll() is None:
                 stop(process)
+
+
+def _counted(names: list[str], shown: int = 8) -> str:
+    """Names with commas between them, of many only the first."""
+    more = f" and {len(names) - shown} others" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more
 
 
 def _work(worker: Job, kind: str, rows: Rows, process: subprocess.Popen[bytes] | None = None) -> list[Item]:

@@ -21,8 +21,9 @@ from mimik.errors import UserError
 
 Precision = Literal["auto", "fp32", "tf32", "bf16"]
 
-STEPS_WORTH_COMPILING = 3000
-"""Steps of a run from which on `training.compile: auto` compiles on a GPU, which delays the first one."""
+STEPS_WORTH_COMPILING = 5000
+"""Steps of a run from which on `training.compile: auto` compiles on a GPU. On an H100 compiling StarGAN took 50 s and
+saved 16 of 48 ms of a step (docs/gpu.md), so that it is back after 3,100 steps."""
 
 _held: list[FileLock] = []
 
