@@ -165,6 +165,22 @@ def test_an_adversary_of_action_units_learns_to_estimate_them(name: str) -> None
     assert errors[-1] < 0.4 * errors[0]
 
 
+def test_augmentation_shifts_by_whole_pixels_and_repeats_edges() -> None:
+    adversary = Adversary(CONFIGS["small budget"], 16, EXPRESSION)
+    images = torch.rand(3, 3, 16, 16, requires_grad=True)
+    for seed in range(8):
+        torch.manual_seed(seed)
+        out = adversary._augment(images)
+        torch.manual_seed(seed)
+        dx, dy = torch.randint(-2, 3, (2,)).tolist()
+        brightness, contrast = ((torch.rand(3, 1, 1, 1) - 0.5) * 0.4 for _ in range(2))
+        padded = F.pad(images, (2, 2, 2, 2), mode="replicate")
+        expected = padded[..., 2 + dy : 18 + dy, 2 + dx : 18 + dx] * (1 + contrast) + brightness
+        assert torch.equal(out, expected)
+        gradients = [torch.autograd.grad(made.square().sum(), images)[0] for made in (out, expected)]
+        assert torch.equal(*gradients)
+
+
 def test_augmentation_moves_and_keeps_the_gradient() -> None:
     torch.manual_seed(0)
     adversary = Adversary(CONFIGS["small budget"], 16, EXPRESSION)

@@ -61,7 +61,7 @@ def merge(log_probabilities: Tensor) -> Tensor:
     merged = []
     for group in range(MASK_CHANNELS):
         members = [plane for plane, of in zip(planes, SECGAN_OF_SEGMENTATION, strict=True) if of == group]
-        merged.append(torch.logsumexp(torch.stack(members, 1), 1))
+        merged.append(torch.logsumexp(torch.stack(members, 1), 1) if len(members) > 1 else members[0])
     return torch.stack(merged, 1)
 
 

@@ -177,6 +177,15 @@ def test_missing_parts_are_skipped_and_use_the_mean_box() -> None:
     assert torch.isfinite(total)
 
 
+def test_a_part_that_nobody_shows_leaves_its_mean_box_alone() -> None:
+    method, images = make("hier_seg").train(), make_batch()["image"]
+    for name in ("l_eye", "r_eye", "nose", "mouth"):
+        method.segmenter.prior[SEGMENTATION_CLASSES.index(name)] = -5.0
+    before = method.mean_boxes.clone()
+    assert method.cut(images).valid.max() == 0
+    assert torch.equal(method.mean_boxes, before)
+
+
 def test_mean_boxes_follow_what_is_seen_only_in_training() -> None:
     method, images = make("hier_seg"), make_batch()["image"]
     before = method.mean_boxes.clone()

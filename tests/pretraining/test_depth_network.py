@@ -67,6 +67,14 @@ def test_perceptual_distance_is_zero_of_the_same_and_reaches_the_maps_only():
     assert maps.grad is not None and maps.grad.any()
 
 
+def test_vgg_goes_with_its_task_to_a_device_and_is_no_part_of_its_state():
+    vgg = vgg19.VGG19(["relu1_1"]).requires_grad_(False)
+    task = make_task(vgg)
+    assert not any("features" in name for name in task.state_dict())
+    task.to("meta")
+    assert all(parameter.is_meta for parameter in vgg.parameters())
+
+
 @pytest.mark.parametrize("changes", [{}, {"domains": "one_way"}, {"geometry": "normals", "reuse_fake": True}])
 def test_updates_reach_their_own_networks(changes):
     task, batch = make_task(**changes), make_batch()

@@ -1,3 +1,4 @@
+import itertools
 import json
 import math
 
@@ -5,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import torch.nn.functional as F
 
 from mimik.confusion import intersection_over_union
 from mimik.errors import UserError
@@ -60,6 +62,21 @@ def test_ohem_agrees_with_a_sort_of_all_pixels():
         hard = -math.log(0.7)
         expected = ordered[ordered > hard] if ordered[least] > hard else ordered[:least]
         assert ohem_cross_entropy(logits, truth).item() == pytest.approx(expected.mean().item(), rel=1e-5)
+
+
+def test_ohem_follows_the_counts_whatever_they_are():
+    torch.manual_seed(0)
+    for scale, unknown, least in itertools.product((0.1, 2.0, 20.0), (0.0, 0.5, 0.97), (0, 1, 8, 64, 1000)):
+        logits = (torch.randn(2, 5, 8, 8) * scale).requires_grad_()
+        truth = torch.randint(5, (2, 8, 8)).where(torch.rand(2, 8, 8) >= unknown, 255)
+        losses = F.cross_entropy(logits, truth, ignore_index=255, reduction="none").flatten()
+        hard = losses[losses > -math.log(0.7)]
+        worst = losses.topk(min(least, int((truth != 255).sum()))).values
+        expected = hard.mean() if len(hard) > least else worst.sum() / max(1, len(worst))
+        found = ohem_cross_entropy(logits, truth, 0.7, least)
+        torch.testing.assert_close(found, expected)
+        gradients = [torch.autograd.grad(value, logits, retain_graph=True)[0] for value in (found, expected)]
+        torch.testing.assert_close(*gradients)
 
 
 def test_unknown_pixels_count_in_neither_loss():
