@@ -142,6 +142,21 @@ def test_features_computed_again_give_the_same_bits(tmp_path: Path) -> None:
         TrainingConfig(recompute=True, compile=True)
 
 
+class Dropping(Normalised):
+    """Its network drops features at random."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net.insert(3, nn.Dropout(0.5))
+
+
+def test_features_computed_again_are_dropped_again(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "s")
+    kept, _ = run(store, tmp_path / "a", Dropping())
+    forgot, _ = run(store, tmp_path / "b", Dropping(), recompute=True)
+    assert_same_bits(kept, forgot)
+
+
 def test_the_listed_networks_are_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[nn.Module] = []
     monkeypatch.setattr("mimik.engine.compile_network", seen.append)

@@ -14,6 +14,7 @@ import torch
 from filelock import FileLock, Timeout
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.utils import parametrize
 from torch.utils.checkpoint import checkpoint
 
@@ -155,10 +156,16 @@ def recompute(network: nn.Module) -> None:
         )
     forward = network.forward
     normalisations = [part for part in network.modules() if isinstance(part, _BatchNorm)]
+    draws = any(isinstance(part, _DropoutNd) for part in network.modules())
 
     def forgetting(*inputs: Any) -> Any:
         return checkpoint(
-            forward, *inputs, use_reentrant=False, context_fn=lambda: (nullcontext(), _kept_statistics(normalisations))
+            forward,
+            *inputs,
+            use_reentrant=False,
+            # Keeping the generators' state takes time that only a network which draws is to pay.
+            preserve_rng_state=draws,
+            context_fn=lambda: (nullcontext(), _kept_statistics(normalisations)),
         )
 
     network.forward = forgetting

@@ -163,5 +163,5 @@ class Replays:
         # Batches are made by another thread meanwhile.
         with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
             terms = compute(seen, WatchedStep(step, {}))
-        recording.left = {key: value for key, value in seen.items() if value is not given.get(key)}
+        recording.left = {key: value.detach() for key, value in seen.items() if value is not given.get(key)}
         recording.graph, recording.given, recording.terms = graph, given, terms
