@@ -117,6 +117,8 @@ def computed(method: str, size: int, config: Any, real: bool = False) -> dict[st
     if not real:
         with FakeCopyMode(fake):
             task = copy.deepcopy(task)
+        # They are where they belong, and torch moves no fake ones.
+        task.to = lambda *_, **__: task
     with contextlib.nullcontext() if real else fake:
         batch = random_batch(config.batch_size, size, torch.device("cpu"))
         # The weights have their format already; fake ones cannot be converted in place.
