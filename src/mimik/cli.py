@@ -99,11 +99,12 @@ def parser() -> argparse.ArgumentParser:
     edit.add_argument("-o", "--output", required=True, metavar="OUT", help="png or tif keep every pixel; jpg, webp")
     edit.add_argument("--to", metavar="EXPRESSION", help="the expression that is asked for")
     edit.add_argument("--from", dest="shown", metavar="EXPRESSION", help="the one in the photograph, where it matters")
-    edit.add_argument("--strength", type=float, default=1.0, metavar="S", help="share of the way there (default: 1)")
+    edit.add_argument("--strength", type=float, default=1.0, metavar="S", help="share of the way, 0 to 2 (default: 1)")
     edit.add_argument("--au", action="append", default=[], metavar="N=CHANGE", help="change an action unit: 12=+0.5")
     edit.add_argument(
         "--sheet", choices=("expressions", "strengths"), help="write one picture of the faces with all of them"
     )
+    edit.add_argument("--overwrite", action="store_true", help="replace OUT even if it is PHOTO or not by mimik")
     compare = _verb(
         verbs, "compare", compare_results, "write report/index.html from everything in results/",
         "mimik compare", "mimik compare --readme README.md", dataset=None,
@@ -313,6 +314,7 @@ def edit_photograph(chosen: argparse.Namespace) -> None:
         Path(chosen.output),
         edit.Wish(chosen.to, chosen.strength, chosen.shown, edit.unit_changes(chosen.au)),
         chosen.sheet,
+        overwrite=chosen.overwrite,
     )
 
 

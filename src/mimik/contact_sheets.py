@@ -17,10 +17,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 from mimik.faces import alignment
 from mimik.faces.masks import colour
-from mimik.faces.photograph import UnreadableError, read_photograph
+from mimik.faces.photograph import read_photograph
 from mimik.faces.store import TRANSFORM, FaceStore
 from mimik.files import atomic_path
 from mimik.mosaics import DISPLAYED, GAP, Picture, enlargement
+from mimik.pictures import UnreadableError
 
 COLUMNS = 10
 """Pictures of a row."""

@@ -16,7 +16,7 @@ import pandas as pd
 from mimik.datasets.listing import INDEX_COLUMNS, SPLITS, Listing, Total
 from mimik.errors import UserError
 from mimik.files import file_sha256
-from mimik.pictures import DAMAGED, open_picture, readable_endings
+from mimik.pictures import DAMAGED, UnreadableError, open_picture, readable_endings
 
 FAULT = "listing"
 """Quarantine stage of an image whose file or annotation is at fault."""
@@ -103,6 +103,8 @@ def image_mode(path: Path) -> str | None:
     try:
         with open_picture(path) as image:
             return image.mode
+    except UnreadableError:
+        return None
     except DAMAGED:
         return None
 
@@ -114,7 +116,13 @@ def file_fault(path: Path) -> str | None:
             return "an empty file"
     except OSError:
         return "a link to a file that is not there"
-    return "not a readable image" if image_mode(path) is None else None
+    try:
+        open_picture(path).close()
+    except UnreadableError as error:
+        return str(error)
+    except DAMAGED:
+        return "not a readable image"
+    return None
 
 
 def inside(path: str) -> bool:
