@@ -53,34 +53,33 @@ def check_output(path: Path, source: Path | None = None, *, overwrite: bool = Fa
         parent = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
         if not parent.is_dir():
             raise UserError(f"{path}: cannot be written, as {parent} is no folder. Name another file.")
-        if overwrite or not os.path.lexists(path):
+        if overwrite:
             return
         # By what they are on disk: links, `..` and, where the system ignores them, capitals make no other file.
         if source is not None and source.exists() and path.exists() and path.samefile(source):
             raise UserError(
                 f"{path}: is the photograph itself, which it would replace. Name another file, or add --overwrite."
             )
-        if path.is_symlink():
-            raise UserError(f"{path}: is a link, which would be replaced. Name another file, or add --overwrite.")
-        if not _ours(path):
-            raise UserError(
-                f"{path}: is there already, and was not written by mimik. Name another file, or add --overwrite."
-            )
+        if reason := foreign(path):
+            raise UserError(f"{path}: {reason}. Name another file, or add --overwrite.")
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror or error}). Name another file.") from error
 
 
-def _ours(path: Path) -> bool:
-    """Whether what stands there is a picture that mimik has written."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as opened:
-        kept = b""
-        while block := opened.read(1 << 20):
-            if any(mark in kept + block for mark in OURS):
-                return True
-            kept = block[-100:]  # a mark may lie across two blocks
-    return False
+def foreign(path: Path) -> str | None:
+    """Why what stands under a name is not to be replaced; None for nothing, and for a picture written by mimik."""
+    if not os.path.lexists(path):
+        return None
+    if path.is_symlink():
+        return "is a link, which would be replaced"
+    if path.is_file():
+        with path.open("rb") as opened:
+            kept = b""
+            while block := opened.read(1 << 20):
+                if any(mark in kept + block for mark in OURS):
+                    return None
+                kept = block[-100:]  # a mark may lie across two blocks
+    return "is there already, and was not written by mimik"
 
 
 def check_size(path: Path, width: int, height: int, *, transparent: bool = False) -> None:
