@@ -23,7 +23,7 @@ from mimik.conditions import Condition, part_way
 from mimik.devices import autocast_dtype, pick_device
 from mimik.errors import UserError
 from mimik.faces import alignment, geometric
-from mimik.faces.mesh import FaceMesher
+from mimik.faces.mesh import FaceMesher, smallest_face
 from mimik.faces.photograph import Photograph, read_layers
 from mimik.faces.topology import IBUG_68
 from mimik.labels import ACTION_UNITS
@@ -33,9 +33,6 @@ from mimik.provenance import KINDS, check_output, check_size, usable_profile, wr
 
 Picture = npt.NDArray[np.uint8]
 Array = npt.NDArray[np.float64]
-
-SEARCHED = 1920
-"""Longer side in pixels to which a photograph is shrunk, if it is larger, before faces are sought in it."""
 
 FEATHER = 0.12
 """Width of the soft edge of an edited face, in sides of the aligned crop."""
@@ -115,14 +112,9 @@ class PhotographEditor:
 
     def faces(self, photograph: Picture) -> list[Found]:
         """All faces of a photograph uint8 (H, W, 3), the most prominent first."""
-        factor = max(1.0, max(photograph.shape[:2]) / SEARCHED)
-        seen = photograph
-        if factor > 1:
-            size = (max(1, round(photograph.shape[1] / factor)), max(1, round(photograph.shape[0] / factor)))
-            seen = np.asarray(Image.fromarray(photograph).resize(size, Image.Resampling.BOX, reducing_gap=2.0))
         found = []
-        for mesh in self._mesher.every(seen):
-            transform = alignment.alignment(mesh[list(IBUG_68), :2] * factor)
+        for mesh in self._mesher.every(photograph):
+            transform = alignment.alignment(mesh[list(IBUG_68), :2])
             found.append(Found(transform, self._units(geometric.measures(mesh))))
         return found
 
@@ -287,7 +279,11 @@ def run(
     seen = picture.seen
     found = editor.faces(seen)
     if not found:
-        raise UserError(f"{photograph}: no face was found in it. Faces need about 30 pixels and a view of both eyes.")
+        raise UserError(
+            f"{photograph}: no face was found in it. In a picture of {width} x {height} pixels a face needs about "
+            f"{smallest_face(height, width)} of them and a view of both eyes. Cut out the part with the face if it is "
+            "smaller."
+        )
     if sheet_of is None:
         result, profile = _layered(picture, seen, editor.edit(seen, found, wish), output), picture.profile
     else:
