@@ -10,7 +10,8 @@ import re
 import struct
 import warnings
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from io import BytesIO
 from pathlib import Path, PurePosixPath
@@ -83,6 +84,10 @@ LONGEST = 1_000_000_000
 SCANNED = 5_000_000_000
 """Scans times pixels above which a JPEG is refused. A progressive one has about ten scans, each of which goes over all
 pixels: what is refused would take seconds to minutes."""
+
+
+PARTS = 100_000
+"""Parts (segments, chunks, blocks) above which a file is refused; Pillow's time for them grows with their square."""
 
 
 class UnreadableError(Exception):
@@ -159,6 +164,14 @@ def format_of(head: bytes) -> str | None:
     return "BMP" if head[:2] == b"BM" and head[6:10] == b"\0\0\0\0" else None
 
 
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Without Pillow's warnings: of large pictures, which are refused here, and of odd tags, which concern nobody."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def open_picture(source: Path | BytesIO) -> Image.Image:
     """Open a picture file of somebody else as `PIL.Image.open` does, its pixels not yet decoded.
 
@@ -166,16 +179,16 @@ def open_picture(source: Path | BytesIO) -> Image.Image:
         source: a file, or its bytes. Its ending does not matter; its format must be one of `formats`.
 
     Raises:
-        UnreadableError: more pixels than are decoded (`LARGEST`, `LONGEST_SIDE`).
-        One of `DAMAGED`: no such file, no picture of these formats, or a damaged one. Decoding, later, raises them too.
+        UnreadableError: no file, or more pixels than are decoded (`LARGEST`, `LONGEST_SIDE`).
+        One of `DAMAGED`: no picture of these formats, or a damaged one. Decoding, later, raises them too.
     """
-    with warnings.catch_warnings():
-        # Pillow warns of large pictures, which are refused here, and of odd tags, which concern nobody.
-        warnings.simplefilter("ignore")
-        try:
+    if isinstance(source, Path) and not source.is_file():
+        raise UnreadableError("not a file")  # a pipe would be waited for
+    try:
+        with quietly():
             opened = Image.open(source, formats=formats())
-        except Image.DecompressionBombError as error:
-            raise UnreadableError(f"too large: more than {LARGEST:,} pixels") from error
+    except Image.DecompressionBombError as error:
+        raise UnreadableError(f"too large: more than {LARGEST:,} pixels") from error
     if opened.width * opened.height > LARGEST or max(opened.size) > LONGEST_SIDE:
         size = f"{opened.width} x {opened.height} pixels"
         opened.close()
@@ -209,20 +222,22 @@ def decode(content: bytes) -> Image.Image:
     Raises:
         UnreadableError: truncated, damaged, not a picture of one of `formats`, or one that takes too long to decode.
     """
+    kind, scans, ended = format_of(content[:32]), 0, True
+    if kind == "JPEG":
+        scans, ended = _jpeg_scans(content)
+    elif kind in ("PNG", "GIF"):
+        _count_parts(content, kind)
     try:
         opened = open_picture(BytesIO(content))
-        if opened.format in ("JPEG", "MPO"):
-            scans, ended = _jpeg_scans(content)
-            if scans * opened.width * opened.height > SCANNED:
-                size = f"{opened.width} x {opened.height} pixels"
-                raise UnreadableError(f"takes too long: a JPEG of {size} in {scans:,} scans")
-            opened.load()
-            if not ended:
-                raise UnreadableError("the end of the picture is missing: the file was not written to the end")
-        else:
+        if scans * opened.width * opened.height > SCANNED:
+            size = f"{opened.width} x {opened.height} pixels"
+            raise UnreadableError(f"takes too long: a JPEG of {size} in {scans:,} scans")
+        with quietly():
             opened.load()
     except DAMAGED as error:
         raise _unreadable(error) from error
+    if not ended:
+        raise UnreadableError("the end of the picture is missing: the file was not written to the end")
     return opened
 
 
@@ -240,10 +255,12 @@ def _jpeg_scans(content: bytes) -> tuple[int, bool]:
     """Scans of a JPEG's first picture, and whether an end of image follows the last one.
 
     An interrupted download may leave zeros for the rest, which decode without an error to a grey area. What follows the
-    end of image (a second picture, a video) does not count.
+    end of image (a second picture, a video) does not count. Raises `UnreadableError` when it has more than `PARTS`.
     """
-    scans, position = 0, 2
+    scans, parts, position = 0, 0, 2
     while found := _MARKER.search(content, position):
+        parts += 1
+        _check_parts(parts)
         marker, position = content[found.end() - 1], found.end()
         if marker == 0xD9:
             return scans, True
@@ -251,3 +268,32 @@ def _jpeg_scans(content: bytes) -> tuple[int, bool]:
             position += max(2, int.from_bytes(content[position : position + 2]))
         scans += marker == 0xDA
     return scans, False
+
+
+def _count_parts(content: bytes, kind: str) -> None:
+    """Raise `UnreadableError` when a PNG or GIF has more than `PARTS` chunks, or blocks before its first frame."""
+    parts = 0
+    if kind == "PNG":
+        position = 8
+        while position < len(content):
+            position += 12 + int.from_bytes(content[position : position + 4])
+            parts += 1
+            _check_parts(parts)
+        return
+    # Header, and a table of colours if the highest bit says so; then blocks, the frame's starting with a comma.
+    flags = content[10] if len(content) > 10 else 0
+    position = 13 + (3 << (flags & 7) + 1 if flags & 128 else 0)
+    while content[position : position + 1] == b"!":
+        position += 2
+        while position < len(content) and (length := content[position]):
+            position += 1 + length
+            parts += 1
+            _check_parts(parts)
+        position += 1
+        parts += 1
+        _check_parts(parts)
+
+
+def _check_parts(parts: int) -> None:
+    if parts > PARTS:
+        raise UnreadableError(f"takes too long: more than {PARTS:,} parts in one file")

@@ -1,6 +1,7 @@
 """Files of every kind a folder of photographs holds, sound and broken."""
 
 import os
+import warnings
 from io import BytesIO
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mimik.datasets.photographs import file_fault, image_mode
 from mimik.faces.photograph import read_layers, read_photograph
 from mimik.pictures import UnreadableError, decode, read_content
 
@@ -100,6 +102,18 @@ def test_huge_pictures_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     Image.fromarray(COLOURS).save(tmp_path / "a.png")
     with pytest.raises(UnreadableError, match="30 x 20"):
         read_photograph(tmp_path / "a.png")
+    assert "30 x 20" in str(file_fault(tmp_path / "a.png"))  # `mimik data check` says it, too
+
+
+def test_pillow_says_nothing_of_damaged_files(tmp_path: Path) -> None:
+    Image.fromarray(COLOURS).save(tmp_path / "a.tif")
+    content = (tmp_path / "a.tif").read_bytes()
+    directory = int.from_bytes(content[4:8], "little")
+    torn = content[: directory + 2 + 12 * 3]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(UnreadableError):
+            decode(torn)
 
 
 def many_scans(side: int, further: int) -> bytes:
@@ -176,3 +190,21 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.jpg")
     with pytest.raises(UnreadableError, match="pipe"):
         read_content(tmp_path / "a.jpg")
+    assert image_mode(tmp_path / "a.jpg") is None
+    assert file_fault(tmp_path / "a.jpg") is not None
+
+
+@pytest.mark.parametrize(
+    ("kind", "part"),
+    [("JPEG", b"\xff\xe1\0\x10Exif\0\0MM\0*\0\0\0\0"), ("PNG", b"\0\0\0\0abCd" + bytes(4)), ("GIF", b"!\xfe\1a\0")],
+)
+def test_files_of_very_many_parts_are_refused(monkeypatch: pytest.MonkeyPatch, kind: str, part: bytes) -> None:
+    stream = BytesIO()
+    Image.fromarray(COLOURS).save(stream, kind)
+    content = stream.getvalue()
+    start = {"JPEG": 2, "PNG": 33}.get(kind) or 13 + (3 << (content[10] & 7) + 1)
+    if kind != "PNG":  # whose sums of these parts are wrong
+        assert decode(content[:start] + part * 3 + content[start:]).size == (30, 20)
+    monkeypatch.setattr("PIL.Image.open", lambda *_, **__: pytest.fail("was given to Pillow"))
+    with pytest.raises(UnreadableError, match="takes too long: more than 100,000 parts"):
+        decode(content[:start] + part * 100_001 + content[start:])

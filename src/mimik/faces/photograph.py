@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from mimik.pictures import DAMAGED, UnreadableError, decode, read_content
+from mimik.pictures import DAMAGED, UnreadableError, decode, quietly, read_content
 
 Picture = npt.NDArray[np.uint8]
 
@@ -67,7 +67,7 @@ def read_layers(path: Path, *, content: bytes | None = None) -> Photograph:
     """Read an image file like `read_photograph`, with its transparency and its colour profile kept apart."""
     opened = decode(read_content(path) if content is None else content)
     try:
-        with opened:
+        with opened, quietly():
             profile = opened.info.get("icc_profile") if opened.mode in ("RGB", "RGBA") else None
             ImageOps.exif_transpose(opened, in_place=True)
             colours, alpha = _layers(opened)
