@@ -31,7 +31,7 @@ or 192 pixels of a square around what they are given, and miss faces that are sm
 STEP = 0.5
 """Distance of two tiles, in tiles: a face up to half as wide as a tile lies in one of them as a whole."""
 
-SMALLEST_TILE = 192
+SMALLEST_TILE = 150
 """Smaller tiles are not searched, pixels: faces that are missed in larger ones are too small to be edited. Those as
 large as the picture is high (or wide) are searched down to `SMALLEST_FACE`."""
 
@@ -152,7 +152,9 @@ class FaceMesher:
                 half = extent * factor * AROUND / 2
                 window = [round(value) for value in (*(middle - half), *(middle + half))]
                 again = self._plausible_in(image, (window[0], window[1], window[2], window[3]))
-                _add(faces, [mesh for mesh in again if _holds(mesh, middle)])
+                # Letters of print pass for faces of a few pixels.
+                large = [mesh for mesh in again if np.ptp(mesh[:, :2], axis=0).max() >= SMALLEST_FACE]
+                _add(faces, [mesh for mesh in large if _holds(mesh, middle)])
         return faces
 
     def _proposed(self, tile: npt.NDArray[np.uint8]) -> list[tuple[npt.NDArray[np.float64], float]]:
