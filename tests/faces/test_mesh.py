@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from mimik.errors import UserError
-from mimik.faces.mesh import PITCH_ZERO, FaceMesher, pose
+from mimik.faces.mesh import MOST_TILES, PITCH_ZERO, TILES, FaceMesher, _tiles, pose, smallest_face
 from mimik.faces.topology import IBUG_68
 
 
@@ -82,3 +82,90 @@ def test_landmarks_run_in_ibug_order(photograph: np.ndarray, face: object) -> No
     assert (np.diff(points[27:31, 1]) > 0).all()
     for upper, lower in (((37, 38), (41, 40)), ((43, 44), (47, 46)), ((50, 51, 52), (58, 57, 56))):
         assert (points[list(upper), 1] < points[list(lower), 1]).all()
+
+
+def placed(photograph: np.ndarray, shape: tuple[int, int], width: float, places: list[tuple[int, int]]) -> np.ndarray:
+    """A grey wall (H, W) with the same head several times, its face about so many pixels wide around these places."""
+    wall = np.full((*shape, 3), 128, np.uint8)
+    factor = width / 95
+    sides = (round(320 * factor), round(330 * factor))
+    head = np.asarray(Image.fromarray(photograph[:330, 65:385]).resize(sides, Image.Resampling.LANCZOS))
+    for x, y in places:
+        left, top = round(x - 160 * factor), round(y - 120 * factor)
+        cut = head[max(0, -top) : shape[0] - top, max(0, -left) : shape[1] - left]
+        wall[max(0, top) : max(0, top) + cut.shape[0], max(0, left) : max(0, left) + cut.shape[1]] = cut
+    return wall
+
+
+def missed(meshes: list[np.ndarray], places: list[tuple[int, int]], width: float) -> list[tuple[int, int]]:
+    middles = [mesh[:, :2].mean(axis=0) for mesh in meshes]
+    return [place for place in places if not any(np.linalg.norm(middle - place) < 0.5 * width for middle in middles)]
+
+
+@pytest.mark.parametrize(
+    ("shape", "width", "places"),
+    [
+        ((512, 2048), 100, [(200, 260), (700, 240), (1250, 300), (1850, 250)]),
+        ((2048, 512), 60, [(150, 200), (300, 900), (350, 1800)]),
+        ((150, 2400), 60, [(150, 80), (1300, 80), (2250, 80)]),
+        ((4000, 6000), 190, [(4300, 2900)]),
+        ((1280, 1920), 45, [(500, 300), (1700, 1100)]),
+    ],
+)
+def test_small_faces_in_wide_and_large_pictures_are_found(
+    photograph: np.ndarray, shape: tuple[int, int], width: int, places: list[tuple[int, int]]
+) -> None:
+    pytest.importorskip("mediapipe")
+    wall = placed(photograph, shape, width, places)
+    with FaceMesher() as mesher:
+        found, main = mesher.every(wall), mesher(wall)
+    assert missed(found, places, width) == []
+    assert len(found) == len(places)  # each once
+    assert main is not None and len(missed([main], places, width)) == len(places) - 1
+
+
+def test_a_face_of_the_width_that_is_said_to_be_found_is_found(photograph: np.ndarray) -> None:
+    pytest.importorskip("mediapipe")
+    with FaceMesher() as mesher:
+        for shape in ((500, 700), (300, 3000), (1100, 900)):
+            width = smallest_face(*shape)
+            places = [(shape[1] // 3, shape[0] // 2), (shape[1] - 2 * width, shape[0] - 2 * width)]
+            for place in places:
+                wall = placed(photograph, shape, width, [place])
+                assert missed(mesher.every(wall), [place], width) == [], (shape, width, place)
+
+
+def test_an_ordinary_photograph_is_searched_once(photograph: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("mediapipe")
+    searched: list[tuple[int, ...]] = []
+    original = FaceMesher._search
+
+    def counted(self: FaceMesher, image: np.ndarray, *window: int) -> list[np.ndarray]:
+        searched.append(window)
+        return original(self, image, *window)
+
+    monkeypatch.setattr(FaceMesher, "_search", counted)
+    with FaceMesher() as mesher:
+        assert mesher(photograph) is not None
+        assert searched == [(0, 0, 512, 512)] and mesher._distant is None
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (4, 20_000), (20_000, 4), (40, 40_000), (2, 2), (700, 900)])
+def test_pictures_of_any_proportions_are_searched(shape: tuple[int, int]) -> None:
+    pytest.importorskip("mediapipe")
+    with FaceMesher() as mesher:
+        assert mesher(np.full((*shape, 3), 90, np.uint8)) is None
+        assert mesher.every(np.full((*shape, 3), 90, np.uint8)) == []
+
+
+@pytest.mark.parametrize(("height", "width"), [(4000, 6000), (512, 2048), (2048, 512), (1000, 9000), (9990, 9990)])
+@pytest.mark.parametrize("share", TILES)
+def test_tiles_cover_the_picture_and_overlap_where_they_can(height: int, width: int, share: float) -> None:
+    side = round(share * min(height, width))
+    tiles = list(_tiles(height, width, side))
+    assert len(tiles) <= MOST_TILES
+    for axis, whole in ((0, width), (1, height)):
+        starts = sorted({tile[axis] for tile in tiles})
+        assert starts[0] == 0 and starts[-1] == whole - side
+        if len(tiles) < MOST_TILES - 30:
+            assert max(np.diff(starts), default=0) <= side / 2 + 1
