@@ -121,6 +121,15 @@ def test_only_tracking_imports_mlflow_and_nothing_imports_torchvision() -> None:
             assert "mlflow" not in roots, path
 
 
+def test_pictures_are_opened_in_one_place_only() -> None:
+    openers = {"Image.open", "PIL.Image.open", "cv2.imread", "plt.imread", "imageio.imread", "io.imread", "imread"}
+    for path in python_files():
+        if path != SOURCE / "pictures.py":
+            nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            called = {ast.unparse(node.func) for node in nodes if isinstance(node, ast.Call)}
+            assert not openers & called, f"{path}: use mimik.pictures.open_picture"
+
+
 def test_no_pickle() -> None:
     for path in python_files():
         assert not {name.split(".")[0] for name in imported(path)} & {"pickle", "joblib", "dill"}, path

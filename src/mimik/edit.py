@@ -28,6 +28,7 @@ from mimik.faces.topology import IBUG_68
 from mimik.files import atomic_path
 from mimik.labels import ACTION_UNITS
 from mimik.method_training import load_method
+from mimik.pictures import open_picture
 
 Picture = npt.NDArray[np.uint8]
 Array = npt.NDArray[np.float64]
@@ -281,7 +282,7 @@ def read(path: Path) -> tuple[Picture, bytes | None]:
         photograph = read_photograph(path)
     except UnreadableError as error:
         raise UserError(f"{path}: expected a photograph, but {error}.") from error
-    with Image.open(path) as opened:
+    with open_picture(path) as opened:
         profile = opened.info.get("icc_profile") if opened.mode in ("RGB", "RGBA") else None
     return photograph, profile
 

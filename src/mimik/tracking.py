@@ -25,6 +25,7 @@ from filelock import FileLock
 from mimik.errors import UserError
 from mimik.files import digest, file_sha256, read_json
 from mimik.params import Settings, flatten
+from mimik.pictures import open_picture
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -131,10 +132,8 @@ class RunLogger:
 
     def image(self, step: int, key: str, path: Path) -> None:
         """Record a picture of a step; MLflow shows the pictures of one key with a slider."""
-        from PIL import Image
-
         if self._failure is None:
-            with self._noted(), Image.open(path) as picture:
+            with self._noted(), open_picture(path) as picture:
                 _client().log_image(self._run.info.run_id, picture.convert("RGB"), key=key, step=step)
 
     def close(self) -> None:

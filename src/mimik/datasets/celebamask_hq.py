@@ -23,7 +23,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from mimik.datasets.celeba_lists import (
     HQ_NAME,
@@ -43,6 +42,7 @@ from mimik.datasets.celeba_lists import (
 from mimik.datasets.listing import Listing, UnusableError
 from mimik.errors import UserError
 from mimik.labels import MIRRORED_CLASSES, SEGMENTATION_CLASSES
+from mimik.pictures import DAMAGED, open_picture
 
 LICENCE = (
     "For non-commercial research and education only. The photographs come from the internet; do not redistribute them."
@@ -265,8 +265,8 @@ def _size(array: npt.NDArray[Any]) -> str:
 def _read(file: Path) -> npt.NDArray[np.bool_]:
     """bool (H, W) where a part was drawn. Raises `UnusableError`."""
     try:
-        with Image.open(file) as opened:
+        with open_picture(file) as opened:
             # By brightness, not by number: in some copies white is another entry of a palette than 255.
             return np.asarray(opened.convert("L")) > 127
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+    except DAMAGED as error:
         raise UnusableError(f"{file.name} cannot be read: {type(error).__name__}") from error

@@ -4,9 +4,7 @@ import csv
 import hashlib
 import os
 import re
-import struct
 import unicodedata
-import zlib
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from itertools import chain
@@ -14,34 +12,17 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pandas as pd
-from PIL import Image
 
 from mimik.datasets.listing import INDEX_COLUMNS, SPLITS, Listing, Total
 from mimik.errors import UserError
 from mimik.files import file_sha256
-
-IMAGE_SUFFIXES: frozenset[str] = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
-"""Endings (lower case) by which a file counts as an image; what is inside is found out from its header."""
+from mimik.pictures import DAMAGED, open_picture, readable_endings
 
 FAULT = "listing"
 """Quarantine stage of an image whose file or annotation is at fault."""
 
 EXCLUDED = "selection"
 """Quarantine stage of a sound image that the dataset's options leave out."""
-
-DAMAGED: tuple[type[Exception], ...] = (
-    OSError,
-    SyntaxError,  # Pillow's word for a broken PNG
-    ValueError,
-    EOFError,
-    IndexError,
-    KeyError,
-    TypeError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
-"""What Pillow raises for files that are no image, or a damaged one."""
 
 UNKNOWN = ""
 """Value of `expression` and `identity` where nothing is known."""
@@ -110,14 +91,17 @@ def find_images(folder: Path) -> list[str]:
 
 
 def is_image_name(name: str) -> bool:
-    """Whether a bare file name is that of an image: a known ending, not hidden."""
-    return not name.startswith(".") and PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
+    """Whether a bare file name is that of an image: an ending of a format that is read, not hidden.
+
+    What is inside is found out from its header.
+    """
+    return not name.startswith(".") and PurePosixPath(name).suffix.lower() in readable_endings()
 
 
 def image_mode(path: Path) -> str | None:
     """Pillow's mode ("L", "RGB", ...) from the header, no pixel decoded; None when it is no image."""
     try:
-        with Image.open(path) as image:
+        with open_picture(path) as image:
             return image.mode
     except DAMAGED:
         return None

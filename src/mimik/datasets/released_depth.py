@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from mimik.datasets.listing import Listing, Total, UnusableError
 from mimik.datasets.photographs import EXCLUDED, find_images
 from mimik.errors import UserError
+from mimik.pictures import DAMAGED, open_picture
 
 PAGE = "https://github.com/rumi-b/affectnet-d_rafd-d"
 MAPS = "depth"
@@ -144,9 +144,9 @@ def depth(raw: Path, row: Mapping[str, Any]) -> npt.NDArray[np.uint8] | None:
     if not row[COLUMN]:
         return None
     try:
-        with Image.open(raw / row[COLUMN]) as opened:
+        with open_picture(raw / row[COLUMN]) as opened:
             values = np.asarray(opened if opened.mode.startswith("I") else opened.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except DAMAGED as error:
         raise UnusableError(f"the depth map {row[COLUMN]} cannot be read") from error
     if values.ndim == 3:
         if np.ptp(values.astype(np.int16), axis=2).max() > 16:  # a little colour is JPEG's

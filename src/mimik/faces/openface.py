@@ -19,9 +19,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import numpy.typing as npt
 
-from mimik.datasets.photographs import IMAGE_SUFFIXES
 from mimik.errors import UserError
 from mimik.labels import ACTION_UNITS
+from mimik.pictures import PICTURE_ENDINGS
 
 VERSION = "2"
 
@@ -186,7 +186,7 @@ def _number(values: Mapping[str, str | None], name: str, highest: float) -> floa
 def _key(image: str) -> str:
     """An image's path or name without the ending; a dot elsewhere in the name is part of it."""
     path = PurePosixPath(image.replace("\\", "/"))
-    return (path.with_suffix("") if path.suffix.lower() in IMAGE_SUFFIXES else path).as_posix() if image else ""
+    return (path.with_suffix("") if path.suffix.lower() in PICTURE_ENDINGS else path).as_posix() if image else ""
 
 
 @dataclass(frozen=True)

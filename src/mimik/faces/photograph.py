@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from mimik.datasets.photographs import DAMAGED
+from mimik.pictures import DAMAGED, open_picture
 
 LARGEST = 100_000_000
 """Pixels above which an image is refused: no camera's picture, and it would not fit beside others in memory."""
@@ -41,7 +41,7 @@ def read_photograph(path: Path, *, grey: bool = False, content: bytes | None = N
     white, any colour model becomes RGB.
 
     Args:
-        path: a file of any format that Pillow reads; its ending does not matter.
+        path: a file of any of `mimik.pictures.formats`; its ending does not matter.
         grey: replace the colours by their luminance (ITU-R 601), three times.
         content: what `read_content` gave for it, so that nothing is read again; None reads it.
 
@@ -56,7 +56,7 @@ def read_photograph(path: Path, *, grey: bool = False, content: bytes | None = N
             content = read_content(path)
         if not content:
             raise UnreadableError("the file is empty")
-        with Image.open(BytesIO(content)) as opened:
+        with open_picture(BytesIO(content)) as opened:
             if opened.width * opened.height > LARGEST:
                 raise UnreadableError(f"too large: {opened.width} x {opened.height} pixels")
             opened.load()

@@ -1,0 +1,155 @@
+"""Which picture files are read, and the one way to open one.
+
+Pictures come from strangers. Pillow reads dozens of formats when it is not told which, and decides by the content, so
+that a "photo.jpg" may be PostScript, for which it starts Ghostscript: only the formats of `formats` are tried here, and
+no other module calls `PIL.Image.open` (a test checks it).
+"""
+
+import importlib
+import struct
+import warnings
+import zlib
+from collections.abc import Mapping, Sequence
+from functools import cache
+from io import BytesIO
+from pathlib import Path, PurePosixPath
+
+from PIL import Image
+
+ENDINGS: Mapping[str, Sequence[str]] = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo"),
+    "PNG": (".png", ".apng"),
+    "WEBP": (".webp",),
+    "TIFF": (".tif", ".tiff"),
+    "BMP": (".bmp", ".dib"),
+    "GIF": (".gif",),
+    "AVIF": (".avif",),
+    "HEIF": (".heic", ".heif", ".hif"),
+}
+"""Pillow's name of every format that is wanted, and the endings (lower case) that its files go by. Of pictures with
+several frames the first is read."""
+
+PICTURE_ENDINGS: frozenset[str] = frozenset(ending for endings in ENDINGS.values() for ending in endings)
+"""Endings of all wanted formats, whether this installation reads them or not."""
+
+_PLUGINS = {"JPEG": "Jpeg", "PNG": "Png", "WEBP": "WebP", "TIFF": "Tiff", "BMP": "Bmp", "GIF": "Gif", "AVIF": "Avif"}
+"""Pillow's module of each format; HEIF comes from the package pillow-heif."""
+
+_RAW = "a camera's raw file; develop it to JPEG or TIFF"
+_CONVERT = "not a format that is read; convert it to PNG or JPEG"
+
+_OTHERS: Mapping[str, str] = {
+    **dict.fromkeys(
+        (".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dng", ".erf", ".kdc", ".mef", ".mrw", ".nef", ".nrw", ".orf",
+         ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f"), _RAW,
+    ),
+    **dict.fromkeys(
+        (".ai", ".dds", ".emf", ".eps", ".exr", ".hdr", ".icns", ".ico", ".j2k", ".jp2", ".jpf", ".jpx", ".jxl", ".jxr",
+         ".pbm", ".pcx", ".pgm", ".pnm", ".ppm", ".ps", ".psb", ".psd", ".qoi", ".sgi", ".svg", ".tga", ".wdp", ".wmf",
+         ".xcf"), _CONVERT,
+    ),
+}  # fmt: skip
+"""Endings of pictures in formats that are not wanted, and what to do with such a file."""
+
+DAMAGED: tuple[type[Exception], ...] = (
+    OSError,
+    SyntaxError,  # Pillow's word for a broken PNG
+    ValueError,
+    EOFError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    ArithmeticError,
+    AssertionError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+"""What Pillow raises for files that are no image, or a damaged one."""
+
+
+@cache
+def formats() -> tuple[str, ...]:
+    """Those formats of `ENDINGS` that this installation reads, by Pillow's name."""
+    read = {"HEIF"}
+    for name, module in _PLUGINS.items():
+        try:
+            plugin = importlib.import_module(f"PIL.{module}ImagePlugin")
+        except ImportError:
+            continue  # an older Pillow without AVIF
+        if getattr(plugin, "SUPPORTED", True):  # AVIF and WebP: whether Pillow was built with the library
+            read.add(name)
+    try:
+        heif = importlib.import_module("pillow_heif")
+    except ImportError:
+        pass
+    else:
+        heif.register_heif_opener()
+    return tuple(name for name in ENDINGS if name in read and name in Image.OPEN)
+
+
+@cache
+def readable_endings() -> frozenset[str]:
+    """Endings (lower case, with the dot) of the files that this installation reads."""
+    return frozenset(ending for name in formats() for ending in ENDINGS[name])
+
+
+def not_read(name: str) -> str | None:
+    """What to do with a file that is a picture by its name, but is not read.
+
+    Args:
+        name: of the file, with or without folders.
+
+    Returns:
+        A phrase such as "a camera's raw file; develop it to JPEG or TIFF". None for files that are read, and for those
+        that are no pictures by their name.
+    """
+    ending = PurePosixPath(name).suffix.lower()
+    if ending in readable_endings():
+        return None
+    if ending in ENDINGS["HEIF"]:
+        return "HEIC is read where pillow-heif is installed (`pip install 'mimik[heic]'`); or convert it to JPEG"
+    if ending in ENDINGS["AVIF"]:
+        return "AVIF is read by Pillow from version 11.3 on; install that, or convert it to JPEG"
+    return _OTHERS.get(ending)
+
+
+def format_of(head: bytes) -> str | None:
+    """The format, a key of `ENDINGS`, of a file by its first 32 bytes, whatever its name; None for anything else.
+
+    Whether this installation reads it is another question (`formats`).
+    """
+    if head[4:8] == b"ftyp":
+        brands = {head[start : start + 4] for start in range(8, 32, 4)}
+        if brands & {b"avif", b"avis"}:
+            return "AVIF"
+        return "HEIF" if brands & {b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"} else None
+    if head[:4] == b"RIFF":
+        return "WEBP" if head[8:12] == b"WEBP" else None
+    starts = {
+        "JPEG": (b"\xff\xd8\xff",),
+        "PNG": (b"\x89PNG\r\n\x1a\n",),
+        "TIFF": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+        "GIF": (b"GIF87a", b"GIF89a"),
+    }
+    if found := next((name for name, words in starts.items() if head.startswith(words)), None):
+        return found
+    # Two letters are few: the four bytes after the length are reserved, and are zero in every bitmap.
+    return "BMP" if head[:2] == b"BM" and head[6:10] == b"\0\0\0\0" else None
+
+
+def open_picture(source: Path | BytesIO) -> Image.Image:
+    """Open a picture file of somebody else as `PIL.Image.open` does, its pixels not yet decoded.
+
+    Args:
+        source: a file, or its bytes. Its ending does not matter; its format must be one of `formats`.
+
+    Raises:
+        One of `DAMAGED`: no such file, no picture of these formats, or a damaged one. Decoding, later, raises them too.
+    """
+    with warnings.catch_warnings():
+        # Pillow warns of large pictures and of odd tags; who decodes has a limit of its own.
+        warnings.simplefilter("ignore")
+        return Image.open(source, formats=formats())
