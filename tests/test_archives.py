@@ -79,7 +79,7 @@ def test_a_complete_release_is_called_so_and_further_reasons_are_counted() -> No
         "  found    4 notes",
         "  release  complete",
     ]
-    assert not any("persons" in line for line in lines)
+    assert not any(line.split()[0] == "persons" for line in lines)
     shown = [int(line.split()[0]) for line in lines if "listing: " in line]
     assert shown == sorted(shown, reverse=True)
     assert len(shown) == archives.REASONS

@@ -6,16 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from mimik.datasets.lists import read_list
 from mimik.datasets.photographs import (
     drop_same_bytes,
-    find_images,
     identifier,
     image_mode,
     make_listing,
-    read_list,
     seeded_rank,
     split_by_group,
 )
+from mimik.datasets.tree import find_images
 from mimik.errors import UserError
 
 SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}
