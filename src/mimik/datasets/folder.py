@@ -197,8 +197,12 @@ def _from_folders(root: Path, tree: Tree, options: Mapping[str, Any]) -> _Labell
             left_out[path] = (FAULT, "no label: in the folder of a split, but in no class's folder")
         else:
             classes[path], splits[path] = composed(parts[place]), _split_of(parts[1 - place])
-    # A folder that is a link to nothing stands for a class, too.
-    classes |= {path: composed(path) for path, why in tree.unread.items() if why == LINK and "/" not in path}
+    # A folder that is a link to nothing, or to that of another class, stands for a class, too.
+    astray = {path: f"a link to {place}, which is read at its own place" for path, place in tree.links.items() if place}
+    astray |= {path: why for path, why in tree.unread.items() if why == LINK}
+    astray = {path: why for path, why in astray.items() if "/" not in path}
+    classes |= {path: composed(path) for path in astray}
+    left_out |= {path: (FAULT, why) for path, why in astray.items()}
     paths = [path for path in tree.images if path in classes]
     table = pd.DataFrame(
         {"path": paths, "expression": [classes[path] for path in paths], "identity": UNKNOWN}, dtype=str

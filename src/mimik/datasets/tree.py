@@ -72,16 +72,17 @@ class Tree:
         images: by their ending, sorted.
         files: every plain file that is not hidden or a program's own, whatever its ending; images among them.
         unread: why a picture that is no image by its ending, or a thing that is no plain file, cannot be used.
-        passed_over: how many pictures lie below hidden and service folders, by the name of the folder, or under a
-            hidden name ("").
-        links: folders that are links and were not followed, with the reason.
+        passed_over: how many pictures lie below hidden and service folders, by the name of the folder, or under
+            such a name themselves ("").
+        links: links to folders that were not followed, with the folder below this one that they lead to ("" for this
+            one), which is read at its own place; None for a folder that contains this one.
     """
 
     images: list[str]
     files: frozenset[str]
     unread: Mapping[str, str]
     passed_over: Mapping[str, int]
-    links: Mapping[str, str]
+    links: Mapping[str, str | None]
 
     def notes(self) -> tuple[str, ...]:
         """Sentences on what was passed over and on links that were not followed."""
@@ -94,9 +95,15 @@ class Tree:
                 f"passed over: {named}."
             )
         if hidden := self.passed_over.get(""):
-            told.append(f"{hidden:,} hidden pictures (names that begin with a dot) were passed over.")
+            told.append(f"{hidden:,} pictures under names of programs (hidden, or of thumbnails) were passed over.")
         if self.links:
-            path, reason = next(iter(sorted(self.links.items())))
+            path = min(self.links)
+            place = self.links[path]
+            reason = (
+                "it leads to a folder that contains this one"
+                if place is None
+                else f"it leads to {place or 'this folder itself'}, which is read at its own place"
+            )
             further = f", and {len(self.links) - 1:,} more" if len(self.links) > 1 else ""
             told.append(f"links to folders that were not followed: {path} ({reason}){further}.")
         return tuple(told)
@@ -112,7 +119,7 @@ class Tree:
 def walk(
     folder: Path,
     passed_over: Counter[str] | None = None,
-    refused: dict[str, str] | None = None,
+    refused: dict[str, str | None] | None = None,
     apart: Collection[str] = (),
 ) -> Iterator[tuple[str, list["os.DirEntry[str]"]]]:
     """Every folder below `folder` and itself: its path, "" or ending in `/`, and what is no folder in it.
@@ -124,7 +131,7 @@ def walk(
     Args:
         folder: where to start; nothing is found where there is no folder.
         passed_over: is given the number of pictures in each hidden or service folder, see `Tree`.
-        refused: is given the links that were not followed, with the reason.
+        refused: is given the links that were not followed, see `Tree.links`.
         apart: paths of folders that are not entered, as they hold something else than photographs.
 
     Raises:
@@ -147,13 +154,8 @@ def walk(
         below, path = waiting.pop()
         identity = _identity(Path(path))
         if identity in above or identity in seen:  # only links lead to a folder twice
-            place = seen.get(identity)
             if refused is not None:
-                refused[below.rstrip("/")] = (
-                    "it leads to a folder that contains this one"
-                    if place is None
-                    else f"it leads to {place.rstrip('/') or 'the folder itself'}, which is read at its own place"
-                )
+                refused[below.rstrip("/")] = seen[identity].rstrip("/") if identity in seen else None
             continue
         seen[identity] = below
         others = []
@@ -178,7 +180,7 @@ def look(folder: Path, apart: Collection[str] = ()) -> Tree:
     files: list[str] = []
     unread: dict[str, str] = {}
     passed_over: Counter[str] = Counter()
-    refused: dict[str, str] = {}
+    refused: dict[str, str | None] = {}
     endings = readable_endings()
     for below, entries in walk(folder, passed_over, refused, apart):
         for entry in entries:
