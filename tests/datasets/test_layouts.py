@@ -7,7 +7,6 @@ import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from mimik.datasets import affectnet, celeba, cfee, folder, open_faces, released_depth
@@ -140,7 +139,7 @@ def test_paths_of_other_systems_are_recognised(tmp_path: Path, how: str) -> None
         (lambda path: f"/home/x/{path}", r"'/home/x/images/a/0\.png'.* Take '/home/x/' away from the beginning"),
         (lambda path: "D:\\pics\\" + path.replace("/", "\\"), r"Take 'D:/pics/' away from the beginning"),
         (lambda path: path.upper(), r"nearest match is images/a/0\.png\. Write paths that are relative"),
-        (lambda path: f"{path}x", r"no file has such a name\. Write paths"),
+        (lambda path: f"x{path}".replace("/", "/x"), r"no file has such a name\. Write paths"),
     ],
 )
 def test_a_list_of_another_place_is_refused_with_the_nearest(
@@ -151,11 +150,8 @@ def test_a_list_of_another_place_is_refused_with_the_nearest(
     options = listed(tmp_path, labelled([change(path) for path in paths]))
     with pytest.raises(UserError, match=told) as caught:
         folder.check(tmp_path, options, None)
-    first = change(paths[0])
-    assert f"none of the 20 listed files are below {tmp_path}. The first that is missing, {first!r}" in str(
-        caught.value
-    )
-    assert "was sought at" in str(caught.value)
+    assert f"none of the 20 listed files are below {tmp_path}. The first that is missing, " in str(caught.value)
+    assert f"{change(paths[0])!r}, was sought at" in str(caught.value)
 
 
 def test_a_part_of_a_list_that_is_elsewhere_is_told(tmp_path: Path) -> None:
@@ -316,4 +312,3 @@ def test_a_listed_file_is_found_once_however_often_it_is_listed(tmp_path: Path) 
     assert found.paths == ["a.png", "a.png", "b.png", "a.png"] and not found.note
     touch(tmp_path / "x" / "b.png")
     assert "the nearest match is x/b.png" in Listed.of(["a.png", "b.png"], look(tmp_path), tmp_path, "list").note
-    assert isinstance(pd.Series(found.paths), pd.Series)

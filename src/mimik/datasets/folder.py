@@ -289,7 +289,8 @@ def _from_csv(csv: Path, root: Path, tree: Tree, name: str) -> _Labelled:
     listed = Listed.of(table["path"].tolist(), tree, root, str(csv))
     table["path"] = listed.paths
     table = table.drop_duplicates()
-    classes = {path: label for path, label in zip(table["path"], table["expression"], strict=True) if label}
+    labels = zip(table["path"].tolist(), table["expression"].tolist(), strict=True)
+    classes = {path: label for path, label in labels if label}
     left_out: dict[str, tuple[str, str]] = {}
     for path in table["path"].tolist():
         if not inside(path):

@@ -156,6 +156,8 @@ def _otherwise_spelt(paths: Iterable[str], files: frozenset[str], folder: Path) 
     places = {f"{place.as_posix()}/" for place in (folder, folder.absolute(), folder.resolve())}
 
     def find(path: str) -> str | None:
+        if "\\" not in path and "/" not in path.lstrip()[:1] and path.isascii():
+            return None
         plain = _plain(path)
         for written in dict.fromkeys((plain, _plain(plain.replace("\\", "/")))):
             inner = next((written.removeprefix(place) for place in places if written.startswith(place)), written)
