@@ -89,3 +89,55 @@ def test_the_help_is_there_at_once_and_names_every_verb() -> None:
         assert verb in done.stdout
     assert "torch" not in done.stderr
     assert "mlflow" not in done.stderr
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project whose archive of `folder` is a link, with two photographs in it, and a prepared dataset."""
+    import yaml
+
+    from tests.tiny import make_described_store
+
+    project, photographs = tmp_path / "project", tmp_path / "photographs"
+    for folder in (project / "data" / "raw", project / "data" / "prepared", photographs / "happiness"):
+        folder.mkdir(parents=True)
+    (project / "data" / "raw" / "folder").symlink_to(photographs, target_is_directory=True)
+    (project / "workflow").symlink_to(ROOT / "workflow")
+    values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    values["datasets"]["folder"]["path"] = str(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere").mkdir()
+    (project / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    store = make_described_store(tmp_path / "made")[0]
+    store.directory.rename(project / "data" / "prepared" / "folder")
+    monkeypatch.chdir(project)
+    return project
+
+
+@pytest.mark.parametrize("place", ["data/raw/new", "data/raw/folder/new", "../photographs/new", "../elsewhere",
+                                   "data/raw/../raw/folder", "data/prepared/new", "data/prepared/folder"])  # fmt: skip
+@pytest.mark.parametrize("verb", ["export", "describe", "edit"])
+def test_nothing_is_written_among_what_is_read(
+    project: Path, place: str, verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if (verb, place) == ("edit", "../elsewhere"):
+        pytest.skip("editing reads no params.yaml")
+    before = sorted(project.parent.rglob("*"))
+    commands = {
+        "export": ["data", "export", "folder", "--layout", "folders", place],
+        "describe": ["data", "describe", "folder", "--output", place],
+        "edit": ["edit", "me.jpg", "--to", "anger", "--model", "results/a/b", "-o", f"{place}/out.png"],
+    }
+    with pytest.raises(SystemExit):
+        cli.main(commands[verb])
+    assert "from which mimik reads" in capsys.readouterr().err
+    assert sorted(project.parent.rglob("*")) == before
+
+
+def test_sheets_go_over_no_file_of_somebody_else(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own = project / "album"
+    own.mkdir()
+    (own / "rejected.png").write_text("mine")
+    with pytest.raises(SystemExit):
+        cli.main(["data", "describe", "folder", "--output", "album"])
+    assert "rejected.png: is there already" in capsys.readouterr().err
+    assert (own / "rejected.png").read_text() == "mine" and len(list(own.iterdir())) == 1

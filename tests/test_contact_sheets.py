@@ -7,7 +7,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mimik.contact_sheets import CAPTION_LINES, EMPTY, Row, Tile, _font, compose, draw_sheets, size_drawn, wrapped
+from mimik.contact_sheets import (
+    CAPTION_LINES,
+    EMPTY,
+    SHEETS,
+    Row,
+    Tile,
+    _font,
+    check_free,
+    compose,
+    draw_sheets,
+    size_drawn,
+    wrapped,
+)
 from mimik.errors import UserError
 from mimik.faces.store import TRANSFORM, FaceStore
 from mimik.files import file_sha256
@@ -126,3 +138,16 @@ def test_classes_are_drawn_independently(tmp_path: Path) -> None:
     people = [[int(tile.caption.split("\nf")[1]) // 4 for tile in row.tiles] for row in _classes(store, 0)]
     assert [len(row) for row in people] == [10, 10, 10, 10]
     assert people[0] != people[1] != people[2] != people[3]
+
+
+def test_pictures_of_somebody_else_are_neither_replaced_nor_removed(tmp_path: Path) -> None:
+    store, raw = make_described_store(tmp_path)
+    check_free(tmp_path / "sheets")
+    draw_sheets(store, raw, tmp_path / "sheets")
+    check_free(tmp_path / "sheets")  # its own may be replaced
+    for name in SHEETS:
+        folder = tmp_path / name
+        folder.mkdir()
+        Image.new("RGB", (4, 4)).save(folder / f"{name}.png")
+        with pytest.raises(UserError, match=rf"{name}\.png: is there already, and was not written by mimik"):
+            check_free(folder)

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from mimik import edit
+from mimik import edit, provenance
 from mimik.cli import main
 from mimik.conditions import Condition, ConditionConfig
 from mimik.context import Context
@@ -128,8 +129,8 @@ def test_large_changes_show_the_generators_pixels_and_small_ones_keep_detail() -
 def test_pictures_are_marked_as_synthetic(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"out.{ending}"
     picture = np.random.default_rng(0).integers(0, 255, (20, 30, 3)).astype(np.uint8)
-    edit.write(path, picture, "stargan", "happiness")
-    assert edit.MARK.encode() in path.read_bytes()
+    provenance.write_edit(path, picture, "stargan", "happiness")
+    assert provenance.MARK.encode() in path.read_bytes()
     if ending in ("png", "tif"):
         np.testing.assert_array_equal(np.asarray(Image.open(path)), picture)
 
@@ -139,8 +140,7 @@ def test_a_rotated_photograph_comes_out_upright(tmp_path: Path, photograph: np.n
     exif = Image.Exif()
     exif[0x0112] = 6  # rotate by 270 degrees to see it upright
     turned.save(tmp_path / "turned.png", exif=exif)
-    picture, _ = edit.read(tmp_path / "turned.png")
-    np.testing.assert_array_equal(picture, photograph)
+    np.testing.assert_array_equal(edit.read(tmp_path / "turned.png").seen, photograph)
 
 
 def test_sheets_have_a_row_for_every_face(tmp_path: Path, crowd: np.ndarray) -> None:
@@ -208,3 +208,214 @@ def test_faults_outside_are_told_by_name(tmp_path: Path) -> None:
     (model / "config.json").write_text(json.dumps({**config, "template": "other-2"}))
     with pytest.raises(UserError, match="other-2"):
         edit.PhotographEditor(model)
+
+
+# --- somebody's files ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_model(tmp_path_factory.mktemp("models") / "model")
+
+
+@pytest.fixture
+def portrait(tmp_path: Path, photograph: np.ndarray) -> Path:
+    path = tmp_path / "portrait.png"
+    Image.fromarray(photograph).save(path)
+    return path
+
+
+def alias(photograph: Path, how: str) -> Path:
+    """Another name of the same file."""
+    other = photograph.parent / "other.png"
+    if how == "same":
+        return photograph
+    if how == "dots":
+        (photograph.parent / "folder").mkdir()
+        return photograph.parent / "folder" / ".." / photograph.name
+    if how == "hard link":
+        os.link(photograph, other)
+    elif how == "link":
+        other.symlink_to(photograph)
+    else:
+        (photograph.parent / "linked").symlink_to(photograph.parent, target_is_directory=True)
+        return photograph.parent / "linked" / photograph.name
+    return other
+
+
+@pytest.mark.parametrize("how", ["same", "dots", "hard link", "link", "linked folder"])
+def test_a_photograph_is_not_replaced_by_its_edit(model: Path, portrait: Path, how: str) -> None:
+    before, output = portrait.read_bytes(), alias(portrait, how)
+    with pytest.raises(UserError, match="is the photograph itself"):
+        edit.run(portrait, model, output, edit.Wish("anger"))
+    assert portrait.read_bytes() == before
+    edit.run(portrait, model, output, edit.Wish("anger"), overwrite=True)
+    assert provenance.MARK.encode() in output.read_bytes()
+
+
+def test_the_command_line_has_the_word_for_it(model: Path, portrait: Path) -> None:
+    command = ["edit", str(portrait), "--to", "anger", "--model", str(model), "-o", str(portrait)]
+    before = portrait.read_bytes()
+    with pytest.raises(SystemExit):
+        main(command)
+    assert portrait.read_bytes() == before
+    main([*command, "--overwrite"])
+    assert portrait.read_bytes() != before
+
+
+@pytest.mark.parametrize("foreign", ["file", "link", "dangling link", "folder"])
+def test_what_stands_there_is_replaced_only_if_mimik_wrote_it(model: Path, portrait: Path, foreign: str) -> None:
+    output, letter = portrait.with_name("out.jpg"), portrait.with_name("letter.txt")
+    letter.write_text("mine")
+    if foreign == "file":
+        output.write_text("mine too")
+    elif foreign == "folder":
+        output.mkdir()
+    else:
+        output.symlink_to(letter if foreign == "link" else portrait.with_name("none"))
+    with pytest.raises(UserError, match=r"out\.jpg: is (there already|a link|a folder)"):
+        edit.run(portrait, model, output, edit.Wish("anger"))
+    assert letter.read_text() == "mine"
+    for ending in provenance.KINDS:
+        own = portrait.with_name(f"own{ending}")
+        edit.run(portrait, model, own, edit.Wish("anger"))
+        first = own.stat().st_mtime_ns
+        edit.run(portrait, model, own, edit.Wish("happiness"))
+        assert own.stat().st_mtime_ns != first
+
+
+def test_a_mark_across_two_blocks_is_seen(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    for start in range((1 << 20) - 30, (1 << 20) + 2, 4):
+        path.write_bytes(b"x" * start + provenance.OURS[0] + b"x")
+        provenance.check_output(path)
+
+
+# --- what is kept, and what cannot be --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ending", ["png", "tif", "webp"])
+def test_transparency_is_kept(tmp_path: Path, model: Path, photograph: np.ndarray, ending: str) -> None:
+    alpha = np.full(photograph.shape[:2], 255, np.uint8)
+    alpha[:, :60], alpha[:, 60:100], alpha[90:140, 180:260] = 0, 128, 200
+    Image.fromarray(np.dstack([photograph, alpha])).save(tmp_path / "in.png")
+    edit.run(tmp_path / "in.png", model, tmp_path / f"out.{ending}", edit.Wish("anger"))
+    with Image.open(tmp_path / f"out.{ending}") as opened:
+        result = np.asarray(opened)
+    assert result.shape == (*photograph.shape[:2], 4)
+    np.testing.assert_array_equal(result[..., 3], alpha)
+    if ending == "webp":
+        np.testing.assert_allclose(result[300:, :55, :3], photograph[300:, :55], atol=60)
+        return
+    np.testing.assert_array_equal(result[:, :100, :3], photograph[:, :100])
+    editor = edit.PhotographEditor(model)
+    seen = edit.read(tmp_path / "in.png").seen
+    expected = editor.edit(seen, editor.faces(seen), edit.Wish("anger"))
+    assert (expected != seen).any()
+    shown = edit.read(tmp_path / f"out.{ending}").seen
+    darkest = 255 - alpha[..., None]  # what shines through is white
+    assert np.abs(shown.astype(int) - np.maximum(expected, darkest)).max() <= 3
+    np.testing.assert_array_equal(shown[alpha == 255], expected[alpha == 255])
+
+
+def test_transparency_that_jpeg_cannot_hold_is_refused_before_any_work(
+    tmp_path: Path, photograph: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edit, "PhotographEditor", lambda model: pytest.fail("the model was loaded"))
+    alpha = np.full(photograph.shape[:2], 255, np.uint8)
+    alpha[0, 0] = 254
+    Image.fromarray(np.dstack([photograph, alpha])).save(tmp_path / "in.png")
+    with pytest.raises(UserError, match=r"out\.jpg: .* transparent parts, which JPEG cannot hold"):
+        edit.run(tmp_path / "in.png", tmp_path / "model", tmp_path / "out.jpg", edit.Wish("anger"))
+
+
+def test_an_opaque_photograph_with_alpha_may_become_a_jpeg(tmp_path: Path, model: Path, photograph: np.ndarray) -> None:
+    Image.fromarray(photograph).convert("RGBA").save(tmp_path / "in.png")
+    edit.run(tmp_path / "in.png", model, tmp_path / "out.jpg", edit.Wish("anger"))
+    with Image.open(tmp_path / "out.jpg") as opened:
+        assert opened.mode == "RGB"
+
+
+@pytest.mark.parametrize(("size", "ending"), [((16_500, 40), "webp"), ((40, 16_384), "webp"), ((65_501, 8), "jpg")])
+def test_a_size_that_the_format_cannot_hold_is_refused_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], ending: str
+) -> None:
+    monkeypatch.setattr(edit, "PhotographEditor", lambda model: pytest.fail("the model was loaded"))
+    Image.new("RGB", size).save(tmp_path / "in.png")
+    with pytest.raises(UserError, match=rf"out\.{ending}: the picture will have {size[0]} x {size[1]} pixels"):
+        edit.run(tmp_path / "in.png", tmp_path / "model", tmp_path / f"out.{ending}", edit.Wish("anger"))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_the_limits_are_those_of_the_formats(tmp_path: Path, kind: str) -> None:
+    ending = next(ending for ending, name in provenance.KINDS.items() if name == kind)
+    longest = min(provenance.LIMITS[kind], 70_000)
+    provenance.write_edit(tmp_path / f"a{ending}", np.zeros((1, longest, 3), np.uint8), "", "")
+    if kind != "PNG":
+        with pytest.raises(UserError, match="a side"):
+            provenance.write_edit(tmp_path / f"b{ending}", np.zeros((longest + 1, 1, 3), np.uint8), "", "")
+
+
+@pytest.mark.parametrize("size", [(20_000, 4), (4, 20_000), (1, 1), (3, 5)])
+def test_pictures_too_thin_for_a_face_have_none(tmp_path: Path, model: Path, size: tuple[int, int]) -> None:
+    Image.new("RGB", size, (120, 90, 80)).save(tmp_path / "in.png")
+    with pytest.raises(UserError, match="no face was found"):
+        edit.run(tmp_path / "in.png", model, tmp_path / "out.png", edit.Wish("anger"))
+
+
+def profile(length: int, space: bytes = b"RGB ") -> bytes:
+    content = bytearray(np.random.default_rng(0).integers(0, 256, length, dtype=np.uint8).tobytes())
+    content[0:4], content[16:20], content[36:40] = length.to_bytes(4, "big"), space, b"acsp"
+    return bytes(content)
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "webp", "tif"])
+def test_a_colour_profile_is_copied_within_a_limit_and_the_edit_stays_readable(
+    model: Path, portrait: Path, capsys: pytest.CaptureFixture[str], ending: str
+) -> None:
+    output, original = portrait.with_name(f"out.{ending}"), portrait.with_name("in.tif")
+    for icc, kept in ((profile(3000), True), (profile(20_000_000), False), (profile(3000, b"CMYK"), False)):
+        with Image.open(portrait) as opened:
+            opened.save(original, icc_profile=icc)
+        edit.run(original, model, output, edit.Wish("anger"))
+        assert edit.read(output).profile == (icc if kept else None)
+        assert ("profile" in capsys.readouterr().err) != kept
+
+
+# --- numbers ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("strength", ["nan", "inf", "-inf", "1e38", "-5", "9", "2.001", "-0.1"])
+def test_strengths_out_of_range_are_refused_before_any_work(tmp_path: Path, portrait: Path, strength: str) -> None:
+    with pytest.raises(UserError, match=r"--strength .*: expected a number from 0 to 2"):
+        wish = edit.Wish("anger", float(strength), "neutral")
+        edit.run(portrait, tmp_path / "no model", tmp_path / "out.png", wish)
+
+
+def test_a_unit_named_twice_is_refused() -> None:
+    assert edit.unit_changes(["12=0.5", "AU1=-0.2"]) == {"AU12": 0.5, "AU01": -0.2}
+    with pytest.raises(UserError, match="named twice"):
+        edit.unit_changes(["12=0.5", "AU12=-0.5"])
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path, portrait: Path, value: float) -> None:
+    from safetensors.torch import load_file
+
+    folder = make_model(tmp_path / "model")
+    state = load_file(folder / "generator.safetensors")
+    name = sorted(state)[0]
+    state[name].view(-1)[0] = value
+    save_file(state, folder / "generator.safetensors")
+    with pytest.raises(UserError, match=rf"generator\.safetensors: 1 of {len(state)} weights are not finite.*{name}"):
+        edit.run(portrait, folder, tmp_path / "out.png", edit.Wish("anger"))
+    assert not (tmp_path / "out.png").exists()
+
+
+def test_edits_that_are_not_finite_are_refused(
+    tmp_path: Path, model: Path, portrait: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stargan.Method, "translate", lambda self, images, source, target: images * float("nan"))
+    with pytest.raises(UserError, match=r"generator\.safetensors: what the generator makes of this is not finite"):
+        edit.run(portrait, model, tmp_path / "out.png", edit.Wish("anger"))
+    assert not (tmp_path / "out.png").exists()

@@ -117,7 +117,7 @@ def test_a_folder_of_somebody_else_is_left_alone(store: FaceStore, tmp_path: Pat
     assert [path.name for path in out.iterdir()] == ["thesis.tex"]
     with pytest.raises(UserError, match=r"thesis\.tex: is a file"):
         export(store.directory, out / "thesis.tex", "folders", progress=False)
-    with pytest.raises(UserError, match="lies in the prepared dataset"):
+    with pytest.raises(UserError, match="from which mimik reads"):
         export(store.directory, store.directory / "out", "folders", progress=False)
     assert not (store.directory / "out").exists()
 
@@ -182,3 +182,12 @@ def test_masks_that_are_not_there_cannot_be_exported(store: FaceStore, tmp_path:
     with pytest.raises(UserError, match=r"no masks_16\.npy"):
         export(store.directory, tmp_path / "out", "folders", masks=True, progress=False)
     assert not (tmp_path / "out").exists()
+
+
+def test_temporary_files_of_somebody_else_stay(store: FaceStore, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    export(store.directory, out, "folders", progress=False)
+    (out / ".notes.tmpl").write_text("mine")
+    (out / ".x.png.77.tmp.png").write_text("left by a kill")
+    export(store.directory, out, "folders", progress=False)
+    assert (out / ".notes.tmpl").read_text() == "mine" and not (out / ".x.png.77.tmp.png").exists()

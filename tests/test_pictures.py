@@ -15,10 +15,12 @@ from PIL import Image
 from mimik import pictures
 from mimik.datasets import celebamask_hq, released_depth
 from mimik.datasets.listing import UnusableError
-from mimik.datasets.photographs import file_fault, find_images, image_mode
+from mimik.datasets.photographs import file_fault, image_mode
+from mimik.datasets.tree import find_images
 from mimik.edit import read
 from mimik.errors import UserError
-from mimik.faces.photograph import UnreadableError, read_photograph
+from mimik.faces.photograph import read_photograph
+from mimik.pictures import UnreadableError
 
 COLOURS = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 

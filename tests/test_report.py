@@ -176,8 +176,20 @@ def test_the_table_of_systems_replaces_what_stands_between_the_markers(tmp_path:
     text = readme.read_text()
     assert text.startswith(f"before\n{BEGIN}\n|") and text.endswith(f"{END}\nafter\n") and "old" not in text
     assert "| stargan | 90.0" in text and "**95.0**" in text and "Abacus 9" in text and "0123456" in text
-    readme.write_text("no markers")
-    with pytest.raises(UserError, match="expected the lines"):
-        write_systems(readme, folders, store)
+    for wrong in ("no markers", f"{END}\n{BEGIN}\n", f"{BEGIN}\n{END}\nmine\n{END}\n", f"{BEGIN}\n{BEGIN}\n{END}\n"):
+        readme.write_text(wrong)
+        with pytest.raises(UserError, match="expected the lines"):
+            write_systems(readme, folders, store)
+        assert readme.read_text() == wrong
+    for content in (f"\xe9{BEGIN}\n{END}".encode("latin-1"), None):
+        readme.write_bytes(content) if content else readme.unlink()
+        with pytest.raises(UserError, match=r"README\.md: expected a Markdown file in UTF-8"):
+            write_systems(readme, folders, store)
+    # Somebody's line ends and link stay.
+    readme.symlink_to(tmp_path / "other.md")
+    (tmp_path / "other.md").write_bytes(f"before\r\n{BEGIN}\r\n{END}\r\nafter\r\n".encode())
+    write_systems(readme, folders, store)
+    content = (tmp_path / "other.md").read_bytes()
+    assert readme.is_symlink() and content.count(b"\n") == content.count(b"\r\n") > 5
     with pytest.raises(UserError, match="make demo-all"):
         write_systems(readme, [], store)

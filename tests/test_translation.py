@@ -239,3 +239,17 @@ def test_balanced_subset_is_balanced_seeded_and_sorted() -> None:
 def test_senseless_settings_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(settings))):
         TranslationSettings(**settings)
+
+
+def test_edits_that_are_not_finite_are_refused_and_leave_no_file(folders, method, monkeypatch) -> None:
+    monkeypatch.setattr(Shift, "translate", lambda self, images, source, target: images * float("nan"))
+    with pytest.raises(UserError, match=r"generator\.safetensors: what the generator makes of this is not finite"):
+        run(folders)
+    assert list(folders[2].iterdir()) == []
+
+
+@pytest.mark.parametrize("key", ["strengths", "intensities"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -0.5])
+def test_settings_that_are_no_shares_are_refused(key: str, value: float) -> None:
+    with pytest.raises(ValueError, match=key):
+        TranslationSettings(**{key: (0.5, value)})

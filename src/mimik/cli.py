@@ -99,11 +99,12 @@ def parser() -> argparse.ArgumentParser:
     edit.add_argument("-o", "--output", required=True, metavar="OUT", help="png or tif keep every pixel; jpg, webp")
     edit.add_argument("--to", metavar="EXPRESSION", help="the expression that is asked for")
     edit.add_argument("--from", dest="shown", metavar="EXPRESSION", help="the one in the photograph, where it matters")
-    edit.add_argument("--strength", type=float, default=1.0, metavar="S", help="share of the way there (default: 1)")
+    edit.add_argument("--strength", type=float, default=1.0, metavar="S", help="share of the way, 0 to 2 (default: 1)")
     edit.add_argument("--au", action="append", default=[], metavar="N=CHANGE", help="change an action unit: 12=+0.5")
     edit.add_argument(
         "--sheet", choices=("expressions", "strengths"), help="write one picture of the faces with all of them"
     )
+    edit.add_argument("--overwrite", action="store_true", help="replace OUT even if it is PHOTO or not by mimik")
     compare = _verb(
         verbs, "compare", compare_results, "write report/index.html from everything in results/",
         "mimik compare", "mimik compare --readme README.md", dataset=None,
@@ -192,15 +193,18 @@ def prepare_data(chosen: argparse.Namespace) -> None:
 
 def describe_data(chosen: argparse.Namespace) -> None:
     """`mimik data describe`."""
-    from mimik.contact_sheets import draw_sheets, size_drawn
+    from mimik.contact_sheets import check_free, draw_sheets, size_drawn
     from mimik.description import describe
     from mimik.faces.store import FaceStore, check_outside, prepared_manifest
 
-    raw = RAW / params.dataset_module(_params(chosen), chosen.dataset)
+    values = _params(chosen)
+    raw = RAW / params.dataset_module(values, chosen.dataset)
     directory = PREPARED / chosen.dataset
     output = Path(chosen.output).expanduser() if chosen.output else Path("report") / chosen.dataset
     store = FaceStore(directory, size_drawn(prepared_manifest(directory)["sizes"]))
-    check_outside(directory, output)
+    check_outside(output, *_inputs(values))
+    if chosen.output:
+        check_free(output)
     for line in describe(store):
         print(line)
     for path in draw_sheets(store, raw, output):
@@ -210,9 +214,12 @@ def describe_data(chosen: argparse.Namespace) -> None:
 def export_data(chosen: argparse.Namespace) -> None:
     """`mimik data export`."""
     from mimik.export import export
+    from mimik.faces.store import check_outside
 
-    params.dataset_module(_params(chosen), chosen.dataset)
     output = Path(chosen.output).expanduser()
+    values = _params(chosen)
+    params.dataset_module(values, chosen.dataset)
+    check_outside(output, *_inputs(values))
     omitted = export(PREPARED / chosen.dataset, output, chosen.layout, chosen.size, masks=chosen.masks)
     note = f"; {omitted:,} faces without a label have no place in this layout" if omitted else ""
     print(f"{output}: complete{note}. Its LICENCE.txt says what may be done with it.")
@@ -306,13 +313,16 @@ def report_method(chosen: argparse.Namespace) -> None:
 def edit_photograph(chosen: argparse.Namespace) -> None:
     """`mimik edit`."""
     from mimik import edit
+    from mimik.faces.store import check_outside
 
+    check_outside(Path(chosen.output), *_inputs())
     edit.run(
         Path(chosen.photograph),
         Path(chosen.model),
         Path(chosen.output),
         edit.Wish(chosen.to, chosen.strength, chosen.shown, edit.unit_changes(chosen.au)),
         chosen.sheet,
+        overwrite=chosen.overwrite,
     )
 
 
@@ -348,6 +358,14 @@ def show_params(chosen: argparse.Namespace) -> None:
         print()
     elif not (chosen.stages or chosen.settings):
         print("params.yaml: fine. Experiments: " + ", ".join("/".join(pair) for pair in params.experiments(values)))
+
+
+def _inputs(values: Params | None = None) -> list[Path]:
+    """Folders of archives and prepared datasets, to which nothing may be added that a person names."""
+    named = [entry.get("path") for entry in (values or {"datasets": {}})["datasets"].values()]
+    # Those below, too: an archive is often a link to another place.
+    folders = [below for folder in (RAW, PREPARED) if folder.is_dir() for below in folder.iterdir() if below.is_dir()]
+    return [RAW, PREPARED, *folders, *(Path(path).expanduser() for path in named if path)]
 
 
 def _params(chosen: argparse.Namespace) -> Params:

@@ -15,12 +15,18 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from mimik.errors import UserError
 from mimik.faces import alignment
 from mimik.faces.masks import colour
-from mimik.faces.photograph import UnreadableError, read_photograph
+from mimik.faces.photograph import read_photograph
 from mimik.faces.store import TRANSFORM, FaceStore
 from mimik.files import atomic_path
 from mimik.mosaics import DISPLAYED, GAP, Picture, enlargement
+from mimik.pictures import UnreadableError
+from mimik.provenance import foreign, software
+
+SHEETS = ("classes", "annotations", "accepted", "rejected")
+"""Names of the sheets, without the ending .png."""
 
 COLUMNS = 10
 """Pictures of a row."""
@@ -92,11 +98,19 @@ def draw_sheets(store: FaceStore, raw: Path, output: Path) -> list[Path]:
         path = output / f"{word}.png"
         if any(tile.picture is not None for row in rows for tile in row.tiles):
             with atomic_path(path) as temporary:
-                compose(title, rows).save(temporary, "PNG")
+                compose(title, rows).save(temporary, "PNG", pnginfo=software())
             written.append(path)
         else:
             path.unlink(missing_ok=True)
     return written
+
+
+def check_free(output: Path) -> None:
+    """Raise `UserError` when drawing the sheets into a folder would replace or remove a file that is not mimik's."""
+    for name in SHEETS:
+        path = output / f"{name}.png"
+        if reason := foreign(path):
+            raise UserError(f"{path}: {reason}. Move it away, or name another folder.")
 
 
 def size_drawn(sizes: Sequence[int]) -> int:

@@ -5,6 +5,7 @@ with a feathered edge: the photograph keeps its own detail where little was chan
 where much was. Outside of the faces every pixel stays as it was.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from mimik.batches import to_tensor, to_uint8
@@ -23,12 +24,12 @@ from mimik.devices import autocast_dtype, pick_device
 from mimik.errors import UserError
 from mimik.faces import alignment, geometric
 from mimik.faces.mesh import FaceMesher
-from mimik.faces.photograph import UnreadableError, read_photograph
+from mimik.faces.photograph import Photograph, read_layers
 from mimik.faces.topology import IBUG_68
-from mimik.files import atomic_path
 from mimik.labels import ACTION_UNITS
-from mimik.method_training import load_method
-from mimik.pictures import open_picture
+from mimik.method_training import finite, load_method
+from mimik.pictures import UnreadableError
+from mimik.provenance import KINDS, check_output, check_size, usable_profile, write_edit
 
 Picture = npt.NDArray[np.uint8]
 Array = npt.NDArray[np.float64]
@@ -42,8 +43,14 @@ FEATHER = 0.12
 REPLACED = 32.0
 """Change in grey levels from which on a pixel is the generator's alone; below it keeps detail of the photograph."""
 
-MARK = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
-"""IPTC's word for a photograph of which a trained model has made a part."""
+STRENGTHS = (0.25, 0.5, 0.75, 1.0, 1.25)
+"""Columns of a sheet of strengths."""
+
+STRONGEST = 2.0
+"""Largest strength that can be asked for: so far beyond what was trained, faces dissolve."""
+
+SIDE, GAP, HEAD = 256, 4, 24
+"""A face on a sheet, the space between two, and that for the names above, pixels."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +59,7 @@ class Wish:
 
     Attributes:
         to: an expression by name; None where only action units are asked for.
-        strength: share of the way to it; above 1 goes beyond.
+        strength: share of the way to it, from 0 to `STRONGEST`; above 1 goes beyond.
         shown: the expression that the photograph shows, where the model has to know it (label difference, or a strength
             other than 1, of a method that is told labels).
         units: changes of action units by name (AU12: +0.5), in [-1, 1].
@@ -111,7 +118,7 @@ class PhotographEditor:
         factor = max(1.0, max(photograph.shape[:2]) / SEARCHED)
         seen = photograph
         if factor > 1:
-            size = (round(photograph.shape[1] / factor), round(photograph.shape[0] / factor))
+            size = (max(1, round(photograph.shape[1] / factor)), max(1, round(photograph.shape[0] / factor)))
             seen = np.asarray(Image.fromarray(photograph).resize(size, Image.Resampling.BOX, reducing_gap=2.0))
         found = []
         for mesh in self._mesher.every(seen):
@@ -121,6 +128,7 @@ class PhotographEditor:
 
     def check(self, wish: Wish) -> None:
         """Raise `UserError` when the model cannot be asked for this."""
+        check_strength(wish)
         space = self.condition.space
         if space == "attributes":
             raise UserError(f"{self.folder}: this model was trained for attributes; `mimik edit` asks for expressions.")
@@ -176,7 +184,7 @@ class PhotographEditor:
         source, target = self.states(found, wish)
         autocast = torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None)
         with torch.inference_mode(), autocast:
-            return to_uint8(self.method.translate(to_tensor(crops, self.device), source, target))
+            return to_uint8(finite(self.method.translate(to_tensor(crops, self.device), source, target), self.folder))
 
     def edit(self, photograph: Picture, found: Sequence[Found], wish: Wish) -> Picture:
         """A copy of the photograph uint8 (H, W, 3) with all given faces edited."""
@@ -235,12 +243,18 @@ def _feather(size: int) -> npt.NDArray[np.float32]:
     return np.outer(soft, soft).astype(np.float32)
 
 
-STRENGTHS = (0.25, 0.5, 0.75, 1.0, 1.25)
-"""Columns of a sheet of strengths."""
-
-
-def run(photograph: Path, model: Path, output: Path, wish: Wish, sheet_of: str | None = None) -> None:
+def run(
+    photograph: Path,
+    model: Path,
+    output: Path,
+    wish: Wish,
+    sheet_of: str | None = None,
+    *,
+    overwrite: bool = False,
+) -> None:
     """Edit all faces of a photograph and write the result, or a sheet of its faces under several wishes.
+
+    What was transparent stays so, with the colours that it has there.
 
     Args:
         photograph: an image file.
@@ -248,13 +262,19 @@ def run(photograph: Path, model: Path, output: Path, wish: Wish, sheet_of: str |
         output: the picture to write; its ending says how.
         wish: what is asked for.
         sheet_of: `expressions` (all that the model knows, at `wish.strength`), `strengths` (of `wish`), or None.
+        overwrite: replace the output even if it is the photograph, or another file that is not mimik's.
 
     Raises:
         UserError: an unreadable photograph, no face, a model that is not there or cannot be asked for this, or an
-            output that cannot be written.
+            output that cannot be written or would replace somebody's file.
     """
-    check_ending(output)
-    picture, profile = read(photograph)
+    check_output(output, photograph, overwrite=overwrite)
+    check_strength(wish)
+    picture = read(photograph)
+    height, width = picture.colours.shape[:2]
+    if sheet_of is None:
+        transparent = picture.alpha is not None and bool((picture.alpha < 255).any())
+        check_size(output, width, height, transparent=transparent)
     editor = PhotographEditor(model)
     if sheet_of == "expressions":
         wishes = {name: replace(wish, to=name) for name in editor.classes}
@@ -264,27 +284,61 @@ def run(photograph: Path, model: Path, output: Path, wish: Wish, sheet_of: str |
         wishes = {"": wish}
     for asked in wishes.values():
         editor.check(asked)
-    found = editor.faces(picture)
+    seen = picture.seen
+    found = editor.faces(seen)
     if not found:
         raise UserError(f"{photograph}: no face was found in it. Faces need about 30 pixels and a view of both eyes.")
-    result = editor.edit(picture, found, wish) if sheet_of is None else sheet(editor, picture, found, wishes)
+    if sheet_of is None:
+        result, profile = _layered(picture, seen, editor.edit(seen, found, wish), output), picture.profile
+    else:
+        check_size(output, *sheet_size(len(wishes), len(found)))
+        result, profile = sheet(editor, seen, found, wishes), None
     units = ", ".join(f"{name} {change:+g}" for name, change in wish.units.items())
     asked_for = ", ".join(filter(None, [wish.to or "", units, sheet_of or f"strength {wish.strength:g}"]))
     name = f"{editor.config['method']} trained on {editor.config['dataset']}, scale {editor.config['scale']}"
-    write(output, result, name, asked_for, profile if sheet_of is None else None)
+    profile, remark = usable_profile(profile)
+    write_edit(output, result, name, asked_for, profile)
     editor.close()
+    if remark is not None:
+        print(f"{photograph}: {remark}.", file=sys.stderr)
     print(f"{output}: {len(found)} face(s) edited by {name}.")
 
 
-def read(path: Path) -> tuple[Picture, bytes | None]:
-    """A photograph uint8 (H, W, 3), upright, and its colour profile. Raises `UserError` when it is not readable."""
+def read(path: Path) -> Photograph:
+    """A photograph, upright. Raises `UserError` when it is not readable."""
     try:
-        photograph = read_photograph(path)
+        return read_layers(path)
     except UnreadableError as error:
         raise UserError(f"{path}: expected a photograph, but {error}.") from error
-    with open_picture(path) as opened:
-        profile = opened.info.get("icc_profile") if opened.mode in ("RGB", "RGBA") else None
-    return photograph, profile
+
+
+def _layered(photograph: Photograph, seen: Picture, edited: Picture, output: Path) -> Picture:
+    """The edit of a photograph as it was seen, uint8 (H, W, 3), or (H, W, 4) where it has transparency.
+
+    A colour that shines through is changed so much more as it is less opaque, so that on white the edit looks as it was
+    made. Where nothing was edited, or nothing is seen, the photograph's own colours stay.
+    """
+    if photograph.alpha is None:
+        return edited
+    if (photograph.alpha == 255).all() and KINDS[output.suffix.lower()] == "JPEG":
+        return edited
+    colours = photograph.colours.copy()
+    changed = (edited != seen).any(axis=-1) & (photograph.alpha > 0)
+    difference = edited[changed].astype(np.float32) - seen[changed]
+    difference *= 255 / photograph.alpha[changed, None].astype(np.float32)
+    colours[changed] = (colours[changed] + difference).round().clip(0, 255).astype(np.uint8)
+    return np.dstack([colours, photograph.alpha])
+
+
+def sheet_size(wishes: int, faces: int) -> tuple[int, int]:
+    """Width and height of a `sheet`, pixels."""
+    return (1 + wishes) * (SIDE + GAP) - GAP, HEAD + faces * (SIDE + GAP) - GAP
+
+
+def check_strength(wish: Wish) -> None:
+    """Raise `UserError` for a strength that is no share of a way."""
+    if not 0 <= wish.strength <= STRONGEST:  # not so for NaN either
+        raise UserError(f"--strength {wish.strength:g}: expected a number from 0 to {STRONGEST:g}; 1 is the whole way.")
 
 
 def sheet(editor: PhotographEditor, photograph: Picture, found: Sequence[Found], wishes: Mapping[str, Wish]) -> Picture:
@@ -299,14 +353,12 @@ def sheet(editor: PhotographEditor, photograph: Picture, found: Sequence[Found],
     Returns:
         uint8 (h, w, 3).
     """
-    side, gap, head = 256, 4, 24
+    side, gap, head = SIDE, GAP, HEAD
     columns = {
         "photograph": photograph,
         **{name: editor.edit(photograph, found, wish) for name, wish in wishes.items()},
     }
-    canvas = Image.new(
-        "RGB", (len(columns) * (side + gap) - gap, head + len(found) * (side + gap) - gap), (255, 255, 255)
-    )
+    canvas = Image.new("RGB", sheet_size(len(wishes), len(found)), (255, 255, 255))
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(15)
     for column, (name, picture) in enumerate(columns.items()):
         x = column * (side + gap)
@@ -317,67 +369,19 @@ def sheet(editor: PhotographEditor, photograph: Picture, found: Sequence[Found],
     return np.asarray(canvas)
 
 
-KINDS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
-"""Formats that are written, by the ending of the name."""
-
-
-def check_ending(path: Path) -> None:
-    """Raise `UserError` for a name that ends in none of `KINDS`."""
-    if path.suffix.lower() not in KINDS:
-        raise UserError(f"{path}: expected a name that ends in {', '.join(KINDS)}.")
-
-
-def write(path: Path, picture: Picture, model: str, asked: str, profile: bytes | None = None) -> None:
-    """Write a picture, marked as synthetic: XMP with IPTC's digital source type, and plain words for people.
-
-    PNG and TIFF keep every pixel; JPEG and WebP are written at quality 95.
+def unit_changes(texts: Sequence[str]) -> dict[str, float]:
+    """`12=+0.5` or `AU12=-0.3` as changes by name.
 
     Raises:
-        UserError: the ending is none of `KINDS`, or the file cannot be written.
+        UserError: something else, a unit that is not known or named twice, or a change that is not from -1 to 1.
     """
-    check_ending(path)
-    kind = KINDS[path.suffix.lower()]
-    words = f"Face edited by mimik ({model}): {asked}. Synthetic; not a photograph of how this person looked."
-    xmp = (
-        '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
-        '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" '
-        'xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" xmlns:xmp="http://ns.adobe.com/xap/1.0/" '
-        f'Iptc4xmpExt:DigitalSourceType="{MARK}" xmp:CreatorTool="mimik"/></rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
-    ).encode()
-    image = Image.fromarray(picture)
-    exif = Image.Exif()
-    exif[0x0131], exif[0x010E] = "mimik", words  # Software, ImageDescription
-    options: dict[str, Any] = {"exif": exif}
-    if profile is not None:
-        options["icc_profile"] = profile
-    if kind == "PNG":
-        info = PngImagePlugin.PngInfo()
-        info.add_text("Software", "mimik")
-        info.add_text("Description", words)
-        info.add_itxt("XML:com.adobe.xmp", xmp.decode())
-        options |= {"pnginfo": info, "compress_level": 1}
-    elif kind == "TIFF":
-        options |= {"compression": "tiff_lzw", "tiffinfo": {700: xmp}}
-        del options["exif"]
-        options["description"], options["software"] = words, "mimik"
-    else:
-        options |= {"quality": 95, "xmp": xmp}
-        if kind == "JPEG":
-            options["subsampling"] = 0
-    try:
-        with atomic_path(path) as temporary:
-            image.save(temporary, kind, **options)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error}).") from error
-
-
-def unit_changes(texts: Sequence[str]) -> dict[str, float]:
-    """`12=+0.5` or `AU12=-0.3` as changes by name. Raises `UserError` for anything else and for unknown units."""
     changes = {}
     for text in texts:
         unit, _, value = text.partition("=")
         number = unit.strip().upper().removeprefix("AU")
         name = f"AU{number.zfill(2)}"
+        if name in changes:
+            raise UserError(f"--au {text}: this unit is named twice. Name every unit once.")
         try:
             changes[name] = float(value)
         except ValueError as error:

@@ -1,6 +1,7 @@
 """A prepared dataset as image folders for other programs: `mimik data export`."""
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,7 @@ def export(
         raise UserError(f"layout: expected one of {', '.join(LAYOUTS)}; found {layout!r}.")
     if masks and store.masks is None:
         raise UserError(f"{directory}: has no masks_{store.size}.npy; add `masks` to the dataset's annotations.")
-    check_outside(directory, output)
+    check_outside(output, directory)
     _check_names(directory, store.classes)
     labels = store.labels()
     rows = np.arange(len(store)) if layout == "folders" else np.flatnonzero(labels >= 0)
@@ -200,9 +201,13 @@ def _claim(output: Path, record: Mapping[str, Any]) -> None:
     write_json(path, record)
 
 
+_UNFINISHED = re.compile(r"\..+\.\d+\.tmp(\.[A-Za-z]+)?")
+"""Names of the temporary files of `mimik.files.atomic_path`."""
+
+
 def _remove_unfinished(output: Path) -> None:
     """Delete the temporary files of a run that was killed: their names end like pictures'."""
     for folder, _, names in os.walk(output):
         for name in names:
-            if name.startswith(".") and ".tmp" in name:
+            if _UNFINISHED.fullmatch(name):
                 (Path(folder) / name).unlink(missing_ok=True)

@@ -187,7 +187,22 @@ def load_method(result_dir: Path | str) -> tuple[nn.Module, dict[str, Any]]:
         method.load_generator_state(state)
     except (RuntimeError, KeyError) as error:
         raise UserError(f"{weights}: the weights do not fit config.json beside it ({error}).") from error
+    if damaged := [name for name, values in state.items() if not torch.isfinite(values).all()]:
+        raise UserError(
+            f"{weights}: {len(damaged)} of {len(state)} weights are not finite, the first {damaged[0]}: the training "
+            "diverged, or the file is damaged. Train the method again."
+        )
     return method.eval(), resolved
+
+
+def finite(edits: Tensor, result_dir: Path) -> Tensor:
+    """Edits of a trained generator as they are. Raises `UserError` when they are not finite, which would be black."""
+    if not torch.isfinite(edits).all():
+        raise UserError(
+            f"{result_dir / 'generator.safetensors'}: what the generator makes of this is not finite. Its weights are "
+            "damaged, or far from what was trained: ask for less (--strength), or train the method again."
+        )
+    return edits
 
 
 def to_plain(value: Any) -> Any:

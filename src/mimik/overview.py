@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mimik.errors import UserError
-from mimik.files import write_text
+from mimik.files import atomic_path
 from mimik.measures import table
 from mimik.results import load
 
@@ -21,18 +21,28 @@ def write_systems(readme: Path, folders: Sequence[Path], store: Path) -> None:
         folders: results/<dataset>/<method>, of one dataset and scale.
         store: the prepared dataset.
 
+    Everything else in the file stays as it is, its kind of line ends included; a link to it stays a link.
+
     Raises:
-        UserError: no results, results of several scales, or the file lacks the markers.
+        UserError: no results, results of several scales, or the file is not there, no UTF-8, or does not hold the two
+            markers, once and in this order.
     """
+    readme = readme.resolve()
     results = [load(folder, store) for folder in folders]
     scales = sorted({result.scale for result in results})
     if len(scales) != 1:
         raise UserError(
             f"{readme}: a table needs results of one scale, found {', '.join(scales) or 'none'}. Run `make demo-all`."
         )
-    text = readme.read_text(encoding="utf-8")
-    if BEGIN not in text or END not in text:
-        raise UserError(f"{readme}: expected the lines {BEGIN!r} and {END!r}, between which the table goes.")
+    try:
+        text = readme.read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{readme}: expected a Markdown file in UTF-8, but it cannot be read ({error}).") from error
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        raise UserError(
+            f"{readme}: expected the lines {BEGIN!r} and {END!r}, each once and in this order; the table goes between "
+            "them."
+        )
     made = table(results, MEASURED)
     if made is None:
         raise UserError(f"{readme}: none of {', '.join(MEASURED)} was measured. Evaluate the methods again.")
@@ -45,4 +55,8 @@ def write_systems(readme: Path, folders: Sequence[Path], store: Path) -> None:
         "In brackets: bootstrap 95 % intervals."
     )
     head, tail = text.split(BEGIN)[0], text.split(END)[1]
-    write_text(readme, f"{head}{BEGIN}\n{made.to_markdown()}\n{source}\n{END}{tail}")
+    lines = f"{BEGIN}\n{made.to_markdown()}\n{source}\n{END}"
+    if "\r\n" in text:
+        lines = lines.replace("\n", "\r\n")
+    with atomic_path(readme) as temporary:
+        temporary.write_bytes(f"{head}{lines}{tail}".encode())

@@ -6,6 +6,7 @@ no other module calls `PIL.Image.open` (a test checks it).
 """
 
 import importlib
+import re
 import struct
 import warnings
 import zlib
@@ -68,6 +69,24 @@ DAMAGED: tuple[type[Exception], ...] = (
     Image.DecompressionBombError,
 )
 """What Pillow raises for files that are no image, or a damaged one."""
+
+
+LARGEST = 100_000_000
+"""Pixels above which a picture is refused: no camera's, and it would not fit beside others in memory."""
+
+LONGEST_SIDE = 65_535
+"""Pixels above which a side is refused; JPEG has none longer."""
+
+LONGEST = 1_000_000_000
+"""Bytes above which a file is not even read."""
+
+SCANNED = 5_000_000_000
+"""Scans times pixels above which a JPEG is refused. A progressive one has about ten scans, each of which goes over all
+pixels: what is refused would take seconds to minutes."""
+
+
+class UnreadableError(Exception):
+    """A file that is no usable picture; the message says why, without the file's name."""
 
 
 @cache
@@ -147,9 +166,88 @@ def open_picture(source: Path | BytesIO) -> Image.Image:
         source: a file, or its bytes. Its ending does not matter; its format must be one of `formats`.
 
     Raises:
+        UnreadableError: more pixels than are decoded (`LARGEST`, `LONGEST_SIDE`).
         One of `DAMAGED`: no such file, no picture of these formats, or a damaged one. Decoding, later, raises them too.
     """
     with warnings.catch_warnings():
-        # Pillow warns of large pictures and of odd tags; who decodes has a limit of its own.
+        # Pillow warns of large pictures, which are refused here, and of odd tags, which concern nobody.
         warnings.simplefilter("ignore")
-        return Image.open(source, formats=formats())
+        try:
+            opened = Image.open(source, formats=formats())
+        except Image.DecompressionBombError as error:
+            raise UnreadableError(f"too large: more than {LARGEST:,} pixels") from error
+    if opened.width * opened.height > LARGEST or max(opened.size) > LONGEST_SIDE:
+        size = f"{opened.width} x {opened.height} pixels"
+        opened.close()
+        raise UnreadableError(f"too large: {size}; up to {LARGEST:,} pixels and {LONGEST_SIDE:,} a side are read")
+    return opened
+
+
+def read_content(path: Path) -> bytes:
+    """The bytes of a picture file. Raises `UnreadableError` when it is missing, empty, too long or cannot be read."""
+    try:
+        if not path.is_file() and path.exists() and not path.is_dir():
+            raise UnreadableError("not a file but a pipe or a device")
+        if (length := path.stat().st_size) > LONGEST:
+            raise UnreadableError(f"too large: {length:,} bytes; up to {LONGEST:,} are read")
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise UnreadableError("no such file") from error
+    except OSError as error:
+        raise UnreadableError(f"cannot be decoded: {error.strerror or type(error).__name__}") from error
+    if not content:
+        raise UnreadableError("the file is empty")
+    return content
+
+
+def decode(content: bytes) -> Image.Image:
+    """Decode a picture file of somebody else, its pixels as they are stored (mode, orientation).
+
+    Args:
+        content: what `read_content` gave.
+
+    Raises:
+        UnreadableError: truncated, damaged, not a picture of one of `formats`, or one that takes too long to decode.
+    """
+    try:
+        opened = open_picture(BytesIO(content))
+        if opened.format in ("JPEG", "MPO"):
+            scans, ended = _jpeg_scans(content)
+            if scans * opened.width * opened.height > SCANNED:
+                size = f"{opened.width} x {opened.height} pixels"
+                raise UnreadableError(f"takes too long: a JPEG of {size} in {scans:,} scans")
+            opened.load()
+            if not ended:
+                raise UnreadableError("the end of the picture is missing: the file was not written to the end")
+        else:
+            opened.load()
+    except DAMAGED as error:
+        raise _unreadable(error) from error
+    return opened
+
+
+def _unreadable(error: Exception) -> UnreadableError:
+    """What Pillow's decoders say, without the address of the buffer that they may name."""
+    reason = re.sub(r"<_io\.BytesIO object at 0x[0-9a-fA-F]+>", "'the file'", str(error))
+    return UnreadableError(f"cannot be decoded: {reason or type(error).__name__}")
+
+
+_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+"""A marker of JPEG; none that may stand among the coefficients of a scan, as 0 and restarts."""
+
+
+def _jpeg_scans(content: bytes) -> tuple[int, bool]:
+    """Scans of a JPEG's first picture, and whether an end of image follows the last one.
+
+    An interrupted download may leave zeros for the rest, which decode without an error to a grey area. What follows the
+    end of image (a second picture, a video) does not count.
+    """
+    scans, position = 0, 2
+    while found := _MARKER.search(content, position):
+        marker, position = content[found.end() - 1], found.end()
+        if marker == 0xD9:
+            return scans, True
+        if marker not in (0x01, 0xD8):
+            position += max(2, int.from_bytes(content[position : position + 2]))
+        scans += marker == 0xDA
+    return scans, False

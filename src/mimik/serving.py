@@ -23,6 +23,7 @@ class Editor:
         """Load `generator.safetensors` with `config.json`. Raises `UserError` when one is missing or damaged."""
         from mimik.method_training import load_method
 
+        self._folder = folder
         method, self.config = load_method(folder)
         self._method: Translator = cast("Translator", method)
 
@@ -42,10 +43,14 @@ class Editor:
 
         Returns:
             uint8 (B, S, S, 3).
+
+        Raises:
+            UserError: what the generator makes is not finite.
         """
         import torch
 
         from mimik.batches import to_tensor, to_uint8
+        from mimik.method_training import finite
 
         with torch.inference_mode():
             shown, wanted = (
@@ -57,7 +62,8 @@ class Editor:
             source = condition.of_faces(shown, None if measured is None else torch.as_tensor(np.asarray(measured)))
             images = to_tensor(np.asarray(model_input["image"], dtype=np.uint8))
             target = condition.asked(source, shown, wanted)
-            edited: npt.NDArray[np.uint8] = to_uint8(self._method.translate(images, source, target))
+            edits = finite(self._method.translate(images, source, target), self._folder)
+            edited: npt.NDArray[np.uint8] = to_uint8(edits)
         return edited
 
 

@@ -6,6 +6,7 @@ What is written (docs/architecture.md, Results) is all that the metrics see of a
 figure depends on how precisely a tensor was kept.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from mimik.errors import UserError
 from mimik.faces.store import FaceStore
 from mimik.files import atomic_path, file_sha256, write_json
 from mimik.labels import ACTION_UNITS
-from mimik.method_training import load_method
+from mimik.method_training import finite, load_method
 from mimik.networks import segmenter
 
 Array = npt.NDArray[Any]
@@ -62,11 +63,12 @@ class TranslationSettings:
             raise ValueError(f"batch_size must be at least 1, not {self.batch_size}")
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"limit must be at least 1 or empty, not {self.limit}")
-        if not self.strengths or min(self.strengths) < 0:
-            raise ValueError(f"strengths must be a list of numbers of at least 0, not {list(self.strengths)}")
+        # Asked the other way round, a NaN would pass.
+        if not self.strengths or not all(0 <= strength < math.inf for strength in self.strengths):
+            raise ValueError(f"strengths must be a list of finite numbers of at least 0, not {list(self.strengths)}")
         if unknown := set(self.action_units) - set(ACTION_UNITS):
             raise ValueError(f"action_units: {', '.join(sorted(unknown))} is none of {', '.join(ACTION_UNITS)}")
-        if not self.intensities or not 0 <= min(self.intensities) <= max(self.intensities) <= 1:
+        if not self.intensities or not all(0 <= intensity <= 1 for intensity in self.intensities):
             raise ValueError(f"intensities must be a list of numbers from 0 to 1, not {list(self.intensities)}")
 
 
@@ -130,7 +132,7 @@ def translate(
     device = pick_device()
     dtype = autocast_dtype(settings.precision, device)
     method.to(device).eval()
-    edit = _editor(translator, settings.batch_size, device, dtype)
+    edit = _editor(translator, result_dir, settings.batch_size, device, dtype)
     manifest_path = output_dir / "manifest.json"
     # A manifest beside arrays of another run would vouch for them, should this run be killed between two renames.
     manifest_path.unlink(missing_ok=True)
@@ -195,7 +197,9 @@ def _continuous(
     }
 
 
-def _editor(method: Translator, batch_size: int, device: torch.device, dtype: torch.dtype | None) -> continuous.Edit:
+def _editor(
+    method: Translator, result_dir: Path, batch_size: int, device: torch.device, dtype: torch.dtype | None
+) -> continuous.Edit:
     """The generator as a function of uint8 images and states, a batch at a time."""
 
     @torch.inference_mode()
@@ -205,7 +209,8 @@ def _editor(method: Translator, batch_size: int, device: torch.device, dtype: to
             part = slice(start, start + batch_size)
             with torch.autocast(device.type, torch.bfloat16, enabled=dtype is not None):
                 inputs = to_tensor(images[part], device)
-                made[part] = to_uint8(method.translate(inputs, source[part].to(device), target[part].to(device)))
+                edits = method.translate(inputs, source[part].to(device), target[part].to(device))
+                made[part] = to_uint8(finite(edits, result_dir))
         return made
 
     return edit

@@ -42,7 +42,7 @@ from mimik.datasets.listing import Listing, UnusableError
 from mimik.datasets.tree import walk
 from mimik.errors import UserError
 from mimik.labels import MIRRORED_CLASSES, SEGMENTATION_CLASSES
-from mimik.pictures import DAMAGED, open_picture
+from mimik.pictures import UnreadableError, decode, read_content
 
 LICENCE = (
     "For non-commercial research and education only. The photographs come from the internet; do not redistribute them."
@@ -264,8 +264,7 @@ def _size(array: npt.NDArray[Any]) -> str:
 def _read(file: Path) -> npt.NDArray[np.bool_]:
     """bool (H, W) where a part was drawn. Raises `UnusableError`."""
     try:
-        with open_picture(file) as opened:
-            # By brightness, not by number: in some copies white is another entry of a palette than 255.
-            return np.asarray(opened.convert("L")) > 127
-    except DAMAGED as error:
-        raise UnusableError(f"{file.name} cannot be read: {type(error).__name__}") from error
+        # By brightness, not by number: in some copies white is another entry of a palette than 255.
+        return np.asarray(decode(read_content(file)).convert("L")) > 127
+    except (UnreadableError, ValueError) as error:  # a mode that cannot become grey
+        raise UnusableError(f"{file.name} cannot be read: {error}") from error

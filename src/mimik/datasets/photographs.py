@@ -14,7 +14,7 @@ from mimik.datasets.lists import composed
 from mimik.datasets.tree import LINK
 from mimik.errors import UserError
 from mimik.files import file_sha256
-from mimik.pictures import DAMAGED, ENDINGS, format_of, not_read, open_picture
+from mimik.pictures import DAMAGED, ENDINGS, UnreadableError, format_of, not_read, open_picture
 
 FAULT = "listing"
 """Quarantine stage of an image whose file or annotation is at fault."""
@@ -31,6 +31,8 @@ def image_mode(path: Path) -> str | None:
     try:
         with open_picture(path) as image:
             return image.mode
+    except UnreadableError:
+        return None
     except DAMAGED:
         return None
 
@@ -42,8 +44,17 @@ def file_fault(path: Path) -> str | None:
             return "an empty file"
     except OSError:
         return LINK
-    if image_mode(path) is not None:
-        return None
+    try:
+        open_picture(path).close()
+    except UnreadableError as error:
+        return str(error)
+    except DAMAGED:
+        return _not_read(path)
+    return None
+
+
+def _not_read(path: Path) -> str:
+    """Why a file that is no picture by any format that is read is none."""
     try:
         with path.open("rb") as opened:
             kind = format_of(opened.read(32))

@@ -24,7 +24,7 @@ from mimik.datasets.lists import composed
 from mimik.datasets.photographs import EXCLUDED
 from mimik.datasets.tree import find_images
 from mimik.errors import UserError
-from mimik.pictures import DAMAGED, open_picture
+from mimik.pictures import UnreadableError, decode, read_content
 
 PAGE = "https://github.com/rumi-b/affectnet-d_rafd-d"
 MAPS = "depth"
@@ -175,10 +175,10 @@ def depth(raw: Path, row: Mapping[str, Any]) -> npt.NDArray[np.uint8] | None:
     if not row[COLUMN]:
         return None
     try:
-        with open_picture(raw / row[COLUMN]) as opened:
-            values = np.asarray(opened if opened.mode.startswith("I") else opened.convert("RGB"))
-    except DAMAGED as error:
-        raise UnusableError(f"the depth map {row[COLUMN]} cannot be read") from error
+        opened = decode(read_content(raw / row[COLUMN]))
+        values = np.asarray(opened if opened.mode.startswith("I") else opened.convert("RGB"))
+    except (UnreadableError, ValueError) as error:  # a mode that cannot become RGB
+        raise UnusableError(f"the depth map {row[COLUMN]} cannot be read: {error}") from error
     if values.ndim == 3:
         if np.ptp(values.astype(np.int16), axis=2).max() > 16:  # a little colour is JPEG's
             raise UnusableError(f"the depth map {row[COLUMN]} is in colour")

@@ -1,40 +1,45 @@
 """Reading a photograph, whatever it is stored as, to upright RGB."""
 
-import re
-from io import BytesIO
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from mimik.pictures import DAMAGED, open_picture
+from mimik.pictures import DAMAGED, UnreadableError, decode, read_content
 
-LARGEST = 100_000_000
-"""Pixels above which an image is refused: no camera's picture, and it would not fit beside others in memory."""
+Picture = npt.NDArray[np.uint8]
 
+BAND = 4_000_000
+"""Pixels that are converted at a time: only the decoded photograph and the result are in memory as a whole."""
 
-LONGEST = 1_000_000_000
-"""Bytes above which a file is not even read."""
-
-
-class UnreadableError(Exception):
-    """A file that is no usable image; the message says why."""
+_FROM_16_BITS = ((np.arange(65536) + 128) // 257).astype(np.uint8)
+"""Value of 8 bits that is nearest to each value of 16."""
 
 
-def read_content(path: Path) -> bytes:
-    """The bytes of an image file. Raises `UnreadableError` when it is missing, too long or cannot be read."""
-    try:
-        if (length := path.stat().st_size) > LONGEST:
-            raise UnreadableError(f"too large: {length} bytes")
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise UnreadableError("no such file") from error
-    except OSError as error:
-        raise UnreadableError(f"cannot be decoded: {error.strerror or type(error).__name__}") from error
+@dataclass(frozen=True)
+class Photograph:
+    """What is stored of a photograph, upright.
+
+    Attributes:
+        colours: uint8 (H, W, 3), also where it is transparent.
+        alpha: uint8 (H, W), 0 transparent to 255; None for a photograph that has no transparency.
+        profile: its colour profile (ICC) as it is stored; None without one, or where the colours were converted.
+    """
+
+    colours: Picture
+    alpha: Picture | None
+    profile: bytes | None
+
+    @property
+    def seen(self) -> Picture:
+        """The photograph as people and networks see it, uint8 (H, W, 3): transparent parts are white."""
+        return self.colours if self.alpha is None else on_white(self.colours, self.alpha)
 
 
-def read_photograph(path: Path, *, grey: bool = False, content: bytes | None = None) -> npt.NDArray[np.uint8]:
+def read_photograph(path: Path, *, grey: bool = False, content: bytes | None = None) -> Picture:
     """Read an image file.
 
     The camera's orientation (EXIF) is applied, 16-bit values are scaled to 8 bits, transparent parts become
@@ -51,45 +56,63 @@ def read_photograph(path: Path, *, grey: bool = False, content: bytes | None = N
     Raises:
         UnreadableError: no file, empty, truncated, damaged, not an image, too large, or of an unknown kind.
     """
-    try:
-        if content is None:
-            content = read_content(path)
-        if not content:
-            raise UnreadableError("the file is empty")
-        with open_picture(BytesIO(content)) as opened:
-            if opened.width * opened.height > LARGEST:
-                raise UnreadableError(f"too large: {opened.width} x {opened.height} pixels")
-            opened.load()
-            if opened.format in ("JPEG", "MPO") and not _ended(content):
-                raise UnreadableError("the end of the picture is missing: the file was not written to the end")
-            rgb = _rgb(ImageOps.exif_transpose(opened))
-    except DAMAGED as error:
-        # Pillow's decoders raise all of these on damaged files; what they say may name the buffer by its address.
-        reason = re.sub(r"<_io\.BytesIO object at 0x[0-9a-fA-F]+>", "'the file'", str(error))
-        raise UnreadableError(f"cannot be decoded: {reason or type(error).__name__}") from error
+    picture = read_layers(path, content=content).seen
     if grey:
-        rgb = rgb.convert("L").convert("RGB")
-    return np.asarray(rgb)
+        for rows in _bands(picture.shape[0], picture.shape[1]):
+            picture[rows] = np.asarray(Image.fromarray(picture[rows]).convert("L"))[..., None]
+    return picture
 
 
-def _ended(jpeg: bytes) -> bool:
-    """Whether a JPEG's last scan is followed by an end of image.
+def read_layers(path: Path, *, content: bytes | None = None) -> Photograph:
+    """Read an image file like `read_photograph`, with its transparency and its colour profile kept apart."""
+    opened = decode(read_content(path) if content is None else content)
+    try:
+        with opened:
+            profile = opened.info.get("icc_profile") if opened.mode in ("RGB", "RGBA") else None
+            ImageOps.exif_transpose(opened, in_place=True)
+            colours, alpha = _layers(opened)
+    except DAMAGED as error:
+        raise UnreadableError(f"cannot be decoded: {error or type(error).__name__}") from error
+    return Photograph(colours, alpha, profile if isinstance(profile, bytes) and profile else None)
 
-    An interrupted download may leave zeros for the rest, which decode without an error to a grey area.
-    """
-    return jpeg.rfind(b"\xff\xd9") > jpeg.rfind(b"\xff\xda")
+
+def on_white(colours: Picture, alpha: Picture) -> Picture:
+    """Colours uint8 (H, W, 3) with alpha uint8 (H, W) on a white ground, uint8 (H, W, 3)."""
+    seen = np.empty_like(colours)
+    for rows in _bands(*alpha.shape):
+        layer = Image.fromarray(np.dstack([colours[rows], alpha[rows]]))
+        ground = Image.new("RGBA", layer.size, (255, 255, 255, 255))
+        seen[rows] = np.asarray(Image.alpha_composite(ground, layer))[..., :3]
+    return seen
 
 
-def _rgb(image: Image.Image) -> Image.Image:
-    """An image of any mode as RGB."""
-    if image.mode.startswith("I"):  # 16 bits, or 32-bit containers of 16 bits
-        values = np.asarray(image).astype(np.float64)
-        if values.min() < 0 or values.max() > 65535:
-            raise ValueError("more than 16 bits per pixel")
-        image = Image.fromarray((values / 257.0).round().astype(np.uint8))
-    elif image.mode == "F":
+def _bands(height: int, width: int) -> Iterator[slice]:
+    """Rows of a picture, in parts of about `BAND` pixels."""
+    tall = max(1, BAND // width)
+    for top in range(0, height, tall):
+        yield slice(top, min(top + tall, height))
+
+
+def _layers(image: Image.Image) -> tuple[Picture, Picture | None]:
+    """RGB uint8 (H, W, 3) and alpha uint8 (H, W), if any, of a decoded image of any mode."""
+    if image.mode == "F":
         raise ValueError("floating-point pixels, whose range is not known")
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", layer.size, (255, 255, 255, 255)), layer)
-    return image.convert("RGB")
+    width, height = image.size
+    deep = image.mode.startswith("I")  # 16 bits, or 32-bit containers of 16 bits
+    colours = np.empty((height, width, 3), np.uint8)
+    alpha = np.empty((height, width), np.uint8) if image.has_transparency_data else None
+    for rows in _bands(height, width):
+        band = image.crop((0, rows.start, width, rows.stop))
+        if deep:
+            values = np.asarray(band)
+            if values.min() < 0 or values.max() > 65535:
+                raise ValueError("more than 16 bits per pixel")
+            colours[rows] = _FROM_16_BITS[values][..., None]
+            if alpha is not None:
+                alpha[rows] = np.where(values == image.info["transparency"], 0, 255)
+        elif alpha is None:
+            colours[rows] = np.asarray(band.convert("RGB"))
+        else:
+            layer = np.asarray(band.convert("RGBA"))
+            colours[rows], alpha[rows] = layer[..., :3], layer[..., 3]
+    return colours, alpha

@@ -33,7 +33,7 @@ from mimik.faces.alignment import TEMPLATE_NAME
 from mimik.faces.landmarks import COLUMN, fetch_fan_weights, parse_landmarks
 from mimik.faces.lineage import FileRecord, code_digests, importer_record, photograph_record
 from mimik.faces.masks import MaskPredictor, annotated_masks, border_masks
-from mimik.faces.photograph import UnreadableError, read_content, read_photograph
+from mimik.faces.photograph import read_photograph
 from mimik.faces.reconstruct import DEPTH_FAR, DEPTH_NEAR, Reconstructor, Rejected, packages
 from mimik.faces.released import released_depth
 from mimik.faces.rendered import luminance
@@ -42,6 +42,7 @@ from mimik.faces.shards import Arrays, Shard, cuts, join, load, remove_others, r
 from mimik.faces.store import REFUSED, SPLITS, TRANSFORM, store_digest
 from mimik.files import atomic_path, digest, write_json
 from mimik.labels import ACTION_UNITS, IGNORED
+from mimik.pictures import UnreadableError, read_content
 
 SHARD_BYTES = 32 << 20
 """Aim for the size of a shard; a few of them are what a worker holds in memory."""

@@ -18,6 +18,7 @@ ascending order and the C classes in theirs: the same face showing that class at
 """
 
 import hashlib
+import os
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -206,12 +207,19 @@ def prepared_manifest(directory: Path) -> dict[str, Any]:
     return manifest
 
 
-def check_outside(directory: Path, output: Path) -> None:
-    """Raise `UserError` when `output` lies in a store's folder, whose content is versioned as a whole."""
-    if output.resolve().is_relative_to(directory.resolve()):
-        raise UserError(
-            f"{output}: lies in the prepared dataset {directory}, where nothing may be added. Choose another."
-        )
+def check_outside(output: Path, *inputs: Path) -> None:
+    """Raise `UserError` when `output` is, or lies in, a folder of photographs or of a prepared dataset.
+
+    A store's content is versioned as a whole, and pictures added to an archive would be taken for photographs of it.
+    """
+    real = Path(os.path.realpath(output))
+    around = [folder for folder in (real, *real.parents) if folder.exists()]
+    for folder in inputs:
+        # By what they are on disk, however they are spelt.
+        if folder.exists() and any(other.samefile(folder) for other in around):
+            raise UserError(
+                f"{output}: lies in {folder}, from which mimik reads and where nothing may be added. Choose another."
+            )
 
 
 def extractor_of(manifest: Mapping[str, Any]) -> str | None:
