@@ -11,7 +11,7 @@ import pandas as pd
 
 from mimik.datasets import released_depth
 from mimik.datasets.listing import SPLITS, Listing, incomplete
-from mimik.datasets.photographs import require_usable
+from mimik.datasets.photographs import gaps, require_usable
 from mimik.errors import NotFetchedError, UserError
 from mimik.faces import action_units, tddfa
 
@@ -115,7 +115,7 @@ def _contents(listing: Listing) -> Iterator[str]:
         yield f"  found    {total}"
     if any(total.expected is not None for total in listing.totals):
         yield f"  release  {'not the complete one; what is there can be used' if incomplete(listing) else 'complete'}"
-    for note in listing.notes:
+    for note in (*listing.notes, *gaps(listing.table)):
         yield f"  note     {note}"
     if not (listing.table["identity"] != "").any():
         yield "  note     no person is named: the same one may be in training and test, and results are then too good"

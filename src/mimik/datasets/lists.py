@@ -51,9 +51,11 @@ def read_list(
                 raise UserError(f"{path}: the name {twice!r} occurs twice in the header. Correct it.")
             if missing := [column for column in columns if column not in places]:
                 found = ", ".join(header[:NAMES]) + (", ..." if len(header) > NAMES else "")
+                other = next((mark for mark in ";\t|" if len(header) == 1 and mark in header[0]), None)
+                hint = "Correct the header line." if other is None else f"Separate the fields by commas, not {other!r}."
                 raise UserError(
                     f"{path}: the column {missing[0]!r} is missing; expected {', '.join(columns)}, found "
-                    f"{found or 'nothing'}. Correct the header line."
+                    f"{found[:400] or 'nothing'}. {hint}"
                 )
             names = [name for name in keep if name in places] if keep else header
             kept = [places[name] for name in names]

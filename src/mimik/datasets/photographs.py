@@ -266,6 +266,17 @@ def require_usable(listing: Listing, where: Path, options: Mapping[str, Any], ev
     return listing
 
 
+def gaps(table: pd.DataFrame) -> list[str]:
+    """A sentence on each split in which a class has no row: it can be trained, but it is not measured in full."""
+    shown = sorted(set(table["expression"]) - {UNKNOWN})
+    told = []
+    for split in SPLITS:
+        there = set(table["expression"][table["split"] == split])
+        if missing := [name for name in shown if name not in there]:
+            told.append(f"no image of {', '.join(missing)} is in the split {split}, so edits of these are not measured")
+    return told
+
+
 def require_faces(
     table: pd.DataFrame,
     left_out: Sequence[tuple[str, str, str]],

@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from mimik.datasets.listing import Listing, UnusableError, incomplete
 from mimik.datasets.lists import composed
-from mimik.datasets.photographs import require_faces, require_usable
+from mimik.datasets.photographs import gaps, require_faces, require_usable
 from mimik.errors import UserError
 from mimik.faces import action_units, tddfa
 from mimik.faces.alignment import TEMPLATE_NAME
@@ -382,6 +382,8 @@ def _pack(
             "them, and at `landmarks` of the dataset in params.yaml."
         )
     require_faces(table, quarantine, dataset, _classes(options, listing.table), "aligned faces")
+    for gap in (missing := gaps(table)):
+        print(f"{dataset}: {gap}", file=sys.stderr)
 
     (output / "manifest.json").unlink(missing_ok=True)  # from here on the old store is no longer whole
     for path in output.glob("*.npy"):
@@ -442,7 +444,7 @@ def _pack(
         "seed": seed,
         "options": dict(options),
         "found": [str(total) for total in listing.totals],
-        "notes": list(listing.notes),
+        "notes": [*listing.notes, *missing],
         "licence": module.LICENCE,
         "restricted": module.RESTRICTED,
         "citation": module.CITATION,
