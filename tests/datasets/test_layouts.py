@@ -1,6 +1,7 @@
 """Layouts and lists that are one level off, or written on another system: recognised, or refused with the nearest."""
 
 import csv
+import os
 import shutil
 import time
 import unicodedata
@@ -312,3 +313,35 @@ def test_a_listed_file_is_found_once_however_often_it_is_listed(tmp_path: Path) 
     assert found.paths == ["a.png", "a.png", "b.png", "a.png"] and not found.note
     touch(tmp_path / "x" / "b.png")
     assert "the nearest match is x/b.png" in Listed.of(["a.png", "b.png"], look(tmp_path), tmp_path, "list").note
+
+
+def test_a_class_whose_name_is_not_utf8_does_not_vanish(tmp_path: Path) -> None:
+    fill(tmp_path, "smile", "frown")
+    try:
+        place = Path(os.fsdecode(os.fsencode(tmp_path) + "/ñandú".encode("latin-1")))
+        place.mkdir()
+    except OSError:
+        pytest.skip("this file system refuses names that are not UTF-8")
+    photo(place / "1.png", 7000)
+    with pytest.raises(UserError, match=r"the class '\\\\udcf1and\\\\udcfa' can be used: 1 x the path is not in UTF-8"):
+        folder.index(tmp_path, {}, 0)
+    assert len(folder.index(tmp_path, {"classes": ["smile", "frown"]}, 0).table) == 20
+
+
+def test_a_list_that_lies_elsewhere_is_named(tmp_path: Path) -> None:
+    fill(tmp_path, "a", "b")
+    listed(tmp_path, labelled(sorted(look(tmp_path).images)))
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "list.csv").rename(tmp_path / "lists" / "list.csv")
+    with pytest.raises(UserError, match=r"list\.csv: no such file\. Nearest match: \S+/list\.csv is lists/list\.csv"):
+        folder.check(tmp_path, {"csv": "list.csv"}, None)
+
+
+def test_a_clone_of_the_open_set_is_found_under_any_name(tmp_path: Path) -> None:
+    (tmp_path / "facial_expressions-master").mkdir()
+    open_images(tmp_path / "facial_expressions-master")
+    (tmp_path / "notes.txt").touch()
+    open_faces.fetch(tmp_path, {}, None)  # nothing is downloaded
+    listing = open_faces.index(tmp_path, {}, 0)
+    assert len(listing.table) == 60
+    assert all(source.startswith("facial_expressions-master/images/") for source in listing.table["source"])

@@ -34,7 +34,7 @@ from mimik.datasets.photographs import (
     split_by_group,
     split_option,
 )
-from mimik.datasets.tree import LINK, Tree, look
+from mimik.datasets.tree import LINK, Tree, elsewhere, look
 from mimik.errors import UserError
 from mimik.labels import EXPRESSIONS
 
@@ -191,19 +191,19 @@ def _from_folders(root: Path, tree: Tree, options: Mapping[str, Any]) -> _Labell
         parts = path.split("/")
         if printable(path) != path:
             left_out[path] = (FAULT, "the path is not in UTF-8; rename the file or folder")
-        elif place is None:
-            classes[path] = composed(parts[0])
+        if place is None:
+            classes[path] = printable(composed(parts[0]))
         elif len(parts) < 3:
-            left_out[path] = (FAULT, "no label: in the folder of a split, but in no class's folder")
+            left_out.setdefault(path, (FAULT, "no label: in the folder of a split, but in no class's folder"))
         else:
-            classes[path], splits[path] = composed(parts[place]), _split_of(parts[1 - place])
+            classes[path], splits[path] = printable(composed(parts[place])), _split_of(parts[1 - place])
     # A folder that is a link to nothing, or to that of another class, stands for a class, too.
     astray = {path: f"a link to {place}, which is read at its own place" for path, place in tree.links.items() if place}
     astray |= {path: why for path, why in tree.unread.items() if why == LINK}
     astray = {path: why for path, why in astray.items() if "/" not in path}
     classes |= {path: composed(path) for path in astray}
     left_out |= {path: (FAULT, why) for path, why in astray.items()}
-    paths = [path for path in tree.images if path in classes]
+    paths = [path for path in tree.images if path in classes and path not in left_out]
     table = pd.DataFrame(
         {"path": paths, "expression": [classes[path] for path in paths], "identity": UNKNOWN}, dtype=str
     )
@@ -275,6 +275,8 @@ def _deeper_remedy(root: Path, below: Mapping[str, set[str]]) -> str:
 
 
 def _from_csv(csv: Path, root: Path, tree: Tree, name: str) -> _Labelled:
+    if not csv.exists() and (astray := elsewhere(root, [name])):
+        raise UserError(f"{csv}: no such file. {astray}")
     table = read_list(csv, _COLUMNS, keep=[*_COLUMNS, *_FURTHER])
     if "identity" not in table:
         table["identity"] = UNKNOWN

@@ -34,7 +34,7 @@ from mimik.datasets.photographs import (
     split_by_group,
     split_option,
 )
-from mimik.datasets.tree import find_images, look
+from mimik.datasets.tree import find_images, left_by_programs, look
 from mimik.errors import NotFetchedError, UserError
 from mimik.labels import EXPRESSIONS
 from mimik.mirror import extract, find, locate
@@ -168,8 +168,9 @@ def _options(options: Mapping[str, Any]) -> tuple[list[str], bool, dict[str, flo
 
 
 def _root(raw: Path) -> Path | None:
-    """The folder with images/ and data/: unpacked by `fetch`, or a clone put at `raw`."""
-    for root in (raw / FOLDER, raw):
+    """The folder with images/ and data/: unpacked by `fetch`, or a clone put at `raw` or, under any name, into it."""
+    within = sorted(path for path in raw.iterdir() if not left_by_programs(path.name)) if raw.is_dir() else []
+    for root in (raw / FOLDER, raw, *within):
         if (root / "images").is_dir() and (root / "data" / "legend.csv").is_file():
             return root
     return None
