@@ -18,7 +18,7 @@ from mimik.conditions import ConditionConfig
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "mimik"
-NO_DATASETS = {"listing", "photographs", "celeba_lists", "released_depth"}
+NO_DATASETS = {"listing", "lists", "photographs", "tree", "celeba_lists", "released_depth"}
 """Modules of mimik.datasets that are not a dataset."""
 
 

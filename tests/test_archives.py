@@ -7,8 +7,10 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
+from PIL import Image
 
 from mimik import archives, cli, params
+from mimik.datasets import folder
 from mimik.datasets.listing import Listing, Total, incomplete
 from mimik.errors import UserError
 from tests.datasets import test_cfee
@@ -79,7 +81,7 @@ def test_a_complete_release_is_called_so_and_further_reasons_are_counted() -> No
         "  found    4 notes",
         "  release  complete",
     ]
-    assert not any("persons" in line for line in lines)
+    assert not any(line.split()[0] == "persons" for line in lines)
     shown = [int(line.split()[0]) for line in lines if "listing: " in line]
     assert shown == sorted(shown, reverse=True)
     assert len(shown) == archives.REASONS
@@ -168,6 +170,69 @@ def test_the_command_counts_an_entrys_own_selection(project: Path, capsys: pytes
     assert "persons             6         3         7        16\n" in out
     assert "384  selection: angle 045 is not among `angles`" in out
     assert out.endswith("  usable   yes\n")
+
+
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(40)
+
+
+@pytest.mark.parametrize("kind", ["heic named jpg", "heic", "empty", "text", "same bytes, other label"])
+def test_a_class_without_one_usable_file_is_not_usable(tmp_path: Path, kind: str) -> None:
+    by_folder(tmp_path)
+    for number, file in enumerate(sorted((tmp_path / "smile").iterdir())):
+        content = {"heic": HEIC, "empty": b"", "text": b"no picture"}.get(kind.split()[0], b"")
+        if kind.startswith("same"):
+            content = (tmp_path / "frown" / file.name).read_bytes() if number else b""
+        file.unlink()
+        file.with_suffix({"heic": ".heic"}.get(kind, ".jpg")).write_bytes(content)
+    photo(tmp_path / "wink" / "a.jpg")
+    for number in range(20):
+        picture = Image.new("L", (8, 8), 12 * number)
+        picture.save(tmp_path / "wink" / f"{number}.png")
+    if kind.startswith("same"):
+        (tmp_path / "frown" / "own.png").write_bytes((tmp_path / "wink" / "7.png").read_bytes() + b"x")
+    with pytest.raises(UserError, match="not one of the 20 images of the class 'smile' can be used: ") as caught:
+        told("folder", tmp_path)
+    assert "name the other classes in `classes`" in str(caught.value)
+    lines = told("folder", tmp_path, classes=["frown", "wink"])
+    assert lines[-1] == "  usable   yes"
+    with pytest.raises(UserError, match="smile"):
+        told("folder", tmp_path, classes=["frown", "smile"])
+
+
+def test_a_class_that_is_asked_for_and_not_there_is_not_usable(tmp_path: Path) -> None:
+    release(tmp_path, ADULTS)
+    for file in tmp_path.glob("*_angry_*"):
+        file.unlink()
+    assert told("rafd", tmp_path)[-1] == "  usable   yes"
+    classes = ["neutral", "anger"]
+    with pytest.raises(UserError, match=r"no images of the class 'anger' are left .*\(neutral \d+, anger 0\)"):
+        told("rafd", tmp_path, classes=classes)
+    openface = {"action_units": "openface", "openface_csv": "units.csv", "classes": ["neutral", "sadness"]}
+    names = sorted(file.name for file in tmp_path.glob("*_neutral_*"))
+    openface_csv(tmp_path / "units.csv", {name: {} for name in names})
+    with pytest.raises(UserError, match=r"units\.csv: no images of the class 'sadness' are left"):
+        told("rafd", tmp_path, **openface)
+
+
+def test_access_is_told_once_and_everything_that_is_missing(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for entry, module in (("affectnet_d", "affectnet"), ("rafd_d", "rafd"), ("cfee", "cfee"), ("celeba", "celeba")):
+        with pytest.raises(SystemExit):
+            cli.main(["data", "check", entry])
+        captured = capsys.readouterr()
+        text = " ".join((captured.out + captured.err).split())
+        access = " ".join(archives.import_module(f"mimik.datasets.{module}").ACCESS.split())
+        assert text.count(access) == 1, entry
+        assert f"data/raw/{module}" in captured.err
+        if entry.endswith("_d"):
+            assert "access depth maps: They are linked from https://github.com/rumi-b/affectnet-d_rafd-d" in text
+            assert f"Besides, data/raw/{module}/depth: no depth map" in text
+            assert "non-commercial research only; no redistribution" in text
+    with pytest.raises(UserError, match=r"no such folder.*Besides, \S+units\.csv: no such file.*") as caught:
+        told("folder", project / "nowhere", action_units="openface", openface_csv="units.csv")
+    assert folder.ACCESS not in str(caught.value)
+    (project / "empty").mkdir()
+    with pytest.raises(UserError, match=r"found none\. See `access` above"):
+        told("folder", project / "empty")
 
 
 @pytest.mark.parametrize("entry", sorted(yaml.safe_load((ROOT / "params.yaml").read_text())["datasets"]))

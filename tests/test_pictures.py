@@ -15,7 +15,8 @@ from PIL import Image
 from mimik import pictures
 from mimik.datasets import celebamask_hq, released_depth
 from mimik.datasets.listing import UnusableError
-from mimik.datasets.photographs import file_fault, find_images, image_mode
+from mimik.datasets.photographs import file_fault, image_mode
+from mimik.datasets.tree import find_images
 from mimik.edit import read
 from mimik.errors import UserError
 from mimik.faces.photograph import read_photograph

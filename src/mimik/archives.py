@@ -4,11 +4,14 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pandas as pd
 
+from mimik.datasets import released_depth
 from mimik.datasets.listing import SPLITS, Listing, incomplete
+from mimik.datasets.photographs import gaps, require_usable
 from mimik.errors import NotFetchedError, UserError
 from mimik.faces import action_units, tddfa
 
@@ -38,24 +41,31 @@ def inspect(
         UserError: the archive or an option is not usable; the lines before it say where to get the archive.
     """
     dataset = import_module(f"mimik.datasets.{module}")
+    maps = released_depth.wanted(options) and hasattr(dataset, "depth")
     yield name if name == module else f"{name} (a selection of {module})"
     yield f"  access   {dataset.ACCESS}"
+    if maps:
+        yield f"  access   depth maps: {released_depth.ACCESS}"
     yield f"  licence  {dataset.LICENCE}"
+    if maps:
+        yield f"  licence  {released_depth.TERMS}"
     yield f"  cite     {dataset.CITATION}"
-    dataset.check(raw, options, mirror)
-    if options.get("reconstruction") == tddfa.CHOICE:
-        yield f"  depth    {tddfa.Files.find(mirror)}"
+    model, choice = _checked(dataset, name, raw, options, mirror)
+    if model is not None:
+        yield f"  depth    {model}"
     try:
         listing = dataset.index(raw, options, seed)
     except NotFetchedError:
         yield "  found    nothing yet; the archive can be had, and preparing the dataset fetches it"
+    except UserError as error:
+        raise _without_access(error, dataset.ACCESS) from error
     else:
-        if listing.table.empty:
-            raise UserError(f"{raw}: no usable image. {dataset.ACCESS}")
-        choice = action_units.Choice.of(name, options, raw)
+        classes = sorted(set(listing.table["expression"]))
+        require_usable(listing, raw, options)
         if choice.csv is not None:
             images = len(listing.table)
             listing, origin = action_units.annotate(listing, choice, name, rendered=False)
+            require_usable(listing, choice.csv, options, classes)
             strangers = 0 if origin is None else origin.details["rows_without_image"]
             yield (
                 f"  units    {len(listing.table):,} of {images:,} images have a usable row in {choice.csv}; "
@@ -65,6 +75,39 @@ def inspect(
     yield "  usable   yes"
 
 
+def _checked(
+    dataset: ModuleType, name: str, raw: Path, options: Mapping[str, Any], mirror: Path | None
+) -> tuple[tddfa.Files | None, action_units.Choice]:
+    """What the options name besides the archive. All that is missing is told at once.
+
+    Raises:
+        UserError: the archive, OpenFace's output or 3DDFA_V2's files are not usable or not there.
+    """
+    faults = []
+    model, choice = None, action_units.Choice("none", None, 0.0)
+    try:
+        dataset.check(raw, options, mirror)
+    except UserError as error:
+        faults.append(str(_without_access(error, dataset.ACCESS)))
+    try:
+        if options.get("reconstruction") == tddfa.CHOICE:
+            model = tddfa.Files.find(mirror)
+    except UserError as error:
+        faults.append(str(error))
+    try:
+        choice = action_units.Choice.of(name, options, raw)
+    except UserError as error:
+        faults.append(str(error))
+    if faults:
+        raise UserError(" Besides, ".join(faults))
+    return model, choice
+
+
+def _without_access(error: UserError, access: str) -> UserError:
+    """The same error where the terms of access stand above it already."""
+    return UserError(str(error).replace(access, "See `access` above."))
+
+
 def _contents(listing: Listing) -> Iterator[str]:
     if listing.layout:
         yield f"  layout   {listing.layout}"
@@ -72,8 +115,10 @@ def _contents(listing: Listing) -> Iterator[str]:
         yield f"  found    {total}"
     if any(total.expected is not None for total in listing.totals):
         yield f"  release  {'not the complete one; what is there can be used' if incomplete(listing) else 'complete'}"
-    for note in listing.notes:
+    for note in (*listing.notes, *gaps(listing.table)):
         yield f"  note     {note}"
+    if not (listing.table["identity"] != "").any():
+        yield "  note     no person is named: the same one may be in training and test, and results are then too good"
     yield "  images that this dataset's options choose:"
     yield from counted(listing.table)
     yield from left_out(listing.quarantine)

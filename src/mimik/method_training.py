@@ -130,7 +130,7 @@ def train_method(
     history = train(
         task,
         store,
-        store.rows("train"),
+        store.training_rows(),
         training,
         seed=settings["seed"],
         checkpoint_dir=checkpoints,

@@ -24,7 +24,7 @@ from mimik.labels import IGNORED, SEGMENTATION_CLASSES
 from tests.datasets.celeba_world import attribute_line, draw, reasons, touch, write_attributes, write_mapping
 
 ATTRIBUTES, MASKS = "CelebAMask-HQ-attribute-anno.txt", "CelebAMask-HQ-mask-anno"
-ORIGINS = {0: 5, 1: 6, 2: 170_000, 3: 170_001, 1999: 190_000, 2000: 190_001}
+ORIGINS = {0: 5, 1: 6, 2: 170_000, 3: 170_001, 4: 7, 5: 8, 1999: 190_000, 2000: 190_001}
 IMAGE_LEFT, IMAGE_RIGHT = (10, 20, 20, 26), (40, 20, 50, 26)
 ANNOTATION = {"masks": "annotation"}
 
@@ -59,12 +59,12 @@ def test_rows_have_attributes_and_the_split_of_the_official_script(tmp_path: Pat
     table = listing.table.set_index("id")
     assert not listing.quarantine and (table[SIDE] == "image").all()
     assert table["split"].to_dict() == {
-        "0": "train", "1": "train", "2": "val", "3": "val", "1999": "test", "2000": "test"
+        "0": "train", "1": "train", "2": "val", "3": "val", "4": "train", "5": "train", "1999": "test", "2000": "test"
     }  # fmt: skip
     assert table.loc["1", "expression"] == "smiling" and table.loc["1", "attribute_Smiling"] == 1
     assert table.loc["2000", "source"] == "CelebA-HQ-img/2000.jpg"
     assert "complete set has train 24,183, val 2,993, test 2,824" in listing.notes[0]
-    assert "in 6 of 6 annotated faces" in listing.notes[1]
+    assert "in 8 of 8 annotated faces" in listing.notes[1]
     with pytest.raises(UserError, match="a split is empty"):
         celebamask_hq.index(raw, {"split": "secgan"}, 0)  # all are below 28,000
 
@@ -107,7 +107,7 @@ def test_an_annotation_without_one_idea_of_left_is_refused(tmp_path: Path) -> No
     for number in (0, 1):
         draw(raw / MASKS, number, "r_eye", IMAGE_LEFT)
         draw(raw / MASKS, number, "l_eye", IMAGE_RIGHT)
-    with pytest.raises(UserError, match=r"4 of 6 annotated faces .* no agreement"):
+    with pytest.raises(UserError, match=r"6 of 8 annotated faces .* no agreement"):
         celebamask_hq.index(raw, ANNOTATION, 0)
     for file in raw.glob(f"{MASKS}/*/*_r_eye.png"):
         file.unlink()
@@ -261,7 +261,7 @@ def test_damaged_masks_and_images_are_in_the_quarantine_once(photographs: Path, 
         "3": ("masks", "00003_hat.png cannot be read: the file is empty"),
         "1999": ("listing", f"not annotated: no {MASKS}/0/01999_*.png"),
     }
-    assert set(store.table["id"]) == {"1", "2", "2000"}
+    assert set(store.table["id"]) == {"1", "2", "4", "5", "2000"}
 
 
 def test_a_changed_annotation_is_not_taken_from_an_older_shard(

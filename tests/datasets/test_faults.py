@@ -152,7 +152,7 @@ USELESS: dict[str, tuple[Writer, str, str]] = {
     "zero.jpg": (bytes_of(b""), "listing", "an empty file"),
     "page.jpg": (bytes_of(b"<html>404</html>"), "listing", "not a readable image"),
     "strip.png": (strip, "landmarks", "no face found"),
-    "dangling.jpg": (dangling, "listing", "a link to a file that is not there"),
+    "dangling.jpg": (dangling, "listing", "a link to something that is not there"),
 }
 """How each file is written, its stage in the quarantine, and how its reason begins."""
 

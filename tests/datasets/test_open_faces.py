@@ -66,6 +66,8 @@ def test_every_planted_fault_is_left_out_once_with_its_reason(tmp_path: Path) ->
     plant("Same_B_0001.jpg", "neutral", number=1007)
     plant("Clash_A_0001.jpg", "neutral", number=1008)
     plant("Clash_B_0001.jpg", "happiness", number=1008)
+    plant("Rare_A_0001.jpg", "surprise", number=1010)
+    plant("Rare_B_0001.jpg", "sadness", number=1011)
     rows.append(("No_File_0001.jpg", "neutral"))
     (tmp_path / "images" / "Broken_0001.jpg").write_bytes(b"not an image")
     rows.append(("Broken_0001.jpg", "neutral"))
@@ -93,8 +95,8 @@ def test_every_planted_fault_is_left_out_once_with_its_reason(tmp_path: Path) ->
         "images/Broken_0001.jpg": ("listing", "not a readable image"),
         "test/unknown.jpg": ("selection", "no label: in the folder test/"),
     }
-    assert len(listing.table) == usable + 2  # Twice_Same and Same_A
-    assert set(listing.table["expression"]) == {"neutral", "happiness"}
+    assert len(listing.table) == usable + 4  # Twice_Same, Same_A and the rare ones
+    assert set(listing.table["expression"]) == {"neutral", "happiness", "surprise", "sadness"}
     assert not set(listing.table["source"]) & set(out)
     assert list(listing.table.columns) == ["id", "split", "source", "expression", "identity"]
     row = listing.table.set_index("id").loc["Person_2_0003"]

@@ -1,21 +1,24 @@
 from collections import Counter
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from mimik.datasets.lists import read_list
 from mimik.datasets.photographs import (
     drop_same_bytes,
-    find_images,
+    gaps,
     identifier,
     image_mode,
     make_listing,
-    read_list,
+    require_faces,
     seeded_rank,
     split_by_group,
 )
+from mimik.datasets.tree import find_images
 from mimik.errors import UserError
 
 SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}
@@ -148,3 +151,25 @@ def test_listing_refuses_an_id_twice() -> None:
     with pytest.raises(ValueError, match="'a' occurs twice"):
         make_listing([row, row], [])
     assert list(make_listing([], []).table.columns) == ["id", "split", "source", "expression", "identity"]
+
+
+def test_a_class_or_a_split_that_is_missing_is_refused_and_gaps_are_told() -> None:
+    table = pd.DataFrame({"split": ["train", "train", "val", "test"], "expression": ["a", "b", "a", "b"]})
+    require_faces(table, [], "here", ["a", "b"])
+    assert gaps(table) == [
+        "no image of b is in the split val, so edits of these are not measured",
+        "no image of a is in the split test, so edits of these are not measured",
+    ]
+    with pytest.raises(UserError, match=r"no images of the class 'c' are left .*\(a 1, b 1, c 0\).* Left out: 1 x why"):
+        require_faces(table, [("x", "listing", "why")], "here", ["a", "b", "c"])
+    with pytest.raises(UserError, match="only one class is left, a"):
+        require_faces(table.assign(expression="a"), [], "here")
+    with pytest.raises(UserError, match=r"a split is empty \(train 2, val 0, test 1 images\)"):
+        require_faces(table[table["split"] != "val"], [], "here")
+    require_faces(table.assign(expression=""), [], "here")  # who reads no label needs none
+
+
+def test_fields_separated_by_something_else_are_told(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("path;expression\nx.jpg;smile\n")
+    with pytest.raises(UserError, match="Separate the fields by commas, not ';'"):
+        read_list(tmp_path / "a.csv", ["path", "expression"])

@@ -91,10 +91,13 @@ def test_an_archive_without_maps_or_with_others_is_refused(tmp_path: Path) -> No
 
 def test_photographs_of_rafd_are_matched_whatever_the_maps_ending(tmp_path: Path) -> None:
     release(tmp_path)
-    chosen = [f"Rafd{angle}_{person}_happy_frontal" for person in ADULTS for angle in ("045", "090")]
-    maps(tmp_path, *chosen)
+    chosen = [f"Rafd045_{person}_{word}_frontal" for person in ADULTS for word in ("happy", "sad")]
+    two = RAFD | {"classes": ["happiness", "sadness"]}
+    with pytest.raises(UserError, match="no images of the class 'anger' are left in the split train"):
+        maps(tmp_path, *chosen)
+        rafd.index(tmp_path, RAFD, 0)
     (tmp_path / "depth" / "set_1" / "maps" / f"{chosen[0]}.png").rename(tmp_path / "depth" / f"{chosen[0]}.BMP")
-    table = rafd.index(tmp_path, RAFD, 0).table
+    table = rafd.index(tmp_path, two, 0).table
     mapped = table[table["depth_map"] != ""]
     assert sorted(mapped["id"]) == sorted(chosen)
     assert set(mapped["split"]) == set(SPLITS)

@@ -315,6 +315,49 @@ def test_no_usable_image_at_all_is_the_users_business(
         run(archive, tmp_path, sizes=[64])
 
 
+@pytest.mark.parametrize(
+    ("lost", "told"),
+    [
+        (lambda number: number % 2 == 0, r"no aligned faces of the class 'happiness' are left in the split train"),
+        (
+            lambda number: number % 6 == 0,
+            r"of the class 'happiness' are left in the split train \(happiness 0, neutral 2",
+        ),
+        (lambda number: number % 3 == 1, r"a split is empty \(train 4, val 0, test 4 aligned faces\)"),
+    ],
+)
+def test_alignment_that_leaves_a_class_or_a_split_without_faces_is_refused(
+    archive: Path,
+    tmp_path: Path,
+    undisturbed: FaceStore,
+    monkeypatch: pytest.MonkeyPatch,
+    lost: Callable[[int], bool],
+    told: str,
+) -> None:
+    original = module.read_photograph
+
+    def read(path: Path, **options: Any) -> np.ndarray:
+        faceless = path.stem.startswith("face") and lost(int(path.stem[4:]))
+        return np.zeros((64, 64, 3), np.uint8) if faceless else original(path, **options)
+
+    shutil.copytree(undisturbed.directory, tmp_path / "store")
+    monkeypatch.setattr(module, "read_photograph", read)
+    with pytest.raises(UserError, match=told) as caught:
+        run(archive, tmp_path, sizes=[64], annotations=[])
+    assert "x no face found" in str(caught.value)
+    assert contents(FaceStore(tmp_path / "store", 64)) == contents(undisturbed)  # what was there before is whole
+
+
+def test_classes_that_openface_leaves_empty_are_refused_before_any_face(archive: Path, tmp_path: Path) -> None:
+    from tests.faces.test_action_units import openface_csv
+
+    options = {"action_units": "openface", "openface_csv": str(tmp_path / "units.csv"), "sizes": [64]}
+    openface_csv(tmp_path / "units.csv", {f"face{number:02d}.png": {} for number in range(0, GOOD, 2)})
+    with pytest.raises(UserError, match=r"units\.csv: no images of the class 'neutral' are left in the split train"):
+        run(archive, tmp_path, **options)
+    assert not (tmp_path / "store").exists()
+
+
 def test_rendered_faces_are_stored_as_rendered(tmp_path: Path) -> None:
     from mimik.datasets import synthetic
 

@@ -143,14 +143,17 @@ def test_a_second_look_agrees_on_a_sound_face_and_landmarks_elsewhere_do_not(
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory: pytest.TempPathFactory, photograph: np.ndarray) -> Path:
-    """The face as it is, tilted, cut by the edge, and a wall."""
+    """The face as it is in four kinds of light, tilted, cut by the edge, and a wall."""
     folder = tmp_path_factory.mktemp("photographs")
     picture = Image.fromarray(photograph)
     picture.save(folder / "sound.png")
     picture.rotate(25, Image.Resampling.BICUBIC).save(folder / "tilted.png")
     Image.fromarray(photograph[:, :250]).save(folder / "cut.png")
     Image.new("RGB", (90, 90)).save(folder / "wall.png")
-    listed = (("sound", "neutral", "train"), ("tilted", "sadness", "val"), ("cut", "neutral", "test"))
+    listed = [("sound", "neutral", "train"), ("tilted", "sadness", "val"), ("cut", "neutral", "test")]
+    for number, split in enumerate(("train", "val", "test")):
+        picture.point(lambda value, number=number: value * (9 - number) // 10).save(folder / f"view{number}.png")
+        listed.append((f"view{number}", "sadness", split))
     rows = "".join(
         f"{name}.png,{word},{name},{split}\n" for name, word, split in (*listed, ("wall", "sadness", "train"))
     )
@@ -190,14 +193,16 @@ def test_faces_that_fail_are_quarantined_with_their_figures(
 ) -> None:
     from mimik.contact_sheets import _rejected
 
+    views = [f"view{number}.png" for number in range(3)]
     everything = prepared()
-    assert everything.table["source"].tolist() == ["cut.png", "sound.png", "tilted.png"] and everything.refused().empty
+    assert everything.table["source"].tolist() == ["cut.png", "sound.png", "tilted.png", *views]
+    assert everything.refused().empty
     assert "reprojection" not in everything.table
     shares = everything.table[["visible_left", "visible_right"]].to_numpy(float)
     assert shares[1].min() > 0.75 and shares[0, 1] < 0.65
 
     store = prepared(quality={"roll": 15, "visibility": 0.7, "reprojection": 0.2, "yaw": None})
-    assert store.table["source"].tolist() == ["sound.png"]
+    assert store.table["source"].tolist() == ["sound.png", *views]
     assert store.table["reprojection"].astype(float).between(0, 0.05).all()
     quarantine = store.quarantine().set_index("path")
     assert quarantine["stage"].to_dict() == {"tilted.png": "quality", "cut.png": "quality", "wall.png": "landmarks"}

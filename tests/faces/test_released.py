@@ -67,6 +67,7 @@ def archive(tmp_path: Path, photograph: np.ndarray, face: Face) -> Path:
         ("02", "happy", near),
         ("03", "happy", None),
         ("03", "neutral", near),
+        ("04", "neutral", near),
     ):
         name = f"Rafd090_{person}_Caucasian_male_{word}_frontal"
         brightness = 0.7 + 0.06 * int(person) + 0.01 * len(word)
@@ -105,7 +106,7 @@ def test_released_maps_are_stored_and_those_that_do_not_fit_quarantined(archive:
     store = run(archive)
     assert store.depth is not None
     ids = [name.removeprefix("Rafd090_").replace("_Caucasian_male", "") for name in store.table["id"]]
-    assert ids == ["01_happy_frontal", "02_happy_frontal", "03_happy_frontal", "03_neutral_frontal"]
+    assert ids == [f"{name}_frontal" for name in ("01_happy", "02_happy", "03_happy", "03_neutral", "04_neutral")]
     assert not np.asarray(store.depth[2]).any() and store.table["depth_map"].tolist()[2] == ""
     expected = face.depth[64].astype(float)
     for row in (0, 1, 3):
@@ -119,7 +120,7 @@ def test_released_maps_are_stored_and_those_that_do_not_fit_quarantined(archive:
     assert manifest["reconstruction"] == "released" and manifest["depth_range"] is None
 
     mesh = run(archive, reconstruction="mesh")
-    assert len(mesh) == 5 and mesh.depth is not None and np.asarray(mesh.depth[2]).any()
+    assert len(mesh) == 6 and mesh.depth is not None and np.asarray(mesh.depth[2]).any()
     assert read_json(mesh.directory / "manifest.json")["reconstruction"] == "mesh"
 
     map_of_first = archive / "depth" / f"{store.table['id'][0]}.png"

@@ -15,7 +15,7 @@ import pytest
 
 from mimik.errors import UserError
 from mimik.faces import shards
-from mimik.faces.shards import Arrays, Shard, cuts, load, run, save
+from mimik.faces.shards import Arrays, Shard, cuts, load, remove_others, run, save
 
 
 def double(rows: pd.DataFrame) -> Arrays:
@@ -121,3 +121,10 @@ def test_cuts_keep_every_limit_but_leave_no_row_out() -> None:
     weights = np.array([[1, 10], [1, 99], [1, 10], [1, 10], [1, 10], [1, 10]])
     assert cuts(weights, (3, 40)) == [(0, 1), (1, 2), (2, 5), (5, 6)]
     assert cuts(weights[:0], (3, 40)) == []
+
+
+def test_folders_that_programs_put_among_the_shards_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "@eaDir").mkdir()
+    (tmp_path / "000000-old.npz").touch()
+    remove_others(tmp_path, [])
+    assert [path.name for path in tmp_path.iterdir()] == ["@eaDir"]

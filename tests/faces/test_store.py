@@ -150,3 +150,12 @@ def test_digest_does_not_depend_on_how_the_table_is_cut(
     parameters = {"z": 1, "options": [1, "ü"]}
     monkeypatch.setattr("mimik.faces.store.ROWS_AT_ONCE", at_once)
     assert store_digest(table, parameters) == digest({"table": table.to_csv(index=False), "parameters": parameters})
+
+
+def test_training_rows_hold_every_class_or_none_is_trained_without(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no face of the class 'neutral' is in the split 'train' \(neutral 0, happin"):
+        FaceStore(store(tmp_path), 4).training_rows()
+    whole = TABLE.assign(expression=["anger", "happiness", "neutral", "happiness"])
+    np.testing.assert_array_equal(FaceStore(store(tmp_path, table=whole), 4).training_rows(), [0, 2, 3])
+    unlabelled = TABLE.assign(expression="")  # who reads no label needs none
+    np.testing.assert_array_equal(FaceStore(store(tmp_path, table=unlabelled), 4).training_rows(), [0, 2, 3])

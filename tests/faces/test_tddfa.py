@@ -332,12 +332,12 @@ def test_a_surface_that_is_not_of_this_face_is_rejected(
 
 @pytest.fixture
 def archive(tmp_path: Path, photograph: np.ndarray) -> Path:
-    """Three variants of a photograph, one for each split."""
+    """Four variants of a photograph: one for each split, and another to train on, of the other class."""
     raw = tmp_path / "raw"
     raw.mkdir()
     lines = ["path,expression,identity,split"]
-    for number, split in enumerate(SPLITS):
-        Image.fromarray((photograph * (0.8 + 0.1 * number)).astype(np.uint8)).save(raw / f"{number}.png")
+    for number, split in enumerate((*SPLITS, "train")):
+        Image.fromarray((photograph * (0.7 + 0.1 * number)).astype(np.uint8)).save(raw / f"{number}.png")
         lines.append(f"{number}.png,{OPTIONS['classes'][number % 2]},person{number},{split}")
     (raw / "list.csv").write_text("\n".join(lines))
     return raw
@@ -369,7 +369,7 @@ def test_prepared_with_the_files_named_loaded_once_and_made_anew_for_others(
     load = Basis.load.__func__  # type: ignore[attr-defined]
     monkeypatch.setattr(Basis, "load", classmethod(lambda cls, path: loads.append(path) or load(cls, path)))
     store = run(archive)
-    assert len(store) == 3 and len(loads) == 1  # three shards, one process
+    assert len(store) == 4 and len(loads) == 1  # four shards, one process
     manifest = read_json(store.directory / "manifest.json")
     assert manifest["reconstruction"] == "3ddfa_v2" and manifest["reconstruction_files"] == files.record()
     assert manifest["depth_range"] == [DEPTH_FAR, DEPTH_NEAR] and manifest["masks"] == "mesh"

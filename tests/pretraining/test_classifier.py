@@ -51,6 +51,10 @@ def test_faces_without_expression_are_left_out(squares, settings, tmp_path):
     pretrain_classifier(given, directory, tmp_path / "out", tmp_path / "state")
     assert json.loads((tmp_path / "out/metrics.json").read_text())["images"] == 29
     assert json.loads((tmp_path / "out/config.json").read_text())["training_images"] == 59
+    table.loc[(table["split"] == "train") & (table["expression"] == "red"), "expression"] = "blue"
+    table.to_csv(directory / "index.csv", index=False)
+    with pytest.raises(UserError, match=r"no face of the class 'red' is in the split 'train' \(red 0, green"):
+        pretrain_classifier(given, directory, tmp_path / "out", tmp_path / "state")
     table["expression"] = ""
     table.to_csv(directory / "index.csv", index=False)
     with pytest.raises(UserError, match="no face of the split 'train' has an expression label"):

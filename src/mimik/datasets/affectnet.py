@@ -24,23 +24,21 @@ from tqdm import tqdm
 
 from mimik.datasets import released_depth
 from mimik.datasets.listing import Listing, Total
+from mimik.datasets.lists import Listed, composed, inside, read_list
 from mimik.datasets.photographs import (
     EXCLUDED,
     FAULT,
     UNKNOWN,
     classes_option,
-    find_images,
     identifier,
-    inside,
-    is_file,
     make_listing,
-    read_list,
-    require_splits,
+    require_usable,
     seeded_rank,
     setting,
 )
 from mimik.datasets.released_depth import depth as depth
 from mimik.datasets.released_depth import depth_files as depth_files
+from mimik.datasets.tree import elsewhere, find_annotations, look
 from mimik.errors import UserError
 from mimik.labels import EXPRESSIONS
 
@@ -100,14 +98,13 @@ class _Found:
     left_out: dict[str, tuple[str, str]] = field(default_factory=dict)
     landmarks: dict[str, str] = field(default_factory=dict)
     totals: list[Total] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def check(raw: Path, options: Mapping[str, Any], mirror: Path | None) -> None:
     """Check that one release is at `raw`. Raises `UserError` that says what to obtain and where to put it."""
     _options(options)
-    _layout(raw)
-    if released_depth.wanted(options):
-        released_depth.find_maps(raw)
+    released_depth.check_with_maps(raw, options, lambda: _layout(raw))
 
 
 def fetch(raw: Path, options: Mapping[str, Any], mirror: Path | None) -> None:
@@ -138,7 +135,7 @@ def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
     found = _from_csv(raw, precomputed) if release == "csv" else _from_npy(raw)
     maps = released_depth.find_maps(raw) if released_depth.wanted(options) else {}
     if maps:
-        without = {source for source in found.train if PurePosixPath(source).stem not in maps}
+        without = {source for source in found.train if released_depth.name_of(source) not in maps}
         found.left_out |= dict.fromkeys(without, (EXCLUDED, released_depth.NONE))
         found.train = {source: found.train[source] for source in found.train.keys() - without}
     kept_test = _select(found.test, classes, per_class, None, seed, found.left_out)
@@ -158,13 +155,13 @@ def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
         if not precomputed or source in found.landmarks
     ]
     quarantine = [(source, *excuse) for source, excuse in found.left_out.items()]
-    listing = make_listing(rows, quarantine, f"the {release} release", found.totals)
+    listing = make_listing(rows, quarantine, f"the {release} release", found.totals, found.notes)
     if precomputed:
         # Added here, as a column: they are nine tenths of what an index holds.
         listing.table["landmarks"] = [found.landmarks[source] for source in listing.table["source"]]
     if maps:
         listing = released_depth.with_maps(listing, raw, maps, ("train", "val"), released_depth.AFFECTNET_D)
-    return require_splits(listing, raw)
+    return require_usable(listing, raw, options)
 
 
 def _options(options: Mapping[str, Any]) -> tuple[list[str], int | None, int | None, float]:
@@ -203,7 +200,10 @@ def _layout(raw: Path) -> str:
         for name, layout in (("csv", CSV_LAYOUT), ("npy", NPY_LAYOUT))
         if present[name]
     ]
-    raise UserError(" ".join([f"{raw}: AffectNet is not there.", *begun, ACCESS]))
+    # Of a release that is there in part its own missing parts are looked for, otherwise any.
+    layouts = [layout for name, layout in (("csv", CSV_LAYOUT), ("npy", NPY_LAYOUT)) if present[name] or not begun]
+    astray = elsewhere(raw, [path for layout in layouts for path in layout if not (raw / path).exists()])
+    raise UserError(" ".join(filter(None, [f"{raw}: AffectNet is not there.", *begun, astray, ACCESS])))
 
 
 def _identifier(source: str) -> str:
@@ -218,21 +218,30 @@ def _from_csv(raw: Path, landmarks: bool) -> _Found:
     """Read the lists. An image in both lists belongs to the validation set; with two labels, to neither."""
     found = _Found()
     folder = raw / CSV_LAYOUT[0]
-    present = set(find_images(folder))
+    tree = look(folder)
+    keep = ["subDirectory_filePath", "face_width", "expression", *(["facial_landmarks"] if landmarks else [])]
+    tables = {
+        name: read_list(raw / path, _COLUMNS, header_optional=True, keep=keep)
+        for name, path in (("train", CSV_LAYOUT[1]), ("test", CSV_LAYOUT[2]))
+    }
+    listed = Listed.of(
+        [path for table in tables.values() for path in table["subDirectory_filePath"].tolist()],
+        tree,
+        folder,
+        f"{raw / CSV_LAYOUT[1]} and {PurePosixPath(CSV_LAYOUT[2]).name}",
+    )
+    paths = iter(listed.paths)
     codes: dict[str, str] = {}
     clashes: dict[str, set[str]] = defaultdict(set)
     sets: dict[str, str] = {}
     boxless: set[str] = set()
     rows: Counter[str] = Counter()
-    for name, path in (("train", CSV_LAYOUT[1]), ("test", CSV_LAYOUT[2])):
-        keep = ["subDirectory_filePath", "face_width", "expression", *(["facial_landmarks"] if landmarks else [])]
-        table = read_list(raw / path, _COLUMNS, header_optional=True, keep=keep)
+    for name, table in tables.items():
+        images = [next(paths) for _ in range(len(table))]
         if landmarks:
-            sources = f"{CSV_LAYOUT[0]}/" + table["subDirectory_filePath"]
-            found.landmarks |= dict(zip(sources, table["facial_landmarks"], strict=True))
-        for image, code, width in zip(
-            table["subDirectory_filePath"], table["expression"], table["face_width"], strict=True
-        ):
+            sources = (f"{CSV_LAYOUT[0]}/{image}" for image in images)
+            found.landmarks |= dict(zip(sources, table["facial_landmarks"].tolist(), strict=True))
+        for image, code, width in zip(images, table["expression"].tolist(), table["face_width"].tolist(), strict=True):
             code = code.strip()
             if codes.setdefault(image, code) != code:
                 clashes[image] |= {codes[image], code}
@@ -240,13 +249,13 @@ def _from_csv(raw: Path, landmarks: bool) -> _Found:
             rows[name] += code in _EXPRESSION_CODES
             if not _positive(width):
                 boxless.add(image)
-    for image in sorted(codes.keys() | present):
+    for image in sorted({*codes, *tree.images, *tree.unread}):
         source = f"{CSV_LAYOUT[0]}/{image}"
         if image not in codes:
-            found.left_out[source] = (FAULT, "in neither list")
+            found.left_out[source] = (FAULT, tree.unread.get(image, "in neither list"))
         elif not inside(image):
             found.left_out[source] = (FAULT, "listed with a path that is not one below the images' folder")
-        elif image not in present and not is_file(folder / image):  # some end in .gif and the like
+        elif image not in tree.files:  # which are those of any ending, as some have odd ones
             found.left_out[source] = (FAULT, _GONE)
         elif image in clashes:
             found.left_out[source] = (FAULT, f"listed with different codes: {', '.join(sorted(clashes[image]))}")
@@ -260,29 +269,44 @@ def _from_csv(raw: Path, landmarks: bool) -> _Found:
         Total("validation rows with an expression", rows["test"], VALIDATION),
         Total("listed files", len(codes) - len(gone), len(codes), gone),
     ]
+    found.notes = [*([listed.note] if listed.note else []), *tree.notes()]
     return found
 
 
 def _from_npy(raw: Path) -> _Found:
     found = _Found()
     for name, folder in (("train", "train_set"), ("test", "val_set")):
-        images = {PurePosixPath(path).stem: path for path in find_images(raw / folder / "images")}
-        annotated = {path.name.removesuffix("_exp.npy") for path in (raw / folder / "annotations").glob("*_exp.npy")}
-        for stem in tqdm(sorted(images.keys() | annotated), desc=f"annotations of {folder}", unit="image"):
+        tree = look(raw / folder / "images")
+        images: dict[str, str] = {}
+        for path in tree.images:
+            stem = composed(PurePosixPath(path).stem)
+            if images.setdefault(stem, path) != path:
+                found.left_out[f"{folder}/images/{path}"] = (FAULT, f"the same number as {images[stem]}")
+        for path, reason in tree.unread.items():
+            found.left_out[f"{folder}/images/{path}"] = (FAULT, reason)
+        annotations = _annotations(raw, folder, "_exp.npy")
+        for stem in tqdm(sorted({*images, *annotations}), desc=f"annotations of {folder}", unit="image"):
             source = f"{folder}/images/{images.get(stem, f'{stem}.jpg')}"
             if stem not in images:
                 found.left_out[source] = (FAULT, "annotated, but there is no such file")
-            elif stem not in annotated:
+            elif stem not in annotations:
                 found.left_out[source] = (FAULT, f"no annotation {folder}/annotations/{stem}_exp.npy")
-            elif (code := _read_code(raw / folder / "annotations" / f"{stem}_exp.npy")) is None:
+            elif (code := _read_code(annotations[stem])) is None:
                 found.left_out[source] = (FAULT, f"unreadable annotation {folder}/annotations/{stem}_exp.npy")
             else:
                 _file(found, name, source, code)
+        found.notes += [f"{folder}: {note}" for note in tree.notes()]
     found.totals = [
         Total("training images with an expression", len(found.train), TRAINING),
         Total("validation images with an expression", len(found.test), VALIDATION - 1),
     ]
     return found
+
+
+def _annotations(raw: Path, folder: str, ending: str) -> dict[str, Path]:
+    """Annotations of one kind of `train_set` or `val_set`, by the number of the image."""
+    found = find_annotations(raw / folder / "annotations", ending)
+    return {composed(PurePosixPath(path).name): file for path, file in found.items()}
 
 
 def _read_code(path: Path) -> str | None:
@@ -296,12 +320,14 @@ def _read_code(path: Path) -> str | None:
 
 def _read_landmarks(raw: Path, sources: Iterable[str], found: _Found) -> None:
     """Enter the 68 points of each image of the npy release; an image without them is left out."""
+    files = {folder: _annotations(raw, folder, "_lnd.npy") for folder in ("train_set", "val_set")}
     for source in tqdm(sources, desc="landmarks", unit="image"):
         path = PurePosixPath(source)
-        name = f"{path.parts[0]}/annotations/{path.stem}_lnd.npy"
         try:
-            points = np.load(raw / name, allow_pickle=False).astype(np.float64).reshape(136)
-        except (ValueError, OSError, EOFError):
+            file = files[path.parts[0]][composed(path.stem)]
+            points = np.load(file, allow_pickle=False).astype(np.float64).reshape(136)
+        except (KeyError, ValueError, OSError, EOFError):
+            name = f"{path.parts[0]}/annotations/{path.stem}_lnd.npy"
             found.left_out[source] = (FAULT, f"missing or unreadable landmarks {name}")
             continue
         found.landmarks[source] = ";".join(f"{number:g}" for number in points)

@@ -16,18 +16,19 @@ import numpy as np
 import pandas as pd
 
 from mimik.datasets.listing import ATTRIBUTE, SPLITS, Listing
+from mimik.datasets.lists import Listed
 from mimik.datasets.photographs import (
     EXCLUDED,
     FAULT,
     UNKNOWN,
     classes_option,
     identifier,
-    is_image_name,
     make_listing,
-    require_splits,
+    require_usable,
     seeded_rank,
     setting,
 )
+from mimik.datasets.tree import elsewhere, look
 from mimik.errors import UserError
 from mimik.labels import CELEBA_ATTRIBUTES
 
@@ -87,11 +88,12 @@ def require(raw: Path, wanted: Mapping[str, Sequence[str]], access: str) -> dict
         the first existing path of each part.
 
     Raises:
-        UserError: parts are missing; all of them are named.
+        UserError: parts are missing; all of them are named, and what lies elsewhere under their names.
     """
     found = {key: first_existing(raw, candidates) for key, candidates in wanted.items()}
     if missing := [" or ".join(wanted[key]) for key, path in found.items() if path is None]:
-        raise UserError(f"{raw}: {'; '.join(missing)} is missing. {access}")
+        astray = elsewhere(raw, [path for key, place in found.items() if place is None for path in wanted[key]])
+        raise UserError(" ".join(filter(None, [f"{raw}: {'; '.join(missing)} is missing.", astray, access])))
     return {key: path for key, path in found.items() if path is not None}
 
 
@@ -301,16 +303,18 @@ def list_images(
     classes = classes_option(options, module, CLASSES, CLASSES)
     per_class = count_option(options, "per_class", module)
     listed = set(attributes.table.index.tolist())
-    found = {path.name for path in (raw / folder).iterdir() if is_image_name(path.name)}
+    tree = look(raw / folder)
+    listed_files = Listed.of(sorted(listed), tree, raw / folder, "the list of attributes")
+    found = {*tree.images, *(tree.files & listed)}
     left_out: dict[str, tuple[str, str]] = {}
     usable = []
-    for name in sorted(listed | found | attributes.faults.keys()):
+    for name in sorted(listed | found | attributes.faults.keys() | tree.unread.keys()):
         if name in attributes.faults:
             left_out[name] = (FAULT, attributes.faults[name])
         elif name not in listed:
-            left_out[name] = (FAULT, "not in the list of attributes")
+            left_out[name] = (FAULT, tree.unread.get(name, "not in the list of attributes"))
         elif name not in found:
-            left_out[name] = (FAULT, "listed, but there is no such file")
+            left_out[name] = (FAULT, tree.unread.get(name, "listed, but there is no such file"))
         elif name in excuses:
             left_out[name] = (FAULT, excuses[name])
         else:
@@ -347,7 +351,8 @@ def list_images(
     names = [source.removeprefix(f"{folder}/") for source in listing.table["source"]]
     block = attributes.table.loc[names].reset_index(drop=True)
     table = pd.concat([listing.table, block], axis=1)
-    return require_splits(replace(listing, table=table, notes=tuple(notes)), raw)
+    told = (*notes, *([listed_files.note] if listed_files.note else []), *tree.notes())
+    return require_usable(replace(listing, table=table, notes=told), raw, options)
 
 
 def _lines(path: Path) -> list[str]:

@@ -14,7 +14,6 @@ Whether the annotation's `l_` means the left of the image or the person's left i
 `l_` is the left of the image.
 """
 
-import os
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -40,6 +39,7 @@ from mimik.datasets.celeba_lists import (
     split_choice,
 )
 from mimik.datasets.listing import Listing, UnusableError
+from mimik.datasets.tree import walk
 from mimik.errors import UserError
 from mimik.labels import MIRRORED_CLASSES, SEGMENTATION_CLASSES
 from mimik.pictures import UnreadableError, decode, read_content
@@ -205,14 +205,13 @@ def _annotated(folder: Path) -> tuple[dict[int, set[str]], list[str]]:
     """Classes that have a file, by the number of the face; and files that are none of these."""
     annotated: dict[int, set[str]] = defaultdict(set)
     strange = []
-    for path, _, names in os.walk(folder, followlinks=True):
-        below = Path(path).relative_to(folder).as_posix()
-        for name in names:
-            match = _FILE.fullmatch(name)
-            if match and match[2] in MERGING_ORDER and below == str(int(match[1]) // _PER_FOLDER):
+    for below, entries in walk(folder):
+        for entry in entries:
+            match = _FILE.fullmatch(entry.name)
+            if match and match[2] in MERGING_ORDER and below == f"{int(match[1]) // _PER_FOLDER}/":
                 annotated[int(match[1])].add(match[2])
             else:
-                strange.append(name if below == "." else f"{below}/{name}")
+                strange.append(below + entry.name)
     return annotated, sorted(strange)
 
 

@@ -7,28 +7,26 @@ same), in any case, with spaces, hyphens or underscores between words. Every sub
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from mimik.datasets.listing import Listing, Total
+from mimik.datasets.lists import Listed, inside, read_list
 from mimik.datasets.photographs import (
     EXCLUDED,
     FAULT,
-    as_on_disk,
     classes_option,
     drop_same_bytes,
     file_fault,
-    find_images,
     identifier,
-    inside,
-    is_file,
     make_listing,
-    read_list,
-    require_splits,
+    one_spelling,
+    require_usable,
     setting,
     split_by_group,
     split_option,
 )
+from mimik.datasets.tree import Tree, look
 from mimik.errors import UserError
 from mimik.labels import EXPRESSIONS
 
@@ -81,7 +79,7 @@ _GONE = "listed, but there is no such file"
 def check(raw: Path, options: Mapping[str, Any], mirror: Path | None) -> None:
     """Check the options, and that the CSV is there and has its columns. Raises `UserError`."""
     _options(options)
-    _read(raw, options)
+    _read(raw, look(raw), options)
 
 
 def fetch(raw: Path, options: Mapping[str, Any], mirror: Path | None) -> None:
@@ -101,15 +99,16 @@ def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
         UserError: no CSV, an unreadable one, an unusable option, or an empty split.
     """
     classes, shares = _options(options)
-    csv, rows = _read(raw, options)
+    tree = look(raw)
+    csv, rows, notes = _read(raw, tree, options)
     listed: dict[str, set[tuple[str, str]]] = {}
     for path, label, subject in rows:
         listed.setdefault(path, set()).add((label, subject))
     sound: dict[str, str] = {}
     subjects: dict[str, str] = {}
     left_out: dict[str, tuple[str, str]] = {}
-    for path in sorted(listed.keys() | set(find_images(raw))):
-        fault = _fault(raw / path, path, listed.get(path, set()), csv.name)
+    for path in sorted({*listed, *tree.images, *tree.unread}):
+        fault = _fault(raw, path, tree, listed.get(path, set()), csv.name)
         if fault:
             left_out[path] = (FAULT, fault)
         else:
@@ -143,15 +142,17 @@ def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
         for path in kept
     ]
     quarantine = [(path, *excuse) for path, excuse in left_out.items()]
-    return require_splits(make_listing(table, quarantine, f"labelled by {csv.name}", totals), raw)
+    return require_usable(make_listing(table, quarantine, f"labelled by {csv.name}", totals, notes), raw, options)
 
 
 def _options(options: Mapping[str, Any]) -> tuple[list[str], dict[str, float]]:
     return classes_option(options, "cfee", CATEGORIES, BASIC), split_option(options, "cfee")
 
 
-def _read(raw: Path, options: Mapping[str, Any]) -> tuple[Path, list[tuple[str, str, str]]]:
-    """The CSV and its rows: path, label, subject, without spaces at their ends."""
+def _read(
+    raw: Path, tree: Tree, options: Mapping[str, Any]
+) -> tuple[Path, list[tuple[str, str, str]], tuple[str, ...]]:
+    """The CSV, its rows (path, label, subject, without spaces at their ends), and what is to be told."""
     name = options.get("csv", "manifest.csv")
     if not isinstance(name, str) or not inside(name):
         raise UserError(
@@ -161,24 +162,23 @@ def _read(raw: Path, options: Mapping[str, Any]) -> tuple[Path, list[tuple[str, 
     if not csv.is_file():
         raise UserError(f"{csv}: no such file. {ACCESS}")
     table = read_list(csv, _COLUMNS, keep=_COLUMNS)
-    paths = as_on_disk([PurePosixPath(path.strip()).as_posix() for path in table["path"]], raw)
-    rows = [
-        (path, label.strip(), subject.strip())
-        for path, label, subject in zip(paths, table["label"], table["subject"], strict=True)
-    ]
-    if not rows:
+    if table.empty:
         raise UserError(f"{csv}: lists no photograph. {ACCESS}")
-    return csv, rows
+    listed = Listed.of(table["path"].tolist(), tree, raw, str(csv))
+    labels = [label.strip() for label in table["label"].tolist()]
+    subjects = one_spelling(subject.strip() for subject in table["subject"].tolist())
+    notes = (*([listed.note] if listed.note else []), *tree.notes())
+    return csv, list(zip(listed.paths, labels, subjects, strict=True)), notes
 
 
 def _spelt(label: str) -> str:
     return "_".join(label.lower().replace("-", " ").replace("_", " ").split())
 
 
-def _fault(file: Path, path: str, entries: set[tuple[str, str]], csv: str) -> str | None:
+def _fault(raw: Path, path: str, tree: Tree, entries: set[tuple[str, str]], csv: str) -> str | None:
     """What is wrong with a photograph or its rows, or None."""
     if not entries:
-        return f"not listed in {csv}"
+        return tree.unread.get(path, f"not listed in {csv}")
     if not inside(path):
         return "listed with a path that is not one below data/raw/cfee"
     if len(entries) > 1:
@@ -188,6 +188,6 @@ def _fault(file: Path, path: str, entries: set[tuple[str, str]], csv: str) -> st
         return f"unknown label {label!r}"
     if not subject:
         return "listed without a subject"
-    if not is_file(file):
-        return _GONE
-    return file_fault(file)
+    if path not in tree.files:
+        return tree.unread.get(path, _GONE)
+    return file_fault(raw / path)

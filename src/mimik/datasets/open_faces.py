@@ -19,23 +19,22 @@ from pathlib import Path
 from typing import Any
 
 from mimik.datasets.listing import Listing, Total
+from mimik.datasets.lists import Listed, read_list
 from mimik.datasets.photographs import (
     EXCLUDED,
     FAULT,
     UNKNOWN,
     classes_option,
     drop_same_bytes,
-    find_images,
     flag_option,
     identifier,
     image_mode,
-    is_image_name,
     make_listing,
-    read_list,
-    require_splits,
+    require_usable,
     split_by_group,
     split_option,
 )
+from mimik.datasets.tree import find_images, left_by_programs, look
 from mimik.errors import NotFetchedError, UserError
 from mimik.labels import EXPRESSIONS
 from mimik.mirror import extract, find, locate
@@ -113,15 +112,19 @@ def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
     root = _root(raw)
     if root is None:
         raise NotFetchedError(f"{raw}: images/ and data/legend.csv of {FOLDER} are not there. {ACCESS}")
-    legend = read_list(root / "data" / "legend.csv", ["image", "emotion"])
+    tree = look(root / "images")
+    legend = read_list(root / "data" / "legend.csv", ["image", "emotion"], keep=["image", "emotion"])
+    names_listed = Listed.of(legend["image"].tolist(), tree, root / "images", str(root / "data" / "legend.csv"))
     listed: dict[str, set[str]] = defaultdict(set)
-    for name, label in zip(legend["image"], legend["emotion"], strict=True):
-        listed[name.strip()].add(label.strip().lower())
-    found = {path.name for path in (root / "images").iterdir() if is_image_name(path.name)}
+    for name, label in zip(names_listed.paths, legend["emotion"].tolist(), strict=True):
+        listed[name].add(label.strip().lower())
+    found = {*tree.images, *(tree.files & listed.keys())}
     left_out: dict[str, tuple[str, str]] = {}
     kept: dict[str, str] = {}
-    for name in sorted(listed.keys() | found):
+    for name in sorted(listed.keys() | found | tree.unread.keys()):
         excuse = _excuse(root / "images" / name, listed.get(name, set()), name in found, classes, include_rgb)
+        if name not in found and name in tree.unread:
+            excuse = (FAULT, tree.unread[name])
         if excuse is None:
             (kept[name],) = listed[name]
         else:
@@ -151,7 +154,8 @@ def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
         for name in find_images(root / "test")
     ]
     totals = [Total("photographs", len(found), PHOTOGRAPHS), Total("listed photographs", len(listed), LISTED)]
-    return require_splits(make_listing(rows, quarantine, totals=totals), root)
+    notes = [*([names_listed.note] if names_listed.note else []), *tree.notes()]
+    return require_usable(make_listing(rows, quarantine, totals=totals, notes=notes), root, options)
 
 
 def _options(options: Mapping[str, Any]) -> tuple[list[str], bool, dict[str, float]]:
@@ -164,8 +168,9 @@ def _options(options: Mapping[str, Any]) -> tuple[list[str], bool, dict[str, flo
 
 
 def _root(raw: Path) -> Path | None:
-    """The folder with images/ and data/: unpacked by `fetch`, or a clone put at `raw`."""
-    for root in (raw / FOLDER, raw):
+    """The folder with images/ and data/: unpacked by `fetch`, or a clone put at `raw` or, under any name, into it."""
+    within = sorted(path for path in raw.iterdir() if not left_by_programs(path.name)) if raw.is_dir() else []
+    for root in (raw / FOLDER, raw, *within):
         if (root / "images").is_dir() and (root / "data" / "legend.csv").is_file():
             return root
     return None

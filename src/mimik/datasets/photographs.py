@@ -1,22 +1,20 @@
-"""What indexes of photographs share: lists, headers, ids, byte duplicates, options, seeded splits."""
+"""What indexes of photographs share: headers, ids, byte duplicates, options, seeded splits, what must be left over."""
 
-import csv
 import hashlib
-import os
 import re
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pandas as pd
 
 from mimik.datasets.listing import INDEX_COLUMNS, SPLITS, Listing, Total
+from mimik.datasets.lists import composed
+from mimik.datasets.tree import LINK
 from mimik.errors import UserError
 from mimik.files import file_sha256
-from mimik.pictures import DAMAGED, UnreadableError, open_picture, readable_endings
+from mimik.pictures import DAMAGED, ENDINGS, UnreadableError, format_of, not_read, open_picture
 
 FAULT = "listing"
 """Quarantine stage of an image whose file or annotation is at fault."""
@@ -26,76 +24,6 @@ EXCLUDED = "selection"
 
 UNKNOWN = ""
 """Value of `expression` and `identity` where nothing is known."""
-
-
-def read_list(
-    path: Path, columns: Sequence[str], *, header_optional: bool = False, keep: Sequence[str] | None = None
-) -> pd.DataFrame:
-    """Read a CSV with a header, every value as the string that is written there.
-
-    Args:
-        path: the file, UTF-8 with or without byte order mark.
-        columns: columns that must be there.
-        header_optional: a file whose first field is not the name of the first column has no header, and exactly
-            `columns`.
-        keep: columns to keep in memory; None keeps all.
-
-    Raises:
-        UserError: no such file, not UTF-8, a row with more or fewer fields than the header, or a column is
-            missing.
-    """
-    wanted = f"a UTF-8 CSV with the columns {', '.join(columns)}"
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as opened:
-            reader = csv.reader(opened, skipinitialspace=True)
-            header = next(reader, [])
-            first = []
-            if header_optional and header[:1] != list(columns[:1]):
-                first, header = [header], list(columns)
-            if len(set(header)) != len(header):
-                raise UserError(f"{path}: a name occurs twice in the header: {', '.join(header)}. Correct it.")
-            missing = [column for column in columns if column not in header]
-            if missing:
-                raise UserError(
-                    f"{path}: the column {missing[0]!r} is missing; expected {', '.join(columns)}, found "
-                    f"{', '.join(header)}. Correct the header line."
-                )
-            names = list(keep or header)
-            kept = [header.index(name) for name in names]
-            # By column: a list for each of half a million rows would take as much as what stands in them.
-            values: list[list[str]] = [[] for _ in kept]
-            for row in chain(first, reader):
-                if row and len(row) != len(header):
-                    raise UserError(
-                        f"{path}, line {reader.line_num}: {len(row)} fields, but the header has {len(header)}; "
-                        f"expected {wanted}. Correct the line (a comma inside a value needs quotes)."
-                    )
-                if row:
-                    for column, position in zip(values, kept, strict=True):
-                        column.append(row[position])
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file; expected {wanted}.") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: cannot be read ({error}); expected {wanted}. Correct it.") from error
-    return pd.DataFrame(dict(zip(names, values, strict=True)), dtype=str)
-
-
-def find_images(folder: Path) -> list[str]:
-    """Paths (relative to `folder`, with `/`, sorted) of all image files below it, hidden ones left out."""
-    found = []
-    for directory, subdirectories, names in os.walk(folder, followlinks=True):
-        subdirectories[:] = [name for name in subdirectories if not name.startswith(".")]
-        below = Path(directory).relative_to(folder)
-        found += [(below / name).as_posix() for name in names if is_image_name(name)]
-    return sorted(found)
-
-
-def is_image_name(name: str) -> bool:
-    """Whether a bare file name is that of an image: an ending of a format that is read, not hidden.
-
-    What is inside is found out from its header.
-    """
-    return not name.startswith(".") and PurePosixPath(name).suffix.lower() in readable_endings()
 
 
 def image_mode(path: Path) -> str | None:
@@ -115,46 +43,31 @@ def file_fault(path: Path) -> str | None:
         if not path.stat().st_size:
             return "an empty file"
     except OSError:
-        return "a link to a file that is not there"
+        return LINK
     try:
         open_picture(path).close()
     except UnreadableError as error:
         return str(error)
     except DAMAGED:
-        return "not a readable image"
+        return _not_read(path)
     return None
 
 
-def inside(path: str) -> bool:
-    """Whether a listed path can only lead below the folder that it is relative to."""
-    return not PurePosixPath(path).is_absolute() and ".." not in PurePosixPath(path).parts
-
-
-def is_file(path: Path) -> bool:
-    """Whether a listed path is that of a file; one that no file can have, as a name of 300 letters, is not."""
+def _not_read(path: Path) -> str:
+    """Why a file that is no picture by any format that is read is none."""
     try:
-        return path.is_file()
-    except OSError:
-        return False
+        with path.open("rb") as opened:
+            kind = format_of(opened.read(32))
+    except OSError as error:
+        return f"the file cannot be read: {error.strerror}"
+    # Telephones and programs that save "as JPEG" leave such files.
+    unread = None if kind is None else not_read(f"picture{ENDINGS[kind][0]}")
+    return "not a readable image" if unread is None else f"a {kind} picture inside: {unread}"
 
 
 def printable(text: str) -> str:
     """A text that can be written as UTF-8: bytes of a file's name that cannot become `\\udc..`."""
     return text.encode("utf-8", "backslashreplace").decode()
-
-
-def as_on_disk(paths: Sequence[str], folder: Path) -> list[str]:
-    """Paths of a list as the files below `folder` spell them.
-
-    An accented letter is one character in most lists, and a letter with an accent in the names that some systems
-    write (Unicode's forms NFC and NFD). A path without a file is returned as it is.
-    """
-    if all(path.isascii() for path in paths):
-        return list(paths)
-    present = find_images(folder)
-    exact = set(present)
-    spelt: dict[str, str] = {unicodedata.normalize("NFC", path): path for path in present}
-    return [path if path in exact else spelt.get(unicodedata.normalize("NFC", path), path) for path in paths]
 
 
 def identifier(source: str) -> str:
@@ -215,6 +128,8 @@ def classes_option(
 ) -> list[str]:
     """The option `classes`: expressions to keep, in the order of their labels; `default` when absent or empty.
 
+    Accented letters are composed, as those of labels are (`lists.composed`).
+
     Raises:
         UserError: not a list of at least two different names, or one that is not in `known`.
     """
@@ -228,7 +143,7 @@ def classes_option(
     if not sound:
         wanted = "different names" if known is None else f"different ones of {', '.join(known)}"
         raise UserError(f"{setting(options, name, 'classes')}: {classes!r} is not usable; give at least two {wanted}.")
-    return list(classes)
+    return [composed(name) for name in classes]
 
 
 def flag_option(options: Mapping[str, Any], key: str, default: bool, name: str) -> bool:
@@ -258,6 +173,12 @@ def split_option(options: Mapping[str, Any], name: str) -> dict[str, float]:
             f"{', '.join(SPLITS)} that add up to 1."
         )
     return {split: float(shares[split]) for split in SPLITS}
+
+
+def one_spelling(names: Iterable[str]) -> list[str]:
+    """Names of persons, each as it was first written: capitals and the forms of accents do not make two of one."""
+    first: dict[str, str] = {}
+    return [first.setdefault(composed(name).casefold(), composed(name)) for name in names]
 
 
 def seeded_rank(seed: int, key: Hashable) -> str:
@@ -313,6 +234,7 @@ def make_listing(
     quarantine: Iterable[tuple[str, str, str]],
     layout: str = "",
     totals: Sequence[Total] = (),
+    notes: Iterable[str] = (),
 ) -> Listing:
     """A `Listing` in the order of ids, columns of `INDEX_COLUMNS` first; ids must be unique.
 
@@ -324,18 +246,76 @@ def make_listing(
     further = [column for column in table.columns if column not in INDEX_COLUMNS]
     ordered = table[[*INDEX_COLUMNS, *further]].sort_values("id", ignore_index=True)
     left_out = sorted((printable(path), stage, printable(reason)) for path, stage, reason in quarantine)
-    return Listing(ordered, left_out, layout=layout, totals=totals)
+    return Listing(ordered, left_out, layout=layout, totals=totals, notes=tuple(map(printable, notes)))
 
 
-def require_splits(listing: Listing, where: Path) -> Listing:
-    """Return `listing` when every split holds an image. Raises `UserError` that says how many there are."""
-    counts = {split: int((listing.table["split"] == split).sum()) for split in SPLITS}
-    if min(counts.values()) == 0:
-        told = ", ".join(f"{split} {count}" for split, count in counts.items())
-        reasons = Counter(reason for _, _, reason in listing.quarantine).most_common(3)
-        left_out = "; ".join(f"{count} x {reason}" for reason, count in reasons)
-        raise UserError(
-            f"{where}: a split is empty ({told} images). Add images or change the dataset's options in "
-            "params.yaml." + (f" Left out: {left_out}." if left_out else "")
-        )
+def require_usable(listing: Listing, where: Path, options: Mapping[str, Any], every: Iterable[str] = ()) -> Listing:
+    """Return `listing` when what is left of it can be trained on; see `require_faces`.
+
+    Args:
+        listing: after everything that cannot be used, or is not wanted, was left out.
+        where: the archive, for the message.
+        options: of the dataset; each of its `classes` must have an image.
+        every: classes besides that must, those of the archive where `classes` is empty.
+
+    Raises:
+        UserError: a class or a split has no image to use.
+    """
+    asked = [composed(name) for name in options.get("classes") or ()]
+    require_faces(listing.table, listing.quarantine, where, [*asked, *every])
     return listing
+
+
+def gaps(table: pd.DataFrame) -> list[str]:
+    """A sentence on each split in which a class has no row: it can be trained, but it is not measured in full."""
+    shown = sorted(set(table["expression"]) - {UNKNOWN})
+    told = []
+    for split in SPLITS:
+        there = set(table["expression"][table["split"] == split])
+        if missing := [name for name in shown if name not in there]:
+            told.append(f"no image of {', '.join(missing)} is in the split {split}, so edits of these are not measured")
+    return told
+
+
+def require_faces(
+    table: pd.DataFrame,
+    left_out: Sequence[tuple[str, str, str]],
+    where: Path | str,
+    classes: Iterable[str] = (),
+    things: str = "images",
+) -> None:
+    """Raise `UserError` unless every split has a row, and every class one in `train`.
+
+    The conditions are the same when an archive is listed, when OpenFace's measures were joined, and when faces were
+    aligned: every one of these steps may leave out a whole class. Rows without any label need no class.
+
+    Args:
+        table: with the columns split and expression.
+        left_out: path, stage and reason of what is not in it.
+        where: what the message is about.
+        classes: that must be there, besides those of the table.
+        things: what rows are, for the message.
+    """
+    counts = {split: int((table["split"] == split).sum()) for split in SPLITS}
+    reasons = Counter(reason for _, _, reason in left_out).most_common(3)
+    told = " Left out: " + "; ".join(f"{count:,} x {reason}" for reason, count in reasons) + "." if reasons else ""
+    if min(counts.values()) == 0:
+        numbers = ", ".join(f"{split} {count:,}" for split, count in counts.items())
+        raise UserError(
+            f"{where}: a split is empty ({numbers} {things}). Add images or change the dataset's options in "
+            f"params.yaml.{told}"
+        )
+    shown = set(table["expression"]) - {UNKNOWN}
+    wanted = dict.fromkeys([*classes, *sorted(shown)])
+    trained = Counter(table["expression"][table["split"] == "train"])
+    if missing := [name for name in wanted if not trained[name]]:
+        numbers = ", ".join(f"{name} {trained[name]:,}" for name in wanted)
+        raise UserError(
+            f"{where}: no {things} of the class {missing[0]!r} are left in the split train ({numbers}). Add or repair "
+            f"some, or name the classes to keep in the dataset's `classes` in params.yaml.{told}"
+        )
+    if len(shown) == 1:
+        raise UserError(
+            f"{where}: only one class is left, {next(iter(shown))} ({len(table):,} {things}); two are needed, as edits "
+            f"lead from one to another. Add or repair images of others.{told}"
+        )

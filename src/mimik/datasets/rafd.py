@@ -28,10 +28,9 @@ from mimik.datasets.photographs import (
     classes_option,
     drop_same_bytes,
     file_fault,
-    find_images,
     flag_option,
     make_listing,
-    require_splits,
+    require_usable,
     seeded_rank,
     setting,
     split_by_group,
@@ -39,6 +38,7 @@ from mimik.datasets.photographs import (
 )
 from mimik.datasets.released_depth import depth as depth
 from mimik.datasets.released_depth import depth_files as depth_files
+from mimik.datasets.tree import Tree, look
 from mimik.errors import UserError
 from mimik.labels import EXPRESSIONS
 
@@ -112,9 +112,7 @@ class _Options(NamedTuple):
 def check(raw: Path, options: Mapping[str, Any], mirror: Path | None) -> None:
     """Check the options, and that photographs with RaFD's names are at `raw`. Raises `UserError`."""
     _options(options)
-    _parsed(raw)
-    if released_depth.wanted(options):
-        released_depth.find_maps(raw)
+    released_depth.check_with_maps(raw, options, lambda: _parsed(raw, look(raw)))
 
 
 def fetch(raw: Path, options: Mapping[str, Any], mirror: Path | None) -> None:
@@ -142,7 +140,8 @@ def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
         UserError: no photograph with a name of RaFD's, an unusable option, or an empty split.
     """
     wanted = _options(options)
-    parsed, left_out = _parsed(raw)
+    tree = look(raw)
+    parsed, left_out = _parsed(raw, tree)
     sound: dict[str, str] = {}
     shots: dict[tuple[str, ...], str] = {}
     for path, photograph in parsed.items():
@@ -176,11 +175,11 @@ def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
     ]
     layout = "in folders" if any("/" in path for path in parsed) else "in one folder"
     quarantine = [(path, *excuse) for path, excuse in left_out.items()]
-    listing = make_listing(rows, quarantine, f"photographs {layout}", totals)
+    listing = make_listing(rows, quarantine, f"photographs {layout}", totals, tree.notes())
     if released_depth.wanted(options):
         maps = released_depth.find_maps(raw)
         listing = released_depth.with_maps(listing, raw, maps, SPLITS, released_depth.RAFD_D)
-    return require_splits(listing, raw)
+    return require_usable(listing, raw, options)
 
 
 def _options(options: Mapping[str, Any]) -> _Options:
@@ -231,14 +230,15 @@ def _identities(options: Mapping[str, Any], key: str) -> int | list[str] | None:
     )
 
 
-def _parsed(raw: Path) -> tuple[dict[str, _Photograph], dict[str, tuple[str, str]]]:
-    """Photographs by path, and the images whose names are not RaFD's with the reason."""
+def _parsed(raw: Path, tree: Tree) -> tuple[dict[str, _Photograph], dict[str, tuple[str, str]]]:
+    """Photographs by path, and the images whose names are not RaFD's, or that are not read, with the reason."""
     if not raw.is_dir():
         raise UserError(f"{raw}: no such folder. {ACCESS}")
     parsed: dict[str, _Photograph] = {}
-    left_out: dict[str, tuple[str, str]] = {}
-    for path in find_images(raw):
-        if path.startswith(f"{released_depth.MAPS}/"):
+    maps = f"{released_depth.MAPS}/"
+    left_out = {path: (FAULT, reason) for path, reason in tree.unread.items() if not path.startswith(maps)}
+    for path in tree.images:
+        if path.startswith(maps):
             continue
         found = _parse(PurePosixPath(path).stem)
         if isinstance(found, str):

@@ -11,7 +11,7 @@ Modules of datasets that have such maps pass `depth` and `depth_files` on, and c
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -20,13 +20,18 @@ import numpy as np
 import numpy.typing as npt
 
 from mimik.datasets.listing import Listing, Total, UnusableError
-from mimik.datasets.photographs import EXCLUDED, find_images
+from mimik.datasets.lists import composed
+from mimik.datasets.photographs import EXCLUDED
+from mimik.datasets.tree import find_images
 from mimik.errors import UserError
 from mimik.pictures import UnreadableError, decode, read_content
 
 PAGE = "https://github.com/rumi-b/affectnet-d_rafd-d"
 MAPS = "depth"
 """Folder of the maps in the archive of the photographs."""
+
+ACCESS = f"They are linked from {PAGE}. Unpack them into {MAPS}/, beside the photographs, in any folders."
+"""Where to get the maps, and where to put them."""
 
 COLUMN = "depth_map"
 """Column of the index: path of the map relative to the archive, empty for a face without one."""
@@ -66,22 +71,48 @@ def wanted(options: Mapping[str, Any]) -> bool:
     return options.get("reconstruction") == "released"
 
 
+def name_of(path: str) -> str:
+    """What a photograph and its map have in common: the name without folder and ending, accents composed."""
+    return composed(PurePosixPath(path).stem)
+
+
+def check_with_maps(raw: Path, options: Mapping[str, Any], photographs: Callable[[], object]) -> None:
+    """Check the photographs of an archive, and its maps where they are wanted: all that is missing is told at once.
+
+    Args:
+        raw: the archive.
+        options: of the dataset.
+        photographs: the check of the photographs.
+
+    Raises:
+        UserError: photographs or maps are not there, or cannot be used.
+    """
+    faults = []
+    for check in (photographs, *([lambda: find_maps(raw)] if wanted(options) else [])):
+        try:
+            check()
+        except UserError as error:
+            faults.append(str(error))
+    if faults:
+        raise UserError(" Besides, ".join(faults))
+
+
 def find_maps(raw: Path) -> dict[str, str]:
-    """Name without ending -> path relative to `raw` of every map.
+    """`name_of` -> path relative to `raw` of every map.
 
     Raises:
         UserError: there is none, or two have the same name.
     """
     maps: dict[str, str] = {}
     for path in find_images(raw / MAPS):
-        stem = PurePosixPath(path).stem
-        if stem in maps:
-            raise UserError(f"{raw}: {maps[stem]} and {MAPS}/{path} are maps of the same photograph. Keep one of them.")
-        maps[stem] = f"{MAPS}/{path}"
+        name = name_of(path)
+        if name in maps:
+            raise UserError(f"{raw}: {maps[name]} and {MAPS}/{path} are maps of the same photograph. Keep one of them.")
+        maps[name] = f"{MAPS}/{path}"
     if not maps:
         raise UserError(
             f"{raw / MAPS}: no depth map (an image file) is there. The maps are linked from {PAGE}; unpack them "
-            "into it, in any folders."
+            "into that folder, in any folders."
         )
     return maps
 
@@ -104,7 +135,7 @@ def with_maps(
         UserError: no map belongs to a photograph.
     """
     table = listing.table.copy()
-    stems = [PurePosixPath(source).stem for source in table["source"]]
+    stems = [name_of(source) for source in table["source"].tolist()]
     table[COLUMN] = [
         maps.get(stem, "") if split in splits else "" for stem, split in zip(stems, table["split"], strict=True)
     ]
@@ -122,7 +153,7 @@ def with_maps(
     found = Counter(table["expression"][mapped])
     told = ", ".join(f"{name} {found[name]:,} of {released[name]:,}" for name in released if found[name])
     notes = [f"Photographs with a depth map, against the maps that were released of that expression: {told}."]
-    known = {*stems, *(PurePosixPath(path).stem for path, _, _ in listing.quarantine)}
+    known = {*stems, *(name_of(path) for path, _, _ in listing.quarantine)}
     if alone := sorted(maps.keys() - known):
         named = ", ".join(maps[stem] for stem in alone[:3]) + (", ..." if len(alone) > 3 else "")
         notes.append(f"{len(alone):,} depth maps belong to no photograph: {named}.")

@@ -19,6 +19,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import numpy.typing as npt
 
+from mimik.datasets.lists import composed
+from mimik.datasets.tree import find_annotations
 from mimik.errors import UserError
 from mimik.labels import ACTION_UNITS
 from mimik.pictures import PICTURE_ENDINGS
@@ -66,7 +68,8 @@ def read(path: Path, confidence: float) -> Readings:
     """Read OpenFace's output.
 
     A row that cannot be used is a fault of its image and no more: a value that is missing or not a number from 0 to 5,
-    a confidence below `confidence`, `success` 0, more or fewer fields than the header, several rows for one image.
+    a confidence below `confidence`, `success` 0, more or fewer fields than the header, several rows for one image. So
+    is a damaged file among those of one image each.
 
     Args:
         path: the CSV for all images (with a column `image`), or the folder of the CSVs of one image each.
@@ -81,16 +84,27 @@ def read(path: Path, confidence: float) -> Readings:
     units: dict[str, npt.NDArray[np.float32]] = {}
     faults: dict[str, str] = {}
     rows: Counter[str] = Counter()
+    damaged: list[UserError] = []
     for file, image in _files(path):
-        content.update(f"{image}\0".encode())
-        for line, named, values in _rows(file, image, content):
-            rows[named] += 1
-            try:
-                units[named] = _intensities(values, confidence)
-            except ValueError as error:
-                faults[named] = f"OpenFace's {file.name}, line {line}: {error}"
+        content.update(f"{image}\0".encode("utf-8", "surrogateescape"))
+        try:
+            for line, named, values in _rows(file, image, content):
+                rows[named] += 1
+                try:
+                    units[named] = _intensities(values, confidence)
+                except ValueError as error:
+                    faults[named] = f"OpenFace's {file.name}, line {line}: {error}"
+        except UserError as error:
+            if image is None:
+                raise
+            # One of many files: it costs its image, as a row does.
+            damaged.append(error)
+            faults[image] = f"OpenFace's {str(error).removeprefix(f'{file.parent}/')}"
+            continue
         if image is not None and not rows[image]:
             faults[image] = f"OpenFace's {file.name}: found no face"
+    if damaged and len(damaged) == len(faults) and not units:
+        raise damaged[0]
     for named, count in rows.items():
         if count > 1:
             faults[named] = f"OpenFace has {count} rows for the image, and which face is meant is not known"
@@ -110,11 +124,11 @@ def _files(path: Path) -> Iterator[tuple[Path, str | None]]:
     if path.is_file():
         yield path, None
         return
-    found = sorted(path.rglob("*.csv"))
+    found = find_annotations(path, ".csv")
     if not found:
         raise UserError(f"{path}: holds no CSV; expected one of OpenFace's for every image.")
-    for file in found:
-        yield file, file.relative_to(path).with_suffix("").as_posix()
+    for image, file in sorted(found.items()):
+        yield file, composed(image)
 
 
 def _rows(file: Path, image: str | None, content: "hashlib._Hash") -> Iterator[tuple[int, str, dict[str, str | None]]]:
@@ -184,8 +198,8 @@ def _number(values: Mapping[str, str | None], name: str, highest: float) -> floa
 
 
 def _key(image: str) -> str:
-    """An image's path or name without the ending; a dot elsewhere in the name is part of it."""
-    path = PurePosixPath(image.replace("\\", "/"))
+    """An image's path or name without the ending; a dot elsewhere in the name is part of it. Accents are composed."""
+    path = PurePosixPath(composed(image.replace("\\", "/")))
     return (path.with_suffix("") if path.suffix.lower() in PICTURE_ENDINGS else path).as_posix() if image else ""
 
 
@@ -205,31 +219,47 @@ class Matched:
 
 
 def match(readings: Readings, sources: Sequence[str]) -> Matched:
-    """Find every image's reading: by its path without the ending, else by the file's name without the ending.
+    """Find every image's reading.
+
+    By its path without the ending; else by the longest part of its path, at the end, that OpenFace names, which may be
+    the name alone; else by a longer path that ends in the image's, as OpenFace was run in another folder.
 
     Args:
         readings: from `read`.
         sources: (N,) paths of the images, relative to the dataset's folder or absolute, with `/`.
     """
     known = {*readings.units, *readings.faults}
+    by_name: defaultdict[str, list[str]] = defaultdict(list)
+    for name in known:
+        by_name[name.rpartition("/")[2]].append(name)
     paths = [_key(source) for source in sources]
-    stems: defaultdict[str, int] = defaultdict(int)
-    for path in paths:
-        stems[PurePosixPath(path).name] += 1
     units = np.full((len(paths), len(ACTION_UNITS)), np.nan, np.float32)
     faults: dict[int, str] = {}
-    used = set()
+    claims: defaultdict[str, list[int]] = defaultdict(list)
+    used: set[str] = set()
     for position, path in enumerate(paths):
-        stem = PurePosixPath(path).name
-        name = path if path in known else stem
-        if name not in known:
+        names = [path] if path in known else _ends(path, by_name.get(path.rpartition("/")[2], ()))
+        used.update(names)
+        if not names:
             faults[position] = "OpenFace has no row for the image"
-            continue
-        used.add(name)
-        if name != path and stems[stem] > 1:
-            faults[position] = f"OpenFace names '{stem}', but {stems[stem]} images have this name: write their paths"
-        elif name in readings.faults:
-            faults[position] = readings.faults[name]
+        elif len(names) > 1:
+            told = " and ".join(sorted(names)[:2])
+            faults[position] = f"OpenFace names {told}, and which of them is the image is not known"
         else:
-            units[position] = readings.units[name]
-    return Matched(units, faults, sorted(known - used))
+            claims[names[0]].append(position)
+    for name, positions in claims.items():
+        for position in positions:
+            if paths[position] != name and len(positions) > 1:
+                told = f"OpenFace names '{name}', but {len(positions)} images have this name"
+                faults[position] = f"{told}: write their paths"
+            elif name in readings.faults:
+                faults[position] = readings.faults[name]
+            else:
+                units[position] = readings.units[name]
+    return Matched(units, dict(sorted(faults.items())), sorted(known - used))
+
+
+def _ends(path: str, names: Sequence[str]) -> list[str]:
+    """Of names the longest that ends a path, or else all that end in it."""
+    shorter = [name for name in names if path == name or path.endswith(f"/{name}")]
+    return [max(shorter, key=len)] if shorter else [name for name in names if name.endswith(f"/{path}")]

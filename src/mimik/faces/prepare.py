@@ -25,6 +25,8 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from mimik.datasets.listing import Listing, UnusableError, incomplete
+from mimik.datasets.lists import composed
+from mimik.datasets.photographs import gaps, require_faces, require_usable
 from mimik.errors import UserError
 from mimik.faces import action_units, tddfa
 from mimik.faces.alignment import TEMPLATE_NAME
@@ -112,12 +114,15 @@ def prepare(
         listing: Listing = module.index(raw, options, seed)
         if listing.table.empty:
             raise UserError(f"{raw}: no usable image is listed{_told(listing.quarantine)}. {module.ACCESS}")
+        classes = sorted(set(listing.table["expression"]))
+        require_usable(listing, raw, options)
         if listing.table["id"].duplicated().any():
             raise ValueError(f"mimik.datasets.{settings.module}: ids are not unique")
         for line in (*incomplete(listing), *listing.notes):
             print(f"{dataset}: {line}", file=sys.stderr)
         rendered = hasattr(module, "render")
         listing, origin = action_units.annotate(listing, choice, dataset, rendered)
+        require_usable(listing, choice.csv or raw, options, classes)
         if rendered and hasattr(module, "with_expression"):
             settings = replace(settings, truth=tuple(_classes(options, listing.table)))
         make: Callable[[pd.DataFrame], Arrays]
@@ -376,6 +381,9 @@ def _pack(
             f"{dataset}: none of the {len(listing.table)} images could be used{_told(quarantine)}. Look at a few of "
             "them, and at `landmarks` of the dataset in params.yaml."
         )
+    require_faces(table, quarantine, dataset, _classes(options, listing.table), "aligned faces")
+    for gap in (missing := gaps(table)):
+        print(f"{dataset}: {gap}", file=sys.stderr)
 
     (output / "manifest.json").unlink(missing_ok=True)  # from here on the old store is no longer whole
     for path in output.glob("*.npy"):
@@ -436,7 +444,7 @@ def _pack(
         "seed": seed,
         "options": dict(options),
         "found": [str(total) for total in listing.totals],
-        "notes": list(listing.notes),
+        "notes": [*listing.notes, *missing],
         "licence": module.LICENCE,
         "restricted": module.RESTRICTED,
         "citation": module.CITATION,
@@ -452,7 +460,8 @@ def _pack(
 
 
 def _classes(options: Mapping[str, Any], table: pd.DataFrame) -> list[str]:
-    return list(options.get("classes") or sorted(set(table["expression"]) - {""}))
+    asked = [composed(name) for name in options.get("classes") or ()]
+    return asked or sorted(set(table["expression"]) - {""})
 
 
 def _told(quarantine: Sequence[tuple[str, str, str]]) -> str:

@@ -109,7 +109,8 @@ def remove_others(folder: Path, shards: Sequence[Shard]) -> None:
     """Delete what else is in the shards' folder: results of other settings, and what a killed process left behind."""
     wanted = {shard.path for shard in shards}
     for path in folder.glob("*"):
-        if path not in wanted:
+        # Folders are of other programs: a network disk puts its thumbnails anywhere.
+        if path not in wanted and not path.is_dir():
             path.unlink()
 
 

@@ -129,6 +129,25 @@ class FaceStore:
             raise UserError(f"{self.directory / 'index.csv'}: no face is in the split '{split}'.")
         return rows
 
+    def training_rows(self) -> npt.NDArray[np.int64]:
+        """Row numbers of the split 'train', in which every class has a face; see `rows`.
+
+        Raises:
+            UserError: the split is empty, or a class has no face in it, where there are labels at all. What is trained
+                without one learns a class that it has never seen.
+        """
+        rows = self.rows("train")
+        counts = np.bincount(self.labels()[rows] + 1, minlength=len(self.classes) + 1)[1:]
+        if counts.any() and not counts.all():
+            told = ", ".join(f"{name} {count:,}" for name, count in zip(self.classes, counts, strict=True))
+            missing = self.classes[int(counts.argmin())]
+            raise UserError(
+                f"{self.directory / 'index.csv'}: no face of the class {missing!r} is in the split 'train' ({told}). "
+                "Look into quarantine.csv for what was left out; then add images, or name the classes to keep in the "
+                "dataset's `classes`, and prepare it again."
+            )
+        return rows
+
     def truth_positions(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Positions in `truth` of some rows of the table. Raises `ValueError` when one is not of the split 'test'."""
         test = self.rows("test")

@@ -236,7 +236,7 @@ def pretrain_depth_network(
     training = runs.training_config(TRAINING, settings, where)
     store = FaceStore(store_dir, settings["image_size"])
     vgg, vgg_sha256 = _vgg(config, settings.get("mirror"), where)
-    rows, test_rows = store.rows("train"), store.rows("test")
+    rows, test_rows = store.training_rows(), store.rows("test")
     torch.manual_seed(settings["seed"])
     network = build(vars(config))
     try:

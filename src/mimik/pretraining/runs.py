@@ -104,8 +104,8 @@ def image_batches(
 
 
 def labelled(store: FaceStore, split: str) -> npt.NDArray[Any]:
-    """Rows of a split whose expression is known. Raises `UserError` when there is none."""
-    rows = store.rows(split)
+    """Rows of a split whose expression is known. Raises `UserError` when there is none, or, in `train`, of a class."""
+    rows = store.training_rows() if split == "train" else store.rows(split)
     rows = rows[store.labels()[rows] >= 0]
     if not len(rows):
         raise UserError(f"{store.directory / 'index.csv'}: no face of the split '{split}' has an expression label.")
