@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
 from pathlib import Path
 
@@ -160,6 +161,29 @@ def test_a_wrong_setting_is_told_before_any_work(fresh: Project, tmp_path: Path,
     assert done.status == 2
     assert told in done.text
     assert "Traceback" not in done.text
+
+
+def test_a_project_runs_from_a_folder_of_any_usual_name(fresh: Project, tmp_path: Path) -> None:
+    """With its virtual environment inside, as `make` sets it up: Snakemake puts that Python into a command line."""
+    name = "My Projects/it's $HOME & `id`; (x) #1*"
+    (tmp_path / name).parent.mkdir()
+    project = fresh.copy(tmp_path / name)
+    project.must(sys.executable, "-m", "venv", "--without-pip", ".venv")
+    (packages,) = (project.folder / ".venv/lib").glob("*/site-packages")
+    (packages / "those of the tests.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
+    own = str(project.folder / ".venv/bin/python")
+    project.must(own, "-m", "snakemake", "--cores", "2", "--", "data/prepared/synthetic/manifest.json")
+    assert (project.folder / "data/prepared/synthetic/manifest.json").is_file()
+
+
+def test_a_folder_in_which_no_job_can_run_is_told_before_any(fresh: Project, tmp_path: Path) -> None:
+    project = fresh.copy(tmp_path / "{x} y")
+    done = project.run("snakemake", "--cores", "2")
+    assert done.status == 2
+    assert done.text.count("The path of the project") == 1
+    assert "braces" in done.text
+    assert "Error" not in done.text
+    assert not (project.folder / "logs").exists()
 
 
 def test_a_name_that_params_does_not_have_is_no_target(fresh: Project) -> None:

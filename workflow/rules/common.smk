@@ -1,6 +1,7 @@
 # What the rules share: validated settings, the slices the jobs get, the source files they depend on, threads.
 import importlib
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -15,6 +16,19 @@ from mimik import params, stages
 from mimik.errors import UserError
 from mimik.faces import tddfa
 from mimik.files import file_sha256
+from mimik.place import check_place
+
+
+class ShellWord(str):
+    """A text that stands quoted wherever it is put into a command for the shell, and is itself everywhere else."""
+
+    def __format__(self, specification):
+        return format(shlex.quote(str(self)), specification)
+
+
+# Snakemake puts the Python that runs a job's script into a command line as it is: a blank or a quote in the path of the
+# project, where the virtual environment stands, ended every job.
+sys.executable = ShellWord(sys.executable)
 
 
 def stop(error):
@@ -25,6 +39,8 @@ def stop(error):
 
 
 try:
+    check_place(PROJECT)
+    check_place(Path.cwd())
     params.validate(config, "params.yaml", PROJECT / params.SCHEMA)
 except UserError as error:
     stop(error)

@@ -1,0 +1,1 @@
+"""DVC is told what Snakemake made."""
