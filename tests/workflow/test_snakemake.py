@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 import sysconfig
 import time
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.workflow.conftest import Project
+from tests.workflow.conftest import Project, wait_for
 
 STARGAN_AND_WHAT_FOLLOWS = {"train": 1, "translate": 1, "evaluate": 1, "report": 1, "compare": 1}
 EVERYTHING = {
@@ -211,17 +210,9 @@ def test_a_killed_snakemake_goes_on_with_the_same_command(project: Project) -> N
         "    for name in (",
         "    import os, time\n    Path('started').write_text(str(os.getpid()))\n    time.sleep(5)\n    for name in (",
     )
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    running = subprocess.Popen(
-        ["snakemake", "--cores", "1"], cwd=project.folder, env=environment,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    started = project.folder / "started"
-    deadline = time.monotonic() + 60
-    while not started.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    running.kill()
-    running.wait()
+    with project.running("snakemake", "--cores", "1"):
+        started = project.folder / "started"
+        wait_for(started)
     os.kill(int(started.read_text()), signal.SIGKILL)  # the trainer, that a killed Snakemake leaves behind
     project.edit("src/mimik/method_training.py", "    time.sleep(5)\n", "")
     assert "--unlock" in project.run("snakemake", "--cores", "1").text  # Snakemake's own guard against two at once

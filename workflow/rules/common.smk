@@ -12,7 +12,7 @@ PACKAGE = PROJECT / "src" / "mimik"
 sys.path.insert(0, str(PROJECT / "src"))
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [str(PROJECT / "src"), os.getenv("PYTHONPATH")])))
 
-from mimik import params, stages
+from mimik import agreement, params, stages
 from mimik.errors import UserError
 from mimik.faces import tddfa
 from mimik.files import file_sha256
@@ -44,6 +44,15 @@ try:
     params.validate(config, "params.yaml", PROJECT / params.SCHEMA)
 except UserError as error:
     stop(error)
+
+
+def begin_agreement():
+    """Keep DVC out while this run goes on; stop if DVC is at work itself."""
+    try:
+        agreement.begin(Path.cwd())
+    except UserError as error:
+        stop(error)
+
 
 # Threads of one training job. A single thread at the small scales: two jobs side by side do more than one job with
 # two threads, and the same number everywhere gives the same weights on every machine.
