@@ -29,23 +29,30 @@ $(INSTALLED): requirements.lock pyproject.toml
 	  echo "mimik needs python3.11 or python3.12; on Debian: apt install python3.11-venv" >&2; exit 1; }; \
 	[ -x $(VENV)/bin/python ] || "$$python" -m venv $(VENV) || { \
 	  echo "python cannot make a virtual environment; on Debian: apt install python3.11-venv" >&2; exit 1; }; \
-	pip install --quiet --progress-bar off -r requirements.lock; \
-	pip install --quiet --no-deps --no-build-isolation -e .; \
+	python -m pip install --quiet --progress-bar off -r requirements.lock; \
+	python -m pip install --quiet --no-deps --no-build-isolation -e .; \
 	python -c "import cv2" 2>/dev/null || { \
 	  echo "OpenCV misses the system's graphics libraries: its headless build takes its place."; \
-	  pip install --quiet --no-deps opencv-contrib-python-headless==4.11.0.86; python -c "import cv2"; }; \
+	  python -m pip install --quiet --no-deps opencv-contrib-python-headless==4.11.0.86; python -c "import cv2"; }; \
 	sha256sum requirements.lock pyproject.toml > $@
 
+# `python -m` and this folder's code, because the virtual environment's own scripts and paths name the place where they
+# were installed: wrong in a project that has been moved, and broken where that place has a quote in its name.
+demo demo-all: export PYTHONPATH := $(CURDIR)/src
+
+# Snakemake tells DVC what it made; a run that had nothing to make does not.
 demo: $(INSTALLED)
-	snakemake --cores $(CORES)
+	python -m snakemake --cores $(CORES)
+	@python -m mimik.cli dvc || true
 	@echo
 	@echo "Done. Open report/index.html; every run is in MLflow: mlflow ui --backend-store-uri sqlite:///mlflow.db"
 
 # The page is asked for once everything is there: it compares what it finds.
 demo-all: $(INSTALLED)
-	snakemake --cores $(CORES) systems
-	snakemake --cores $(CORES) report/index.html
+	python -m snakemake --cores $(CORES) systems
+	python -m snakemake --cores $(CORES) report/index.html
 	python -m mimik.cli compare --readme README.md
+	@python -m mimik.cli dvc || true
 	@echo
 	@echo "Done. Open report/index.html."
 
@@ -70,7 +77,7 @@ gpu-check:
 
 lock:
 	{ sed -n '/^#/p' requirements.lock; \
-	  pip freeze --all | grep -viE '^(-e|#|pip==)' | sed 's/+cpu//' | sort -f; } > requirements.lock.new
+	  python -m pip freeze --all | grep -viE '^(-e|#|pip==)' | sed 's/+cpu//' | sort -f; } > requirements.lock.new
 	mv requirements.lock.new requirements.lock
 
 clean:

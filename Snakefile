@@ -48,3 +48,17 @@ rule systems:
             method=config["systems"],
             file=["metrics.json", "report.html"],
         ),
+
+
+# DVC deletes what it takes for missing before it makes it. So it is kept out while jobs run, and told at the end, also of
+# a run that failed, what was made (mimik.agreement). `--no-hooks` leaves it out of this run.
+onstart:
+    begin_agreement()
+
+
+onsuccess:
+    agreement.end(Path.cwd())
+
+
+onerror:
+    agreement.end(Path.cwd())

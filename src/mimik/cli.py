@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 
-from mimik import __version__, params, stages
+from mimik import __version__, agreement, params, stages
 from mimik.console import reported
 from mimik.params import Params
 
@@ -110,6 +110,10 @@ def parser() -> argparse.ArgumentParser:
         "mimik compare", "mimik compare --readme README.md", dataset=None,
     )  # fmt: skip
     compare.add_argument("--readme", metavar="FILE", help="write the table of systems into this file instead")
+    _verb(
+        verbs, "dvc", tell_dvc, "tell DVC what snakemake made, so that `dvc repro` does not make it again",
+        "mimik dvc", dataset=None,
+    )  # fmt: skip
     show = _verb(
         verbs, "params", show_params, "check params.yaml, print what it resolves to, or tell DVC about it",
         "mimik params", "mimik params synthetic hier_seg --scale paper", "mimik params --stages",
@@ -343,12 +347,18 @@ def compare_results(chosen: argparse.Namespace) -> None:
     comparison(results, PREPARED, Path("report/index.html"), values["report"])
 
 
+def tell_dvc(chosen: argparse.Namespace) -> None:
+    """`mimik dvc`."""
+    print(agreement.tell(Path.cwd()))
+
+
 def show_params(chosen: argparse.Namespace) -> None:
     """`mimik params`."""
     values = _params(chosen)
     if chosen.stages:
         print(f"{stages.TABLE}: {'written' if stages.write_table(values, Path.cwd()) else 'up to date'}")
     if chosen.settings:
+        agreement.check(Path.cwd())
         stages.write_decisions(values, Path.cwd())
     if chosen.method:
         json.dump(params.resolve(values, chosen.dataset, chosen.method), sys.stdout, indent=2)

@@ -6,11 +6,17 @@ whatever the training could not deliver the evaluation brings later.
 
 The server is MLFLOW_TRACKING_URI, or mlflow.db in the project's folder. The only module that imports mlflow. Where
 MLflow is not installed nothing is mirrored, and that is said once; unless MLFLOW_TRACKING_URI asks for it.
+
+MLflow writes into its database, as absolute paths, where the files of its runs (pictures, generators) lie. The
+project's own database is therefore put right whenever it is opened (`_settle`): its runs lie beside it, wherever it has
+been moved or copied to.
 """
 
 import csv
 import logging
 import os
+import shlex
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -21,6 +27,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from filelock import FileLock
 
@@ -28,12 +35,25 @@ from mimik.errors import UserError
 from mimik.files import digest, file_sha256, read_json
 from mimik.params import Settings, flatten
 from mimik.pictures import open_picture
+from mimik.place import check_place
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric
 
 DATABASE = "mlflow.db"
+
+ARTIFACTS = "mlruns"
+"""Where MLflow keeps the files of the runs of a local database: in the current folder, under this name."""
+
+_LOCATIONS = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
+"""Tables and columns of MLflow's database that say where files are; not every version of MLflow has all of them."""
 
 BATCH = 500
 """Values sent at once; MLflow takes at most 1000."""
@@ -48,7 +68,11 @@ LONGEST_PARAM = 6000
 def tracking_uri(folder: Path | None = None) -> str:
     """The server: MLFLOW_TRACKING_URI, or SQLite in `folder` (default: the current one; absolute, so that a job that
     changes its folder does not start another database)."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(folder or Path.cwd()).resolve() / DATABASE}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or _sqlite(folder or Path.cwd())
+
+
+def _sqlite(folder: Path) -> str:
+    return f"sqlite:///{folder.resolve() / DATABASE}"
 
 
 def run_key(settings: Mapping[str, Any], dataset_digest: str) -> str:
@@ -241,6 +265,9 @@ def _open_store() -> None:
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)  # its notes on itself would break up progress bars
     uri = tracking_uri()
+    own = uri == _sqlite(Path.cwd())
+    if own:
+        check_place(Path.cwd())
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
     if uri.startswith("sqlite:///"):
@@ -248,6 +275,49 @@ def _open_store() -> None:
         database.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{database}.lock"):
             _client().search_experiments(max_results=1)
+            if own:
+                _settle(database)
+
+
+def _settle(database: Path) -> None:
+    """Let the project's own database look for the files of its runs beside it, in the project's folder.
+
+    After a move MLflow would make the old folder again and write there, or into another project that stands there now.
+    Locations that somebody chose (a server's, a bucket's, another folder's) stay as they are.
+    """
+    home = database.parent
+    connection = sqlite3.connect(database, timeout=20)
+    try:
+        with connection:
+            known = connection.execute("SELECT experiment_id, artifact_location FROM experiments").fetchall()
+            roots = {_made_in(experiment, location, home) for experiment, location in known}
+            for before in sorted(root for root in roots if root is not None):
+                for table, column in _LOCATIONS:
+                    if column in [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]:
+                        old, new = f"{before}/{ARTIFACTS}/", f"{home}/{ARTIFACTS}/"
+                        connection.execute(
+                            f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?",
+                            (new, len(old) + 1, len(old), old),
+                        )
+                print(
+                    f"mimik: {database} was made in {before.removeprefix('file://')}; the files of its runs are now "
+                    f"looked for, and written, in {home / ARTIFACTS}.",
+                    file=sys.stderr,
+                )
+    finally:
+        connection.close()
+
+
+def _made_in(experiment: int, location: str | None, home: Path) -> str | None:
+    """The folder where MLflow made an experiment, if that was another one than `home` and nobody chose the location."""
+    root, matched, rest = (location or "").rpartition(f"/{ARTIFACTS}/{experiment}")
+    folder = unquote(root.removeprefix("file://")) if root.startswith("file://") else root
+    if not matched or rest or not folder.startswith("/") or folder == str(home):
+        return None
+    # Experiment 0 is made with the database. Any other one may have been given a folder of this form by somebody:
+    # its files are then there, and not here.
+    chosen = experiment != 0 and Path(folder, ARTIFACTS, str(experiment)).is_dir()
+    return None if chosen and not (home / ARTIFACTS / str(experiment)).is_dir() else root
 
 
 def _create(
@@ -414,11 +484,42 @@ def _told(what: str) -> Iterator[None]:
         yield
     except _faults() as error:
         uri = tracking_uri()
-        place = (
-            f"If {uri.removeprefix('sqlite:///')} is damaged, move it away: a new one is made."
-            if uri.startswith("sqlite:///")
-            else "Start the server, or unset MLFLOW_TRACKING_URI to use a local database."
-        )
         raise UserError(
-            f"MLflow at {uri} did not take {what}: {error}\n{place} Then run the same command again."
+            f"MLflow at {uri} did not take {what}: {error}\n{_advice(uri, error)} Then run the same command again."
         ) from error
+
+
+_DAMAGED = ("not a database", "malformed", "no such table", "no such column", "already exists")
+"""What SQLite says of a file that is none of its databases, is broken, or was left half made."""
+
+
+def _advice(uri: str, error: BaseException) -> str:
+    """What to do about a failure of MLflow. Only of a database that is damaged it says to move it away."""
+    from alembic.util import CommandError
+
+    causes: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in causes:
+        causes.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    said = " ".join(str(cause) for cause in causes)
+    by_sqlite = " ".join(str(cause) for cause in causes if isinstance(cause, sqlite3.Error))
+    if "out-of-date database schema" in said or any(isinstance(cause, CommandError) for cause in causes):
+        return (
+            "Another version of MLflow made this database. Copy it to a safe place, then bring it up to date: "
+            f"`mlflow db upgrade {shlex.quote(uri)}`. If that finds no such revision, the other version is a newer "
+            "one: install that."
+        )
+    if not uri.startswith("sqlite:///"):
+        return "Start the server, or unset MLFLOW_TRACKING_URI to use a local database."
+    database = Path(uri.removeprefix("sqlite:///"))
+    if "database is locked" in by_sqlite:
+        return f"Another program keeps {database} locked: wait for it, or end it."
+    if "disk is full" in said or "No space left" in said:
+        return "Free some room on the disk."
+    if any(part in by_sqlite for part in _DAMAGED):
+        return f"If {database} is damaged, move it away: a new one is made."
+    return (
+        f"The database itself need not be at fault: see that {database} and the folder {ARTIFACTS} beside it can be "
+        "written."
+    )

@@ -5,6 +5,9 @@ import re
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +16,10 @@ import pytest
 ROOT = Path(__file__).parents[2]
 STANDINS = Path(__file__).with_name("standins")
 WORKFLOW = ("Snakefile", "workflow", "profiles", "dvc.yaml", ".dvcignore", ".gitignore")
-LIGHT = ("__init__", "cli", "configuration", "console", "errors", "files", "params", "sources", "stages")
+LIGHT = (
+    "__init__", "agreement", "cli", "configuration", "console", "errors",
+    "files", "params", "place", "sources", "stages",
+)  # fmt: skip
 """Modules that are the real ones here too."""
 
 
@@ -45,17 +51,21 @@ class Project:
 
     def run(self, *command: str, seconds: float = 240) -> Finished:
         """Run a command of the virtual environment in the project, as a person would."""
-        environment = {
-            **os.environ,
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@t", "GIT_COMMITTER_NAME": "t", "GIT_COMMITTER_EMAIL": "t@t",
-            "DVC_NO_ANALYTICS": "1",
-        }  # fmt: skip
-        environment.pop("PYTHONPATH", None)
         done = subprocess.run(
-            command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=seconds, check=False
+            command, cwd=self.folder, env=_environment(), capture_output=True, text=True, timeout=seconds, check=False
         )
         return Finished(done.returncode, done.stdout + done.stderr)
+
+    @contextmanager
+    def running(self, *command: str) -> "Iterator[subprocess.Popen[bytes]]":
+        """A command that runs while the block does, and is killed with it; what it prints is lost."""
+        with subprocess.Popen(
+            command, cwd=self.folder, env=_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ) as started:
+            try:
+                yield started
+            finally:
+                started.kill()
 
     def must(self, *command: str) -> Finished:
         """Run a command that has to succeed."""
@@ -82,6 +92,25 @@ class Project:
         """The same project elsewhere, time stamps kept."""
         shutil.copytree(self.folder, folder, symlinks=True)
         return Project(folder)
+
+
+def _environment() -> dict[str, str]:
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@t", "GIT_COMMITTER_NAME": "t", "GIT_COMMITTER_EMAIL": "t@t",
+        "DVC_NO_ANALYTICS": "1",
+    }  # fmt: skip
+    environment.pop("PYTHONPATH", None)
+    return environment
+
+
+def wait_for(file: Path, seconds: float = 60) -> None:
+    """Until a file is there and has been written."""
+    deadline = time.monotonic() + seconds
+    while not (file.exists() and file.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert file.exists()
 
 
 @pytest.fixture(scope="session")

@@ -1,14 +1,16 @@
 """The five situations in which DVC and Snakemake have to agree, and what dvc.yaml promises."""
 
 import json
+import os
 import re
+import signal
 import time
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.workflow.conftest import ROOT, Project
+from tests.workflow.conftest import ROOT, Project, wait_for
 
 RATE = ("learning_rate: 0.001", "learning_rate: 0.002")
 STARGAN = [f"{rule}@synthetic-stargan" for rule in ("train", "translate", "evaluate", "report")]
@@ -22,8 +24,7 @@ def tracked(made: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     project.must("git", "init", "--quiet", "--initial-branch=main")
     project.must("dvc", "init", "--quiet")
     project.must("dvc", "remote", "add", "--default", "store", str(folder / "remote"))
-    project.must("dvc", "repro", "--quiet", "settings")
-    project.must("dvc", "commit", "--force", "--quiet")  # as after every direct call of snakemake
+    project.must("env", "PYTHONPATH=src", "python", "-m", "mimik.cli", "dvc")
     project.must("git", "add", "--all")
     project.must("git", "commit", "--quiet", "--message", "made")
     project.must("dvc", "push", "--quiet")
@@ -43,12 +44,121 @@ def trained_with(project: Project) -> float:
     return rate
 
 
-def test_nothing_to_do_after_a_snakemake_run_that_was_committed(tracked: Project) -> None:
+def test_nothing_to_do_for_what_snakemake_made(tracked: Project) -> None:
     start = time.monotonic()
     done = tracked.must("dvc", "repro")
     assert done.stages == []
     assert "up to date" in done.text
     assert time.monotonic() - start < 15  # 2 s on an idle machine
+
+
+def status(project: Project) -> set[str]:
+    """The stages that DVC would run."""
+    text = project.must("dvc", "status", "--json").text
+    return set(json.loads(text[text.index("{") :]))
+
+
+def files_in(folder: Path) -> dict[str, tuple[int, bytes]]:
+    return {
+        str(file.relative_to(folder)): (file.stat().st_mtime_ns, file.read_bytes())
+        for part in ("data/prepared", "data/pretrained", "results")
+        for file in (folder / part).rglob("*")
+        if file.is_file()
+    }
+
+
+def test_dvc_agrees_at_the_end_of_a_direct_run_of_snakemake(project: Project) -> None:
+    project.edit("params.yaml", *RATE)
+    done = project.must("snakemake", "--cores", "2")
+    assert done.text.count("mimik: DVC agrees with what is here") == 1
+    there = files_in(project.folder)
+    assert status(project) == set()
+    assert project.must("dvc", "repro").stages == []
+    assert project.must("dvc", "repro", "--dry").stages == []
+    project.edit("params.yaml", *reversed(RATE))
+    assert "settings" in project.must("dvc", "repro", "--dry").stages
+    assert files_in(project.folder) == there
+    assert trained_with(project) == 0.002
+
+
+def test_dvc_is_told_what_was_really_made_from_what_stands_in_the_files_and_no_more(project: Project) -> None:
+    known = {f"{rule}@synthetic-stargan" for rule in ("translate", "evaluate", "report")} | {"compare"}
+    project.edit("params.yaml", *RATE)
+    (project.folder / "results/synthetic/hier_seg/history.csv").write_text("by hand")
+    done = project.must("snakemake", "--cores", "2", "--", "results/synthetic/stargan/generator.safetensors")
+    # hier_seg's history.csv is none that a run has made, and all that reads it would be made again.
+    by_hand = {f"{rule}@synthetic-hier_seg" for rule in ("train", "evaluate", "report")}
+    assert status(project) - by_hand == known
+    assert "DVC was not told of" in done.text
+    assert "train@synthetic-hier_seg" in done.text
+    assert "train@synthetic-stargan" not in done.text
+    done = project.must(
+        "snakemake", "--cores", "2", "--config", "scale=smoke", "--", "results/synthetic/stargan/history.csv"
+    )
+    assert "train@synthetic-stargan" in done.text.partition("DVC was not told of")[2]
+    assert "train@synthetic-stargan" in status(project)
+
+
+def test_dvc_waits_for_snakemake_and_is_told_what_a_killed_run_made(project: Project) -> None:
+    project.edit(
+        "src/mimik/evaluation.py",
+        "    read = [",
+        "    import os, time\n    Path('started').write_text(str(os.getpid()))\n    time.sleep(300)\n    read = [",
+    )
+    project.edit("params.yaml", *RATE)
+    with project.running("snakemake", "--cores", "1"):
+        started = project.folder / "started"
+        wait_for(started)
+        there = files_in(project.folder)
+        for command in (("dvc", "repro"), ("dvc", "repro", "--force")):
+            done = project.run(*command)
+            assert done.status != 0
+            assert done.text.count("mimik: snakemake is running in this project") == 1
+    os.kill(int(started.read_text()), signal.SIGKILL)  # what a killed Snakemake leaves behind
+    assert "`snakemake --unlock`, then `mimik dvc`" in project.run("dvc", "repro").text
+    project.must("snakemake", "--unlock")
+    done = project.run("dvc", "repro")
+    assert "Run `mimik dvc`" in done.text
+    assert done.stages == ["settings"]
+    assert files_in(project.folder) == there
+
+    project.edit("src/mimik/evaluation.py", "    time.sleep(300)\n", "")
+    project.must("env", "PYTHONPATH=src", "python", "-m", "mimik.cli", "dvc")
+    made = {f"{rule}@synthetic-stargan" for rule in ("train", "translate")}
+    assert made.isdisjoint(status(project))
+    assert "evaluate@synthetic-stargan" in status(project)
+    assert trained_with(project) == 0.002
+
+
+def test_snakemake_waits_for_dvc(project: Project) -> None:
+    project.edit("params.yaml", *RATE)
+    busy = {"pid": os.getpid(), "cmd": "dvc repro"}
+    record = project.folder / ".dvc/tmp/rwlock"
+    record.write_text(json.dumps({"write": {str(project.folder / "data/prepared/synthetic"): busy}, "read": {}}))
+    there = files_in(project.folder)
+    done = project.run("snakemake", "--cores", "2")
+    assert done.status == 2
+    assert f"mimik: DVC is making results in this project (process {os.getpid()}: dvc repro)" in done.text
+    assert "Traceback" not in done.text
+    assert files_in(project.folder) == there
+    record.unlink()
+    assert status(project) == {"settings"}  # no mark is left
+    assert not list((project.folder / ".snakemake/locks").glob("*"))
+
+
+def test_a_run_is_good_where_dvc_could_not_be_told_and_dvc_is_told_later(project: Project) -> None:
+    project.edit("params.yaml", *RATE)
+    (project.folder / ".git").rename(project.folder / "git")
+    done = project.must("snakemake", "--cores", "2")
+    assert "mimik: DVC was not told what this run made: " in done.text
+    assert "git repository" in done.text
+    assert "Traceback" not in done.text
+    (project.folder / "git").rename(project.folder / ".git")
+    there = files_in(project.folder)
+    assert "Run `mimik dvc`" in project.run("dvc", "repro").text
+    project.must("env", "PYTHONPATH=src", "python", "-m", "mimik.cli", "dvc")
+    assert project.must("dvc", "repro").stages == []
+    assert files_in(project.folder) == there
 
 
 def test_a_changed_module_reruns_what_depends_on_it(project: Project) -> None:

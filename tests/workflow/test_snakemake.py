@@ -3,14 +3,14 @@
 import json
 import os
 import signal
-import subprocess
 import sys
+import sysconfig
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.workflow.conftest import Project
+from tests.workflow.conftest import Project, wait_for
 
 STARGAN_AND_WHAT_FOLLOWS = {"train": 1, "translate": 1, "evaluate": 1, "report": 1, "compare": 1}
 EVERYTHING = {
@@ -162,6 +162,29 @@ def test_a_wrong_setting_is_told_before_any_work(fresh: Project, tmp_path: Path,
     assert "Traceback" not in done.text
 
 
+def test_a_project_runs_from_a_folder_of_any_usual_name(fresh: Project, tmp_path: Path) -> None:
+    """With its virtual environment inside, as `make` sets it up: Snakemake puts that Python into a command line."""
+    name = "My Projects/it's $HOME & `id`; (x) #1*"
+    (tmp_path / name).parent.mkdir()
+    project = fresh.copy(tmp_path / name)
+    project.must(sys.executable, "-m", "venv", "--without-pip", ".venv")
+    (packages,) = (project.folder / ".venv/lib").glob("*/site-packages")
+    (packages / "those of the tests.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
+    own = str(project.folder / ".venv/bin/python")
+    project.must(own, "-m", "snakemake", "--cores", "2", "--", "data/prepared/synthetic/manifest.json")
+    assert (project.folder / "data/prepared/synthetic/manifest.json").is_file()
+
+
+def test_a_folder_in_which_no_job_can_run_is_told_before_any(fresh: Project, tmp_path: Path) -> None:
+    project = fresh.copy(tmp_path / "{x} y")
+    done = project.run("snakemake", "--cores", "2")
+    assert done.status == 2
+    assert done.text.count("The path of the project") == 1
+    assert "braces" in done.text
+    assert "Error" not in done.text
+    assert not (project.folder / "logs").exists()
+
+
 def test_a_name_that_params_does_not_have_is_no_target(fresh: Project) -> None:
     done = fresh.run("snakemake", "--dry-run", "--", "results/synthetic/stragan/metrics.json")
     assert done.status != 0
@@ -187,17 +210,9 @@ def test_a_killed_snakemake_goes_on_with_the_same_command(project: Project) -> N
         "    for name in (",
         "    import os, time\n    Path('started').write_text(str(os.getpid()))\n    time.sleep(5)\n    for name in (",
     )
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    running = subprocess.Popen(
-        ["snakemake", "--cores", "1"], cwd=project.folder, env=environment,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    started = project.folder / "started"
-    deadline = time.monotonic() + 60
-    while not started.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    running.kill()
-    running.wait()
+    with project.running("snakemake", "--cores", "1"):
+        started = project.folder / "started"
+        wait_for(started)
     os.kill(int(started.read_text()), signal.SIGKILL)  # the trainer, that a killed Snakemake leaves behind
     project.edit("src/mimik/method_training.py", "    time.sleep(5)\n", "")
     assert "--unlock" in project.run("snakemake", "--cores", "1").text  # Snakemake's own guard against two at once

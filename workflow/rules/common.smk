@@ -1,6 +1,7 @@
 # What the rules share: validated settings, the slices the jobs get, the source files they depend on, threads.
 import importlib
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -11,10 +12,23 @@ PACKAGE = PROJECT / "src" / "mimik"
 sys.path.insert(0, str(PROJECT / "src"))
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [str(PROJECT / "src"), os.getenv("PYTHONPATH")])))
 
-from mimik import params, stages
+from mimik import agreement, params, stages
 from mimik.errors import UserError
 from mimik.faces import tddfa
 from mimik.files import file_sha256
+from mimik.place import check_place
+
+
+class ShellWord(str):
+    """A text that stands quoted wherever it is put into a command for the shell, and is itself everywhere else."""
+
+    def __format__(self, specification):
+        return format(shlex.quote(str(self)), specification)
+
+
+# Snakemake puts the Python that runs a job's script into a command line as it is: a blank or a quote in the path of the
+# project, where the virtual environment stands, ended every job.
+sys.executable = ShellWord(sys.executable)
 
 
 def stop(error):
@@ -25,9 +39,20 @@ def stop(error):
 
 
 try:
+    check_place(PROJECT)
+    check_place(Path.cwd())
     params.validate(config, "params.yaml", PROJECT / params.SCHEMA)
 except UserError as error:
     stop(error)
+
+
+def begin_agreement():
+    """Keep DVC out while this run goes on; stop if DVC is at work itself."""
+    try:
+        agreement.begin(Path.cwd())
+    except UserError as error:
+        stop(error)
+
 
 # Threads of one training job. A single thread at the small scales: two jobs side by side do more than one job with
 # two threads, and the same number everywhere gives the same weights on every machine.
