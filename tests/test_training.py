@@ -208,6 +208,18 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
         run(store, tmp_path / "c")
 
 
+class Random(Colour):
+    """What torch says where an operation of a GPU has no deterministic form."""
+
+    def model_loss(self, batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        raise RuntimeError("some_backward_cuda does not have a deterministic implementation, but you set ...")
+
+
+def test_what_is_not_deterministic_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="training.deterministic: some_backward_cuda.* Set it to false"):
+        run(make_store(tmp_path / "s"), tmp_path / "c", Random(), deterministic=True)
+
+
 class Exploding(Colour):
     """Its loss is not finite from a step on."""
 

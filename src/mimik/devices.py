@@ -50,6 +50,7 @@ def pick_device() -> torch.device:
         except Timeout:
             continue
         _held.append(lock)
+        torch.cuda.set_device(index)
         return torch.device("cuda", index)
     return torch.device("cuda", 0)
 

@@ -111,7 +111,7 @@ def train(
 
     Raises:
         UserError: a second process trains into the same folder; a loss is not finite (names step and samples; the
-            last good checkpoint stays); the GPU's memory does not suffice.
+            last good checkpoint stays); the GPU's memory does not suffice; `deterministic` is asked of what is not.
         Interrupted: SIGTERM or Ctrl-C; the state is saved.
     """
     keep_freed_memory()
@@ -136,6 +136,12 @@ def train(
         return history
     except torch.OutOfMemoryError as error:
         raise _too_large(error, config, device) from error
+    except RuntimeError as error:
+        if "deterministic" not in str(error):
+            raise
+        raise UserError(
+            f"training.deterministic: {str(error).splitlines()[0][:300]} Set it to false for this method."
+        ) from error
     finally:
         lock.release()
 
