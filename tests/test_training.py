@@ -216,7 +216,7 @@ class Random(Colour):
 
 
 def test_what_is_not_deterministic_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="training.deterministic: some_backward_cuda.* Set it to false"):
+    with pytest.raises(UserError, match=r"training\.deterministic: some_backward_cuda.* Set it to false"):
         run(make_store(tmp_path / "s"), tmp_path / "c", Random(), deterministic=True)
 
 
