@@ -112,7 +112,7 @@ def test_describe_leaves_the_prepared_dataset_as_it_was(project: Path, capsys: p
     with pytest.raises(SystemExit) as ended:
         cli.main(["data", "describe", "folder", "--output", str(prepared / "sheets")])
     assert ended.value.code == 2
-    assert "lies in the prepared dataset" in capsys.readouterr().err
+    assert "from which mimik reads" in capsys.readouterr().err
 
 
 def test_sheets_go_where_no_job_writes() -> None:

@@ -284,6 +284,16 @@ def test_what_stands_there_is_replaced_only_if_mimik_wrote_it(model: Path, portr
         assert own.stat().st_mtime_ns != first
 
 
+@pytest.mark.parametrize("name", ["letter.txt/out.png", "n" * 240 + ".png", "n" * 300 + ".png", "out.bmp", "out"])
+def test_names_that_cannot_be_written_are_refused_before_any_work(
+    tmp_path: Path, portrait: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edit, "read", lambda path: pytest.fail("the photograph was read"))
+    (tmp_path / "letter.txt").write_text("mine")
+    with pytest.raises(UserError, match=name[:20]):
+        edit.run(portrait, tmp_path / "model", tmp_path / name, edit.Wish("anger"))
+
+
 def test_a_mark_across_two_blocks_is_seen(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     for start in range((1 << 20) - 30, (1 << 20) + 2, 4):

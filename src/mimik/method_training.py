@@ -33,6 +33,7 @@ from mimik.faces.store import FaceStore
 from mimik.files import atomic_path, digest, file_sha256, read_json, write_json, write_text
 from mimik.guided import Guided
 from mimik.labels import IGNORED, SEGMENTATION_CLASSES
+from mimik.networks.stored import check_finite
 from mimik.training import Logger, TrainingConfig, train
 
 
@@ -187,11 +188,7 @@ def load_method(result_dir: Path | str) -> tuple[nn.Module, dict[str, Any]]:
         method.load_generator_state(state)
     except (RuntimeError, KeyError) as error:
         raise UserError(f"{weights}: the weights do not fit config.json beside it ({error}).") from error
-    if damaged := [name for name, values in state.items() if not torch.isfinite(values).all()]:
-        raise UserError(
-            f"{weights}: {len(damaged)} of {len(state)} weights are not finite, the first {damaged[0]}: the training "
-            "diverged, or the file is damaged. Train the method again."
-        )
+    check_finite(state, weights)
     return method.eval(), resolved
 
 

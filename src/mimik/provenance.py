@@ -26,6 +26,9 @@ LIMITS: Mapping[str, int] = {"PNG": 1_000_000, "JPEG": 65_500, "WEBP": 16_383, "
 LARGEST_PROFILE = 1 << 20
 """Bytes of the longest colour profile that is copied; Pillow does not read a PNG with a longer one."""
 
+LONGEST_NAME = 230
+"""Bytes of the longest name of a file; most systems take 255, and while it is written it has a longer one."""
+
 MARK = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 """IPTC's word for a photograph of which a trained model has made a part."""
 
@@ -53,6 +56,12 @@ def check_output(path: Path, source: Path | None = None, *, overwrite: bool = Fa
         parent = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
         if not parent.is_dir():
             raise UserError(f"{path}: cannot be written, as {parent} is no folder. Name another file.")
+        if not os.access(parent, os.W_OK | os.X_OK):
+            raise UserError(f"{path}: cannot be written, as nothing may be written in {parent}. Name another file.")
+        if len(os.fsencode(path.name)) > LONGEST_NAME:
+            raise UserError(
+                f"{path}: the name is too long; up to {LONGEST_NAME} bytes are possible. Name another file."
+            )
         if overwrite:
             return
         # By what they are on disk: links, `..` and, where the system ignores them, capitals make no other file.

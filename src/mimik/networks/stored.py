@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -59,7 +60,8 @@ def read_network(directory: Path | str, kind: str) -> tuple[dict[str, Any], dict
 
 
 def load_weights(network: nn.Module, state: Mapping[str, Tensor], directory: Path | str) -> None:
-    """Fill `network`. Raises `UserError` when names or shapes of `state` are not those of the network."""
+    """Fill `network`. Raises `UserError` when `state` has other names or shapes, or values that are not finite."""
+    check_finite(state, Path(directory) / WEIGHTS)
     try:
         network.load_state_dict(dict(state))
     except RuntimeError as error:
@@ -67,3 +69,12 @@ def load_weights(network: nn.Module, state: Mapping[str, Tensor], directory: Pat
             f"{Path(directory) / WEIGHTS}: the weights do not fit the network that {CONFIG} describes ({error}). "
             "Train it again with this version of mimik."
         ) from error
+
+
+def check_finite(state: Mapping[str, Tensor], weights: Path) -> None:
+    """Raise `UserError` when weights are not finite: what they make would be black, and every measure NaN."""
+    if damaged := [name for name, values in state.items() if not torch.isfinite(values).all()]:
+        raise UserError(
+            f"{weights}: {len(damaged)} of {len(state)} weights are not finite, the first {damaged[0]}: the training "
+            "diverged, or the file is damaged. Train again."
+        )
