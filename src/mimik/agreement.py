@@ -50,12 +50,6 @@ def begin(project: Path) -> None:
     """
     if _called_by_dvc() or not (project / "dvc.yaml").is_file():
         return
-    running = _dvc_runs(project)
-    if running:
-        raise UserError(
-            f"DVC is making results in this project ({running}) and deletes what it is going to make. Wait until it "
-            "has ended, then run the same command again."
-        )
     mark = _own(project)
     lock = FileLock(mark)
     try:
@@ -66,6 +60,13 @@ def begin(project: Path) -> None:
         print(f"\nmimik: DVC cannot be kept out of this run: {error}. Start none meanwhile.", file=sys.stderr)
         return
     _held[mark] = lock
+    running = _dvc_runs(project)
+    if running:
+        _forget(project, [mark])
+        raise UserError(
+            f"DVC is making results in this project ({running}) and deletes what it is going to make. Wait until it "
+            "has ended, then run the same command again."
+        )
 
 
 def end(project: Path) -> None:
