@@ -118,6 +118,12 @@ def tell(project: Path) -> str:
     """
     if not (project / ".dvc").is_dir():
         raise UserError("this is no project of DVC yet; `dvc init` makes it one.")
+    (project / ".dvc" / "tmp").mkdir(exist_ok=True)
+    with FileLock(project / ".dvc" / "tmp" / "mimik.lock"):  # runs that end together: one after the other
+        return _tell(project)
+
+
+def _tell(project: Path) -> str:
     params = resolution.load(project / "params.yaml")
     stages.write_decisions(params, project)
     status = _status(project)
@@ -266,9 +272,9 @@ def _python(project: Path, *arguments: str) -> str:
     command = [str(sys.executable), *arguments]
     done = subprocess.run(command, cwd=project, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode:
-        said = [line.strip() for line in (done.stderr + done.stdout).splitlines() if line.strip()]
-        reasons = [line.removeprefix("ERROR: ") for line in said if line.startswith(("ERROR: ", "mimik: "))]
-        raise UserError(" ".join(reasons) or (said or [f"`{' '.join(arguments)}` failed"])[-1])
+        text = done.stdout + done.stderr
+        reason = re.search(r"^(?:ERROR|mimik): (.+?)(?=\n\s*\n|\Z)", text.strip(), re.MULTILINE | re.DOTALL)
+        raise UserError(reason[1] if reason else f"`{' '.join(arguments)}` failed. {text.strip()[-500:]}")
     return done.stdout
 
 
