@@ -153,8 +153,9 @@ def _tell(project: Path) -> str:
     unlike = [stage.name for stage in there if stage not in made]
     if unlike:
         return (
-            f"DVC was not told of {', '.join(unlike)}: made with other settings than params.yaml's or by other code "
-            "than that of now, or changed since. `dvc repro` would delete these results and make them again."
+            f"DVC was not told of {', '.join(unlike)}: made with other settings than params.yaml's, by other code than "
+            "that of now or not by snakemake, or changed since. `dvc repro` would delete these results and make them "
+            "again; `dvc commit --force STAGE` takes them as they are."
         )
     return "DVC agrees with what is here: `dvc repro` makes none of it again."
 
