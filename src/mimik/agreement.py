@@ -50,12 +50,6 @@ def begin(project: Path) -> None:
     """
     if _called_by_dvc() or not (project / "dvc.yaml").is_file():
         return
-    running = _dvc_runs(project)
-    if running:
-        raise UserError(
-            f"DVC is making results in this project ({running}) and deletes what it is going to make. Wait until it "
-            "has ended, then run the same command again."
-        )
     mark = _own(project)
     lock = FileLock(mark)
     try:
@@ -66,6 +60,13 @@ def begin(project: Path) -> None:
         print(f"\nmimik: DVC cannot be kept out of this run: {error}. Start none meanwhile.", file=sys.stderr)
         return
     _held[mark] = lock
+    running = _dvc_runs(project)
+    if running:
+        _forget(project, [mark])
+        raise UserError(
+            f"DVC is making results in this project ({running}) and deletes what it is going to make. Wait until it "
+            "has ended, then run the same command again."
+        )
 
 
 def end(project: Path) -> None:
@@ -117,6 +118,12 @@ def tell(project: Path) -> str:
     """
     if not (project / ".dvc").is_dir():
         raise UserError("this is no project of DVC yet; `dvc init` makes it one.")
+    (project / ".dvc" / "tmp").mkdir(exist_ok=True)
+    with FileLock(project / ".dvc" / "tmp" / "mimik.lock"):  # runs that end together: one after the other
+        return _tell(project)
+
+
+def _tell(project: Path) -> str:
     params = resolution.load(project / "params.yaml")
     stages.write_decisions(params, project)
     status = _status(project)
@@ -146,8 +153,9 @@ def tell(project: Path) -> str:
     unlike = [stage.name for stage in there if stage not in made]
     if unlike:
         return (
-            f"DVC was not told of {', '.join(unlike)}: made with other settings than params.yaml's or by other code "
-            "than that of now, or changed since. `dvc repro` would delete these results and make them again."
+            f"DVC was not told of {', '.join(unlike)}: made with other settings than params.yaml's, by other code than "
+            "that of now or not by snakemake, or changed since. `dvc repro` would delete these results and make them "
+            "again; `dvc commit --force STAGE` takes them as they are."
         )
     return "DVC agrees with what is here: `dvc repro` makes none of it again."
 
@@ -265,9 +273,9 @@ def _python(project: Path, *arguments: str) -> str:
     command = [str(sys.executable), *arguments]
     done = subprocess.run(command, cwd=project, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode:
-        said = [line.strip() for line in (done.stderr + done.stdout).splitlines() if line.strip()]
-        reasons = [line.removeprefix("ERROR: ") for line in said if line.startswith(("ERROR: ", "mimik: "))]
-        raise UserError(" ".join(reasons) or (said or [f"`{' '.join(arguments)}` failed"])[-1])
+        text = done.stdout + done.stderr
+        reason = re.search(r"^(?:ERROR|mimik): (.+?)(?=\n\s*\n|\Z)", text.strip(), re.MULTILINE | re.DOTALL)
+        raise UserError(reason[1] if reason else f"`{' '.join(arguments)}` failed. {text.strip()[-500:]}")
     return done.stdout
 
 

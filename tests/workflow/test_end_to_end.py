@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from tests.workflow.conftest import ROOT, WORKFLOW, Project
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A copy of the project with a handful of faces, and hier_seg as its only experiment."""
+    """A copy of the project with a handful of faces, hier_seg as its only experiment, and under git and DVC."""
     folder = tmp_path_factory.mktemp("real") / "project"
     folder.mkdir()
     for name in (*WORKFLOW, "src/mimik"):
@@ -25,14 +26,24 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     values["experiments"] = [{"dataset": "synthetic", "method": "hier_seg"}]
     values["datasets"]["synthetic"]["scales"]["smoke"]["identities"] = {"train": 4, "val": 1, "test": 1}
+    values["scale"] = "smoke"
     (folder / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
-    return Project(folder)
+    project = Project(folder)
+    project.must("env", "PYTHONPATH=src", "python", "-m", "mimik.cli", "params", "--stages")
+    project.must("git", "init", "--quiet")
+    project.must("dvc", "init", "--quiet")
+    return project
 
 
 def test_from_nothing_to_a_report(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    project.must("snakemake", "--cores", "8", "--config", "scale=smoke")
+    assert "mimik: DVC agrees with what is here" in project.must("snakemake", "--cores", "8").text
+
+    start = time.monotonic()
+    assert "up to date" in project.must("dvc", "status").text
+    assert project.must("dvc", "repro").stages == []
+    assert time.monotonic() - start < 20  # 3 s on an idle machine
 
     result = project.folder / "results/synthetic/hier_seg"
     metrics = json.loads((result / "metrics.json").read_text(encoding="utf-8"))
@@ -50,7 +61,7 @@ def test_from_nothing_to_a_report(project: Project, monkeypatch: pytest.MonkeyPa
     assert ">truth<" in page
     for page in (result / "report.html", project.folder / "report/index.html"):
         assert "<html" in page.read_text(encoding="utf-8")
-    assert "Nothing to be done" in project.must("snakemake", "--config", "scale=smoke").text
+    assert "Nothing to be done" in project.must("snakemake").text
 
     from mlflow import MlflowClient
 
