@@ -12,7 +12,7 @@ from pathlib import Path
 PACKAGE = "mimik"
 
 NEUTRAL: frozenset[str] = frozenset(
-    {"agreement", "cli", "console", "errors", "params", "place", "sources", "stages", "tracking"}
+    {"agreement", "cli", "console", "errors", "moved", "params", "place", "sources", "stages", "tracking"}
 )
 """Modules that never change a result: how a job is called, how faults are told, where results are mirrored to.
 
