@@ -85,6 +85,8 @@ def test_classes_one_folder_deeper_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=rf"found faces.*in {tmp_path / 'faces'}, are frown, smile.*`path: .*/faces`"):
         folder.check(tmp_path, {}, None)
     assert len(folder.index(tmp_path, {"path": str(tmp_path / "faces")}, 0).table) == 20
+    with pytest.raises(UserError, match=r"10 images lie right in \S+, the first 0\.png, but in no folder of a class"):
+        folder.check(tmp_path, {"path": str(tmp_path / "faces" / "smile")}, None)
     fill(tmp_path, "anna/happy", "anna/sad", "bert/happy", "bert/sad")
     shutil.rmtree(tmp_path / "faces")
     with pytest.raises(UserError, match=r"the folders anna, bert would be the classes, but .*\(happy, sad\)"):

@@ -364,7 +364,12 @@ def _check_classes(
 
 
 def _one_deeper(root: Path, tree: Tree) -> str:
-    """What to do when everything lies in one folder, and that in several."""
+    """What to do when everything lies in one folder, and that in several, or right in `root`."""
+    if tree.images and not any("/" in path for path in tree.images):
+        return (
+            f"{len(tree.images):,} images lie right in {root}, the first {tree.images[0]}, but in no folder of a "
+            "class: expected <class>/<image>. "
+        )
     outer = {path.split("/")[0] for path in tree.images}
     inner = {parts[1] for path in tree.images if len(parts := path.split("/")) > 2}
     if len(outer) != 1 or len(inner) < 2:

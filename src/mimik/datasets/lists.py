@@ -9,6 +9,7 @@ import csv
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import chain
 from pathlib import Path, PurePosixPath
 
@@ -180,9 +181,11 @@ def _otherwise_spelt(paths: Iterable[str], files: frozenset[str], folder: Path) 
 def _passed_over(paths: Iterable[str], tree: Tree, folder: Path) -> dict[str, str]:
     """Files that were passed over when the folder was walked, but that a list names: then they are meant."""
     found = {}
+    left = cache(left_by_programs)  # of half a million missing files the folders are few
     for path in paths:
         plain = _plain(path)
-        hidden = any(left_by_programs(part) for part in plain.split("/"))
+        *folders, name = plain.split("/")
+        hidden = name.startswith(".") or any(map(left, folders))
         if inside(plain) and (hidden or tree.links) and is_file(folder / plain):
             found[path] = plain
     return found
