@@ -292,3 +292,13 @@ def test_a_dataset_without_masks_cannot_be_asked_for_them(tmp_path: Path) -> Non
                 "folder", {"sizes": [64], "masks": value}, tmp_path, tmp_path / "store",
                 seed=0, workers=1, mirror=None, work=tmp_path / "work", progress=False,
             )  # fmt: skip
+
+
+def test_masks_one_folder_deeper_are_named(tmp_path: Path) -> None:
+    raw = archive(tmp_path)
+    (raw / MASKS).rename(raw / "away")
+    (raw / MASKS).mkdir()
+    (raw / "away").rename(raw / MASKS / "anno")
+    with pytest.raises(UserError, match=rf"sought at {raw / MASKS}/0/00000_l_eye\.png; .* match is anno/0/00000"):
+        celebamask_hq.index(raw, ANNOTATION, 0)
+    assert len(celebamask_hq.index(raw, {}, 0).table) == len(ORIGINS)  # masks of the mesh need none

@@ -85,6 +85,8 @@ def test_classes_one_folder_deeper_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=rf"found faces.*in {tmp_path / 'faces'}, are frown, smile.*`path: .*/faces`"):
         folder.check(tmp_path, {}, None)
     assert len(folder.index(tmp_path, {"path": str(tmp_path / "faces")}, 0).table) == 20
+    with pytest.raises(UserError, match=r"10 images lie right in \S+, the first 0\.png, but in no folder of a class"):
+        folder.check(tmp_path, {"path": str(tmp_path / "faces" / "smile")}, None)
     fill(tmp_path, "anna/happy", "anna/sad", "bert/happy", "bert/sad")
     shutil.rmtree(tmp_path / "faces")
     with pytest.raises(UserError, match=r"the folders anna, bert would be the classes, but .*\(happy, sad\)"):
@@ -345,3 +347,12 @@ def test_a_clone_of_the_open_set_is_found_under_any_name(tmp_path: Path) -> None
     listing = open_faces.index(tmp_path, {}, 0)
     assert len(listing.table) == 60
     assert all(source.startswith("facial_expressions-master/images/") for source in listing.table["source"])
+
+
+def test_a_file_that_a_list_names_is_meant_wherever_it_lies(tmp_path: Path) -> None:
+    fill(tmp_path, "Thumbs/a", ".hidden")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "up").symlink_to("..")
+    paths = [f"{place}/{number}.png" for place in ("Thumbs/a", "b/up/.hidden") for number in range(10)]
+    listing = folder.index(tmp_path, listed(tmp_path, labelled(paths)), 0)
+    assert sorted(listing.table["source"]) == sorted(paths) and not listing.quarantine

@@ -255,7 +255,7 @@ def _from_csv(raw: Path, landmarks: bool) -> _Found:
             found.left_out[source] = (FAULT, tree.unread.get(image, "in neither list"))
         elif not inside(image):
             found.left_out[source] = (FAULT, "listed with a path that is not one below the images' folder")
-        elif image not in tree.files:  # which are those of any ending, as some have odd ones
+        elif image not in listed.files:  # which are those of any ending, as some have odd ones
             found.left_out[source] = (FAULT, _GONE)
         elif image in clashes:
             found.left_out[source] = (FAULT, f"listed with different codes: {', '.join(sorted(clashes[image]))}")

@@ -305,7 +305,7 @@ def list_images(
     listed = set(attributes.table.index.tolist())
     tree = look(raw / folder)
     listed_files = Listed.of(sorted(listed), tree, raw / folder, "the list of attributes")
-    found = {*tree.images, *(tree.files & listed)}
+    found = {*tree.images, *(listed_files.files & listed)}
     left_out: dict[str, tuple[str, str]] = {}
     usable = []
     for name in sorted(listed | found | attributes.faults.keys() | tree.unread.keys()):

@@ -120,6 +120,13 @@ def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
     further: dict[str, str] = {}
     if "masks" in parts:
         annotated, strange = _annotated(raw / parts["masks"])
+        if not annotated and (masks := [path for path in strange if _FILE.fullmatch(path.rpartition("/")[2])]):
+            number = int(masks[0].rpartition("/")[2][:5])
+            sought = raw / parts["masks"] / str(number // _PER_FOLDER) / masks[0].rpartition("/")[2]
+            raise UserError(
+                f"{raw / parts['masks']}: no mask is where it is sought. The first was sought at {sought}; the "
+                f"nearest match is {masks[0]}. Expected folders 0 to 14 with the masks of {_PER_FOLDER:,} faces each."
+            )
         for name in attributes.table.index.tolist():
             number = int(Path(name).stem)
             if number not in annotated:

@@ -100,7 +100,7 @@ def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
     """
     classes, shares = _options(options)
     tree = look(raw)
-    csv, rows, notes = _read(raw, tree, options)
+    csv, rows, files, notes = _read(raw, tree, options)
     listed: dict[str, set[tuple[str, str]]] = {}
     for path, label, subject in rows:
         listed.setdefault(path, set()).add((label, subject))
@@ -108,7 +108,7 @@ def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
     subjects: dict[str, str] = {}
     left_out: dict[str, tuple[str, str]] = {}
     for path in sorted({*listed, *tree.images, *tree.unread}):
-        fault = _fault(raw, path, tree, listed.get(path, set()), csv.name)
+        fault = _fault(raw, path, files, tree, listed.get(path, set()), csv.name)
         if fault:
             left_out[path] = (FAULT, fault)
         else:
@@ -151,8 +151,8 @@ def _options(options: Mapping[str, Any]) -> tuple[list[str], dict[str, float]]:
 
 def _read(
     raw: Path, tree: Tree, options: Mapping[str, Any]
-) -> tuple[Path, list[tuple[str, str, str]], tuple[str, ...]]:
-    """The CSV, its rows (path, label, subject, without spaces at their ends), and what is to be told."""
+) -> tuple[Path, list[tuple[str, str, str]], frozenset[str], tuple[str, ...]]:
+    """The CSV, its rows (path, label, subject, without spaces at their ends), files, and what is to be told."""
     name = options.get("csv", "manifest.csv")
     if not isinstance(name, str) or not inside(name):
         raise UserError(
@@ -168,14 +168,16 @@ def _read(
     labels = [label.strip() for label in table["label"].tolist()]
     subjects = one_spelling(subject.strip() for subject in table["subject"].tolist())
     notes = (*([listed.note] if listed.note else []), *tree.notes())
-    return csv, list(zip(listed.paths, labels, subjects, strict=True)), notes
+    return csv, list(zip(listed.paths, labels, subjects, strict=True)), listed.files, notes
 
 
 def _spelt(label: str) -> str:
     return "_".join(label.lower().replace("-", " ").replace("_", " ").split())
 
 
-def _fault(raw: Path, path: str, tree: Tree, entries: set[tuple[str, str]], csv: str) -> str | None:
+def _fault(
+    raw: Path, path: str, files: frozenset[str], tree: Tree, entries: set[tuple[str, str]], csv: str
+) -> str | None:
     """What is wrong with a photograph or its rows, or None."""
     if not entries:
         return tree.unread.get(path, f"not listed in {csv}")
@@ -188,6 +190,6 @@ def _fault(raw: Path, path: str, tree: Tree, entries: set[tuple[str, str]], csv:
         return f"unknown label {label!r}"
     if not subject:
         return "listed without a subject"
-    if path not in tree.files:
+    if path not in files:
         return tree.unread.get(path, _GONE)
     return file_fault(raw / path)

@@ -70,6 +70,7 @@ class _Labelled:
         left_out: why an image has no label.
         classes: class of every image that has one, usable or not, by path.
         layout: in words.
+        files: those that may be used.
         notes: sentences about it.
     """
 
@@ -77,6 +78,7 @@ class _Labelled:
     left_out: dict[str, tuple[str, str]]
     classes: dict[str, str]
     layout: str
+    files: frozenset[str]
     notes: list[str] = field(default_factory=list)
 
 
@@ -127,7 +129,7 @@ def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
     kept: dict[str, str] = {}
     # A link to nothing is among the images.
     for path, label in zip(table["path"].tolist(), table["expression"].tolist(), strict=True):
-        if path not in tree.files:
+        if path not in labelled.files:
             left_out[path] = (FAULT, tree.unread.get(path, "listed, but there is no such image"))
         elif classes and label not in classes:
             left_out[path] = (EXCLUDED, f"class {label} is not among `classes`")
@@ -208,7 +210,7 @@ def _from_folders(root: Path, tree: Tree, options: Mapping[str, Any]) -> _Labell
         {"path": paths, "expression": [classes[path] for path in paths], "identity": UNKNOWN}, dtype=str
     )
     if place is None:
-        return _Labelled(table, left_out, classes, "one folder for each class")
+        return _Labelled(table, left_out, classes, "one folder for each class", tree.files)
     table["split"] = [splits[path] for path in paths]
     missing = [split for split in SPLITS if split not in set(table["split"])]
     if "train" in missing:
@@ -222,7 +224,7 @@ def _from_folders(root: Path, tree: Tree, options: Mapping[str, Any]) -> _Labell
         # What is to be drawn stands with an empty split.
         table["split"] = table["split"].replace("train", "")
     layout = f"one folder for each {'split, and in it for each class' if place else 'class, and in it for each split'}"
-    return _Labelled(table, left_out, classes, layout, notes)
+    return _Labelled(table, left_out, classes, layout, tree.files, notes)
 
 
 def _split_of(name: str) -> str:
@@ -302,7 +304,8 @@ def _from_csv(csv: Path, root: Path, tree: Tree, name: str) -> _Labelled:
     for path in table["path"][table["expression"] == ""].tolist():
         left_out.setdefault(path, (FAULT, "listed without an expression"))
     table = table[~table["path"].isin(left_out)].reset_index(drop=True)
-    return _Labelled(table, left_out, classes, f"labelled by {name}", [listed.note] if listed.note else [])
+    notes = [listed.note] if listed.note else []
+    return _Labelled(table, left_out, classes, f"labelled by {name}", listed.files, notes)
 
 
 def _splits(usable: pd.DataFrame, shares: Mapping[str, float], seed: int) -> list[str]:
@@ -361,7 +364,12 @@ def _check_classes(
 
 
 def _one_deeper(root: Path, tree: Tree) -> str:
-    """What to do when everything lies in one folder, and that in several."""
+    """What to do when everything lies in one folder, and that in several, or right in `root`."""
+    if tree.images and not any("/" in path for path in tree.images):
+        return (
+            f"{len(tree.images):,} images lie right in {root}, the first {tree.images[0]}, but in no folder of a "
+            "class: expected <class>/<image>. "
+        )
     outer = {path.split("/")[0] for path in tree.images}
     inner = {parts[1] for path in tree.images if len(parts := path.split("/")) > 2}
     if len(outer) != 1 or len(inner) < 2:

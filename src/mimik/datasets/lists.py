@@ -9,12 +9,13 @@ import csv
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import chain
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from mimik.datasets.tree import Tree, nearest
+from mimik.datasets.tree import Tree, left_by_programs, nearest
 from mimik.errors import UserError
 
 NAMES = 12
@@ -102,10 +103,13 @@ class Listed:
     Attributes:
         paths: of every row, as the files below the folder are spelt; a path without a file as it is listed.
         note: a sentence about files that are not there, the first of them with what is nearest; empty where nothing is.
+        files: every file below the folder that may be used: those of the tree, and those in hidden and service folders
+            that the list names.
     """
 
     paths: list[str]
     note: str
+    files: frozenset[str]
 
     @classmethod
     def of(cls, listed: Sequence[str], tree: Tree, folder: Path, source: str) -> "Listed":
@@ -125,15 +129,17 @@ class Listed:
         missing = [path for path, place in found.items() if place is None]
         if missing:
             found |= _otherwise_spelt(missing, tree.files, folder)
+            found |= _passed_over([path for path in missing if found[path] is None], tree, folder)
+        files = tree.files | {place for path in missing if (place := found[path]) is not None}
         paths = [_plain(path) if (place := found[path]) is None else place for path in listed]
         gone = [path for path in missing if found[path] is None and path.strip()]
         if not gone:
-            return cls(paths, "")
+            return cls(paths, "", files)
         match = nearest(gone[0], tree.files)
         if len(gone) == len(different):
             away = _away(source, gone, len(different), match, folder)
             raise UserError(f"{away} {_remedy(gone[0], match, folder)}")
-        return cls(paths, _away(source, gone, len(different), match, folder) if match else "")
+        return cls(paths, _away(source, gone, len(different), match, folder) if match else "", files)
 
 
 def _spelt(path: str, files: frozenset[str]) -> str | None:
@@ -170,6 +176,19 @@ def _otherwise_spelt(paths: Iterable[str], files: frozenset[str], folder: Path) 
         return None
 
     return {path: find(path) for path in paths}
+
+
+def _passed_over(paths: Iterable[str], tree: Tree, folder: Path) -> dict[str, str]:
+    """Files that were passed over when the folder was walked, but that a list names: then they are meant."""
+    found = {}
+    left = cache(left_by_programs)  # of half a million missing files the folders are few
+    for path in paths:
+        plain = _plain(path)
+        *folders, name = plain.split("/")
+        hidden = name.startswith(".") or any(map(left, folders))
+        if inside(plain) and (hidden or tree.links) and is_file(folder / plain):
+            found[path] = plain
+    return found
 
 
 def _away(source: str, gone: Sequence[str], count: int, match: str | None, folder: Path) -> str:

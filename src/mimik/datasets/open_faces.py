@@ -118,7 +118,7 @@ def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
     listed: dict[str, set[str]] = defaultdict(set)
     for name, label in zip(names_listed.paths, legend["emotion"].tolist(), strict=True):
         listed[name].add(label.strip().lower())
-    found = {*tree.images, *(tree.files & listed.keys())}
+    found = {*tree.images, *(names_listed.files & listed.keys())}
     left_out: dict[str, tuple[str, str]] = {}
     kept: dict[str, str] = {}
     for name in sorted(listed.keys() | found | tree.unread.keys()):

@@ -43,9 +43,9 @@ SERVICE_FOLDERS: frozenset[str] = frozenset(
 _SERVICE = re.compile(
     r"\..*"  # hidden: .thumbnails, .Trash-1000, .dtrash, .xvpics, .picasaoriginals, AppleDouble's ._1.jpg
     r"|\$.*"  # of Windows: $RECYCLE.BIN
-    r"|found\.\d{3}"
+    r"|found\.\d{3}|appdata_\w+"
     r"|.*\.(lrdata|photoslibrary|photolibrary|aplibrary|migratedphotolibrary)"
-    r"|syno(photo|file)_thumb.*"
+    r"|syno(photo|file)_thumb.*|albumart(small|_\{.*)\.jpg"
 )
 
 _PLAIN = frozenset(
@@ -91,11 +91,11 @@ class Tree:
             most = sorted(folders.items(), key=lambda item: (-item[1], item[0]))
             named = ", ".join(f"{name} {count:,}" for name, count in most[:4]) + (", ..." if len(most) > 4 else "")
             told.append(
-                f"{sum(folders.values()):,} pictures in folders that programs make for copies and deleted files were "
-                f"passed over: {named}."
+                "pictures passed over in folders that programs make for copies and deleted files: "
+                f"{sum(folders.values()):,} ({named})"
             )
         if hidden := self.passed_over.get(""):
-            told.append(f"{hidden:,} pictures under names of programs (hidden, or of thumbnails) were passed over.")
+            told.append(f"pictures passed over under names that programs give (hidden, thumbnails): {hidden:,}")
         if self.links:
             path = min(self.links)
             place = self.links[path]
