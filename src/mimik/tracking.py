@@ -16,6 +16,7 @@ import csv
 import logging
 import os
 import shlex
+import sqlite3
 import subprocess
 import sys
 import tempfile
