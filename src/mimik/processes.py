@@ -71,7 +71,7 @@ def _buckets(gradients: list[Tensor]) -> Iterator[list[Tensor]]:
         yield bucket
 
 
-class Agreement:
+class StopVote:
     """One decision of all processes after every step: whether any of them was asked to stop.
 
     A process that stopped by itself would leave the others waiting for its gradients. Votes travel beside the

@@ -30,7 +30,7 @@ from mimik.errors import UserError
 from mimik.faces.store import FaceStore
 from mimik.feed import Feed
 from mimik.files import atomic_path, digest
-from mimik.processes import Agreement, start_processes
+from mimik.processes import StopVote, start_processes
 from mimik.replays import Computed
 from mimik.schedule import TrainingConfig as TrainingConfig
 from mimik.schedule import Update as Update
@@ -196,7 +196,7 @@ class _Loop:
             processes=processes,
             extras=extras,
         )
-        self.agreement = Agreement()
+        self.vote = StopVote()
         self.history: History = []
         # Sums of the terms since the last row of the history; part of the state, so that the history of a resumed run
         # is that of an undisturbed one.
@@ -253,7 +253,7 @@ class _Loop:
             if sample and (last or (config.sample_every and self.step % config.sample_every == 0)):
                 self._sample(sample, logger)
             bar.update()
-            stopped = self.agreement.stop(stop.requested)
+            stopped = self.vote.stop(stop.requested)
             due = time.monotonic() - saved > config.checkpoint_seconds
             if stopped or due or last:
                 self._save()
