@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 
-from mimik import __version__, params, stages
+from mimik import __version__, params, settings_check, stages
 from mimik.console import reported
 from mimik.params import Params
 
@@ -358,6 +358,7 @@ def _params(chosen: argparse.Namespace) -> Params:
     if getattr(chosen, "mirror", None):
         values["mirror"] = chosen.mirror
     params.validate(values, "params.yaml", params.SCHEMA)
+    settings_check.check_settings(values)
     return values
 
 

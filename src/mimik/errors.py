@@ -1,4 +1,7 @@
-"""The one error that a user is meant to read."""
+"""The one error that a user is meant to read, and what its messages share."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 class UserError(Exception):
@@ -12,3 +15,23 @@ class UserError(Exception):
 
 class NotFetchedError(UserError):
     """An open archive is not on this machine yet; preparing the dataset brings it."""
+
+
+def unknown_name(name: object, known: Iterable[str], listed: int = 20) -> str:
+    """How a message on a name that nobody knows goes on: with the names that are nearest, and all of a few.
+
+    Args:
+        name: what was asked for.
+        known: the names there are.
+        listed: most names that are all listed.
+    """
+    names = sorted(set(known))
+    folded = {other.casefold(): other for other in names}
+    asked = str(name).casefold()
+    alike = [folded[other] for other in get_close_matches(asked, folded, 5, 0.55)]
+    # What is alike by its beginning comes after what is alike as a whole: happy, happiness.
+    alike += [other for other in names if other not in alike and other.casefold()[:4] == asked[:4]]
+    if len(names) <= listed:
+        meant = f" Did you mean {alike[0]}?" if alike and alike[0] != name else ""
+        return f"Known: {', '.join(names) or 'none'}.{meant}"
+    return f"Nearest of {len(names)}: {', '.join(alike[:5])}." if alike else f"None of {len(names)} names is like it."

@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from mimik.errors import UserError
-from mimik.files import digest, file_sha256, read_json
+from mimik.files import digest, file_sha256
 from mimik.params import Settings, flatten
+from mimik.records import read_record
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -70,7 +71,7 @@ def training_run(settings: Settings, store_dir: Path | str) -> Iterator[tuple[Se
     Raises:
         UserError: MLflow cannot be opened; nothing has been trained yet then.
     """
-    manifest = read_json(Path(store_dir) / "manifest.json")
+    manifest = read_record(Path(store_dir) / "manifest.json", "prepared", ("digest",))
     key = run_key(settings, manifest["digest"])
     keyed = {**settings, "run_key": key}
     if int(os.environ.get("RANK", "0")) != 0:
@@ -99,7 +100,8 @@ def evaluated_run(result_dir: Path | str, store_dir: Path | str) -> Iterator[str
         UserError: MLflow cannot be opened, or does not take what it is given.
     """
     result = Path(result_dir)
-    config = read_json(result / "config.json")
+    needs = ("dataset", "method", "scale", "seed", "dataset_digest", "config", "training", "run_key")
+    config = read_record(result / "config.json", "method", needs)
     with _opened(config, Path(store_dir), config["dataset_digest"]) as run:
         yield run.info.run_id
         with _told("metrics, pictures or generator of " + str(result)):
@@ -286,7 +288,7 @@ def _send_result(run: Any, result: Path, config: Mapping[str, Any]) -> None:
     from mlflow.entities import Metric
 
     client, run_id = _client(), run.info.run_id
-    measured = read_json(result / "metrics.json")
+    measured = read_record(result / "metrics.json", "metrics", ("metrics",))
     _send_params(client, run_id, config)  # the settings that nobody overrode are known since the training
     now = int(time.time() * 1000)
     values = list(metric_values(measured["metrics"]))
@@ -303,7 +305,7 @@ def _send_result(run: Any, result: Path, config: Mapping[str, Any]) -> None:
 def metric_values(metrics: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     """Every single number in `metrics` of metrics.json: (name, value); values by class as `<name>/<class>`."""
     for name, entry in metrics.items():
-        value = entry.get("value")
+        value = entry.get("value") if isinstance(entry, Mapping) else None
         if isinstance(value, bool):
             continue
         if isinstance(value, int | float):

@@ -35,9 +35,10 @@ from mimik.devices import (
 )
 from mimik.errors import UserError
 from mimik.faces.store import FaceStore
-from mimik.files import atomic_path, digest
+from mimik.files import atomic_path, clear_unfinished, digest
 from mimik.schedule import TrainingConfig as TrainingConfig
 from mimik.schedule import Update as Update
+from mimik.weights import fill, read_pth
 
 Terms = dict[str, Tensor]
 History = list[dict[str, float]]
@@ -130,6 +131,7 @@ def train(
                 f"{directory}: another process is training here (a killed workflow leaves its trainer running). "
                 "Wait for it to end, or stop it, and run the same command again."
             ) from error
+        clear_unfinished(directory)
     try:
         loop = _Loop(task, store, rows, config, seed, directory, fingerprint, device, rank, processes, extras)
         history = loop.run(label, logger if rank == 0 else None, sample if rank == 0 else None)
@@ -379,22 +381,21 @@ class _Loop:
     def _restore(self, label: str) -> None:
         if not self.checkpoint.exists():
             return
-        try:
-            state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
-        except Exception as error:
-            raise UserError(
-                f"{self.checkpoint}: expected a checkpoint of mimik, but it cannot be read ({error}). "
-                "Delete it to start the run over."
-            ) from error
+        state = read_pth(
+            self.checkpoint, "a checkpoint of mimik", "Delete it to start the run over.", device=self.device
+        )
         if state.get("fingerprint") != self.fingerprint:
             print(f"{label}: the checkpoint belongs to other settings or data; starting over.", file=sys.stderr)
             return
+        fill(lambda: self._take(state), self.checkpoint, "Delete it to start the run over.")
+        print(f"{label}: continuing at step {self.step} of {self.config.steps}.", file=sys.stderr)
+
+    def _take(self, state: Mapping[str, Any]) -> None:
         self.task.load_state_dict(state["task"])
         for name, optimiser in self.optimisers.items():
             optimiser.load_state_dict(state["optimisers"][name])
         self.average, self.history, self.step = state["average"], state["history"], state["step"]
         self.sums, self.counts = state["sums"], state["counts"]
-        print(f"{label}: continuing at step {self.step} of {self.config.steps}.", file=sys.stderr)
 
 
 class _StopRequest:

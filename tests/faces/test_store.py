@@ -123,7 +123,7 @@ def test_true_targets_belong_to_the_test_rows(tmp_path: Path) -> None:
 def test_pickled_arrays_are_refused(tmp_path: Path) -> None:
     store(tmp_path)
     np.save(tmp_path / "depth_4.npy", np.array([{}, {}, {}, {}], dtype=object), allow_pickle=True)
-    with pytest.raises(ValueError, match="Python objects"):
+    with pytest.raises(UserError, match=r"depth_4\.npy: expected an array .* Python objects"):
         FaceStore(tmp_path, 4)
 
 

@@ -11,10 +11,11 @@ PACKAGE = PROJECT / "src" / "mimik"
 sys.path.insert(0, str(PROJECT / "src"))
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [str(PROJECT / "src"), os.getenv("PYTHONPATH")])))
 
-from mimik import params, stages
+from mimik import params, settings_check, stages
 from mimik.errors import UserError
 from mimik.faces import tddfa
 from mimik.files import file_sha256
+from mimik.yaml_file import read_yaml
 
 
 def stop(error):
@@ -24,8 +25,19 @@ def stop(error):
     raise SystemExit(2)
 
 
+# Read strictly before Snakemake reads it: of a key that stands twice in a group it would drop one without a word.
+try:
+    read_yaml("params.yaml", "Run snakemake in the project's folder, where it stands.")
+except UserError as error:
+    stop(error)
+
+
+configfile: "params.yaml"
+
+
 try:
     params.validate(config, "params.yaml", PROJECT / params.SCHEMA)
+    settings_check.check_settings(config)
 except UserError as error:
     stop(error)
 
