@@ -13,7 +13,10 @@ import pytest
 ROOT = Path(__file__).parents[2]
 STANDINS = Path(__file__).with_name("standins")
 WORKFLOW = ("Snakefile", "workflow", "profiles", "dvc.yaml", ".dvcignore", ".gitignore")
-LIGHT = ("__init__", "cli", "configuration", "console", "errors", "files", "params", "sources", "stages")
+LIGHT = (
+    *("__init__", "cli", "configuration", "console", "errors", "files", "modules", "params", "records", "sources"),
+    *("stages", "yaml_file"),
+)
 """Modules that are the real ones here too."""
 
 
