@@ -11,7 +11,12 @@ from pathlib import Path
 
 PACKAGE = "mimik"
 
-NEUTRAL: frozenset[str] = frozenset({"cli", "console", "errors", "params", "sources", "stages", "tracking"})
+NEUTRAL: frozenset[str] = frozenset(
+    {
+        *("cli", "console", "declarations", "errors", "params", "settings_check", "sources", "stages", "tracking"),
+        "yaml_file",
+    }
+)
 """Modules that never change a result: how a job is called, how faults are told, where results are mirrored to.
 
 What `params` resolves reaches a job as its settings, which are watched by themselves.
