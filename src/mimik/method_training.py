@@ -182,15 +182,19 @@ def load_method(result_dir: Path | str) -> tuple[nn.Module, dict[str, Any]]:
 
 def _check_trained(directory: Path) -> None:
     """Raise `UserError` when no trained method stands in a folder; says where one does."""
-    if (directory / "config.json").is_file() and not directory.is_file():
-        return
-    if directory.is_file():
+    try:
+        is_file, is_folder = directory.is_file(), directory.is_dir()
+        if (directory / "config.json").is_file():
+            return
+    except OSError as error:  # a name that is too long, links in a circle, a folder of somebody else's
+        raise UserError(f"{directory}: expected the folder of a trained method, but: {error.strerror}.") from error
+    if is_file:
         told = "is a file; expected the folder of a trained method"
         near = [directory.parent] if (directory.parent / "generator.safetensors").is_file() else []
     else:
-        told = "holds no config.json, so no trained method" if directory.is_dir() else "no such folder"
+        told = "holds no config.json, so no trained method" if is_folder else "no such folder"
         # The folder may be one or two too high, one too low, or misspelt.
-        roots = [directory] if directory.is_dir() else [directory.parent, directory.parent.parent]
+        roots = [directory] if is_folder else [directory.parent, directory.parent.parent]
         found = [
             file for root in roots for depth in ("*", "*/*") for file in root.glob(f"{depth}/generator.safetensors")
         ]

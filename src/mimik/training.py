@@ -35,10 +35,10 @@ from mimik.devices import (
 )
 from mimik.errors import UserError
 from mimik.faces.store import FaceStore
-from mimik.files import atomic_path, clear_unfinished, digest
+from mimik.files import clear_unfinished, digest
 from mimik.schedule import TrainingConfig as TrainingConfig
 from mimik.schedule import Update as Update
-from mimik.weights import fill, read_pth
+from mimik.weights import fill, read_pth, save_pth
 
 Terms = dict[str, Tensor]
 History = list[dict[str, float]]
@@ -375,8 +375,7 @@ class _Loop:
             "sums": self.sums,
             "counts": self.counts,
         }
-        with atomic_path(self.checkpoint) as temporary:
-            torch.save(state, temporary)
+        save_pth(self.checkpoint, state)
 
     def _restore(self, label: str) -> None:
         if not self.checkpoint.exists():

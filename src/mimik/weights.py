@@ -55,6 +55,13 @@ def read_safetensors(path: Path | str, remedy: str) -> dict[str, Tensor]:
     return state
 
 
+def save_pth(path: Path | str, state: Mapping[str, Any]) -> None:
+    """Write tensors and plain values atomically, for `read_pth`."""
+    # Given a path PyTorch keeps the file open after a fault, and a full disk stays full while this process lives.
+    with atomic_path(path) as temporary, temporary.open("wb") as opened:
+        torch.save(state, opened)
+
+
 def read_pth(path: Path | str, what: str, remedy: str, device: torch.device | str = "cpu") -> dict[str, Any]:
     """A dict that PyTorch saved: tensors and plain values only, nothing is unpickled.
 

@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import types
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -63,8 +64,11 @@ def save(path: Path, arrays: Arrays) -> None:
     """Write a shard's arrays atomically. Raises `ValueError` for objects, which would be pickled."""
     if objects := [name for name, array in arrays.items() if array.dtype.hasobject]:
         raise ValueError(f"{path}: {objects} hold objects")
-    with atomic_path(path) as temporary, temporary.open("wb") as opened:
-        np.savez(opened, **arrays)
+    # numpy's own savez leaves the archive open when the disk is full, which is told a second time, by its destructor.
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as opened:
+                np.lib.format.write_array(opened, np.asanyarray(array), allow_pickle=False)
 
 
 def load(path: Path, names: Sequence[str]) -> list[npt.NDArray[Any]]:

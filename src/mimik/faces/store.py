@@ -32,7 +32,7 @@ from mimik.datasets.listing import ATTRIBUTE
 from mimik.datasets.listing import INDEX_COLUMNS as INDEX_COLUMNS
 from mimik.datasets.listing import SPLITS as SPLITS
 from mimik.errors import UserError
-from mimik.files import canonical
+from mimik.files import canonical, first_line
 from mimik.labels import ACTION_UNITS
 from mimik.records import command_for, read_record
 
@@ -186,7 +186,7 @@ class FaceStore:
         """float32 (N, 17) intensities in [0, 1] in the order of `labels.ACTION_UNITS`, or None without annotation."""
         if any(name not in self.table for name in ACTION_UNITS):
             return None
-        return self.table[list(ACTION_UNITS)].to_numpy(dtype=np.float32)
+        return self._numbers(list(ACTION_UNITS))
 
     @property
     def attribute_names(self) -> list[str]:
@@ -197,7 +197,16 @@ class FaceStore:
     def attributes(self) -> npt.NDArray[np.float32] | None:
         """float32 (N, A) of 0 and 1, in the order of `attribute_names`, or None when there are none."""
         columns = [f"{ATTRIBUTE}{name}" for name in self.attribute_names]
-        return self.table[columns].to_numpy(dtype=np.float32) if columns else None
+        return self._numbers(columns) if columns else None
+
+    def _numbers(self, columns: list[str]) -> npt.NDArray[np.float32]:
+        try:
+            return self.table[columns].to_numpy(dtype=np.float32)
+        except ValueError as error:
+            raise UserError(
+                f"{self.directory / 'index.csv'}: expected numbers in the columns {columns[0]} to {columns[-1]}, but: "
+                f"{first_line(error)}. {self._remedy}"
+            ) from error
 
 
 def prepared_manifest(directory: Path) -> dict[str, Any]:
