@@ -80,7 +80,7 @@ def told_if_full(path: Path | str, written: Path | None = None) -> Iterator[None
     except UserError:
         raise
     except Exception as error:
-        if not (_says_full(error) or (written is not None and _may_hide_full(error) and _is_full(written))):
+        if not (says_full(error) or (written is not None and _may_hide_full(error) and _is_full(written))):
             raise
         raise UserError(
             f"{path}: the disk is full; the file was not written and what stood there before is unchanged. "
@@ -208,8 +208,14 @@ def _left_behind(path: Path) -> bool:
         return False
 
 
-def _says_full(error: BaseException) -> bool:
-    return (isinstance(error, OSError) and error.errno in FULL) or "os error 28)" in str(error)
+def says_full(error: BaseException) -> bool:
+    """Whether a fault is that of a full disk: by its number, or in the words of Rust's and SQLite's libraries."""
+    told = str(error)
+    return (
+        (isinstance(error, OSError) and error.errno in FULL)
+        or "os error 28)" in told
+        or "database or disk is full" in told
+    )
 
 
 def _may_hide_full(error: BaseException) -> bool:

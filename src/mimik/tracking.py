@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from mimik.errors import UserError
-from mimik.files import digest, file_sha256
+from mimik.files import digest, file_sha256, first_line, says_full
 from mimik.params import Settings, flatten
 from mimik.records import read_record
 
@@ -162,8 +162,8 @@ class RunLogger:
         try:
             yield
         except _faults() as error:
-            self._failure = str(error)
-            print(f"\nmimik: MLflow failed: {error}\nThe training goes on without it.", file=sys.stderr)
+            self._failure = "the disk is full" if says_full(error) else first_line(error)
+            print(f"\nmimik: MLflow failed: {self._failure}\nThe training goes on without it.", file=sys.stderr)
 
 
 def _client() -> "MlflowClient":
@@ -204,7 +204,7 @@ def _opened(
             mlflow.end_run(status)
         except _faults() as error:
             # Raised here it would take back the job's result, which is complete.
-            print(f"\nmimik: MLflow could not end the run: {error}", file=sys.stderr)
+            print(f"\nmimik: MLflow could not end the run: {first_line(error)}", file=sys.stderr)
 
 
 def _open_store() -> None:
@@ -386,11 +386,15 @@ def _told(what: str) -> Iterator[None]:
         yield
     except _faults() as error:
         uri = tracking_uri()
+        if says_full(error):
+            raise UserError(
+                f"MLflow at {uri} did not take {what}: the disk is full. Free some room and run the same command again."
+            ) from error
         place = (
             f"If {uri.removeprefix('sqlite:///')} is damaged, move it away: a new one is made."
             if uri.startswith("sqlite:///")
             else "Start the server, or unset MLFLOW_TRACKING_URI to use a local database."
         )
         raise UserError(
-            f"MLflow at {uri} did not take {what}: {error}\n{place} Then run the same command again."
+            f"MLflow at {uri} did not take {what}: {first_line(error)}\n{place} Then run the same command again."
         ) from error
