@@ -131,6 +131,8 @@ def built(make: Callable[[], T], where: str, remedy: str) -> T:
         raise
     except Exception as error:
         reason = f"lacks {error}" if isinstance(error, KeyError) else first_line(error)
+        if isinstance(error, MemoryError) or "allocate memory" in reason:
+            reason = "its weights do not fit into this machine's memory"
         raise UserError(f"{where}: describes no network that can be built ({reason}). {remedy}") from error
 
 

@@ -57,9 +57,8 @@ def read_yaml(path: Path | str, missing: str) -> Any:
         raise UserError(f"{path}: expected a file that can be read, but: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        like = (
-            "looks like UTF-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else f"line {line} is in another encoding"
-        )
+        wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")
+        like = "it looks like UTF-16" if wide else f"line {line} is in another encoding"
         raise UserError(
             f"{path}: expected text in UTF-8; {like}. Save it as UTF-8 and run the same command again."
         ) from error

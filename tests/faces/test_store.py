@@ -150,3 +150,34 @@ def test_digest_does_not_depend_on_how_the_table_is_cut(
     parameters = {"z": 1, "options": [1, "ü"]}
     monkeypatch.setattr("mimik.faces.store.ROWS_AT_ONCE", at_once)
     assert store_digest(table, parameters) == digest({"table": table.to_csv(index=False), "parameters": parameters})
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("manifest.json", "[]", "the whole file: expected a group, the manifest.json of a prepared dataset"),
+        ("manifest.json", '{"sizes": "4", "classes": [], "digest": "d"}', "sizes: expected a list of sides in pixels"),
+        ("manifest.json", '{"sizes": [4]}', "lacks `classes`, `digest`"),
+        ("index.csv", "", "expected a table"),
+        ("index.csv", "id,split\n1\n1,2,3,4\n", "expected a table"),
+        ("index.csv", "id,split\n1,test\n", "lacks the columns"),
+        ("images_4.npy", "hello", "expected an array in numpy's"),
+    ],
+)
+def test_a_damaged_file_is_told_with_the_command_that_makes_it(
+    tmp_path: Path, name: str, content: str, told: str
+) -> None:
+    store(tmp_path)
+    (tmp_path / name).write_text(content)
+    with pytest.raises(UserError) as caught:
+        FaceStore(tmp_path, 4)
+    message = str(caught.value)
+    assert message.startswith(f"{tmp_path / name}: ") and told in message and "mimik data prepare" in message
+
+
+def test_an_array_of_something_else_is_told(tmp_path: Path) -> None:
+    store(tmp_path)
+    for array in (np.zeros((4, 4, 4, 1), np.uint8), np.zeros((4, 4, 4, 3)), np.array(4)):
+        np.save(tmp_path / "images_4.npy", array)
+        with pytest.raises(UserError, match=r"images_4\.npy: holds .*mimik data prepare"):
+            FaceStore(tmp_path, 4)
