@@ -193,13 +193,13 @@ def prepare_data(chosen: argparse.Namespace) -> None:
 def describe_data(chosen: argparse.Namespace) -> None:
     """`mimik data describe`."""
     from mimik.contact_sheets import draw_sheets, size_drawn
-    from mimik.description import describe
+    from mimik.description import NEEDS, describe
     from mimik.faces.store import FaceStore, check_outside, prepared_manifest
 
     raw = RAW / params.dataset_module(_params(chosen), chosen.dataset)
     directory = PREPARED / chosen.dataset
     output = Path(chosen.output).expanduser() if chosen.output else Path("report") / chosen.dataset
-    store = FaceStore(directory, size_drawn(prepared_manifest(directory)["sizes"]))
+    store = FaceStore(directory, size_drawn(prepared_manifest(directory, NEEDS)["sizes"]))
     check_outside(directory, output)
     for line in describe(store):
         print(line)

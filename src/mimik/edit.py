@@ -90,7 +90,7 @@ class PhotographEditor:
         """
         self.folder = Path(model)
         method: Any
-        method, self.config = load_method(self.folder)
+        method, self.config = load_method(self.folder, ("template", "sizes", "method", "dataset", "scale"))
         if self.config["template"] not in (None, alignment.TEMPLATE_NAME):
             raise UserError(
                 f"{self.folder / 'config.json'}: its faces were aligned by the template {self.config['template']!r}; "

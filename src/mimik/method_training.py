@@ -150,8 +150,8 @@ def train_method(
     (checkpoints / "last.pt").unlink(missing_ok=True)
 
 
-def load_method(result_dir: Path | str) -> tuple[nn.Module, dict[str, Any]]:
-    """A trained method, in evaluation mode on the CPU, and its config.json.
+def load_method(result_dir: Path | str, also: Sequence[str] = ()) -> tuple[nn.Module, dict[str, Any]]:
+    """A trained method, in evaluation mode on the CPU, and its config.json, which has to have the keys `also` too.
 
     Raises:
         UserError: no trained method stands there; config.json or generator.safetensors is missing, damaged, or they do
@@ -162,7 +162,7 @@ def load_method(result_dir: Path | str) -> tuple[nn.Module, dict[str, Any]]:
     path, weights = directory / "config.json", directory / "generator.safetensors"
     where, remedy = str(path), f"Train it with `{command_for(path, 'method')}`."
     needs = ("module", "config", "condition", "architectures", "classes", "attributes", "image_size")
-    resolved = read_record(path, "method", needs)
+    resolved = read_record(path, "method", (*needs, *also))
     module = named("methods", resolved["module"], f"{where}: module")
     config = build(module.Config, resolved["config"], f"{where}: config")
     condition = build(ConditionConfig, resolved["condition"], f"{where}: condition")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mimik.errors import UserError
-from mimik.files import write_text
+from mimik.files import first_line, write_text
 from mimik.measures import table
 from mimik.results import load
 
@@ -30,15 +30,20 @@ def write_systems(readme: Path, folders: Sequence[Path], store: Path) -> None:
         raise UserError(
             f"{readme}: a table needs results of one scale, found {', '.join(scales) or 'none'}. Run `make demo-all`."
         )
-    text = readme.read_text(encoding="utf-8")
+    try:
+        text = readme.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{readme}: expected a Markdown file in UTF-8, but: {first_line(error)}.") from error
     if BEGIN not in text or END not in text:
         raise UserError(f"{readme}: expected the lines {BEGIN!r} and {END!r}, between which the table goes.")
     made = table(results, MEASURED)
     if made is None:
         raise UserError(f"{readme}: none of {', '.join(MEASURED)} was measured. Evaluate the methods again.")
-    commits = sorted({str(result.record["git_commit"])[:7] for result in results})
-    machines = sorted({str(result.config["environment"]["processor"]) for result in results})
-    seeds = sorted({str(result.record["seed"]) for result in results})
+    commits = sorted({str(result.record.get("git_commit"))[:7] for result in results})
+    machines = sorted(
+        {str(result.config.get("environment", {}).get("processor", "unknown processor")) for result in results}
+    )
+    seeds = sorted({str(result.record.get("seed")) for result in results})
     source = (
         f"{results[0].dataset}, scale {scales[0]}, {len(results[0].rows)} test faces, seed "
         f"{', '.join(seeds)}; {', '.join(machines)}; commit {', '.join(commits)}. "

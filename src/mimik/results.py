@@ -153,7 +153,20 @@ class Result:
     def manifest(self) -> dict[str, Any]:
         """translations/manifest.json."""
         path = self.directory / "translations" / "manifest.json"
-        return read_record(path, "translations", ("rows", "source_labels", "classes", "size"))
+        manifest = read_record(path, "translations", ("rows", "source_labels", "classes", "size"))
+        labels, classes = manifest["source_labels"], len(manifest["classes"])
+        targets = [target for told in self._edits(manifest) for target in told.get("targets", ())]
+        if len(labels) != len(manifest["rows"]) or not all(-1 <= label < classes for label in (*labels, *targets)):
+            raise UserError(
+                f"{path}: expected a label for each of its {len(manifest['rows'])} rows, and of labels and targets "
+                f"positions among its {classes} classes. Translate again: `{command_for(path, 'translations')}`."
+            )
+        return manifest
+
+    @staticmethod
+    def _edits(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        """What a manifest says of continuous edits."""
+        return [manifest[name] for name in ("strengths", "action_units") if name in manifest]
 
     @property
     def classes(self) -> list[str]:
@@ -178,7 +191,15 @@ class Result:
     @cached_property
     def store(self) -> FaceStore:
         """The prepared dataset at the size of the translations."""
-        return FaceStore(self.store_directory, self.size)
+        store, manifest = FaceStore(self.store_directory, self.size), self.manifest
+        edited = [row for told in self._edits(manifest) for row in told["rows"]]
+        if not all(0 <= row < len(store) for row in (*manifest["rows"], *manifest.get("mask_rows", ()), *edited)):
+            path = self.directory / "translations" / "manifest.json"
+            raise UserError(
+                f"{path}: expected rows of {store.directory}, 0 to {len(store) - 1}. Translate again: "
+                f"`{command_for(path, 'translations')}`."
+            )
+        return store
 
     @cached_property
     def translations(self) -> Array:

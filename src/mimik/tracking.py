@@ -25,7 +25,7 @@ from filelock import FileLock
 from mimik.errors import UserError
 from mimik.files import digest, file_sha256, first_line, says_full
 from mimik.params import Settings, flatten
-from mimik.records import read_record
+from mimik.records import command_for, read_record
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -162,7 +162,7 @@ class RunLogger:
         try:
             yield
         except _faults() as error:
-            self._failure = "the disk is full" if says_full(error) else first_line(error)
+            self._failure = _reason(error)
             print(f"\nmimik: MLflow failed: {self._failure}\nThe training goes on without it.", file=sys.stderr)
 
 
@@ -204,7 +204,7 @@ def _opened(
             mlflow.end_run(status)
         except _faults() as error:
             # Raised here it would take back the job's result, which is complete.
-            print(f"\nmimik: MLflow could not end the run: {first_line(error)}", file=sys.stderr)
+            print(f"\nmimik: MLflow could not end the run: {_reason(error)}", file=sys.stderr)
 
 
 def _open_store() -> None:
@@ -212,6 +212,8 @@ def _open_store() -> None:
     import mlflow
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)  # its notes on itself would break up progress bars
+    # It writes the traceback of every fault of its database before it raises it; `_told` and `_noted` tell it.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     uri = tracking_uri()
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
@@ -276,10 +278,16 @@ def _last_step(run: Any) -> int:
 def _send_history(run: Any, history: Path) -> None:
     """Losses of history.csv that the run has not: those of a training that MLflow missed."""
     logger = RunLogger(run)
-    with history.open(encoding="utf-8", newline="") as opened:
-        for row in csv.DictReader(opened):
-            step = int(float(row.pop("step")))
-            logger.scalars(step, {name: float(value) for name, value in row.items() if value})
+    try:
+        with history.open(encoding="utf-8", newline="") as opened:
+            for row in csv.DictReader(opened):
+                step = int(float(row.pop("step")))
+                logger.scalars(step, {name: float(value) for name, value in row.items() if value})
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        raise UserError(
+            f"{history}: expected a table of numbers with the column step, but: {first_line(error)}. Train again: "
+            f"`{command_for(history, 'method')}`."
+        ) from error
     logger.close()
 
 
@@ -379,6 +387,11 @@ def _faults() -> tuple[type[Exception], ...]:
     return MlflowException, SQLAlchemyError, CommandError, OSError
 
 
+def _reason(error: Exception) -> str:
+    """A fault of MLflow in one line; SQLAlchemy says pages, and what happened in the second line."""
+    return "the disk is full" if says_full(error) else first_line(error)
+
+
 @contextmanager
 def _told(what: str) -> Iterator[None]:
     """A failure of MLflow as a UserError that says how to go on."""
@@ -396,5 +409,5 @@ def _told(what: str) -> Iterator[None]:
             else "Start the server, or unset MLFLOW_TRACKING_URI to use a local database."
         )
         raise UserError(
-            f"MLflow at {uri} did not take {what}: {first_line(error)}\n{place} Then run the same command again."
+            f"MLflow at {uri} did not take {what}: {_reason(error)}\n{place} Then run the same command again."
         ) from error

@@ -18,7 +18,7 @@ ascending order and the C classes in theirs: the same face showing that class at
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -209,15 +209,19 @@ class FaceStore:
             ) from error
 
 
-def prepared_manifest(directory: Path) -> dict[str, Any]:
-    """manifest.json of a prepared dataset. Raises `UserError` that says how to prepare it when there is none."""
+def prepared_manifest(directory: Path, needs: Iterable[str] = ()) -> dict[str, Any]:
+    """manifest.json of a prepared dataset, with the entries `needs` besides those of every one.
+
+    Raises:
+        UserError: there is none, or it is damaged; says how to prepare the dataset.
+    """
     path = directory / "manifest.json"
     if not path.exists():
         raise UserError(
             f"{path}: no such file, so this dataset is not prepared, or not to the end. Run "
             f"`mimik data prepare {directory.name}` first."
         )
-    return read_record(path, "prepared", ("dataset", "sizes", "classes", "digest", "source"))
+    return read_record(path, "prepared", ("dataset", "sizes", "classes", "digest", "source", *needs))
 
 
 def check_outside(directory: Path, output: Path) -> None:
