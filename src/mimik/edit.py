@@ -20,7 +20,7 @@ from torch import Tensor
 from mimik.batches import to_tensor, to_uint8
 from mimik.conditions import Condition, part_way
 from mimik.devices import autocast_dtype, pick_device
-from mimik.errors import UserError, unknown_name
+from mimik.errors import UserError, alike
 from mimik.faces import alignment, geometric
 from mimik.faces.mesh import FaceMesher
 from mimik.faces.photograph import UnreadableError, read_photograph
@@ -125,7 +125,8 @@ class PhotographEditor:
             raise UserError(f"{self.folder}: this model was trained for attributes; `mimik edit` asks for expressions.")
         for option, name in (("--to", wish.to), ("--from", wish.shown)):
             if name is not None and name not in self.classes:
-                raise UserError(f"{option} {name}: not an expression of this model. {unknown_name(name, self.classes)}")
+                meant = "".join(f" Did you mean {other}?" for other in alike(name, self.classes)[:1])
+                raise UserError(f"{option} {name}: this model knows {', '.join(self.classes)}.{meant}")
         if wish.to is None and not wish.units:
             raise UserError("--to: name an expression, or action units by --au.")
         if space == "expression":

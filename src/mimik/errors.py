@@ -26,12 +26,16 @@ def unknown_name(name: object, known: Iterable[str], listed: int = 20) -> str:
         listed: most names that are all listed.
     """
     names = sorted(set(known))
-    folded = {other.casefold(): other for other in names}
-    asked = str(name).casefold()
-    alike = [folded[other] for other in get_close_matches(asked, folded, 5, 0.55)]
-    # What is alike by its beginning comes after what is alike as a whole: happy, happiness.
-    alike += [other for other in names if other not in alike and other.casefold()[:4] == asked[:4]]
+    near = alike(name, names)
     if len(names) <= listed:
-        meant = f" Did you mean {alike[0]}?" if alike and alike[0] != name else ""
+        meant = f" Did you mean {near[0]}?" if near and near[0] != name else ""
         return f"Known: {', '.join(names) or 'none'}.{meant}"
-    return f"Nearest of {len(names)}: {', '.join(alike[:5])}." if alike else f"None of {len(names)} names is like it."
+    return f"Nearest of {len(names)}: {', '.join(near[:5])}." if near else f"None of {len(names)} names is like it."
+
+
+def alike(name: object, known: Iterable[str]) -> list[str]:
+    """The names that are like one, nearest first."""
+    asked, folded = str(name).casefold(), {other.casefold(): other for other in sorted(set(known))}
+    found = [folded[other] for other in get_close_matches(asked, folded, 5, 0.55)]
+    # What is alike by its beginning comes after what is alike as a whole: happy, happiness.
+    return found + [other for key, other in folded.items() if other not in found and key[:4] == asked[:4]]

@@ -192,7 +192,7 @@ def _check_trained(directory: Path) -> None:
         told = "is a file; expected the folder of a trained method"
         near = [directory.parent] if (directory.parent / "generator.safetensors").is_file() else []
     else:
-        told = "holds no config.json, so no trained method" if is_folder else "no such folder"
+        told = "holds no config.json, so no trained method" if is_folder else "no such folder, so no config.json"
         # The folder may be one or two too high, one too low, or misspelt.
         roots = [directory] if is_folder else [directory.parent, directory.parent.parent]
         found = [
