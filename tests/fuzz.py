@@ -334,35 +334,30 @@ def store_cases(chance: random.Random, folder: Path, count: int) -> Iterator[Cas
 
 def lists_cases(chance: random.Random, folder: Path, count: int) -> Iterator[Case]:
     """CSV lists of photographs and of OpenFace."""
-    rows = [f"p{i // 3}/{i}.png,{CLASSES[i % 3]},p{i // 3}" for i in range(12)]
-    labels = "\n".join(["path,expression,identity", *rows]).encode() + b"\n"
+    photographs = [(f"p{i // 3}/{i}.png", CLASSES[i % 3], f"p{i // 3}") for i in range(60)]
+    labels = "\n".join(["path,expression,identity", *map(",".join, photographs)]).encode() + b"\n"
     units = [f"AU{number:02d}_r" for number in (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45)]
     head = ", ".join(["frame", "face_id", "timestamp", "confidence", "success", *units])
-    openface_csv = "\n".join([head, *[", ".join(["1", "0", "0", "0.9", "1", *["0.5"] * 17])] * 2]).encode()
-    picture = io.BytesIO()
-    Image.new("RGB", (40, 40), (90, 80, 70)).save(picture, "PNG")
+    measured = "\n".join([head, ", ".join(["1", "0", "0", "0.9", "1", *["1.5"] * 17])]).encode()
+    raw = folder / "raw"
+    for i, (name, _, _) in enumerate(photographs):
+        (raw / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 40), (i, 80, 70)).save(raw / name)
     for number in range(count):
         case = folder / "cases" / f"{number:04d}"
-        for i in range(12):
-            (case / f"p{i // 3}").mkdir(parents=True, exist_ok=True)
-            (case / f"p{i // 3}" / f"{i}.png").write_bytes(picture.getvalue() + bytes([i]))
-        if number % 3:
-            told, content = with_bytes(labels, chance)
-            (case / "labels.csv").write_bytes(content)
-            options = {"name": "folder", "classes": CLASSES, "csv": "labels.csv"}
+        case.mkdir(parents=True)
+        told, content = with_bytes(labels if number % 3 else measured, chance)
+        (case / "0.csv").write_bytes(content)
 
-            def read(case: Path = case, options: Mapping[str, Any] = options) -> None:
-                folder_dataset.check(case, options, None)
-                folder_dataset.index(case, options, 0)
+        def read_labels(case: Path = case) -> None:
+            options = {"name": "folder", "classes": CLASSES, "csv": str(case / "0.csv")}
+            folder_dataset.check(raw, options, None)
+            folder_dataset.index(raw, options, 0)
 
-        else:
-            told, content = with_bytes(openface_csv, chance)
-            (case / "0.csv").write_bytes(content)
+        def read_units(case: Path = case) -> None:
+            openface.read(case, 0.5)
 
-            def read(case: Path = case, options: Mapping[str, Any] = {}) -> None:
-                openface.read(case / "0.csv", 0.5)
-
-        yield Case(told, read)
+        yield Case(told, read_labels if number % 3 else read_units)
 
 
 def archive_cases(chance: random.Random, folder: Path, count: int) -> Iterator[Case]:

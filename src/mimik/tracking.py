@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
+from mimik.arrays import read_table
 from mimik.errors import UserError
 from mimik.files import digest, file_sha256, first_line, says_full
 from mimik.params import Settings, flatten
@@ -228,7 +229,6 @@ def _create(
     client: "MlflowClient", experiment_id: str, config: Mapping[str, Any], store_dir: Path, dataset_digest: str
 ) -> str:
     """A new run with its parameters (a run's parameters never change), tags and dataset."""
-    import pandas as pd
     from mlflow.data.pandas_dataset import from_pandas
     from mlflow.entities import DatasetInput, InputTag
 
@@ -247,9 +247,9 @@ def _create(
     with warnings.catch_warnings():
         # MLflow registers its source for local files twice and wonders which one to take.
         warnings.filterwarnings("ignore", message="The specified dataset source can be interpreted in multiple ways")
-        data = from_pandas(
-            pd.read_csv(index, dtype=str), source=index.as_posix(), name=config["dataset"], digest=dataset_digest[:36]
-        )
+        remedy = f"Prepare the dataset again: `{command_for(index, 'prepared')}`."
+        table = read_table(index, remedy, dtype=str)
+        data = from_pandas(table, source=index.as_posix(), name=config["dataset"], digest=dataset_digest[:36])
     client.log_inputs(run_id, [DatasetInput(data._to_mlflow_entity(), [InputTag("mlflow.data.context", "training")])])
     return run_id
 
