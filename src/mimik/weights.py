@@ -79,7 +79,10 @@ def read_pth(path: Path | str, what: str, remedy: str, device: torch.device | st
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file. {remedy}") from error
     except Exception as error:
-        raise UserError(f"{path}: expected {what}, but it cannot be read ({first_line(error)}). {remedy}") from error
+        # PyTorch's own words advise to unpickle.
+        plain = type(error).__name__ != "UnpicklingError"
+        reason = first_line(error) if plain else "nothing but tensors and plain values is read from a file"
+        raise UserError(f"{path}: expected {what}, but it cannot be read ({reason}). {remedy}") from error
     if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
         raise UserError(f"{path}: expected {what}, but it holds a {type(state).__name__}. {remedy}")
     check_finite(state, path, remedy)

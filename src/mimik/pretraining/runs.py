@@ -121,7 +121,7 @@ def read_initial_weights(path: str, where: str) -> tuple[dict[str, Tensor], str]
             f"{where}.initial_weights: {file} does not exist. Put the file there, name where it is, or leave the "
             "setting empty to start from random weights."
         )
-    state = read_pth(file, "ImageNet weights (a PyTorch state dict)", "Get the file again.")
+    state = read_pth(file, "a PyTorch state dict (ImageNet weights)", "Get the file again.")
     if not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{file}: expected a PyTorch state dict, but not all of it are tensors. Get the file again.")
     return state, file_sha256(file)
