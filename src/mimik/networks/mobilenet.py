@@ -93,7 +93,7 @@ def load(path: Path | str) -> MobileNet:
     Raises:
         UserError: the file is damaged or holds other weights.
     """
-    stored = read_pth(path, "the weights of 3DDFA_V2's MobileNet", "Get it again.")
+    stored = read_pth(path, "the weights of 3DDFA_V2's MobileNet", "Get the file again.")
     try:
         state: Mapping[str, Tensor] = {
             name.removeprefix("module."): value for name, value in stored["state_dict"].items()

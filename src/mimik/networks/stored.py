@@ -1,6 +1,6 @@
 """A trained network as a folder: model.safetensors and config.json, which holds the digest of the weights."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +16,14 @@ N = TypeVar("N", bound=nn.Module)
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 DIGEST = "model_sha256"
+
+NEEDS: Mapping[str, Sequence[str]] = {
+    "segmenter": ("name", "architecture", "classes"),
+    "classifier": ("name", "architecture", "classes"),
+    "depth_network": ("name", "architecture", "critic"),
+    "reader": ("name", "architecture", "identity_dim"),
+}
+"""What the config of a kind has to hold besides the digest."""
 
 
 def save_network(directory: Path | str, network: nn.Module, config: Mapping[str, Any]) -> str:
@@ -38,15 +46,13 @@ def read_network(directory: Path | str, kind: str) -> tuple[dict[str, Any], dict
         UserError: a file is missing or damaged, weights and config do not belong together, or it is another kind.
     """
     folder = Path(directory)
-    needs = {"classes"} if kind in ("segmenter", "classifier") else {"critic"} if kind == "depth_network" else set()
-    needs |= {"identity_dim"} if kind == "reader" else set()
     config = read_record(folder / CONFIG, "network")
     if config.get("kind") != kind:
         raise UserError(
             f"{folder / CONFIG}: expected the config of a {kind}, found kind {config.get('kind')!r}. "
             f"Name the folder of a {kind}."
         )
-    read_record(folder / CONFIG, "network", ("name", "architecture", DIGEST, *sorted(needs)))
+    read_record(folder / CONFIG, "network", (DIGEST, *NEEDS.get(kind, ())))
     weights, command = folder / WEIGHTS, command_for(folder / CONFIG, "network")
     if not weights.is_file():
         raise UserError(f"{weights}: no such file. Run `{command}` first.")
