@@ -137,7 +137,9 @@ def test_only_a_dataset_with_ground_truth_has_a_reader() -> None:
     [
         (lambda v: v.pop("seed"), "'seed' is a required property"),
         (lambda v: v.update(sede=1), "'sede' was unexpected"),
-        (lambda v: v.update(seed=-1), "seed: expected a whole number, 0 or more; it is -1"),
+        (lambda v: v.update(seed=-1), "seed: expected a whole number from 0 to 9223372036854775807; it is -1"),
+        (lambda v: v.update(seed=10**30), "seed: expected a whole number from 0 to"),
+        (lambda v: v["methods"]["stargan"]["training"].update(steps=10**400), "steps: expected a whole number from 1"),
         (lambda v: v.update(experiments=[]), "at least one {dataset: NAME, method: NAME}"),
         (lambda v: v["experiments"].append(dict(v["experiments"][0])), "none of them twice"),
         (lambda v: v["experiments"][0].update(dataset="sintetic"), "experiments.0.dataset: 'sintetic'"),
