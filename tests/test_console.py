@@ -1,3 +1,4 @@
+import errno
 import os
 import signal
 import subprocess
@@ -85,3 +86,36 @@ def test_a_library_that_ends_the_process_is_heard() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == -signal.SIGABRT
     assert done.stderr.startswith(FAULT) and all(line in done.stderr for line in REMARKS.splitlines())
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOSPC, errno.ENAMETOOLONG, errno.EIO])
+def test_what_the_system_refuses_is_one_sentence(number: int, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended, reported():
+        raise OSError(number, os.strerror(number), "results/metrics.json")
+    assert ended.value.code == 2
+    told = capsys.readouterr().err.strip()
+    assert told.startswith("mimik: results/metrics.json: ") and "\n" not in told
+    assert told.endswith("run the same command again.")
+
+
+def test_a_missing_file_and_faults_without_a_number_stay_defects(capsys: pytest.CaptureFixture[str]) -> None:
+    for error in (FileNotFoundError(errno.ENOENT, "no such file", "x"), OSError("odd")):
+        with pytest.raises(SystemExit) as ended, reported():
+            raise error
+        assert ended.value.code == 1 and "Traceback" in capsys.readouterr().err
+
+
+def test_a_log_on_a_full_disk_ends_the_log_and_not_the_job(capsys: pytest.CaptureFixture[str]) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    with reported("/dev/full"):
+        for number in range(3):
+            print(number)
+    assert capsys.readouterr().out == "0\n1\n2\n"
+
+
+def test_a_log_takes_names_that_are_no_text(tmp_path: Path) -> None:
+    with reported(tmp_path / "job.log"):
+        sys.stdout.write("a\udc80b\n".encode("utf-8", "backslashreplace").decode() + "\n")
+        sys.stdout._log.write("a\udc80b\n")  # type: ignore[attr-defined]
+    assert "a\\udc80b" in (tmp_path / "job.log").read_text()

@@ -418,7 +418,7 @@ def test_weights_that_are_not_finite_are_refused(tmp_path: Path, portrait: Path,
     name = sorted(state)[0]
     state[name].view(-1)[0] = value
     save_file(state, folder / "generator.safetensors")
-    with pytest.raises(UserError, match=rf"generator\.safetensors: 1 of {len(state)} weights are not finite.*{name}"):
+    with pytest.raises(UserError, match=rf"generator\.safetensors: 1 of the .* {name} are NaN or infinite"):
         edit.run(portrait, folder, tmp_path / "out.png", edit.Wish("anger"))
     assert not (tmp_path / "out.png").exists()
 

@@ -224,7 +224,7 @@ def test_class_filter_of_the_settings_reaches_the_metrics(project) -> None:
 
 
 def test_unknown_metric_names_the_folder() -> None:
-    with pytest.raises(UserError, match="no metric 'beauty'"):
+    with pytest.raises(UserError, match=r"no 'beauty' in mimik\.metrics"):
         metric_modules(("beauty",))
 
 

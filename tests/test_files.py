@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from mimik import files
 from mimik.errors import UserError
-from mimik.files import atomic_path, digest, file_sha256, read_json, write_json, write_text
+from mimik.files import atomic_path, clear_unfinished, digest, file_sha256, read_json, write_json, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -127,3 +128,77 @@ def test_digest_depends_on_values_only() -> None:
     assert digest({"b": [2, 1], "a": "é"}) != digest({"b": [1, 2], "a": "é"})
     with pytest.raises(ValueError, match="not JSON compliant"):
         digest(float("inf"))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"[" * 100_000, b'{"seed": ' + b"9" * 5000 + b"}", b'{"a": 1, "a": 2}', b'{"a": NaN}', b'{"a": -Infinity}'],
+    ids=["deep", "digits", "twice", "nan", "infinite"],
+)
+def test_json_that_python_would_take_or_choke_on_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.json: expected JSON") as caught:
+        read_json(tmp_path / "a.json", "Run `mimik train a b`.")
+    assert str(caught.value).endswith("Run `mimik train a b`.")
+
+
+def test_a_folder_in_place_of_json_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="expected a file that can be read"):
+        read_json(tmp_path)
+
+
+def temporary_of(path: Path, process: int) -> Path:
+    with atomic_path(path) as temporary:
+        temporary.write_text("")
+    return temporary.with_name(temporary.name.replace(f"-{os.getpid()}.", f"-{process}."))
+
+
+def test_what_a_killed_process_left_goes_with_the_next_file_of_its_folder(tmp_path: Path) -> None:
+    program = f"""
+import os, signal
+from mimik.files import atomic_path
+with atomic_path({str(tmp_path / "images.npy")!r}) as temporary:
+    temporary.write_bytes(bytes(1000))
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", program]).returncode == -9
+    assert len(names(tmp_path)) == 1
+    write_text(tmp_path / "other.txt", "")
+    assert names(tmp_path) == ["other.txt"]
+
+
+def test_what_a_living_process_writes_stays(tmp_path: Path) -> None:
+    alive = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        others, elsewhere = temporary_of(tmp_path / "a.npy", alive.pid), temporary_of(tmp_path / "b.npy", 1)
+        elsewhere = elsewhere.with_name(f".b.npy.{'0' * 8}-1.tmp.npy")
+        for path in (others, elsewhere):
+            path.write_text("")
+        with atomic_path(tmp_path / "c.npy") as own:
+            own.write_text("")
+            clear_unfinished(tmp_path)
+            assert own.exists() and others.exists() and elsewhere.exists()
+        long_ago = others.stat().st_mtime - 7200
+        for path in (others, elsewhere):
+            os.utime(path, (long_ago, long_ago))
+        clear_unfinished(tmp_path)
+        # The process began after the file was last written: another one of the same number left it.
+        assert not others.exists() and not elsewhere.exists()
+    finally:
+        alive.communicate(b"\n")
+
+
+def test_the_longest_name_that_a_disk_takes_can_be_written(tmp_path: Path) -> None:
+    path = tmp_path / ("n" * 251 + ".txt")
+    write_text(path, "text")
+    assert path.read_text() == "text" and names(tmp_path) == [path.name]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("unexpected pos 64 vs 0"), OSError("encoder error -2")])
+def test_a_full_disk_is_told_whatever_a_library_makes_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    for full in (False, True):
+        monkeypatch.setattr(files, "_is_full", lambda _, full=full: full)
+        with pytest.raises(UserError if full else type(error)), atomic_path(tmp_path / "a"):
+            raise error

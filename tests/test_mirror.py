@@ -262,3 +262,58 @@ def test_full_disk_is_a_user_error_and_leaves_nothing(tmp_path: Path, monkeypatc
     with pytest.raises(UserError, match="disk is full"):
         extract(source, tmp_path / "out")
     assert nothing_left(tmp_path, "a.tar.gz")
+
+
+def archive_of(folder: Path, *members: tuple[str, bytes, dict[str, object]]) -> Path:
+    path = folder / "a.tar.gz"
+    with tarfile.open(path, "w:gz", format=tarfile.GNU_FORMAT) as opened:
+        for name, content, more in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            for key, value in more.items():
+                setattr(info, key, value)
+            opened.addfile(info, io.BytesIO(content))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("member", "told"),
+    [
+        (("n" * 300, b"x", {}), "one of its names cannot be the name of a file"),
+        (("d/" * 3000 + "f", b"x", {}), "one of its names cannot be the name of a file"),
+        ((".", b"x", {}), "refused"),
+        (("f", b"", {"type": tarfile.GNUTYPE_SPARSE}), "a.tar.gz: "),
+        (("f", b"", {"type": tarfile.FIFOTYPE}), "refused"),
+    ],
+)
+def test_members_that_no_archive_needs_are_one_sentence(
+    tmp_path: Path, member: tuple[str, bytes, dict[str, object]], told: str
+) -> None:
+    path = archive_of(tmp_path, ("good.txt", b"x", {}), member)
+    with pytest.raises(UserError, match="get it again") as caught:
+        extract(path, tmp_path / "out")
+    assert str(path) in str(caught.value) and told in str(caught.value) and "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_broken_headers_of_sparse_files_are_one_sentence(tmp_path: Path) -> None:
+    made = bytearray(gzip.decompress(archive_of(tmp_path, ("f", b"x" * 600, {})).read_bytes()))
+    made[156:157] = tarfile.GNUTYPE_SPARSE
+    made[386:410] = b"x" * 24  # where offset and length of the first piece stand
+    made[148:156] = b" " * 8
+    made[148:156] = b"%06o\0 " % sum(made[:512])
+    (tmp_path / "a.tar").write_bytes(made)
+    with pytest.raises(UserError, match=r"a\.tar: "):
+        extract(tmp_path / "a.tar", tmp_path / "out")
+
+
+def test_folders_count_and_so_does_what_follows_the_last_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders = [(f"d{number}", b"", {"type": tarfile.DIRTYPE}) for number in range(9)]
+    with pytest.raises(UserError, match="refused: it unpacks to more than"):
+        extract(archive_of(tmp_path, ("f", b"x", {}), *folders), tmp_path / "out", max_files=5)
+    path = archive_of(tmp_path, ("f", b"x", {}))
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()) + bytes(5 << 20)))
+    extract(path, tmp_path / "sound")
+    monkeypatch.setattr("mimik.mirror.BEHIND_THE_END", 1 << 20)
+    with pytest.raises(UserError, match="no end of it behind its last file"):
+        extract(path, tmp_path / "endless")

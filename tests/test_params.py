@@ -137,7 +137,9 @@ def test_only_a_dataset_with_ground_truth_has_a_reader() -> None:
     [
         (lambda v: v.pop("seed"), "'seed' is a required property"),
         (lambda v: v.update(sede=1), "'sede' was unexpected"),
-        (lambda v: v.update(seed=-1), "seed: expected a whole number, 0 or more; it is -1"),
+        (lambda v: v.update(seed=-1), "seed: expected a whole number from 0 to 9223372036854775807; it is -1"),
+        (lambda v: v.update(seed=10**30), "seed: expected a whole number from 0 to"),
+        (lambda v: v["methods"]["stargan"]["training"].update(steps=10**400), "steps: expected a whole number from 1"),
         (lambda v: v.update(experiments=[]), "at least one {dataset: NAME, method: NAME}"),
         (lambda v: v["experiments"].append(dict(v["experiments"][0])), "none of them twice"),
         (lambda v: v["experiments"][0].update(dataset="sintetic"), "experiments.0.dataset: 'sintetic'"),
@@ -207,7 +209,7 @@ def test_unknown_names_list_the_known_ones() -> None:
         params.resolve(SMALL, "synthetic", "stragan")
     with pytest.raises(UserError, match="Known: affectnet, synthetic"):
         params.resolve(SMALL, "sintetic", "stargan")
-    with pytest.raises(UserError, match="Known scales: demo, smoke"):
+    with pytest.raises(UserError, match=r"is not known\. Known: demo, smoke"):
         params.resolve(SMALL, "synthetic", "stargan", "huge")
 
 

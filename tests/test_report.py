@@ -145,7 +145,7 @@ def test_text_from_files_is_escaped(tmp_path: Path) -> None:
 @pytest.mark.parametrize("room", ["figures", "tables"])
 def test_unknown_names_are_refused(tmp_path: Path, room: str) -> None:
     store, result = make_store(tmp_path), make_result(tmp_path)
-    with pytest.raises(UserError, match=rf"report\.{room} lists 'portrait'"):
+    with pytest.raises(UserError, match=rf"report\.{room}: there is no 'portrait'"):
         method_report(result, store, tmp_path / "a.html", {room: ["portrait"]})
     assert not (tmp_path / "a.html").exists()
 

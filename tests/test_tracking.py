@@ -149,7 +149,7 @@ def test_a_failure_of_mlflow_does_not_stop_a_training(
 
 def test_an_evaluation_without_mlflow_stops_before_the_work(project: Path) -> None:
     (project / "mlflow.db").write_text("not a database")
-    write_json(project / "config.json", {**SETTINGS, "run_key": "k", "dataset_digest": "d", "classes": []})
+    write_json(project / "config.json", {**SETTINGS, "run_key": "k", "dataset_digest": "d"})
     with pytest.raises(UserError, match=r"mlflow\.db") as failure, tracking.evaluated_run(project, project):
         pytest.fail("the evaluation was started")
     assert "move it away" in str(failure.value)
@@ -222,7 +222,7 @@ def test_the_files_of_a_run_follow_their_project(
 def test_a_database_that_nothing_is_wrong_with_is_not_to_be_moved_away(project: Path) -> None:
     """Where the pictures of a run cannot be written."""
     (project / "mlruns").write_text("a file where MLflow wants a folder")
-    write_json(project / "config.json", {**SETTINGS, "run_key": "k", "dataset_digest": "d", "classes": []})
+    write_json(project / "config.json", {**SETTINGS, "run_key": "k", "dataset_digest": "d", "classes": ["neutral"]})
     write_json(project / "metrics.json", {"metrics": {}})
     (project / "history.csv").write_text("step\n")
     make_store(project / "store", size=16)
@@ -289,3 +289,16 @@ def test_the_server_is_the_variable_or_a_database_here(project: Path, monkeypatc
 def test_metric_values_are_single_numbers() -> None:
     values = dict(tracking.metric_values(json.loads('{"a": {"value": 1}, "b": {"value": {"x": 2.5, "y": [1]}}}')))
     assert values == {"a": 1.0, "b/x": 2.5}
+
+
+def test_a_full_disk_is_told_as_one(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sqlalchemy.exc import OperationalError
+
+    def full() -> None:
+        raise OperationalError("INSERT INTO runs", {}, sqlite3.OperationalError("database or disk is full"))
+
+    write_json(project / "manifest.json", {"digest": "d"})
+    monkeypatch.setattr(tracking, "_open_store", full)
+    with pytest.raises(UserError, match="the disk is full") as caught, tracking.training_run(SETTINGS, project):
+        pass
+    assert "\n" not in str(caught.value) and "move it away" not in str(caught.value)

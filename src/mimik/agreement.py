@@ -286,7 +286,7 @@ def _called_by_dvc() -> bool:
 
 def _dvc_runs(project: Path) -> str | None:
     """The process of DVC that is running a stage here: DVC's own record names it."""
-    from psutil import pid_exists  # type: ignore[import-untyped]
+    from psutil import pid_exists
 
     try:
         written = json.loads((project / ".dvc" / "tmp" / "rwlock").read_text(encoding="utf-8"))["write"]

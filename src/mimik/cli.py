@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 
-from mimik import __version__, agreement, params, stages
+from mimik import __version__, agreement, params, settings_check, stages
 from mimik.console import reported
 from mimik.params import Params
 
@@ -198,14 +198,14 @@ def prepare_data(chosen: argparse.Namespace) -> None:
 def describe_data(chosen: argparse.Namespace) -> None:
     """`mimik data describe`."""
     from mimik.contact_sheets import check_free, draw_sheets, size_drawn
-    from mimik.description import describe
+    from mimik.description import NEEDS, describe
     from mimik.faces.store import FaceStore, check_outside, prepared_manifest
 
     values = _params(chosen)
     raw = RAW / params.dataset_module(values, chosen.dataset)
     directory = PREPARED / chosen.dataset
     output = Path(chosen.output).expanduser() if chosen.output else Path("report") / chosen.dataset
-    store = FaceStore(directory, size_drawn(prepared_manifest(directory)["sizes"]))
+    store = FaceStore(directory, size_drawn(prepared_manifest(directory, NEEDS)["sizes"]))
     check_outside(output, *_inputs(values))
     if chosen.output:
         check_free(output)
@@ -386,6 +386,7 @@ def _params(chosen: argparse.Namespace) -> Params:
     if getattr(chosen, "mirror", None):
         values["mirror"] = chosen.mirror
     params.validate(values, "params.yaml", params.SCHEMA)
+    settings_check.check_settings(values)
     return values
 
 

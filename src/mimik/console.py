@@ -1,37 +1,55 @@
 """What a person sees of a job: progress on the screen, all of it in the log, one message for a fault."""
 
+import errno
 import os
 import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
 from mimik.errors import UserError
+from mimik.files import FULL
 
 USER_ERROR = 2
 """Exit status after a `UserError`."""
+
+SYSTEM = frozenset(
+    {
+        *(errno.EACCES, errno.EPERM, errno.EROFS, *FULL, errno.EIO, errno.EMFILE, errno.ENFILE),
+        *(errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ESTALE, errno.EFBIG, errno.ENODEV),
+    }
+)
+"""Numbers of the system's faults that are the machine's, not mimik's: a file that is missing is not among them."""
 
 
 @contextmanager
 def reported(log: Path | str | None = None) -> Iterator[None]:
     """Run a job: a `UserError` becomes one message and exit status 2; any other exception keeps its traceback.
 
+    So does what the system refuses (`SYSTEM`): a folder that may not be written, a disk that is full or has gone.
+
     Args:
         log: file that gets a copy of everything the block writes to standard output and standard error (of progress
             bars the final state); None for no log.
 
     Raises:
-        SystemExit: with status 2 after a `UserError`, with status 1 after any other exception.
+        SystemExit: with status 2 after a `UserError` or a fault of the system, with status 1 after any other exception.
     """
     with _copied_to(log):
         try:
             yield
         except UserError as error:
             print(f"\nmimik: {error}", file=sys.stderr, flush=True)
+            raise SystemExit(USER_ERROR) from None
+        except OSError as error:
+            if error.errno not in SYSTEM:
+                traceback.print_exc()
+                raise SystemExit(1) from None
+            print(f"\nmimik: {_told(error)}", file=sys.stderr, flush=True)
             raise SystemExit(USER_ERROR) from None
         except Exception:
             # Printed here, while the log is still open: the interpreter would only write it to the screen.
@@ -88,6 +106,15 @@ def without_remarks() -> Iterator[None]:
                 os.close(screen)
 
 
+def _told(error: OSError) -> str:
+    """A fault of the system in words: what, where, and that it is not mimik."""
+    place = f"{error.filename}: " if error.filename is not None else ""
+    other = f" (to {error.filename2})" if error.filename2 is not None else ""
+    if error.errno in FULL:
+        return f"{place}the disk is full{other}. Free some room and run the same command again."
+    return f"{place}the system says: {error.strerror}{other}. Put that right and run the same command again."
+
+
 @contextmanager
 def _copied_to(log: Path | str | None) -> Iterator[None]:
     if log is None:
@@ -95,7 +122,8 @@ def _copied_to(log: Path | str | None) -> Iterator[None]:
         return
     Path(log).parent.mkdir(parents=True, exist_ok=True)
     streams = sys.stdout, sys.stderr
-    with Path(log).open("w", encoding="utf-8", buffering=1) as opened:
+    # Names of files may hold what is no text.
+    with _Log(Path(log).open("w", encoding="utf-8", errors="backslashreplace", buffering=1)) as opened:
         sys.stdout, sys.stderr = _Copy(streams[0], opened), _Copy(streams[1], opened)
         try:
             yield
@@ -106,13 +134,48 @@ def _copied_to(log: Path | str | None) -> Iterator[None]:
             sys.stdout, sys.stderr = streams
 
 
+class _Log:
+    """A file of lines. A disk that takes no more ends the log, not the job: the screen has it all."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file: TextIO | None = file
+
+    def write(self, text: str) -> None:
+        """Write, while that works."""
+        self._try(lambda file: file.write(text))
+
+    def flush(self) -> None:
+        """Flush likewise."""
+        self._try(lambda file: file.flush())
+
+    def _try(self, action: Callable[[TextIO], object]) -> None:
+        if self._file is None:
+            return
+        try:
+            action(self._file)
+        except OSError:
+            self._close()
+
+    def _close(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            with suppress(OSError):  # what could not be written is tried once more
+                file.close()
+
+    def __enter__(self) -> "_Log":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+
 class _Copy:
     """A text stream that writes to the screen as it is and to the log line by line.
 
     A carriage return takes back what stood on its line, so that a progress bar leaves one line in the log.
     """
 
-    def __init__(self, screen: TextIO, log: TextIO) -> None:
+    def __init__(self, screen: TextIO, log: "_Log") -> None:
         self._screen, self._log, self._line = screen, log, ""
 
     def write(self, text: str) -> int:

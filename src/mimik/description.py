@@ -17,6 +17,9 @@ TERMS = (
 )
 """The line on photographs of people; the licence says what is restricted."""
 
+NEEDS = ("options", "seed", "licence", "citation", "arrays", "annotations", "landmarks", "packages", "aligned_fraction")
+"""Entries of manifest.json that a description tells of, besides those that every reader needs."""
+
 
 def describe(store: FaceStore) -> Iterator[str]:
     """Lines on one prepared dataset, read from its folder only: nothing of the raw archive is opened.

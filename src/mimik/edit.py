@@ -21,7 +21,7 @@ from torch import Tensor
 from mimik.batches import to_tensor, to_uint8
 from mimik.conditions import Condition, part_way
 from mimik.devices import autocast_dtype, pick_device
-from mimik.errors import UserError
+from mimik.errors import UserError, alike
 from mimik.faces import alignment, geometric
 from mimik.faces.mesh import FaceMesher, smallest_face
 from mimik.faces.photograph import Photograph, read_layers
@@ -95,7 +95,7 @@ class PhotographEditor:
         """
         self.folder = Path(model)
         method: Any
-        method, self.config = load_method(self.folder)
+        method, self.config = load_method(self.folder, ("template", "sizes", "method", "dataset", "scale"))
         if self.config["template"] not in (None, alignment.TEMPLATE_NAME):
             raise UserError(
                 f"{self.folder / 'config.json'}: its faces were aligned by the template {self.config['template']!r}; "
@@ -126,7 +126,8 @@ class PhotographEditor:
             raise UserError(f"{self.folder}: this model was trained for attributes; `mimik edit` asks for expressions.")
         for option, name in (("--to", wish.to), ("--from", wish.shown)):
             if name is not None and name not in self.classes:
-                raise UserError(f"{option} {name}: this model knows {', '.join(self.classes)}.")
+                meant = "".join(f" Did you mean {other}?" for other in alike(name, self.classes)[:1])
+                raise UserError(f"{option} {name}: this model knows {', '.join(self.classes)}.{meant}")
         if wish.to is None and not wish.units:
             raise UserError("--to: name an expression, or action units by --au.")
         if space == "expression":

@@ -5,7 +5,7 @@ written on the device and read `LAG` steps later.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -287,7 +287,7 @@ class Engine:
             "average": self.average,
         }
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: Mapping[str, Any]) -> None:
         """Go on from a `state()`, also of another device, before the first step is run."""
         self.task.load_state_dict(state["task"])
         for name, optimiser in self.optimisers.items():

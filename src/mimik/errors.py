@@ -1,4 +1,7 @@
-"""The one error that a user is meant to read."""
+"""The one error that a user is meant to read, and what its messages share."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 class UserError(Exception):
@@ -12,3 +15,27 @@ class UserError(Exception):
 
 class NotFetchedError(UserError):
     """An open archive is not on this machine yet; preparing the dataset brings it."""
+
+
+def unknown_name(name: object, known: Iterable[str], listed: int = 20) -> str:
+    """How a message on a name that nobody knows goes on: with the names that are nearest, and all of a few.
+
+    Args:
+        name: what was asked for.
+        known: the names there are.
+        listed: most names that are all listed.
+    """
+    names = sorted(set(known))
+    near = alike(name, names)
+    if len(names) <= listed:
+        meant = f" Did you mean {near[0]}?" if near and near[0] != name else ""
+        return f"Known: {', '.join(names) or 'none'}.{meant}"
+    return f"Nearest of {len(names)}: {', '.join(near[:5])}." if near else f"None of {len(names)} names is like it."
+
+
+def alike(name: object, known: Iterable[str]) -> list[str]:
+    """The names that are like one, nearest first."""
+    asked, folded = str(name).casefold(), {other.casefold(): other for other in sorted(set(known))}
+    found = [folded[other] for other in get_close_matches(asked, folded, 5, 0.55)]
+    # What is alike by its beginning comes after what is alike as a whole: happy, happiness.
+    return found + [other for key, other in folded.items() if other not in found and key[:4] == asked[:4]]

@@ -1,6 +1,5 @@
 """Translations in, metrics.json out: opens what a method produced and the extractors, and runs the metrics."""
 
-import importlib
 import math
 import shutil
 import subprocess
@@ -17,14 +16,17 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from mimik import mirror as mirrors
+from mimik.arrays import read_array
 from mimik.conditions import Condition
 from mimik.devices import pick_device
 from mimik.errors import UserError
 from mimik.faces.store import FaceStore
-from mimik.files import atomic_path, file_sha256, read_json, write_json
+from mimik.files import atomic_path, file_sha256, told_if_full, write_json
 from mimik.measurements import PER_FACE, Entry, EvaluationSettings, Extractor, Measurements, Missing
 from mimik.method_training import load_method
+from mimik.modules import named
 from mimik.networks import arcface, face_classifier, face_reader, inception, segmenter
+from mimik.records import command_for, read_record
 
 
 def evaluate(
@@ -59,9 +61,13 @@ def evaluate(
     """
     modules = metric_modules(settings.metrics)
     result_dir = Path(result_dir)
-    manifest = read_json(result_dir / "translations" / "manifest.json")
-    store = FaceStore(store_dir, int(manifest["size"]))
-    config = read_json(result_dir / "config.json")
+    manifest = read_record(
+        result_dir / "translations" / "manifest.json",
+        "translations",
+        ("rows", "source_labels", "classes", "size", "generator_sha256", "store_digest"),
+    )
+    store = FaceStore(store_dir, manifest["size"])
+    config = read_record(result_dir / "config.json", "method", ("dataset", "method", "scale", "seed", "config_digest"))
     _check_match(manifest, store, result_dir)
     unknown = set(settings.class_filter.classes) - set(store.classes) if settings.class_filter else set()
     if unknown:
@@ -131,19 +137,7 @@ def _computed(module: ModuleType, measurements: Measurements) -> dict[str, Entry
 
 def metric_modules(names: tuple[str, ...]) -> dict[str, ModuleType]:
     """The modules of mimik.metrics by name, in this order. Raises `UserError` for a name without a file."""
-    modules = {}
-    for name in names:
-        full = f"mimik.metrics.{name}"
-        try:
-            modules[name] = importlib.import_module(full)
-        except ModuleNotFoundError as error:
-            if error.name != full:
-                raise
-            raise UserError(
-                f"evaluation.metrics: there is no metric '{name}'. A metric is a file of src/mimik/metrics; name one "
-                "of those, or add it."
-            ) from error
-    return modules
+    return {name: named("metrics", name, "evaluation.metrics") for name in names}
 
 
 def _check_match(manifest: Mapping[str, Any], store: FaceStore, result_dir: Path) -> None:
@@ -153,6 +147,11 @@ def _check_match(manifest: Mapping[str, Any], store: FaceStore, result_dir: Path
             f"{folder / 'manifest.json'}: the translations were made from another preparation of the dataset than "
             f"{store.directory} holds now. Translate again."
         )
+    if not 0 <= min(manifest["rows"]) <= max(manifest["rows"]) < len(store):
+        raise UserError(
+            f"{folder / 'manifest.json'}: rows: expected rows of {store.directory}, 0 to {len(store) - 1}. Translate "
+            f"again: `{command_for(folder / 'manifest.json', 'translations')}`."
+        )
     generator = result_dir / "generator.safetensors"
     if not generator.is_file() or file_sha256(generator) != manifest["generator_sha256"]:
         raise UserError(f"{folder / 'manifest.json'}: {generator} is not the one that translated. Translate again.")
@@ -160,10 +159,7 @@ def _check_match(manifest: Mapping[str, Any], store: FaceStore, result_dir: Path
 
 def _translations(result_dir: Path, name: str, manifest: Mapping[str, Any]) -> Any:
     path = result_dir / "translations" / name
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: missing or damaged ({error}). Translate again.") from error
+    array = read_array(path, f"Translate again: `{command_for(path, 'translations')}`.")
     size = manifest["size"]
     expected = (len(manifest["rows"]), len(manifest["classes"]), size, size, 3)
     if array.shape != expected or array.dtype != np.uint8:
@@ -283,7 +279,8 @@ def _scratch(folder: Path) -> Iterator[Path]:
     Its name is fixed, so that what a killed run left behind goes with the next one.
     """
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    with told_if_full(folder):
+        folder.mkdir(parents=True)
     try:
         yield folder
     finally:

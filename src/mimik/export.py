@@ -69,7 +69,7 @@ def export(
         UserError: the dataset is not prepared, not at this size, or without the masks that are wanted; `output` holds
             something else; a class cannot be the name of a folder; no face is left to export; the disk is full.
     """
-    manifest = prepared_manifest(directory)
+    manifest = prepared_manifest(directory, ("licence", "citation"))
     store = FaceStore(directory, max(manifest["sizes"]) if size is None else size)
     if layout not in LAYOUTS:
         raise UserError(f"layout: expected one of {', '.join(LAYOUTS)}; found {layout!r}.")
@@ -186,8 +186,9 @@ def _claim(output: Path, record: Mapping[str, Any]) -> None:
         raise UserError(f"{output}: is a file; the folder for the export was expected. Name another one.")
     path = output / RECORD
     if path.exists():
-        found = read_json(path)
+        found = read_json(path, "Delete the folder, or name another one.")
         if found != record:
+            found = found if isinstance(found, Mapping) else {}
             told = f"{found.get('dataset')} as {found.get('layout')} at {found.get('size')} px"
             raise UserError(
                 f"{output}: holds another export ({told}, store {str(found.get('digest'))[:12]}; now wanted: store "

@@ -18,6 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from mimik import bootstrap
+from mimik.arrays import reserved_array
 from mimik.batches import to_tensor
 from mimik.faces.store import FaceStore
 
@@ -334,12 +335,8 @@ class Measurements:
                 for key, value in extractor.outputs(to_tensor(np.array(images[part]))).items():
                     measured = value.float().cpu().numpy() if value.is_floating_point() else value.cpu().numpy()
                     if key not in arrays:
-                        arrays[key] = np.lib.format.open_memmap(
-                            self.scratch / f"{len(self._outputs)}-{what}-{key}.npy",
-                            mode="w+",
-                            dtype=measured.dtype,
-                            shape=(len(images), *measured.shape[1:]),
-                        )
+                        path = self.scratch / f"{len(self._outputs)}-{what}-{key}.npy"
+                        arrays[key] = reserved_array(path, (len(images), *measured.shape[1:]), measured.dtype)
                     arrays[key][part] = measured
         return {key: array.reshape(*leading, *array.shape[1:]) for key, array in arrays.items()}
 

@@ -8,7 +8,6 @@ Writes into the result folder, each file atomically and the weights last:
 """
 
 import dataclasses
-import importlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +18,6 @@ import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from mimik.batches import to_tensor, to_uint8
@@ -28,29 +26,26 @@ from mimik.configuration import build
 from mimik.confusion import confusion_matrix, intersection_over_union
 from mimik.context import Context
 from mimik.devices import run_environment
-from mimik.errors import UserError
+from mimik.errors import UserError, unknown_name
 from mimik.faces.store import FaceStore
-from mimik.files import atomic_path, digest, file_sha256, read_json, write_json, write_text
+from mimik.files import atomic_path, digest, file_sha256, write_json, write_text
 from mimik.guided import Guided
 from mimik.labels import IGNORED, SEGMENTATION_CLASSES
-from mimik.networks.stored import check_finite
+from mimik.modules import named
+from mimik.params import PRETRAINED
+from mimik.records import command_for, read_record
 from mimik.training import Logger, TrainingConfig, train
+from mimik.weights import built, fill, read_safetensors, save_safetensors
 
 
 def method_module(name: str) -> ModuleType:
     """The module of a method by its file name. Raises `UserError` for a name without a file."""
-    try:
-        return importlib.import_module(f"mimik.methods.{name}")
-    except ModuleNotFoundError as error:
-        raise UserError(f"params.yaml: there is no method '{name}' (src/mimik/methods/{name}.py).") from error
+    return named("methods", name, "params.yaml: methods")
 
 
 def guide_module(name: str) -> ModuleType:
     """The module of a guide by its file name. Raises `UserError` for a name without a file."""
-    try:
-        return importlib.import_module(f"mimik.guidance.{name}")
-    except ModuleNotFoundError as error:
-        raise UserError(f"params.yaml: there is no guidance '{name}' (src/mimik/guidance/{name}.py).") from error
+    return named("guidance", name, "params.yaml: guidance")
 
 
 def train_method(
@@ -149,47 +144,66 @@ def train_method(
     write_json(
         output / "config.json", {**resolved, "config_digest": digest(resolved), "environment": run_environment()}
     )
-    state = {name: value.detach().cpu() for name, value in method.generator_state().items()}
-    with atomic_path(output / "generator.safetensors") as temporary:
-        save_file(state, temporary, metadata={"config": json.dumps(resolved)})
+    save_safetensors(
+        output / "generator.safetensors", method.generator_state(), metadata={"config": json.dumps(resolved)}
+    )
     (checkpoints / "last.pt").unlink(missing_ok=True)
 
 
-def load_method(result_dir: Path | str) -> tuple[nn.Module, dict[str, Any]]:
-    """A trained method, in evaluation mode on the CPU, and its config.json.
+def load_method(result_dir: Path | str, also: Sequence[str] = ()) -> tuple[nn.Module, dict[str, Any]]:
+    """A trained method, in evaluation mode on the CPU, and its config.json, which has to have the keys `also` too.
 
     Raises:
-        UserError: config.json or generator.safetensors is missing, damaged, or they do not belong together.
+        UserError: no trained method stands there; config.json or generator.safetensors is missing, damaged, or they do
+            not belong together; a weight is not finite.
     """
     directory = Path(result_dir)
-    resolved: dict[str, Any] = read_json(directory / "config.json")
-    weights = directory / "generator.safetensors"
-    try:
-        module = method_module(resolved["module"])
-        where = str(directory / "config.json")
-        config = build(module.Config, resolved["config"], f"{where}: config")
-        condition = build(ConditionConfig, resolved["condition"], f"{where}: condition")
-        networks = {kind: _build_pretrained(kind, made) for kind, made in resolved["architectures"].items()}
+    _check_trained(directory)
+    path, weights = directory / "config.json", directory / "generator.safetensors"
+    where, remedy = str(path), f"Train it with `{command_for(path, 'method')}`."
+    needs = ("module", "config", "condition", "architectures", "classes", "attributes", "image_size")
+    resolved = read_record(path, "method", (*needs, *also))
+    module = named("methods", resolved["module"], f"{where}: module")
+    config = build(module.Config, resolved["config"], f"{where}: config")
+    condition = build(ConditionConfig, resolved["condition"], f"{where}: condition")
+
+    def make() -> Any:
+        networks = {kind: _network_module(kind).build(made) for kind, made in resolved["architectures"].items()}
         context = _context(
             condition, resolved["classes"], resolved["attributes"], resolved["image_size"], networks, where
         )
-        method = _make(module, config, context, where)
-    except KeyError as error:
-        raise UserError(
-            f"{directory / 'config.json'}: lacks {error}; it was not written by mimik's training."
-        ) from error
-    try:
-        state = load_file(weights)
-    except FileNotFoundError as error:
-        raise UserError(f"{weights}: no such file. Train the method first.") from error
-    except Exception as error:
-        raise UserError(f"{weights}: expected weights in safetensors format, but {error}. Train again.") from error
-    try:
-        method.load_generator_state(state)
-    except (RuntimeError, KeyError) as error:
-        raise UserError(f"{weights}: the weights do not fit config.json beside it ({error}).") from error
-    check_finite(state, weights)
+        return _make(module, config, context, where)
+
+    method = built(make, where, remedy)
+    state = read_safetensors(weights, remedy)
+    fill(lambda: method.load_generator_state(state), weights, remedy)
     return method.eval(), resolved
+
+
+def _check_trained(directory: Path) -> None:
+    """Raise `UserError` when no trained method stands in a folder; says where one does."""
+    try:
+        is_file, is_folder = directory.is_file(), directory.is_dir()
+        if (directory / "config.json").is_file():
+            return
+    except OSError as error:  # a name that is too long, links in a circle, a folder of somebody else's
+        raise UserError(f"{directory}: expected the folder of a trained method, but: {error.strerror}.") from error
+    if is_file:
+        told = "is a file; expected the folder of a trained method"
+        near = [directory.parent] if (directory.parent / "generator.safetensors").is_file() else []
+    else:
+        told = "holds no config.json, so no trained method" if is_folder else "no such folder, so no config.json"
+        # The folder may be one or two too high, one too low, or misspelt.
+        roots = [directory] if is_folder else [directory.parent, directory.parent.parent]
+        found = [
+            file for root in roots for depth in ("*", "*/*") for file in root.glob(f"{depth}/generator.safetensors")
+        ]
+        near = [*directory.parents[:1]] if (directory.parent / "generator.safetensors").is_file() else []
+        near += list(dict.fromkeys(file.parent for file in sorted(found)))
+    there = f" Trained methods near it: {', '.join(map(str, near[:8]))}." if near else ""
+    raise UserError(
+        f"{directory}: {told}.{there} Name the folder results/DATASET/METHOD that `mimik train DATASET METHOD` makes."
+    )
 
 
 def finite(edits: Tensor, result_dir: Path) -> Tensor:
@@ -235,15 +249,14 @@ def _make(module: ModuleType, config: Any, context: Context, where: str) -> Any:
 
 
 def _network_module(kind: str) -> ModuleType:
-    return importlib.import_module(f"mimik.networks.{kind}")
+    """Of a kind of pre-trained networks; only those of `PRETRAINED` are imported, whatever a file names."""
+    if kind not in PRETRAINED:
+        raise UserError(f"architectures: there is no kind {kind!r}. {unknown_name(kind, PRETRAINED)}")
+    return named("networks", kind, "architectures")
 
 
 def _load_pretrained(kind: str, folder: Path) -> Any:
     return _network_module(kind).load(folder)
-
-
-def _build_pretrained(kind: str, architecture: Mapping[str, Any]) -> Any:
-    return _network_module(kind).build(architecture)
 
 
 def _set_class_units(method: Any, store: FaceStore, where: str) -> None:

@@ -6,13 +6,11 @@ Nothing here runs at import, and no training rule calls it: archives and weights
 import errno
 import hashlib
 import http.client
-import lzma
 import os
 import shutil
 import tarfile
 import urllib.error
 import urllib.request
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -21,7 +19,7 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from mimik.errors import UserError
-from mimik.files import atomic_path, file_sha256
+from mimik.files import FULL, atomic_path, file_sha256, first_line
 
 VARIABLE = "MIMIK_MIRROR"
 """Environment variable that names a mirror folder; searched after the one of params.yaml."""
@@ -35,7 +33,10 @@ EXTRACTED_BYTES = 64 << 30
 """Default limit of an unpacked archive: far above every dataset here, below a surprise."""
 
 EXTRACTED_FILES = 2_000_000
-"""Default limit on the number of files of an archive."""
+"""Default limit on the number of files and folders of an archive."""
+
+BEHIND_THE_END = 256 << 20
+"""Most bytes behind the last file of an archive: tar fills its last block, not more."""
 
 
 def find(name: str, mirror: Path | str | None, destination: Path | str) -> Path | None:
@@ -189,12 +190,12 @@ def _download(url: str, target: Path, sha256: str | None, mirror: Path | str | N
 def _faults_named(archive: Path, destination: Path) -> Iterator[None]:
     try:
         yield
-    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
-        raise _damaged(archive, str(error)) from error
-    except (FileExistsError, NotADirectoryError) as error:
+    except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
         raise _damaged(archive, f"it holds {Path(error.filename).name} twice") from error
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ):
+            raise _damaged(archive, f"one of its names cannot be the name of a file here: {error.strerror}") from error
+        if error.errno in FULL:
             raise UserError(
                 f"{destination}: the disk is full; nothing of {archive} was kept. Free some room and run the "
                 "same command again."
@@ -202,7 +203,12 @@ def _faults_named(archive: Path, destination: Path) -> Iterator[None]:
         # gzip and bz2 report bad data as an OSError without a number; numbered ones are the system's.
         if error.errno is not None:
             raise
-        raise _damaged(archive, str(error)) from error
+        raise _damaged(archive, first_line(error)) from error
+    except UserError:
+        raise
+    except Exception as error:
+        # tarfile and the decompressors meet bad bytes with errors of a dozen kinds; some say nothing.
+        raise _damaged(archive, first_line(error)) from error
 
 
 def _damaged(archive: Path, reason: str) -> UserError:
@@ -219,14 +225,16 @@ def _unpack(
 
     tarfile's safe filters are missing before Python 3.11.4, and Debian 12 ships 3.11.2.
     """
-    total = files = 0
+    total = files = entries = 0
     progress = tqdm(opened, desc=f"unpack {archive.name}", unit="file")
     for member in progress:
         path = PurePosixPath(member.name)
         unsafe = path.is_absolute() or ".." in path.parts or "\\" in member.name or "\0" in member.name
+        # Sparse files declare any size without holding it; no archive here needs them.
+        unsafe = unsafe or member.issparse() or not path.parts
         if unsafe or not (member.isreg() or member.isdir()):
             raise UserError(
-                f"{archive}: refused: its entry {member.name!r} is a link, a device or leads out of the "
+                f"{archive}: refused: its entry {member.name!r} is a link, a device, sparse, or leads out of the "
                 "folder. This is not the archive that it should be; delete it and get it again."
             )
         parts = path.parts
@@ -238,15 +246,16 @@ def _unpack(
                 )
             parts = parts[1:]
         target = folder.joinpath(*parts)
-        if member.isdir():
-            target.mkdir(parents=True, exist_ok=True)
-            continue
-        total, files = total + member.size, files + 1
-        if total > max_bytes or files > max_files:
+        total, entries = total + member.size, entries + 1
+        if total > max_bytes or entries > max_files:
             raise UserError(
                 f"{archive}: refused: it unpacks to more than {max_bytes} bytes or {max_files} files. This "
                 "is not the archive that it should be; delete it and get it again."
             )
+        if member.isdir():
+            target.mkdir(parents=True, exist_ok=True)
+            continue
+        files += 1
         source = opened.extractfile(member)
         if source is None:
             raise _damaged(archive, f"no content for {member.name}")
@@ -258,5 +267,8 @@ def _unpack(
     if not files:
         raise _damaged(archive, "it holds no file")
     # A compressed stream carries its checksum behind the end of the tar archive, where tarfile stops reading.
-    while opened.fileobj is not None and opened.fileobj.read(BLOCK):
-        pass
+    behind = 0
+    while opened.fileobj is not None and (block := opened.fileobj.read(BLOCK)):
+        behind += len(block)
+        if behind > BEHIND_THE_END:
+            raise _damaged(archive, "there is no end of it behind its last file")

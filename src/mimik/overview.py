@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mimik.errors import UserError
-from mimik.files import atomic_path
+from mimik.files import atomic_path, first_line
 from mimik.measures import table
 from mimik.results import load
 
@@ -37,7 +37,7 @@ def write_systems(readme: Path, folders: Sequence[Path], store: Path) -> None:
     try:
         text = readme.read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{readme}: expected a Markdown file in UTF-8, but it cannot be read ({error}).") from error
+        raise UserError(f"{readme}: expected a Markdown file in UTF-8, but: {first_line(error)}.") from error
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
         raise UserError(
             f"{readme}: expected the lines {BEGIN!r} and {END!r}, each once and in this order; the table goes between "
@@ -46,9 +46,11 @@ def write_systems(readme: Path, folders: Sequence[Path], store: Path) -> None:
     made = table(results, MEASURED)
     if made is None:
         raise UserError(f"{readme}: none of {', '.join(MEASURED)} was measured. Evaluate the methods again.")
-    commits = sorted({str(result.record["git_commit"])[:7] for result in results})
-    machines = sorted({str(result.config["environment"]["processor"]) for result in results})
-    seeds = sorted({str(result.record["seed"]) for result in results})
+    commits = sorted({str(result.record.get("git_commit"))[:7] for result in results})
+    machines = sorted(
+        {str(result.config.get("environment", {}).get("processor", "unknown processor")) for result in results}
+    )
+    seeds = sorted({str(result.record.get("seed")) for result in results})
     source = (
         f"{results[0].dataset}, scale {scales[0]}, {len(results[0].rows)} test faces, seed "
         f"{', '.join(seeds)}; {', '.join(machines)}; commit {', '.join(commits)}. "

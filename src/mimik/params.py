@@ -10,16 +10,16 @@ This module stays light (no torch, no pandas): the Snakefile imports it.
 """
 
 import os
-from collections.abc import Iterable, Mapping
-from importlib.util import find_spec
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-import yaml
-
-from mimik.errors import UserError
+from mimik.errors import UserError, unknown_name
 from mimik.files import read_json
+from mimik.modules import names
+from mimik.records import faults
+from mimik.yaml_file import read_yaml
 
 Params = dict[str, Any]
 Settings = dict[str, Any]
@@ -61,12 +61,7 @@ def load(path: Path | str = "params.yaml", schema: Path | str | None = None) -> 
         UserError: the file is missing, is not YAML, or `validate` refuses it.
     """
     path = Path(path)
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file. Run mimik in the project's folder, where it stands.") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not readable as YAML: {error}") from error
+    values = read_yaml(path, "Run mimik in the project's folder, where it stands.")
     validate(values, path, schema if schema is not None else path.parent / SCHEMA)
     return dict(values)
 
@@ -83,24 +78,11 @@ def validate(params: Any, source: Path | str, schema: Path | str) -> None:
         UserError: lists every fault with its place, what was expected and what stands there; or jsonschema, which
             looks for them, is not installed.
     """
-    try:
-        from jsonschema import Draft202012Validator
-    except ModuleNotFoundError as error:
-        if error.name != "jsonschema":
-            raise
-        raise UserError(
-            f"{source}: cannot be checked, as jsonschema is not installed. Run `pip install jsonschema`."
-        ) from error
-
-    validator = Draft202012Validator(read_json(schema))
-    faults = [
-        f"{_place(error.absolute_path)}: {_explanation(error)}"
-        for error in sorted(validator.iter_errors(params), key=lambda error: list(map(str, error.absolute_path)))
-    ]
-    if not faults:
-        faults = [*_unknown_names(params), *_unprepared_sizes(params)]
-    if faults:
-        raise UserError("\n  ".join([f"{source}: {len(faults)} setting(s) cannot be used.", *faults]))
+    found = list(faults(params, read_json(schema)))
+    if not found:
+        found = [*_unknown_names(params), *_unprepared_sizes(params)]
+    if found:
+        raise UserError("\n  ".join([f"{source}: {len(found)} setting(s) cannot be used.", *found]))
 
 
 def mirror_of(params: Mapping[str, Any]) -> Path | None:
@@ -118,7 +100,7 @@ def scale_of(params: Mapping[str, Any], dataset: str, scale: str | None = None) 
     """The scale a dataset runs at: the argument, else `scale` of params (the command line), else the dataset's own."""
     chosen = scale or params.get("scale") or params["datasets"][dataset]["scale"]
     if chosen not in params["scales"]:
-        raise UserError(f"scale {chosen!r} is not known. Known scales: {_listed(params['scales'])}.")
+        raise UserError(f"scale {chosen!r} is not known. {unknown_name(chosen, params['scales'])}")
     return str(chosen)
 
 
@@ -301,7 +283,7 @@ def _scale(params: Mapping[str, Any], dataset: str, scale: str | None) -> Settin
 def _entry(params: Mapping[str, Any], group: str, name: str) -> Settings:
     """One named entry of params.yaml, or a UserError that lists the names there are."""
     if name not in params[group]:
-        raise UserError(f"{name!r} is not in params.yaml under '{group}'. Known: {_listed(params[group])}.")
+        raise UserError(f"{name!r} is not in params.yaml under '{group}'. {unknown_name(name, params[group])}")
     entry: Settings = params[group][name]
     return entry
 
@@ -345,22 +327,6 @@ def _merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> Settings:
     return merged
 
 
-def _place(path: Iterable[Any]) -> str:
-    return ".".join(str(step) for step in path) or "the whole file"
-
-
-def _explanation(error: Any) -> str:
-    """One line on a fault the schema found; the schema's `description` says what was expected."""
-    expected = error.schema.get("description") if isinstance(error.schema, dict) else None
-    found = repr(error.instance)
-    message = error.message if len(error.message) < 200 else f"{error.validator} is violated"
-    if error.validator in ("required", "additionalProperties", "unevaluatedProperties"):
-        return str(message)
-    if expected:
-        return f"expected {expected}; it is {found if len(found) < 80 else found[:77] + '...'}"
-    return str(message)
-
-
 def _mask_faults(params: Mapping[str, Any], name: str) -> list[str]:
     """What is wrong with the segmenter that makes the masks of a dataset."""
     entry = params["datasets"][name]
@@ -368,7 +334,7 @@ def _mask_faults(params: Mapping[str, Any], name: str) -> list[str]:
         f"datasets.{name}.scales.{scale}": _merge(entry, overrides)
         for scale, overrides in entry.get("scales", {}).items()
     }
-    faults = []
+    found = []
     for place, options in places.items():
         if options.get("masks") != "segmenter":
             continue
@@ -376,26 +342,26 @@ def _mask_faults(params: Mapping[str, Any], name: str) -> list[str]:
         other = params["datasets"].get(source)
         own = [other or {}, *(other or {}).get("scales", {}).values()]
         if other is None or segmenter not in params["segmenters"]:
-            faults.append(
+            found.append(
                 f"{place}.masks_from: expected DATASET/SEGMENTER, entries of 'datasets' and 'segmenters', for `masks: "
                 f"segmenter`; it is {options.get('masks_from')!r}."
             )
         elif any(settings.get("masks") == "segmenter" for settings in own):
-            faults.append(
+            found.append(
                 f"{place}.masks_from: the masks of {source!r} come from a segmenter themselves. Name a dataset with "
                 "masks of its own."
             )
-    return faults
+    return found
 
 
 def _unknown_names(params: Mapping[str, Any]) -> list[str]:
     """References to names that no entry defines."""
-    faults: list[str] = []
+    found: list[str] = []
 
     def refer(place: str, name: Any, group: str) -> None:
         automatic = group == "segmenters" and name == AUTO
         if name is not None and name not in params[group] and not automatic:
-            faults.append(f"{place}: {name!r} is not under '{group}'. Known: {_listed(params[group])}.")
+            found.append(f"{place}: {name!r} is not under '{group}'. {unknown_name(name, params[group])}")
 
     refer("scale", params["scale"], "scales")
     for number, entry in enumerate(params["experiments"]):
@@ -405,25 +371,25 @@ def _unknown_names(params: Mapping[str, Any]) -> list[str]:
         refer(f"systems.{number}", name, "methods")
     for name, dataset in params["datasets"].items():
         module = dataset_module(params, name)
-        if find_spec(f"mimik.datasets.{module}") is None:
-            faults.append(
+        if module not in names("datasets"):
+            found.append(
                 f"datasets.{name}: there is no module {module!r} in mimik.datasets. An entry that is not named like "
                 "its module names it with `dataset`."
             )
         refer(f"datasets.{name}.scale", dataset["scale"], "scales")
         for scale in dataset.get("scales", {}):
             refer(f"datasets.{name}.scales", scale, "scales")
-        faults += _mask_faults(params, name)
+        found += _mask_faults(params, name)
     for name, method in params["methods"].items():
         refer(f"methods.{name}.starts_from", method.get("starts_from"), "methods")
         for scale in method.get("scales", {}):
             refer(f"methods.{name}.scales", scale, "scales")
         for kind, group in PRETRAINED.items():
             refer(f"methods.{name}.{kind}", method.get(kind), group)
-        faults += [
+        found += [
             f"methods.{name}.guidance.{guide}: there is no module {guide!r} in mimik.guidance."
             for guide in method.get("guidance", {})
-            if find_spec(f"mimik.guidance.{guide}") is None
+            if guide not in names("guidance")
         ]
     files = {method["method"] for method in params["methods"].values()}
     for name, scale in params["scales"].items():
@@ -431,7 +397,7 @@ def _unknown_names(params: Mapping[str, Any]) -> list[str]:
             refer(f"scales.{name}.{kind}", scale[kind], "classifiers")
             predicts = params["classifiers"].get(scale[kind], {}).get("predicts", "expression")
             if scale[kind] in params["classifiers"] and predicts != predicted:
-                faults.append(
+                found.append(
                     f"scales.{name}.{kind}: expected a classifier that predicts {predicted}; {scale[kind]!r} predicts "
                     f"{predicts}."
                 )
@@ -441,19 +407,19 @@ def _unknown_names(params: Mapping[str, Any]) -> list[str]:
             for kind, group in PRETRAINED.items():
                 refer(f"scales.{name}.methods.{file}.{kind}", overrides.get(kind), group)
             if file not in files:
-                faults.append(
+                found.append(
                     f"scales.{name}.methods.{file}: overrides go by the name of a method's file, which is the "
-                    f"`method` of its entries. Known: {_listed(files)}."
+                    f"`method` of its entries. {unknown_name(file, files)}"
                 )
         for group in (*PRETRAINED.values(), "classifiers", "readers"):
             networks = {entry["network"] for entry in params[group].values()}
-            faults += [
+            found += [
                 f"scales.{name}.{group}.{network}: overrides go by the `network` of the entries. "
-                f"Known: {_listed(networks)}."
+                f"{unknown_name(network, networks)}"
                 for network in scale.get(group, {})
                 if network not in networks
             ]
-    return faults
+    return found
 
 
 def _unprepared_sizes(params: Mapping[str, Any]) -> list[str]:
@@ -463,18 +429,14 @@ def _unprepared_sizes(params: Mapping[str, Any]) -> list[str]:
     """
     if _unknown_names(params):
         return []
-    faults = []
+    found = []
     for name, dataset in params["datasets"].items():
         for scale in dict.fromkeys([scale_of(params, name), dataset["scale"], *dataset.get("scales", {})]):
             wanted = params["scales"][scale]["image_size"]
             sizes = resolve_dataset(params, name, scale)["options"]["sizes"]
             if wanted not in sizes:
-                faults.append(
+                found.append(
                     f"datasets.{name}.sizes: {sizes} at scale {scale}, but scales.{scale}.image_size is {wanted}. "
                     f"Add {wanted} to the sizes."
                 )
-    return faults
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(sorted(names))
+    return found

@@ -9,7 +9,6 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -17,6 +16,7 @@ from typing import Any, Literal
 from mimik.configuration import build
 from mimik.errors import UserError
 from mimik.files import write_text
+from mimik.modules import named
 from mimik.plotting import Absent, Drawing
 from mimik.results import ReportSettings, Result, load
 from mimik.tabular import Table
@@ -143,15 +143,7 @@ def _group(results: Sequence[Result], settings: ReportSettings, page: Page, anch
 
 
 def _module(room: str, name: str) -> ModuleType:
-    full = f"mimik.{room}.{name}"
-    try:
-        return import_module(full)
-    except ModuleNotFoundError as error:
-        if error.name != full:
-            raise
-        raise UserError(
-            f"params.yaml: report.{room} lists '{name}', but there is no src/mimik/{room}/{name}.py."
-        ) from error
+    return named(room, name, f"params.yaml: report.{room}")
 
 
 def _item(anchor: str, module: ModuleType, results: Sequence[Result], settings: ReportSettings) -> Item:

@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from mimik.arrays import read_array, read_table
 from mimik.errors import UserError
 from mimik.faces.store import FaceStore
-from mimik.files import read_json
+from mimik.files import first_line
+from mimik.records import command_for, read_record
 
 Array = npt.NDArray[Any]
 
@@ -151,14 +152,21 @@ class Result:
     @cached_property
     def manifest(self) -> dict[str, Any]:
         """translations/manifest.json."""
-        manifest: dict[str, Any] = read_json(self.directory / "translations" / "manifest.json")
-        missing = sorted({"rows", "source_labels", "classes", "size"} - set(manifest))
-        if missing:
+        path = self.directory / "translations" / "manifest.json"
+        manifest = read_record(path, "translations", ("rows", "source_labels", "classes", "size"))
+        labels, classes = manifest["source_labels"], len(manifest["classes"])
+        targets = [target for told in self._edits(manifest) for target in told.get("targets", ())]
+        if len(labels) != len(manifest["rows"]) or not all(-1 <= label < classes for label in (*labels, *targets)):
             raise UserError(
-                f"{self.directory / 'translations' / 'manifest.json'}: lacks {', '.join(missing)}. "
-                "Delete the folder `translations` and make it again."
+                f"{path}: expected a label for each of its {len(manifest['rows'])} rows, and of labels and targets "
+                f"positions among its {classes} classes. Translate again: `{command_for(path, 'translations')}`."
             )
         return manifest
+
+    @staticmethod
+    def _edits(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        """What a manifest says of continuous edits."""
+        return [manifest[name] for name in ("strengths", "action_units") if name in manifest]
 
     @property
     def classes(self) -> list[str]:
@@ -183,7 +191,15 @@ class Result:
     @cached_property
     def store(self) -> FaceStore:
         """The prepared dataset at the size of the translations."""
-        return FaceStore(self.store_directory, self.size)
+        store, manifest = FaceStore(self.store_directory, self.size), self.manifest
+        edited = [row for told in self._edits(manifest) for row in told["rows"]]
+        if not all(0 <= row < len(store) for row in (*manifest["rows"], *manifest.get("mask_rows", ()), *edited)):
+            path = self.directory / "translations" / "manifest.json"
+            raise UserError(
+                f"{path}: expected rows of {store.directory}, 0 to {len(store) - 1}. Translate again: "
+                f"`{command_for(path, 'translations')}`."
+            )
+        return store
 
     @cached_property
     def translations(self) -> Array:
@@ -209,8 +225,7 @@ class Result:
         path = self.directory / "translations" / name
         if not path.exists():
             return None
-        array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
-        return array
+        return read_array(path, f"Delete it and translate again: `{command_for(path, 'translations')}`.")
 
     def continuous(self, name: str) -> Continuous | None:
         """Continuous edits, `strengths` or `action_units`; None when there are none.
@@ -238,7 +253,7 @@ class Result:
         path = self.directory / "history.csv"
         if not path.exists():
             return None
-        table = pd.read_csv(path)
+        table = read_table(path, f"Train the method again: `{command_for(path, 'method')}`.")
         if "step" not in table:
             raise UserError(f"{path}: has no column `step`. Train the method again.")
         return table
@@ -253,12 +268,22 @@ class Result:
         path = self.directory / "per_face.safetensors"
         if not path.exists():
             return {}
+        remedy = f"Evaluate the method again: `{command_for(path, 'metrics')}`."
         try:
             arrays = load_file(path)
-        except SafetensorError as error:
-            raise UserError(f"{path}: expected safetensors ({error}). Evaluate the method again.") from error
+        except Exception as error:
+            raise UserError(f"{path}: expected safetensors, but: {first_line(error)}. {remedy}") from error
         names = [name.removesuffix("/sums") for name in arrays if name.endswith("/sums")]
-        return {name: (arrays[f"{name}/sums"], arrays[f"{name}/counts"]) for name in names}
+        pairs = {name: (arrays[f"{name}/sums"], arrays.get(f"{name}/counts")) for name in names}
+        found = {name: (sums, counts) for name, (sums, counts) in pairs.items() if counts is not None}
+        if found.keys() != pairs.keys() or any(
+            sums.ndim != 2 or sums.shape != counts.shape or len(sums) != len(self.rows)
+            for sums, counts in found.values()
+        ):
+            raise UserError(
+                f"{path}: expected sums and counts (faces, groups) of {len(self.rows)} faces for every metric. {remedy}"
+            )
+        return found
 
     def metric(self, name: str) -> Measured | None:
         """A scalar metric, or None when metrics.json does not have it or it is not a scalar."""
@@ -289,7 +314,7 @@ class Result:
         return {
             str(key): Measured(float(value), _interval(intervals.get(key)), "", entry)
             for key, value in pieces.items()
-            if value is not None
+            if isinstance(value, int | float) and not isinstance(value, bool)
         }
 
     def baseline(self, baseline: str, name: str) -> Measured | None:
@@ -318,11 +343,8 @@ def load(directory: Path | str, store_directory: Path | str) -> Result:
         UserError: metrics.json or config.json is missing, not JSON, or lacks what identifies the result.
     """
     directory = Path(directory)
-    record = read_json(directory / "metrics.json")
-    for key in ("dataset", "method", "scale", "metrics"):
-        if key not in record:
-            raise UserError(f"{directory / 'metrics.json'}: lacks `{key}`. Evaluate the method again.")
-    return Result(directory, Path(store_directory), record, read_json(directory / "config.json"))
+    record = read_record(directory / "metrics.json", "metrics", ("dataset", "method", "scale", "metrics"))
+    return Result(directory, Path(store_directory), record, read_record(directory / "config.json", "method"))
 
 
 def choose_rows(results: Sequence[Result], count: int, seed: int, ids: Sequence[str] = ()) -> list[int]:

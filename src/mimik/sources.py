@@ -12,7 +12,10 @@ from pathlib import Path
 PACKAGE = "mimik"
 
 NEUTRAL: frozenset[str] = frozenset(
-    {"agreement", "cli", "console", "errors", "moved", "params", "place", "sources", "stages", "tracking"}
+    {
+        *("agreement", "cli", "console", "declarations", "errors", "moved", "params", "place", "settings_check"),
+        *("sources", "stages", "tracking", "yaml_file"),
+    }
 )
 """Modules that never change a result: how a job is called, how faults are told, where results are mirrored to.
 

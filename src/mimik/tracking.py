@@ -30,12 +30,14 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
+from mimik.arrays import read_table
 from mimik.errors import UserError
-from mimik.files import digest, file_sha256, read_json
+from mimik.files import digest, file_sha256, first_line, says_full
 from mimik.moved import ARTIFACTS, settle
 from mimik.params import Settings, flatten
 from mimik.pictures import open_picture
 from mimik.place import check_place
+from mimik.records import command_for, read_record
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -87,7 +89,7 @@ def training_run(settings: Settings, store_dir: Path | str) -> Iterator[tuple[Se
         UserError: MLflow cannot be opened, or MLFLOW_TRACKING_URI is set and MLflow not installed; nothing has been
             trained yet then.
     """
-    manifest = read_json(Path(store_dir) / "manifest.json")
+    manifest = read_record(Path(store_dir) / "manifest.json", "prepared", ("digest",))
     key = run_key(settings, manifest["digest"])
     keyed = {**settings, "run_key": key}
     if int(os.environ.get("RANK", "0")) != 0 or not _installed():
@@ -120,7 +122,8 @@ def evaluated_run(result_dir: Path | str, store_dir: Path | str) -> Iterator[str
         yield None
         return
     result = Path(result_dir)
-    config = read_json(result / "config.json")
+    needs = ("dataset", "method", "scale", "seed", "dataset_digest", "config", "training", "run_key")
+    config = read_record(result / "config.json", "method", needs)
     with _opened(config, Path(store_dir), config["dataset_digest"]) as run:
         yield run.info.run_id
         with _told("metrics, pictures or generator of " + str(result)):
@@ -179,8 +182,8 @@ class RunLogger:
         try:
             yield
         except _faults() as error:
-            self._failure = str(error)
-            print(f"\nmimik: MLflow failed: {error}\nThe training goes on without it.", file=sys.stderr)
+            self._failure = _reason(error)
+            print(f"\nmimik: MLflow failed: {self._failure}\nThe training goes on without it.", file=sys.stderr)
 
 
 @cache
@@ -244,7 +247,7 @@ def _opened(
             mlflow.end_run(status)
         except _faults() as error:
             # Raised here it would take back the job's result, which is complete.
-            print(f"\nmimik: MLflow could not end the run: {error}", file=sys.stderr)
+            print(f"\nmimik: MLflow could not end the run: {_reason(error)}", file=sys.stderr)
 
 
 def _open_store() -> None:
@@ -252,6 +255,8 @@ def _open_store() -> None:
     import mlflow
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)  # its notes on itself would break up progress bars
+    # It writes the traceback of every fault of its database before it raises it; `_told` and `_noted` tell it.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     uri = tracking_uri()
     own = uri == _sqlite(Path.cwd())
     if own:
@@ -271,7 +276,6 @@ def _create(
     client: "MlflowClient", experiment_id: str, config: Mapping[str, Any], store_dir: Path, dataset_digest: str
 ) -> str:
     """A new run with its parameters (a run's parameters never change), tags and dataset."""
-    import pandas as pd
     from mlflow.data.pandas_dataset import from_pandas
     from mlflow.entities import DatasetInput, InputTag
 
@@ -290,9 +294,9 @@ def _create(
     with warnings.catch_warnings():
         # MLflow registers its source for local files twice and wonders which one to take.
         warnings.filterwarnings("ignore", message="The specified dataset source can be interpreted in multiple ways")
-        data = from_pandas(
-            pd.read_csv(index, dtype=str), source=index.as_posix(), name=config["dataset"], digest=dataset_digest[:36]
-        )
+        remedy = f"Prepare the dataset again: `{command_for(index, 'prepared')}`."
+        table = read_table(index, remedy, dtype=str)
+        data = from_pandas(table, source=index.as_posix(), name=config["dataset"], digest=dataset_digest[:36])
     client.log_inputs(run_id, [DatasetInput(data._to_mlflow_entity(), [InputTag("mlflow.data.context", "training")])])
     return run_id
 
@@ -321,10 +325,16 @@ def _last_step(run: Any) -> int:
 def _send_history(run: Any, history: Path) -> None:
     """Losses of history.csv that the run has not: those of a training that MLflow missed."""
     logger = RunLogger(run)
-    with history.open(encoding="utf-8", newline="") as opened:
-        for row in csv.DictReader(opened):
-            step = int(float(row.pop("step")))
-            logger.scalars(step, {name: float(value) for name, value in row.items() if value})
+    try:
+        with history.open(encoding="utf-8", newline="") as opened:
+            for row in csv.DictReader(opened):
+                step = int(float(row.pop("step")))
+                logger.scalars(step, {name: float(value) for name, value in row.items() if value})
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        raise UserError(
+            f"{history}: expected a table of numbers with the column step, but: {first_line(error)}. Train again: "
+            f"`{command_for(history, 'method')}`."
+        ) from error
     logger.close()
 
 
@@ -333,7 +343,7 @@ def _send_result(run: Any, result: Path, config: Mapping[str, Any]) -> None:
     from mlflow.entities import Metric
 
     client, run_id = _client(), run.info.run_id
-    measured = read_json(result / "metrics.json")
+    measured = read_record(result / "metrics.json", "metrics", ("metrics",))
     _send_params(client, run_id, config)  # the settings that nobody overrode are known since the training
     now = int(time.time() * 1000)
     values = list(metric_values(measured["metrics"]))
@@ -350,7 +360,7 @@ def _send_result(run: Any, result: Path, config: Mapping[str, Any]) -> None:
 def metric_values(metrics: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     """Every single number in `metrics` of metrics.json: (name, value); values by class as `<name>/<class>`."""
     for name, entry in metrics.items():
-        value = entry.get("value")
+        value = entry.get("value") if isinstance(entry, Mapping) else None
         if isinstance(value, bool):
             continue
         if isinstance(value, int | float):
@@ -424,6 +434,11 @@ def _faults() -> tuple[type[Exception], ...]:
     return MlflowException, SQLAlchemyError, CommandError, OSError
 
 
+def _reason(error: Exception) -> str:
+    """A fault of MLflow in one line; SQLAlchemy says pages, and what happened in the second line."""
+    return "the disk is full" if says_full(error) else first_line(error)
+
+
 @contextmanager
 def _told(what: str) -> Iterator[None]:
     """A failure of MLflow as a UserError that says how to go on."""
@@ -431,9 +446,12 @@ def _told(what: str) -> Iterator[None]:
         yield
     except _faults() as error:
         uri = tracking_uri()
-        raise UserError(
-            f"MLflow at {uri} did not take {what}: {error}\n{_advice(uri, error)} Then run the same command again."
-        ) from error
+        if says_full(error):
+            raise UserError(
+                f"MLflow at {uri} did not take {what}: the disk is full. Free some room and run the same command again."
+            ) from error
+        advice = f"{_advice(uri, error)} Then run the same command again."
+        raise UserError(f"MLflow at {uri} did not take {what}: {_reason(error)}\n{advice}") from error
 
 
 _DAMAGED = ("not a database", "malformed", "no such table", "no such column", "already exists")

@@ -29,11 +29,12 @@ from mimik.engine import Engine, NotFiniteError
 from mimik.errors import UserError
 from mimik.faces.store import FaceStore
 from mimik.feed import Feed
-from mimik.files import atomic_path, digest
+from mimik.files import clear_unfinished, digest
 from mimik.processes import StopVote, start_processes
 from mimik.replays import Computed
 from mimik.schedule import TrainingConfig as TrainingConfig
 from mimik.schedule import Update as Update
+from mimik.weights import fill, read_pth, save_pth
 
 Terms = dict[str, Tensor]
 History = list[dict[str, float]]
@@ -128,6 +129,7 @@ def train(
                 f"{directory}: another process is training here (a killed workflow leaves its trainer running). "
                 "Wait for it to end, or stop it, and run the same command again."
             ) from error
+        clear_unfinished(directory)
     try:
         loop = _Loop(task, store, rows, config, seed, directory, fingerprint, device, rank, processes, extras)
         history = loop.run(label, logger if rank == 0 else None, sample if rank == 0 else None)
@@ -321,26 +323,24 @@ class _Loop:
             "sums": self.sums,
             "counts": self.counts,
         }
-        with atomic_path(self.checkpoint) as temporary:
-            torch.save(state, temporary)
+        save_pth(self.checkpoint, state)
 
     def _restore(self, label: str) -> None:
         if not self.checkpoint.exists():
             return
-        try:
-            state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
-        except Exception as error:
-            raise UserError(
-                f"{self.checkpoint}: expected a checkpoint of mimik, but it cannot be read ({error}). "
-                "Delete it to start the run over."
-            ) from error
+        state = read_pth(
+            self.checkpoint, "a checkpoint of mimik", "Delete it to start the run over.", device=self.device
+        )
         if state.get("fingerprint") != self.fingerprint:
             print(f"{label}: the checkpoint belongs to other settings or data; starting over.", file=sys.stderr)
             return
+        fill(lambda: self._take(state), self.checkpoint, "Delete it to start the run over.")
+        print(f"{label}: continuing at step {self.step} of {self.config.steps}.", file=sys.stderr)
+
+    def _take(self, state: Mapping[str, Any]) -> None:
         self.engine.load_state(state)
         self.history, self.step = state["history"], state["step"]
         self.sums, self.counts = state["sums"], state["counts"]
-        print(f"{label}: continuing at step {self.step} of {self.config.steps}.", file=sys.stderr)
 
 
 class _StopRequest:

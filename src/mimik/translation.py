@@ -7,8 +7,7 @@ figure depends on how precisely a tensor was kept.
 """
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -20,12 +19,13 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from mimik import continuous
+from mimik.arrays import new_array
 from mimik.batches import to_tensor, to_uint8
 from mimik.conditions import Condition, stored_states
 from mimik.devices import Precision, autocast_dtype, pick_device
 from mimik.errors import UserError
 from mimik.faces.store import FaceStore
-from mimik.files import atomic_path, file_sha256, write_json
+from mimik.files import file_sha256, write_json
 from mimik.labels import ACTION_UNITS
 from mimik.method_training import finite, load_method
 from mimik.networks import segmenter
@@ -138,8 +138,8 @@ def translate(
     manifest_path.unlink(missing_ok=True)
     shape = (len(chosen), len(condition.edits), store.size, store.size, 3)
     with (
-        _array_file(output_dir / "images.npy", shape) as images,
-        _array_file(output_dir / "cycle.npy", shape) as cycle,
+        new_array(output_dir / "images.npy", shape) as images,
+        new_array(output_dir / "cycle.npy", shape) as cycle,
     ):
         _fill(edit, condition, store, chosen, labels[chosen], images, cycle, settings.batch_size)
     # Of an attribute reversed no column is the face's own.
@@ -147,7 +147,7 @@ def translate(
     described = _continuous(edit, condition, store, chosen, shown, output_dir, settings)
     segmenters = _segmenters(method, segmenter_dir, result_dir)
     mask_rows = evenly(chosen, MASKED_FACES if segmenters else 0)
-    with _array_file(output_dir / "masks.npy", (2, len(mask_rows), store.size, store.size)) as masks:
+    with new_array(output_dir / "masks.npy", (2, len(mask_rows), store.size, store.size)) as masks:
         for index, network in enumerate(segmenters):
             masks[index] = _classes(network, store.images[mask_rows], device)
     write_json(
@@ -183,13 +183,13 @@ def _continuous(
     drawn, targets = continuous.draw_pairs(labels, identities, len(condition.edits), settings.seed)
     levels, intensities = list(settings.strengths), list(settings.intensities)
     edited = continuous.strengths(edit, condition, store, rows[drawn], labels[drawn], targets, levels)
-    with _array_file(output_dir / "strengths.npy", edited.shape) as array:
+    with new_array(output_dir / "strengths.npy", edited.shape) as array:
         array[:] = edited
     told = condition.space == "action_units"
     units = [name for name in settings.action_units if told and name in condition.names]
     faces = continuous.unit_rows(store, rows[drawn]) if units else rows[:0]
     edited = continuous.single_units(edit, condition, store, faces, units, intensities)
-    with _array_file(output_dir / "action_units.npy", edited.shape) as array:
+    with new_array(output_dir / "action_units.npy", edited.shape) as array:
         array[:] = edited
     return {
         "strengths": {"rows": rows[drawn].tolist(), "targets": targets.tolist(), "levels": levels},
@@ -295,12 +295,3 @@ def _fill(
             # for anybody who only has the picture.
             flat_cycle[pair] = edit(flat_images[pair], target, source)
             progress.update(2 * len(pair))
-
-
-@contextmanager
-def _array_file(path: Path, shape: tuple[int, ...]) -> Iterator[Array]:
-    """A writable uint8 .npy memory map that becomes `path` when the block ends well."""
-    with atomic_path(path) as temporary:
-        array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
-        yield array
-        array.flush()

@@ -128,3 +128,20 @@ def test_folders_that_programs_put_among_the_shards_are_left_alone(tmp_path: Pat
     (tmp_path / "000000-old.npz").touch()
     remove_others(tmp_path, [])
     assert [path.name for path in tmp_path.iterdir()] == ["@eaDir"]
+
+
+@pytest.mark.parametrize("kind", ["text", "npy", "cut", "name", "pickle", "empty"])
+def test_a_foreign_file_in_place_of_a_part_is_one_sentence(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "part.npz"
+    shards.save(path, {"images": np.arange(1000)})
+    assert shards.load(path, ("images",))[0][-1] == 999
+    if kind == "npy":
+        with path.open("wb") as opened:
+            np.save(opened, np.arange(3))
+    elif kind == "pickle":
+        np.savez(path, images=np.array([{}], dtype=object))
+    elif kind != "name":
+        path.write_bytes({"text": b"hello", "cut": path.read_bytes()[:500], "empty": b""}[kind])
+    with pytest.raises(UserError, match="expected a part of a preparation") as caught:
+        shards.load(path, ("rows" if kind == "name" else "images",))
+    assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)

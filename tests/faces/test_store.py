@@ -123,7 +123,7 @@ def test_true_targets_belong_to_the_test_rows(tmp_path: Path) -> None:
 def test_pickled_arrays_are_refused(tmp_path: Path) -> None:
     store(tmp_path)
     np.save(tmp_path / "depth_4.npy", np.array([{}, {}, {}, {}], dtype=object), allow_pickle=True)
-    with pytest.raises(ValueError, match="Python objects"):
+    with pytest.raises(UserError, match=r"depth_4\.npy: expected an array .* Python objects"):
         FaceStore(tmp_path, 4)
 
 
@@ -159,3 +159,34 @@ def test_training_rows_hold_every_class_or_none_is_trained_without(tmp_path: Pat
     np.testing.assert_array_equal(FaceStore(store(tmp_path, table=whole), 4).training_rows(), [0, 2, 3])
     unlabelled = TABLE.assign(expression="")  # who reads no label needs none
     np.testing.assert_array_equal(FaceStore(store(tmp_path, table=unlabelled), 4).training_rows(), [0, 2, 3])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("manifest.json", "[]", "the whole file: expected a group, the manifest.json of a prepared dataset"),
+        ("manifest.json", '{"sizes": "4", "classes": [], "digest": "d"}', "sizes: expected a list of sides in pixels"),
+        ("manifest.json", '{"sizes": [4]}', "lacks `classes`, `digest`"),
+        ("index.csv", "", "expected a table"),
+        ("index.csv", "id,split\n1\n1,2,3,4\n", "expected a table"),
+        ("index.csv", "id,split\n1,test\n", "lacks the columns"),
+        ("images_4.npy", "hello", "expected an array in numpy's"),
+    ],
+)
+def test_a_damaged_file_is_told_with_the_command_that_makes_it(
+    tmp_path: Path, name: str, content: str, told: str
+) -> None:
+    store(tmp_path)
+    (tmp_path / name).write_text(content)
+    with pytest.raises(UserError) as caught:
+        FaceStore(tmp_path, 4)
+    message = str(caught.value)
+    assert message.startswith(f"{tmp_path / name}: ") and told in message and "mimik data prepare" in message
+
+
+def test_an_array_of_something_else_is_told(tmp_path: Path) -> None:
+    store(tmp_path)
+    for array in (np.zeros((4, 4, 4, 1), np.uint8), np.zeros((4, 4, 4, 3)), np.array(4)):
+        np.save(tmp_path / "images_4.npy", array)
+        with pytest.raises(UserError, match=r"images_4\.npy: holds .*mimik data prepare"):
+            FaceStore(tmp_path, 4)

@@ -17,9 +17,9 @@ ROOT = Path(__file__).parents[2]
 STANDINS = Path(__file__).with_name("standins")
 WORKFLOW = ("Snakefile", "workflow", "profiles", "dvc.yaml", ".dvcignore", ".gitignore")
 LIGHT = (
-    "__init__", "agreement", "cli", "configuration", "console", "errors",
-    "files", "params", "place", "sources", "stages",
-)  # fmt: skip
+    *("__init__", "agreement", "cli", "configuration", "console", "errors", "files", "modules", "params", "place"),
+    *("records", "sources", "stages", "yaml_file"),
+)
 """Modules that are the real ones here too."""
 
 

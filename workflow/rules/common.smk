@@ -12,11 +12,12 @@ PACKAGE = PROJECT / "src" / "mimik"
 sys.path.insert(0, str(PROJECT / "src"))
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [str(PROJECT / "src"), os.getenv("PYTHONPATH")])))
 
-from mimik import agreement, params, stages
+from mimik import agreement, params, settings_check, stages
 from mimik.errors import UserError
 from mimik.faces import tddfa
 from mimik.files import file_sha256
 from mimik.place import check_place
+from mimik.yaml_file import read_yaml
 
 
 class ShellWord(str):
@@ -38,10 +39,21 @@ def stop(error):
     raise SystemExit(2)
 
 
+# Read strictly before Snakemake reads it: of a key that stands twice in a group it would drop one without a word.
+try:
+    read_yaml("params.yaml", "Run snakemake in the project's folder, where it stands.")
+except UserError as error:
+    stop(error)
+
+
+configfile: "params.yaml"
+
+
 try:
     check_place(PROJECT)
     check_place(Path.cwd())
     params.validate(config, "params.yaml", PROJECT / params.SCHEMA)
+    settings_check.check_settings(config)
 except UserError as error:
     stop(error)
 

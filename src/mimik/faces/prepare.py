@@ -40,7 +40,7 @@ from mimik.faces.rendered import luminance
 from mimik.faces.settings import CHANNELS, MEASURED, TRUE_UNITS, Settings, dtype
 from mimik.faces.shards import Arrays, Shard, cuts, join, load, remove_others, run, stamp
 from mimik.faces.store import REFUSED, SPLITS, TRANSFORM, store_digest
-from mimik.files import atomic_path, digest, write_json
+from mimik.files import atomic_path, clear_unfinished, digest, told_if_full, write_json
 from mimik.labels import ACTION_UNITS, IGNORED
 from mimik.pictures import UnreadableError, read_content
 
@@ -184,7 +184,11 @@ def _shards(
 
 def _check_room(settings: Settings, shards: Sequence[Shard], output: Path, work: Path) -> None:
     """Raise `UserError` when the disk cannot hold the result, before hours are spent on it."""
-    output.mkdir(parents=True, exist_ok=True)
+    with told_if_full(output):
+        output.mkdir(parents=True, exist_ok=True)
+    # What a killed preparation was writing may be what fills the disk.
+    for folder in (output, work / "shards"):
+        clear_unfinished(folder)
     needs = {
         output: sum(settings.bytes(shard.rows) for shard in shards),
         work: sum(settings.bytes(shard.rows) for shard in shards if not shard.path.exists()),
@@ -196,8 +200,8 @@ def _check_room(settings: Settings, shards: Sequence[Shard], output: Path, work:
         need, free = devices[folder.stat().st_dev], shutil.disk_usage(folder).free
         if need > free:
             raise UserError(
-                f"{folder}: preparing {settings.dataset} needs up to {need / 1e9:.1f} GB there, but {free / 1e9:.1f} "
-                "GB are free. Free some room, or ask for fewer sizes or annotations in params.yaml."
+                f"{folder}: preparing {settings.dataset} needs up to {need / 1e6:,.0f} MB there, but "
+                f"{free / 1e6:,.0f} MB are free. Free some room, or ask for fewer sizes or annotations in params.yaml."
             )
 
 

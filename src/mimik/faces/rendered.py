@@ -1,12 +1,12 @@
 """Rendered faces once more, with other action units: the truth of edits that no stored true target shows."""
 
-import importlib
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mimik.faces.store import FaceStore
+from mimik.modules import named
 
 Array = npt.NDArray[Any]
 
@@ -29,7 +29,7 @@ def with_units(store: FaceStore, rows: npt.NDArray[np.int64], units: Array) -> A
     """
     if not can_render(store):
         return None
-    module = importlib.import_module(f"mimik.datasets.{store.manifest['importer']['module']}")
+    module = named("datasets", store.manifest["importer"]["module"], f"{store.directory / 'manifest.json'}: importer")
     table = module.with_action_units(store.table.iloc[rows].reset_index(drop=True), units)
     images: Array = module.render(table, store.size, ("images",)).images
     return luminance(images) if store.manifest["options"].get("grey", False) else images

@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import types
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -24,7 +25,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from mimik.errors import UserError
-from mimik.files import atomic_path
+from mimik.files import atomic_path, first_line
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -63,14 +64,23 @@ def save(path: Path, arrays: Arrays) -> None:
     """Write a shard's arrays atomically. Raises `ValueError` for objects, which would be pickled."""
     if objects := [name for name, array in arrays.items() if array.dtype.hasobject]:
         raise ValueError(f"{path}: {objects} hold objects")
-    with atomic_path(path) as temporary, temporary.open("wb") as opened:
-        np.savez(opened, **arrays)
+    # numpy's own savez leaves the archive open when the disk is full, which is told a second time, by its destructor.
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as opened:
+                np.lib.format.write_array(opened, np.asanyarray(array), allow_pickle=False)
 
 
 def load(path: Path, names: Sequence[str]) -> list[npt.NDArray[Any]]:
-    """Read some arrays of a shard, and only these."""
-    with np.load(path, allow_pickle=False) as opened:
-        return [opened[name] for name in names]
+    """Read some arrays of a shard, and only these. Raises `UserError` for a file that `save` did not write."""
+    try:
+        with np.load(path, allow_pickle=False) as opened:
+            return [opened[name] for name in names]
+    except Exception as error:  # no archive, no array, another name: whatever a foreign file makes of numpy
+        raise UserError(
+            f"{path}: expected a part of a preparation with the arrays {', '.join(names)}, but: {first_line(error)}. "
+            "Delete it and run the same command again."
+        ) from error
 
 
 def join(path: Path, name: str, shape: tuple[int, ...], dtype: type[Any], shards: Sequence[Shard]) -> str:
@@ -86,7 +96,10 @@ def join(path: Path, name: str, shape: tuple[int, ...], dtype: type[Any], shards
         for shard in shards:
             (block,) = load(shard.path, (name,))
             if block.dtype != dtype or block.shape[1:] != shape[1:]:
-                raise ValueError(f"{shard.path}: {name} is {block.dtype} {block.shape}")
+                raise UserError(
+                    f"{shard.path}: {name} is {block.dtype} {block.shape[1:]}, expected {np.dtype(dtype)} {shape[1:]}. "
+                    "Delete it and run the same command again."
+                )
             data = np.ascontiguousarray(block).data
             opened.write(data)
             content.update(data)

@@ -19,7 +19,7 @@ ascending order and the C classes in theirs: the same face showing that class at
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -28,11 +28,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from mimik.arrays import read_array, read_table
 from mimik.datasets.listing import ATTRIBUTE
 from mimik.datasets.listing import INDEX_COLUMNS as INDEX_COLUMNS
 from mimik.datasets.listing import SPLITS as SPLITS
 from mimik.errors import UserError
-from mimik.files import canonical, read_json
+from mimik.files import canonical, first_line
+from mimik.labels import ACTION_UNITS
+from mimik.records import command_for, read_record
 
 Array = npt.NDArray[Any]
 
@@ -63,14 +66,18 @@ class FaceStore:
         """Open `directory` at `size` pixels. Raises `UserError` when a file is missing or does not fit the index."""
         self.directory = Path(directory)
         self.size = size
-        self.manifest: dict[str, Any] = read_json(self.directory / "manifest.json")
+        path = self.directory / "manifest.json"
+        self._remedy = f"Prepare the dataset again: `{command_for(path, 'prepared')}`."
+        self.manifest: dict[str, Any] = read_record(path, "prepared", ("sizes", "classes", "digest"))
         if size not in self.manifest["sizes"]:
             raise UserError(
                 f"{self.directory}: prepared at {self.manifest['sizes']} px, but {size} px is wanted. Add {size} to "
                 "the dataset's `sizes` in params.yaml and prepare it again."
             )
-        self.table = pd.read_csv(
+        self.table = read_table(
             self.directory / "index.csv",
+            self._remedy,
+            INDEX_COLUMNS,
             dtype=dict.fromkeys(INDEX_COLUMNS, str),
             keep_default_na=False,
             na_values={},
@@ -94,25 +101,44 @@ class FaceStore:
         path = self.directory / name
         if not path.exists():
             return None
-        array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
-        if len(array) != len(self.table):
+        array = read_array(path, self._remedy)
+        if array.shape[:1] != (len(self.table),):
             raise UserError(
-                f"{path}: holds {len(array)} rows, but index.csv lists {len(self.table)}. Prepare the dataset again."
+                f"{path}: holds {len(array) if array.ndim else 0} rows, but index.csv lists {len(self.table)}. "
+                f"{self._remedy}"
             )
+        self._check_faces(path, array, array.shape[1:])
         return array
 
     def _truth(self, name: str) -> Array | None:
         path = self.directory / name
         if not path.exists():
             return None
-        array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = read_array(path, self._remedy)
         expected = (int((self.table["split"] == "test").sum()), len(self.classes))
         if array.shape[:2] != expected:
             raise UserError(
                 f"{path}: holds {array.shape[:2]} faces and classes, but index.csv and manifest.json list {expected} "
-                "for the split 'test'. Prepare the dataset again."
+                f"for the split 'test'. {self._remedy}"
             )
+        self._check_faces(path, array, array.shape[2:])
         return array
+
+    def _check_faces(self, path: Path, array: Array, shape: tuple[int, ...]) -> None:
+        """Raise `UserError` when what an array holds of every face is not what its name says."""
+        kind = path.stem.removesuffix(f"_{self.size}")
+        size = self.size
+        expected, dtype = {
+            "masks": ((size, size), "u1"),
+            "depth": ((size, size), "u1"),
+            "landmarks": ((68, 2), "f4"),
+            "truth_action_units": ((len(ACTION_UNITS),), "f4"),
+        }.get(kind, ((size, size, 3), "u1"))
+        if shape != expected or array.dtype != np.dtype(dtype):
+            raise UserError(
+                f"{path}: holds {array.dtype} {shape} of every face, expected {np.dtype(dtype)} {expected}. "
+                f"{self._remedy}"
+            )
 
     def __len__(self) -> int:
         return len(self.table)
@@ -161,14 +187,15 @@ class FaceStore:
         path = self.directory / "quarantine.csv"
         if not path.exists():
             raise UserError(f"{path}: missing. Prepare the dataset again.")
-        return pd.read_csv(path, dtype=str, keep_default_na=False)[["path", "stage", "reason"]]
+        columns = ["path", "stage", "reason"]
+        return read_table(path, self._remedy, columns, dtype=str, keep_default_na=False)[columns]
 
     def refused(self) -> pd.DataFrame:
         """refused.csv; see the module's docstring. Raises `UserError` when it is missing."""
         path = self.directory / REFUSED
         if not path.exists():
             raise UserError(f"{path}: missing. Prepare the dataset again.")
-        return pd.read_csv(path, dtype={"path": str}, keep_default_na=False, na_values=[""])
+        return read_table(path, self._remedy, ["path"], dtype={"path": str}, keep_default_na=False, na_values=[""])
 
     def labels(self) -> npt.NDArray[np.int64]:
         """Class of every row as a position in `classes`; -1 where the expression is unknown."""
@@ -177,11 +204,9 @@ class FaceStore:
 
     def action_units(self) -> npt.NDArray[np.float32] | None:
         """float32 (N, 17) intensities in [0, 1] in the order of `labels.ACTION_UNITS`, or None without annotation."""
-        from mimik.labels import ACTION_UNITS
-
         if any(name not in self.table for name in ACTION_UNITS):
             return None
-        return self.table[list(ACTION_UNITS)].to_numpy(dtype=np.float32)
+        return self._numbers(list(ACTION_UNITS))
 
     @property
     def attribute_names(self) -> list[str]:
@@ -192,19 +217,31 @@ class FaceStore:
     def attributes(self) -> npt.NDArray[np.float32] | None:
         """float32 (N, A) of 0 and 1, in the order of `attribute_names`, or None when there are none."""
         columns = [f"{ATTRIBUTE}{name}" for name in self.attribute_names]
-        return self.table[columns].to_numpy(dtype=np.float32) if columns else None
+        return self._numbers(columns) if columns else None
+
+    def _numbers(self, columns: list[str]) -> npt.NDArray[np.float32]:
+        try:
+            return self.table[columns].to_numpy(dtype=np.float32)
+        except ValueError as error:
+            raise UserError(
+                f"{self.directory / 'index.csv'}: expected numbers in the columns {columns[0]} to {columns[-1]}, but: "
+                f"{first_line(error)}. {self._remedy}"
+            ) from error
 
 
-def prepared_manifest(directory: Path) -> dict[str, Any]:
-    """manifest.json of a prepared dataset. Raises `UserError` that says how to prepare it when there is none."""
+def prepared_manifest(directory: Path, needs: Iterable[str] = ()) -> dict[str, Any]:
+    """manifest.json of a prepared dataset, with the entries `needs` besides those of every one.
+
+    Raises:
+        UserError: there is none, or it is damaged; says how to prepare the dataset.
+    """
     path = directory / "manifest.json"
     if not path.exists():
         raise UserError(
             f"{path}: no such file, so this dataset is not prepared, or not to the end. Run "
             f"`mimik data prepare {directory.name}` first."
         )
-    manifest: dict[str, Any] = read_json(path)
-    return manifest
+    return read_record(path, "prepared", ("dataset", "sizes", "classes", "digest", "source", *needs))
 
 
 def check_outside(output: Path, *inputs: Path) -> None:

@@ -34,7 +34,7 @@ def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absen
     if kept is None or not kept.shape[1]:
         return Absent(f"{result.method} has no segmenter whose masks were kept before and after training")
     before, after = kept
-    rows = [int(row) for row in result.manifest["mask_rows"]][: settings.rows]
+    rows = [int(row) for row in result.manifest.get("mask_rows", ())][: settings.rows]
     masks = result.store.masks
     mosaic = Mosaic([""] * len(rows), result.size, separated=(), title=f"Masks of the segmenter of {result.method}")
     images = [np.asarray(result.store.images[row]) for row in rows]

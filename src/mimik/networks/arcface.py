@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mimik.errors import UserError
+from mimik.weights import read_pth
 
 SIDE = 112
 
@@ -95,8 +96,10 @@ def load(path: Path | str) -> ArcFace:
     Raises:
         UserError: the file is damaged or holds other weights.
     """
+    state = read_pth(
+        path, f"the weights of ArcFace IR-SE50 (InsightFace_Pytorch's {WEIGHTS})", "Get it again or take it away."
+    )
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
         network = ArcFace()
         network.load_state_dict(state)
     except Exception as error:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mimik.constants import constant
 from mimik.networks.stargan import Discriminator, Generator, Stem
-from mimik.networks.stored import load_weights, read_network
+from mimik.networks.stored import build_stored, load_weights, read_network
 
 KIND = "depth_network"
 
@@ -99,8 +99,8 @@ def load(directory: Path | str) -> DepthNetwork:
         UserError: a file is missing or damaged, or the weights are not those that the config was written for.
     """
     config, state = read_network(directory, KIND)
-    network = build(config["architecture"])
-    network.critic = Discriminator(**config["critic"])
+    network = build_stored(lambda: build(config["architecture"]), directory)
+    network.critic = build_stored(lambda: Discriminator(**config["critic"]), directory)
     load_weights(network, state, directory)
     network.sha256, network.name = config["model_sha256"], config["name"]
     return network.eval()

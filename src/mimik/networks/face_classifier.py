@@ -14,7 +14,7 @@ from mimik.errors import UserError
 from mimik.networks.normalisation import normalise
 from mimik.networks.small_classifier import SmallClassifier
 from mimik.networks.stgan_classifier import STGANClassifier
-from mimik.networks.stored import load_weights, read_network
+from mimik.networks.stored import build_stored, load_weights, read_network
 from mimik.networks.vgg16 import VGG16
 
 KIND = "classifier"
@@ -97,7 +97,7 @@ def load(directory: Path | str) -> FaceClassifier:
         UserError: a file is missing or damaged, or the weights are not those that the config was written for.
     """
     config, state = read_network(directory, KIND)
-    classifier = build(config["architecture"], config["classes"])
+    classifier = build_stored(lambda: build(config["architecture"], config["classes"]), directory)
     load_weights(classifier, state, directory)
     classifier.name, classifier.sha256 = config["name"], config["model_sha256"]
     return classifier.eval()

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mimik.labels import ACTION_UNITS
 from mimik.networks.small_classifier import strided_trunk
-from mimik.networks.stored import load_weights, read_network
+from mimik.networks.stored import build_stored, load_weights, read_network
 
 KIND = "reader"
 
@@ -104,7 +104,7 @@ def load(directory: Path | str) -> FaceReader:
         UserError: a file is missing or damaged, or the weights are not those that the config was written for.
     """
     config, state = read_network(directory, KIND)
-    reader = build(config["architecture"], int(config["identity_dim"]))
+    reader = build_stored(lambda: build(config["architecture"], config["identity_dim"]), directory)
     load_weights(reader, state, directory)
     reader.name, reader.sha256 = config["name"], config["model_sha256"]
     reader.action_unit_extractor = config.get("action_units")

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from mimik.errors import UserError
 from mimik.files import file_sha256
+from mimik.weights import read_pth
 
 SIDE = 299
 FEATURES = 2048
@@ -263,10 +264,7 @@ def load(path: Path | str) -> Inception:
             f"{path}: its SHA-256 should start with {expected} but is {found}. The file is damaged or another one; "
             f"get it again from {URL}"
         )
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise UserError(f"{path}: cannot be read as PyTorch weights ({error}). Get it again from {URL}") from error
+    state = read_pth(path, "the Inception weights of FID", f"Get it again from {URL}")
     network = Inception()
     # The score takes no bias; counters of batches exist in newer files only.
     wanted = {name: value for name, value in state.items() if name != "fc.bias"}

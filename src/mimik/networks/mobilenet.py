@@ -9,11 +9,11 @@ Alignment", ECCV 2020). Attribute names are those of the weight files of the Git
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mimik.errors import UserError
+from mimik.weights import read_pth
 
 SIDE = 120
 
@@ -93,8 +93,8 @@ def load(path: Path | str) -> MobileNet:
     Raises:
         UserError: the file is damaged or holds other weights.
     """
+    stored = read_pth(path, "the weights of 3DDFA_V2's MobileNet", "Get the file again.")
     try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
         state: Mapping[str, Tensor] = {
             name.removeprefix("module."): value for name, value in stored["state_dict"].items()
         }

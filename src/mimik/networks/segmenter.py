@@ -15,7 +15,7 @@ from mimik.errors import UserError
 from mimik.labels import SEGMENTATION_CLASSES
 from mimik.networks.bisenet import BiSeNet
 from mimik.networks.normalisation import Normalisation, normalise
-from mimik.networks.stored import load_weights, read_network
+from mimik.networks.stored import build_stored, load_weights, read_network
 from mimik.networks.unet import UNet
 
 KIND = "segmenter"
@@ -141,7 +141,7 @@ def load(directory: Path | str) -> Segmenter:
             f"{Path(directory) / 'config.json'}: trained for other segmentation classes than this version of mimik "
             "uses. Train the segmenter again."
         )
-    segmenter = build(config["architecture"])
+    segmenter = build_stored(lambda: build(config["architecture"]), directory)
     load_weights(segmenter, state, directory)
     segmenter.sha256, segmenter.name = config["model_sha256"], config["name"]
     return segmenter.eval()

@@ -8,12 +8,12 @@ have 20,024,384 parameters; those behind the last wanted layer are left out.
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from mimik.errors import UserError
 from mimik.files import file_sha256
 from mimik.networks.normalisation import normalise
+from mimik.weights import read_pth
 
 WEIGHTS = "vgg19-dcbb9e9d.pth"
 """File name of torchvision's ImageNet weights (VGG19_Weights.IMAGENET1K_V1); its end is the start of the SHA-256."""
@@ -79,8 +79,8 @@ def load(path: Path, layers: Sequence[str]) -> VGG19:
     network = VGG19(layers)
     if not file_sha256(path).startswith(Path(WEIGHTS).stem.rpartition("-")[2]):
         raise UserError(f"{path}: its SHA-256 does not start with what its name ends in; get it again from {URL}")
+    state = read_pth(path, "the weights of VGG-19", f"Get it from {URL}")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
         network.load_state_dict({name: state[name] for name in network.state_dict()})
     except Exception as error:
         raise UserError(f"{path}: cannot be read as the weights of VGG-19 ({error}). Get it from {URL}") from error

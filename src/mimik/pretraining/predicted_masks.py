@@ -19,10 +19,10 @@ import torch.nn.functional as F
 
 from mimik.batches import to_tensor
 from mimik.errors import UserError
-from mimik.files import read_json
 from mimik.labels import IGNORED
 from mimik.networks.segmenter import Segmenter, load
 from mimik.networks.stored import CONFIG, DIGEST
+from mimik.records import read_record
 
 BATCH = 16
 """Faces that are segmented at once."""
@@ -48,8 +48,9 @@ class PredictedMasks:
     @property
     def record(self) -> dict[str, Any]:
         """What the manifest says about it. Raises `UserError` when there is no segmenter in the folder."""
-        config = read_json(self.directory / CONFIG)
-        named = {key: config[key] for key in ("dataset", "name", "image_size", "dataset_digest")}
+        needs = ("dataset", "name", "image_size", "dataset_digest")
+        config = read_record(self.directory / CONFIG, "network", (*needs, DIGEST))
+        named = {key: config[key] for key in needs}
         return {**named, "sha256": config[DIGEST], "confidence": self.confidence}
 
     def __call__(self, images: Mapping[int, npt.NDArray[np.uint8]]) -> dict[int, npt.NDArray[np.uint8]]:

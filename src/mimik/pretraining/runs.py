@@ -19,6 +19,7 @@ from mimik.faces.store import FaceStore
 from mimik.files import file_sha256, write_json, write_text
 from mimik.networks.stored import save_network
 from mimik.training import History, Logger, TrainingConfig, train
+from mimik.weights import read_pth
 
 
 def training_config(published: Mapping[str, Any], settings: Mapping[str, Any], where: str) -> TrainingConfig:
@@ -120,10 +121,7 @@ def read_initial_weights(path: str, where: str) -> tuple[dict[str, Tensor], str]
             f"{where}.initial_weights: {file} does not exist. Put the file there, name where it is, or leave the "
             "setting empty to start from random weights."
         )
-    try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise UserError(
-            f"{file}: expected a PyTorch state dict, but it cannot be read ({error}). Get the file again."
-        ) from error
+    state = read_pth(file, "a PyTorch state dict (ImageNet weights)", "Get the file again.")
+    if not all(isinstance(value, Tensor) for value in state.values()):
+        raise UserError(f"{file}: expected a PyTorch state dict, but not all of it are tensors. Get the file again.")
     return state, file_sha256(file)

@@ -3,9 +3,9 @@
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from typing import Any
 
+from mimik.modules import named
 from mimik.plotting import Absent
 from mimik.results import ReportSettings, Result
 from mimik.tabular import EMPTY, Cell, Column, Line, Table
@@ -51,7 +51,7 @@ def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def published(module_name: str) -> dict[str, Any]:
     """The published settings of a method's file, dotted: its Config's defaults, and its TRAINING as `training.*`."""
-    module = import_module(f"mimik.methods.{module_name}")
+    module = named("methods", module_name, "config.json: module")
     settings = flat(dataclasses.asdict(module.Config()))
     settings.update(flat({"training": getattr(module, "TRAINING", {})}))
     return settings
