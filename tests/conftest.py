@@ -2,12 +2,12 @@
 
 import os
 
-# One thread for every worker and every program that a test starts: two workers with two threads each, on two cores, wait
-# for each other and take twice as long. Read when torch is imported.
+# One thread for every worker and every program that a test starts: two workers with two threads each, on two cores,
+# wait for each other and take twice as long. Read when torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import pytest  # noqa: E402
-import torch  # noqa: E402
+import pytest
+import torch
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
