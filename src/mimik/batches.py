@@ -234,7 +234,7 @@ def mirrored_masks(masks: Tensor, flipped: Tensor) -> Tensor:
 def mirrored_normals(normals: Tensor, flipped: Tensor) -> Tensor:
     """Normals uint8 (B, H, W, 3) likewise, as stored: x turned round where there is a surface."""
     other = normals.flip(2)
-    turned = torch.where(other.any(3), 255 - other[..., 0], 0)
+    turned = torch.where((other != 0).any(3), 255 - other[..., 0], 0)
     other = torch.cat([turned[..., None], other[..., 1:]], 3)
     return torch.where(flipped[:, None, None, None], other, normals)
 
