@@ -61,7 +61,9 @@ def test_a_part_is_measured_and_another_one_kept(tmp_path: Path) -> None:
 
 def test_a_process_that_fails_or_hangs_is_told_with_its_last_lines(tmp_path: Path) -> None:
     failing = job(tmp_path, "failing")
-    fault = follow(python(failing, "print('begun', flush=True); raise SystemExit('no luck')"), failing, lambda: 2e10, print)
+    fault = follow(
+        python(failing, "print('begun', flush=True); raise SystemExit('no luck')"), failing, lambda: 2e10, print
+    )
     assert fault == "ended with status 1\nbegun\nno luck"
     hanging = job(tmp_path, "hanging")
     found: list[dict[str, Any]] = []
