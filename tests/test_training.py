@@ -370,7 +370,9 @@ def test_two_processes_train_like_one(tmp_path: Path) -> None:
     assert abs(pair_loss - alone_loss) < 0.5
 
 
-def test_processes_stop_together_when_one_is_asked_to(tmp_path: Path) -> None:
+@pytest.mark.parametrize("asked", [True, False])
+def test_processes_end_together(tmp_path: Path, asked: bool) -> None:
+    """One of two is asked to stop, or is gone."""
     store = make_store(tmp_path / "s")
     launch = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
     pair = child(str(store.directory), str(tmp_path / "d"), str(tmp_path / "pair.pt"), "1000000", prefix=launch)
@@ -381,12 +383,13 @@ def test_processes_stop_together_when_one_is_asked_to(tmp_path: Path) -> None:
     workers = psutil.Process(pair.pid).children()
     assert len(workers) == 2
     second = next(worker for worker in workers if worker.environ()["RANK"] == "1")
-    second.terminate()
+    second.send_signal(signal.SIGTERM if asked else signal.SIGKILL)
     begun = time.monotonic()
     _, errors = pair.communicate(timeout=60)
     # torchrun ends a process that goes on alone after half a minute.
     assert time.monotonic() - begun < 20 and pair.returncode != 0
-    assert errors.count(b"goes on from there") == 2, errors.decode()
+    told = errors.count(b"goes on from there"), errors.count(b"lost another one that trained with it")
+    assert told == ((2, 0) if asked else (0, 1)), errors.decode()
     assert torch.load(checkpoint, weights_only=True)["step"] > 0
 
 
