@@ -10,6 +10,7 @@ or changed a file; what was tried then stays in the folder that is named.
 """
 
 import argparse
+import copy
 import io
 import json
 import os
@@ -99,7 +100,7 @@ def with_fault(value: Any, chance: random.Random) -> tuple[str, Any]:
         kind = chance.choice(("replace", "replace", "replace", "remove", "rename"))
         told.append(f"{kind} {'.'.join(map(str, (*path, last)))}")
         if kind == "replace":
-            parent[last] = chance.choice(VALUES)
+            parent[last] = copy.deepcopy(chance.choice(VALUES))  # it may be changed by the next fault
             told[-1] += f" by {str(parent[last])[:20]!r}"
         elif kind == "remove":
             del parent[last]

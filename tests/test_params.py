@@ -291,3 +291,12 @@ def test_params_load_no_heavy_library() -> None:
     code = "import sys; from mimik import params, stages, cli; print({'torch', 'pandas', 'mlflow'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_a_dataset_s_settings_are_checked_at_its_scales_too(tmp_path: Path) -> None:
+    values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    values["datasets"]["synthetic"]["scales"]["smoke"] |= {"sizes": 64, "flip": "no"}
+    with pytest.raises(UserError) as caught:
+        params.validate(values, "params.yaml", ROOT / params.SCHEMA)
+    assert "datasets.synthetic.scales.smoke.sizes: expected a list of image sides" in str(caught.value)
+    assert "datasets.synthetic.scales.smoke.flip: expected true or false" in str(caught.value)
