@@ -13,14 +13,10 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
+from gpu_parts.pipeline import make_store
 from machine import ROOT, describe, write_table
 
 from mimik.batches import Batches
-from mimik.faces.store import FaceStore
-from mimik.files import write_json
-from mimik.labels import EXPRESSIONS
 
 
 def main() -> None:
@@ -34,17 +30,7 @@ def main() -> None:
     count, size = arguments.count, arguments.size
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder)
-        images = np.lib.format.open_memmap(directory / f"images_{size}.npy", "w+", np.uint8, (count, size, size, 3))
-        random = np.random.default_rng(0)
-        for start in range(0, count, 256):
-            images[start : start + 256] = random.integers(0, 256, images[start : start + 256].shape, np.uint8)
-        images.flush()
-        table = pd.DataFrame({"id": [str(i) for i in range(count)], "split": "train", "source": "", "identity": ""})
-        table["expression"] = [EXPRESSIONS[i % 8] for i in range(count)]
-        table.to_csv(directory / "index.csv", index=False)
-        manifest = {"sizes": [size], "classes": list(EXPRESSIONS), "digest": "benchmark"}
-        write_json(directory / "manifest.json", manifest)
-        store = FaceStore(directory, size)
+        store = make_store(directory, count, size)
         batches = Batches(store, store.rows("train"), arguments.batch, seed=0, reads={"label", "target"})
         batches.at(0)
         times = []

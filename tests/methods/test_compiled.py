@@ -1,36 +1,17 @@
 """The settings `recompute` and `compile` for every method: the same gradients, with less memory or in less time."""
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 
 from mimik.errors import UserError
-from tests.methods import (
-    test_attgan,
-    test_cyclegan,
-    test_ef_gan,
-    test_ganimation,
-    test_gannotation,
-    test_icgan,
-    test_methods,
-    test_relative_au,
-)
+from tests.methods import test_ef_gan
 from tests.methods.world import check_compile, check_recompute
+from tests.tasks import TASKS
 
-MAKERS: dict[str, Callable[[], Any]] = {
-    "stargan": lambda: test_methods.make("stargan"),
-    "stargan demo": lambda: test_methods.make("stargan", **test_methods.DEMO),
-    "hier_seg": lambda: test_methods.make("hier_seg"),
-    "hier_seg full": lambda: test_methods.make("hier_seg", fusion_reconstruction="full"),
-    "attgan": test_attgan.make,
-    "ganimation": test_ganimation.make,
-    "gannotation": test_gannotation.make,
-    "cyclegan": test_cyclegan.make,
-    "icgan": test_icgan.make,
-    "relative_au": test_relative_au.make,
-    "ef_gan": lambda: test_ef_gan.make(spectral_norm=False),
-}
+NAMES = (
+    "stargan", "stargan demo", "hier_seg", "hier_seg full", "attgan", "ganimation", "gannotation", "cyclegan", "icgan",
+    "relative_au",
+)  # fmt: skip
+MAKERS = {name: TASKS[name] for name in NAMES} | {"ef_gan": lambda: test_ef_gan.make(spectral_norm=False)}
 
 
 @pytest.mark.parametrize("name", MAKERS)
