@@ -48,7 +48,7 @@ rule systems:
 
 
 # DVC deletes what it takes for missing before it makes it. So it is kept out while jobs run, and told at the end, also of
-# a run that failed, what was made (mimik.agreement). `--no-hooks` leaves it out of this run.
+# a run that failed, what was made (mimik.settings.agreement). `--no-hooks` leaves it out of this run.
 onstart:
     begin_agreement()
 

@@ -1,8 +1,8 @@
 """The face mesh against the truth of rendered faces: action units, depth and normals of people never seen before.
 
 python benchmarks/face_mesh.py               measure the stored map of mesh shape to action units
-python benchmarks/face_mesh.py --calibrate   fit that map anew, store it in src/mimik/faces/geometric.json, measure it
-python benchmarks/face_mesh.py --calibrate-lean   the same for the mesh's lean and src/mimik/faces/tilt.json
+python benchmarks/face_mesh.py --calibrate   fit that map (mimik.faces.action_units.geometric), store it, measure it
+python benchmarks/face_mesh.py --calibrate-lean   the same for the mesh's lean (mimik.faces.reconstruction.tilt)
 
 Two sets of faces: `independent`, where every action unit is drawn by itself, and `expressions`, the test faces of the
 dataset synthetic. The map's fit takes training people and independent action units, the lean's training people of
@@ -19,12 +19,12 @@ import pandas as pd
 from machine import ROOT, describe, write_table
 
 from mimik import __version__
-from mimik.faces import calibration
-from mimik.faces.geometric import COEFFICIENTS
-from mimik.faces.mesh import FaceMesher
-from mimik.faces.tilt import CONSTANTS
-from mimik.files import write_json
+from mimik.faces.action_units.geometric import COEFFICIENTS
+from mimik.faces.mesh.mesher import FaceMesher
+from mimik.faces.reconstruction import calibration
+from mimik.faces.reconstruction.tilt import CONSTANTS
 from mimik.labels import ACTION_UNITS
+from mimik.storage.files import write_json
 
 SEED = 0
 FIT_PEOPLE, RIDGE = 4000, 1e-4

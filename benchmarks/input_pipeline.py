@@ -16,7 +16,7 @@ from pathlib import Path
 from gpu_parts.pipeline import make_store
 from machine import ROOT, describe, write_table
 
-from mimik.batches import Batches
+from mimik.training.batches import Batches
 
 
 def main() -> None:

@@ -36,10 +36,10 @@ GIB = 2**30
 
 def settings(method: str, **changes: Any) -> Any:
     """The published settings of a method's training, but for `changes`."""
-    from mimik import params
-    from mimik.configuration import build
-    from mimik.method_training import method_module
-    from mimik.training import TrainingConfig
+    from mimik.settings import params
+    from mimik.settings.configuration import build
+    from mimik.training.loop import TrainingConfig
+    from mimik.training.runs import method_module
 
     resolved = params.resolve(params.load(ROOT / "params.yaml"), "synthetic", method, "paper")
     published = {**method_module(resolved["module"]).TRAINING, **resolved["training"]}

@@ -18,7 +18,7 @@ from machine import ROOT, describe, write_table
 
 from mimik.datasets import open_faces
 from mimik.faces.photograph import read_photograph
-from mimik.faces.reconstruct import Face, Reconstructor
+from mimik.faces.reconstruction.reconstruct import Face, Reconstructor
 
 
 def main() -> None:

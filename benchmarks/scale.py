@@ -4,8 +4,8 @@
 
 An archive in the layout of AffectNet's CSV release is made in a temporary folder (below DIR, which needs about 2 GB for
 the defaults): its photographs are hard links to a few rendered faces of 32 px, each row with its 68 landmarks. Then
-`mimik.faces.prepare.prepare` runs on it in a process of its own, is killed with SIGKILL when half of the shards are
-there, and runs again to the end; another process opens the store and draws batches from it.
+`mimik.faces.prepared.prepare.prepare` runs on it in a process of its own, is killed with SIGKILL when half of the
+shards are there, and runs again to the end; another process opens the store and draws batches from it.
 
 Nothing is replaced by a stand-in. Finding faces is left out by the dataset's own option `landmarks: precomputed` with
 no annotations, because it takes longer than all the rest (benchmarks/preparation.py measures it).
@@ -112,7 +112,7 @@ class Stages:
 def prepare_archive(folder: Path, size: int, workers: int) -> None:
     """Prepare the archive, noting the stages."""
     from mimik.datasets import affectnet
-    from mimik.faces import prepare as module
+    from mimik.faces.prepared import prepare as module
 
     stages = Stages(folder / "stages.jsonl")
     stages.watch(affectnet, "index", "listing")
@@ -133,8 +133,8 @@ def prepare_archive(folder: Path, size: int, workers: int) -> None:
 
 def draw_batches(folder: Path, size: int) -> None:
     """Open the store and draw batches from it, noting both as stages."""
-    from mimik.batches import Batches
-    from mimik.faces.store import FaceStore
+    from mimik.faces.prepared.store import FaceStore
+    from mimik.training.batches import Batches
 
     stages = Stages(folder / "stages.jsonl")
     stages.begins("opening the store")

@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def random_batch(batch: int, size: int, device: Any) -> dict[str, Any]:
-    """A batch with every entry that a method may read, in the form of `mimik.batches.Batches.at`; 8 classes."""
+    """A batch with all that a method may read, in the form of `mimik.training.batches.Batches.at`; 8 classes."""
     import torch
 
     from mimik.labels import ACTION_UNITS, SECGAN_ATTRIBUTES, SEGMENTATION_CLASSES
@@ -72,13 +72,13 @@ def make(name: str, size: int, scale: str = "paper") -> Any:
 
     import torch
 
-    from mimik import params
-    from mimik.conditions import Condition, ConditionConfig
-    from mimik.configuration import build
-    from mimik.context import Context
-    from mimik.guided import Guided
+    from mimik.components.conditions import Condition, ConditionConfig
+    from mimik.components.context import Context
     from mimik.labels import EXPRESSIONS, SECGAN_ATTRIBUTES
-    from mimik.method_training import guide_module, method_module
+    from mimik.settings import params
+    from mimik.settings.configuration import build
+    from mimik.training.guided import Guided
+    from mimik.training.runs import guide_module, method_module
 
     torch.manual_seed(0)
     values = read_params()
@@ -109,12 +109,12 @@ class Repeated:
 
     def __init__(self, method: Any, batch: dict[str, Any], config: Any, device: Any) -> None:
         """Set up a method for `config`; the first step is number 1, the first after the start."""
-        from mimik.engine import Engine
+        from mimik.training.engine import Engine
 
         self.engine, self.batch, self.number = Engine(method, config, device, seed=0), batch, 1
 
     def at(self, _position: int) -> dict[str, Any]:
-        """The batch, as `mimik.feed.Feed` gives it."""
+        """The batch, as `mimik.training.feed.Feed` gives it."""
         return dict(self.batch)
 
     def step(self) -> None:
@@ -138,7 +138,7 @@ def plain_step(method: Any, batch: dict[str, Any], optimisers: dict[str, Any]) -
 
 def plain_stargan_step(method: Any, batch: dict[str, Any], optimisers: dict[str, Any]) -> None:
     """The same for StarGAN written out, with the fake of a discriminator update made with a graph and detached."""
-    from mimik import losses
+    from mimik.components import losses
 
     image = batch["image"]
     source, target = method.condition.source(batch), method.condition.target(batch)
@@ -186,8 +186,8 @@ def measure(case: str, method_name: str, size: int, batch_size: int, count: bool
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from mimik import training
-    from mimik.devices import autocast_dtype, keep_freed_memory, pick_device
+    from mimik.training import loop
+    from mimik.training.devices import autocast_dtype, keep_freed_memory, pick_device
 
     device = pick_device()
     method = make(method_name, size).to(device).train()
@@ -201,7 +201,7 @@ def measure(case: str, method_name: str, size: int, batch_size: int, count: bool
             (plain_stargan_step if method_name == "stargan" else plain_step)(method, batch, optimisers)
     else:
         keep_freed_memory()
-        config = training.TrainingConfig(batch_size=batch_size, betas=(0.5, 0.999))
+        config = loop.TrainingConfig(batch_size=batch_size, betas=(0.5, 0.999))
         step = Repeated(method, batch, config, device).step
 
     def timed() -> float:

@@ -33,21 +33,26 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from mimik import configuration, mirror, results
+from mimik import mirror
 from mimik.cli import main
-from mimik.conditions import Condition, ConditionConfig
-from mimik.context import Context
+from mimik.components.conditions import Condition, ConditionConfig
+from mimik.components.context import Context
 from mimik.datasets import folder as folder_dataset
 from mimik.datasets.listing import UnusableError
 from mimik.errors import UserError
-from mimik.faces import openface, photograph, shards
-from mimik.faces.store import FaceStore
+from mimik.faces import photograph
+from mimik.faces.action_units import openface
+from mimik.faces.prepared import shards
+from mimik.faces.prepared.store import FaceStore
 from mimik.labels import SEGMENTATION_CLASSES
-from mimik.method_training import load_method
 from mimik.methods import stargan
 from mimik.networks import segmenter
 from mimik.networks.stored import save_network
-from tests import results_world, test_training, tiny
+from mimik.reporting import results
+from mimik.settings import configuration
+from mimik.training.runs import load_method
+from tests import results_world, tiny
+from tests.training import test_loop
 
 ROOT = Path(__file__).parents[1]
 SECONDS = 60
@@ -195,9 +200,9 @@ def weights_cases(chance: random.Random, folder: Path, count: int) -> Iterator[C
     """generator.safetensors, model.safetensors without its digest, checkpoints."""
     model = make_model(folder / "results" / "synthetic" / "stargan")
     store = tiny.make_store(folder / "store")
-    test_training.run(store, folder / "state", steps=2, checkpoint_seconds=0)
+    test_loop.run(store, folder / "state", steps=2, checkpoint_seconds=0)
     kept = folder / "state" / "kept.pt"
-    task = test_training.Colour()
+    task = test_loop.Colour()
     torch.save({"fingerprint": "x", "step": 1, "task": task.state_dict(), "optimisers": {}, "history": []}, kept)
     for number in range(count):
         if number % 2:
@@ -207,7 +212,7 @@ def weights_cases(chance: random.Random, folder: Path, count: int) -> Iterator[C
             (state / "last.pt").write_bytes(content)
             yield Case(
                 f"checkpoint {told}",
-                lambda state=state: test_training.run(store, state, steps=1),
+                lambda state=state: test_loop.run(store, state, steps=1),
                 state,
             )
             continue

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mimik.results import Result, load
+from mimik.reporting.results import Result, load
 
 CLASSES = ["neutral", "happiness", "anger"]
 FACES, SIZE = 12, 16

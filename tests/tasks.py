@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mimik.adversary import AdversaryConfig
-from mimik.engine import Engine
-from mimik.guided import Guided
+from mimik.components.adversary import AdversaryConfig
 from mimik.methods import stargan
-from mimik.training import TrainingConfig
+from mimik.training.engine import Engine
+from mimik.training.guided import Guided
+from mimik.training.loop import TrainingConfig
 from tests.guidance import test_depth, test_semantic
 from tests.methods import (
     test_attgan,

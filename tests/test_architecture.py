@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mimik.conditions import ConditionConfig
+from mimik.components.conditions import ConditionConfig
+from mimik.settings.modules import FOLDERS
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "mimik"
@@ -56,22 +57,42 @@ def own_imports(name: str) -> set[str]:
     return found - {name, ""}
 
 
-def rooms() -> dict[str, int]:
-    """Row of each room in the table of docs/architecture.md, from the top."""
-    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    table = text.split("## Rooms, in import order")[1].split("## Contracts")[0]
+def children(folder: str) -> dict[str, set[str]]:
+    """The modules and folders right in a folder ("" is mimik), each with those beside it that it imports."""
+    depth = len(folder.split(".")) if folder else 0
+    inside = [
+        name for name in MODULES if name and name != folder and f"{name}.".startswith(f"{folder}." if folder else "")
+    ]
+    graph: dict[str, set[str]] = {name.split(".")[depth]: set() for name in inside}
+    for name in inside:
+        beside = {other for other in own_imports(name) if other in inside}
+        graph[name.split(".")[depth]] |= {other.split(".")[depth] for other in beside} - {name.split(".")[depth]}
+    return graph
+
+
+def folders() -> list[str]:
+    return ["", *(name for name, path in MODULES.items() if name and path.name == "__init__.py")]
+
+
+def storeys() -> dict[str, int]:
+    """Row of each module or folder right in mimik in the table of docs/architecture.md, from the top."""
+    table = _storeys_text().split("```mermaid")[0]
     rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
     return {
-        name.removeprefix("mimik.").removesuffix(".<name>"): position
+        name.removesuffix(".<name>"): position
         for position, row in enumerate(rows)
         for name in re.findall(r"`([^`]+)`", row)
     }
 
 
-def files_of_a_room(room: str) -> list[str]:
-    """Names of the modules and packages right in a folder of mimik."""
-    names = {name.split(".")[1] for name in MODULES if name.startswith(f"{room}.")}
-    return sorted(names)
+def _storeys_text() -> str:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    return text.split("## Storeys, in import order")[1].split("## Contracts")[0]
+
+
+def files_of_a_kind(kind: str) -> list[str]:
+    """Names of the modules and packages right in the folder of a kind."""
+    return sorted(name for name in children(FOLDERS[kind]))
 
 
 def python_files() -> Iterator[Path]:
@@ -79,19 +100,19 @@ def python_files() -> Iterator[Path]:
         yield from sorted((ROOT / folder).rglob("*.py"))
 
 
-def test_every_module_belongs_to_a_room_and_every_room_exists() -> None:
-    present = {name.split(".")[0] for name in MODULES} - {""}
-    assert present - rooms().keys() == set(), "add it to the table of rooms in docs/architecture.md"
-    assert rooms().keys() - present == set(), "docs/architecture.md names a room that does not exist"
+def test_every_module_belongs_to_a_storey_and_every_storey_exists() -> None:
+    present = children("").keys()
+    assert present - storeys().keys() == set(), "add it to the table of storeys in docs/architecture.md"
+    assert storeys().keys() - present == set(), "docs/architecture.md names a storey that does not exist"
 
 
-def test_imports_follow_the_order_of_the_rooms() -> None:
-    order = rooms()
+def test_imports_follow_the_order_of_the_storeys() -> None:
+    order = storeys()
     against = [
         f"mimik.{name} imports mimik.{other}"
         for name in MODULES
         for other in sorted(own_imports(name))
-        # A module without a room is told by the test above.
+        # A module without a storey is told by the test above.
         if order.get(name.split(".")[0], len(order)) < order.get(other.split(".")[0], 0)
     ]
     assert against == []
@@ -104,9 +125,42 @@ def test_no_modules_import_each_other() -> None:
         pytest.fail(" -> ".join(error.args[1]))
 
 
+@pytest.mark.parametrize("folder", folders())
+def test_what_stands_in_a_folder_forms_no_circle(folder: str) -> None:
+    try:
+        TopologicalSorter(children(folder)).prepare()
+    except CycleError as error:
+        pytest.fail(f"mimik.{folder}: " + " -> ".join(error.args[1]))
+
+
+def test_the_hall_is_small() -> None:
+    assert len([name for name in MODULES if name and "." not in name and MODULES[name].name != "__init__.py"]) <= 9
+
+
+def test_every_folder_says_what_is_in_it() -> None:
+    assert [name for name in folders() if not ast.get_docstring(ast.parse(MODULES[name].read_text()))] == []
+
+
+def test_the_picture_shows_what_each_storey_is_built_on() -> None:
+    graph = children("")
+
+    @cache
+    def below(name: str) -> frozenset[str]:
+        return frozenset(graph[name].union(*(below(other) for other in graph[name])))
+
+    arrows = {
+        (name, other)
+        for name, direct in graph.items()
+        for other in direct
+        if not any(other in below(between) for between in direct - {other})
+    }
+    drawn = set(re.findall(r"^ +(\w+) --> (\w+)$", _storeys_text().split("```mermaid")[1], re.MULTILINE))
+    assert drawn == arrows
+
+
 @pytest.mark.parametrize(("room", "shared"), [("methods", set()), ("datasets", NO_DATASETS)])
 def test_methods_and_datasets_do_not_know_each_other(room: str, shared: set[str]) -> None:
-    for name in set(files_of_a_room(room)) - shared:
+    for name in set(files_of_a_kind(room)) - shared:
         modules = [module for module in MODULES if module.split(".")[:2] == [room, name]]
         inside = {other for module in modules for other in own_imports(module) if other.startswith(f"{room}.")}
         others = {other.split(".")[1] for other in inside} - {name} - shared
@@ -124,10 +178,10 @@ def test_only_tracking_imports_mlflow_and_nothing_imports_torchvision() -> None:
 def test_pictures_are_opened_in_one_place_only() -> None:
     openers = {"Image.open", "PIL.Image.open", "cv2.imread", "plt.imread", "imageio.imread", "io.imread", "imread"}
     for path in python_files():
-        if path != SOURCE / "pictures.py":
+        if path != SOURCE / "storage" / "pictures.py":
             nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
             called = {ast.unparse(node.func) for node in nodes if isinstance(node, ast.Call)}
-            assert not openers & called, f"{path}: use mimik.pictures.open_picture"
+            assert not openers & called, f"{path}: use mimik.storage.pictures.open_picture"
 
 
 def test_no_pickle() -> None:
@@ -158,7 +212,7 @@ def parameters(function: object) -> list[str]:
     return list(inspect.signature(function).parameters)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", [name for name in files_of_a_room("datasets") if name not in NO_DATASETS])
+@pytest.mark.parametrize("name", [name for name in files_of_a_kind("datasets") if name not in NO_DATASETS])
 def test_dataset_offers_the_names_of_the_contract(name: str) -> None:
     module = importlib.import_module(f"mimik.datasets.{name}")
     for text in ("LICENCE", "CITATION", "ACCESS"):
@@ -171,7 +225,7 @@ def test_dataset_offers_the_names_of_the_contract(name: str) -> None:
 
 
 def test_datasets_are_light_to_import() -> None:
-    names = [name for name in files_of_a_room("datasets") if name not in NO_DATASETS]
+    names = [name for name in files_of_a_kind("datasets") if name not in NO_DATASETS]
     statements = "; ".join(f"import mimik.datasets.{name}" for name in names)
     heavy = "{'torch', 'mediapipe', 'cv2', 'mlflow', 'face_alignment', 'matplotlib'}"
     command = f"import sys; {statements}; print(sorted({heavy} & set(sys.modules)))"
@@ -179,7 +233,7 @@ def test_datasets_are_light_to_import() -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("name", files_of_a_room("methods"))
+@pytest.mark.parametrize("name", files_of_a_kind("methods"))
 def test_method_offers_the_names_of_the_contract(name: str) -> None:
     module = importlib.import_module(f"mimik.methods.{name}")
     assert module.Config.__dataclass_params__.frozen
@@ -194,7 +248,7 @@ def test_method_offers_the_names_of_the_contract(name: str) -> None:
     assert parameters(module.Method.load_generator_state) == ["self", "state"]
 
 
-@pytest.mark.parametrize("name", files_of_a_room("guidance"))
+@pytest.mark.parametrize("name", files_of_a_kind("guidance"))
 def test_guide_offers_the_names_of_the_contract(name: str) -> None:
     module = importlib.import_module(f"mimik.guidance.{name}")
     assert module.Config.__dataclass_params__.frozen
@@ -205,9 +259,9 @@ def test_guide_offers_the_names_of_the_contract(name: str) -> None:
         assert parameters(getattr(module.Guide, f"{update}_parameters")) == ["self"]
 
 
-@pytest.mark.parametrize("name", files_of_a_room("metrics"))
+@pytest.mark.parametrize("name", files_of_a_kind("metrics"))
 def test_metric_offers_the_names_of_the_contract(name: str) -> None:
-    module = importlib.import_module(f"mimik.metrics.{name}")
+    module = importlib.import_module(f"mimik.evaluation.metrics.{name}")
     assert module.NAMES
     assert isinstance(module.PROTOCOL, str)
     for facts in (module.HIGHER_IS_BETTER, module.UNIT, module.FORMAT):
@@ -216,11 +270,11 @@ def test_metric_offers_the_names_of_the_contract(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("room", "verb", "name"),
-    [(room, verb, name) for room, verb in (("tables", "build"), ("figures", "draw")) for name in files_of_a_room(room)],
+    ("kind", "verb", "name"),
+    [(kind, verb, name) for kind, verb in (("tables", "build"), ("figures", "draw")) for name in files_of_a_kind(kind)],
 )
-def test_table_or_figure_offers_the_names_of_the_contract(room: str, verb: str, name: str) -> None:
-    module = importlib.import_module(f"mimik.{room}.{name}")
+def test_table_or_figure_offers_the_names_of_the_contract(kind: str, verb: str, name: str) -> None:
+    module = importlib.import_module(f"mimik.{FOLDERS[kind]}.{name}")
     assert module.TITLE
     assert module.CAPTION
     assert {"method", "comparison"} >= module.PAGES
@@ -230,6 +284,6 @@ def test_table_or_figure_offers_the_names_of_the_contract(room: str, verb: str, 
 def test_entries_of_params_and_files_fit_together() -> None:
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     modules = {entry.get("dataset", name) for name, entry in params["datasets"].items()}
-    assert modules == set(files_of_a_room("datasets")) - NO_DATASETS
-    assert {entry["method"] for entry in params["methods"].values()} == set(files_of_a_room("methods"))
-    assert set(params["evaluation"]["metrics"]) == set(files_of_a_room("metrics"))
+    assert modules == set(files_of_a_kind("datasets")) - NO_DATASETS
+    assert {entry["method"] for entry in params["methods"].values()} == set(files_of_a_kind("methods"))
+    assert set(params["evaluation"]["metrics"]) == set(files_of_a_kind("metrics"))

@@ -8,21 +8,21 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from mimik.batches import to_tensor
-from mimik.conditions import Condition, ConditionConfig
+from mimik.components.conditions import Condition, ConditionConfig
+from mimik.editing.serving import Editor
 from mimik.errors import UserError
-from mimik.evaluation import evaluate, metric_modules
-from mimik.faces.store import FaceStore
-from mimik.files import read_json
+from mimik.evaluation.evaluate import evaluate, metric_modules
+from mimik.evaluation.measurements import EvaluationSettings
+from mimik.evaluation.translation import TranslationSettings, translate
+from mimik.faces.prepared.store import FaceStore
 from mimik.labels import EXPRESSIONS, SECGAN_ATTRIBUTES
-from mimik.measurements import EvaluationSettings
-from mimik.method_training import load_method, train_method
 from mimik.networks.face_classifier import load as load_classifier
-from mimik.params import classifier_of, load, resolve, resolve_classifier
 from mimik.pretraining.classifier import pretrain_classifier
-from mimik.report import method_report
-from mimik.serving import Editor
-from mimik.translation import TranslationSettings, translate
+from mimik.reporting.report import method_report
+from mimik.settings.params import classifier_of, load, resolve, resolve_classifier
+from mimik.storage.files import read_json
+from mimik.training.batches import to_tensor
+from mimik.training.runs import load_method, train_method
 from tests.tiny import make_store
 
 KNOWN = ("Bald", "Smiling", "Young")

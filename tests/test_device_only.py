@@ -20,19 +20,19 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mimik import params
-from mimik.adversary import Adversary, AdversaryConfig
-from mimik.conditions import Condition, ConditionConfig
-from mimik.configuration import build
-from mimik.context import Context
-from mimik.guided import Guided
+from mimik.components.adversary import Adversary, AdversaryConfig
+from mimik.components.conditions import Condition, ConditionConfig
+from mimik.components.context import Context
 from mimik.labels import ACTION_UNITS, EXPRESSIONS, SEGMENTATION_CLASSES
-from mimik.method_training import guide_module, method_module
 from mimik.networks import depth_network, face_classifier, face_reader, segmenter, vgg19
 from mimik.pretraining.classifier import AttributeTask, ClassifierConfig, ClassifierTask
 from mimik.pretraining.depth_network import DepthNetworkConfig, DepthNetworkTask
 from mimik.pretraining.reader import ReaderConfig, ReaderTask
 from mimik.pretraining.segmenter import SegmenterConfig, SegmenterTask
+from mimik.settings import params
+from mimik.settings.configuration import build
+from mimik.training.guided import Guided
+from mimik.training.runs import guide_module, method_module
 
 ROOT = Path(__file__).parents[1]
 SIZE, COUNT, CLASSES = 64, 4, 4
@@ -338,7 +338,7 @@ def test_updates_and_translations_stay_on_the_device(name: str) -> None:
 
 @torch.no_grad()
 def translate(method: Any) -> None:
-    """An edit as `mimik.translation` asks for it."""
+    """An edit as `mimik.evaluation.translation` asks for it."""
     batch, condition = make_batch(), method.condition
     with watched():
         known = batch["attributes" if condition.space == "attributes" else "action_units"]

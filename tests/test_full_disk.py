@@ -13,11 +13,11 @@ import torch
 from PIL import Image
 from safetensors.numpy import save_file
 
-from mimik.arrays import new_array, reserved_array
 from mimik.errors import UserError
-from mimik.faces import shards
-from mimik.files import atomic_path, write_json
-from mimik.weights import save_pth, save_safetensors
+from mimik.faces.prepared import shards
+from mimik.storage.arrays import new_array, reserved_array
+from mimik.storage.files import atomic_path, write_json
+from mimik.storage.weights import save_pth, save_safetensors
 
 MEGABYTE = 1 << 20
 NOISE = np.random.default_rng(0).integers(0, 256, (1200, 1200, 3), dtype=np.uint8)
@@ -104,7 +104,7 @@ def test_a_scratch_array_takes_its_room_before_it_is_used(small_disk: Path) -> N
     program = f"""
 from pathlib import Path
 import numpy as np
-from mimik.arrays import new_array
+from mimik.storage.arrays import new_array
 with new_array(Path({str(small_disk)!r}, "images.npy"), (4, {MEGABYTE})) as values:
     values[:] = 1
 """

@@ -176,9 +176,9 @@ def test_outcomes_of_tests_are_read_from_their_lines() -> None:
 
 
 def test_trainings_keep_the_demos_options_and_have_published_widths() -> None:
-    from mimik import params
-    from mimik.configuration import build
-    from mimik.method_training import method_module
+    from mimik.settings import params
+    from mimik.settings.configuration import build
+    from mimik.training.runs import method_module
 
     values = trainings.settings(tiny=False)
     assert params.resolve_dataset(values, "synthetic")["options"]["sizes"] == [128]

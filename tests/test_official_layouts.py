@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mimik import params
-from mimik.faces.prepare import prepare
+from mimik.faces.prepared.prepare import prepare
+from mimik.settings import params
 from tests import official_layouts
 from tests.official_layouts import Photographs, Planted
 

@@ -10,10 +10,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from mimik import serving, tracking
+from mimik import tracking
+from mimik.editing import serving
 from mimik.errors import UserError
-from mimik.files import write_json
-from mimik.method_training import load_method, train_method
+from mimik.storage.files import write_json
+from mimik.training.runs import load_method, train_method
 from tests.tiny import make_store
 
 SETTINGS = {
@@ -106,7 +107,7 @@ def check_served_model(source: str, result: Path, faces: np.ndarray) -> None:
     import mlflow
     import torch
 
-    from mimik.batches import to_tensor, to_uint8
+    from mimik.training.batches import to_tensor, to_uint8
 
     model = mlflow.pyfunc.load_model(source)
     target = np.array([2, 0, 1])

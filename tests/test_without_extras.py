@@ -40,15 +40,16 @@ def test_a_method_is_trained_translated_and_evaluated(tmp_path: Path) -> None:
     make_store(tmp_path / "store", size=16)
     done = run(
         f"""
-from mimik import evaluation, measurements, method_training, tracking, translation
-from mimik.faces import prepare
+from mimik import tracking
+from mimik.evaluation import evaluate, measurements, translation
+from mimik.training import runs
 with tracking.training_run({SETTINGS!r}, "store") as (settings, logger):
     assert logger is None
-    method_training.train_method(settings, "store", {{}}, "result", "checkpoints", logger)
+    runs.train_method(settings, "store", {{}}, "result", "checkpoints", logger)
 translation.translate("result", "store", None, "result/translations", translation.TranslationSettings())
 with tracking.evaluated_run("result", "store") as run_id:
     chosen = measurements.EvaluationSettings(metrics=("reconstruction",), bootstrap=2)
-    evaluation.evaluate(chosen, "result", "store", None, None, None, "weights", "result/metrics.json", None, run_id)
+    evaluate.evaluate(chosen, "result", "store", None, None, None, "weights", "result/metrics.json", None, run_id)
 """,
         tmp_path,
     )
@@ -62,11 +63,11 @@ def test_faces_are_rendered_and_pretrainings_and_methods_imported(tmp_path: Path
     done = run(
         """
 import importlib, pathlib, pkgutil
-import mimik.methods, mimik.guidance, mimik.metrics, mimik.pretraining, mimik.networks
-for package in (mimik.methods, mimik.guidance, mimik.metrics, mimik.pretraining, mimik.networks):
+import mimik.methods, mimik.guidance, mimik.evaluation.metrics, mimik.pretraining, mimik.networks
+for package in (mimik.methods, mimik.guidance, mimik.evaluation.metrics, mimik.pretraining, mimik.networks):
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"{package.__name__}.{module.name}")
-from mimik.faces.prepare import prepare
+from mimik.faces.prepared.prepare import prepare
 path = pathlib.Path
 options = {"sizes": [16], "annotations": ["masks"], "identities": {"train": 1, "val": 1, "test": 1},
            "classes": ["neutral", "anger"]}
@@ -101,7 +102,7 @@ except UserError as error:
 def test_params_cannot_be_checked_without_jsonschema_and_say_so(tmp_path: Path) -> None:
     params = Path(__file__).parents[1] / "params.yaml"
     code = f"""
-from mimik import params
+from mimik.settings import params
 from mimik.errors import UserError
 try:
     params.load({str(params)!r})

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from mimik.faces.store import FaceStore
-from mimik.files import write_json
+from mimik.faces.prepared.store import FaceStore
 from mimik.labels import ACTION_UNITS, EXPRESSIONS
+from mimik.storage.files import write_json
 
 
 def make_store(directory: Path, *, count: int = 48, size: int = 16, classes: int = 4, seed: int = 0) -> FaceStore:

@@ -48,7 +48,7 @@ def auto_compiles(device: str) -> bool:
     """Whether `compile: auto` compiles on a device: then the variants `auto` and `compiled` are the same."""
     import torch
 
-    from mimik.devices import worth_compiling
+    from mimik.training.devices import worth_compiling
 
     return worth_compiling("auto", LONG_RUN, torch.device(device))
 
@@ -154,8 +154,8 @@ class Bench:
             optimisers = {name: torch.optim.Adam(group, lr=1e-4, betas=(0.5, 0.999)) for name, group in groups.items()}
             taken = plain_stargan_step if case.method == "stargan" else plain_step
             return lambda: taken(method, batch, optimisers), None
-        from mimik.devices import keep_freed_memory
-        from mimik.training import TrainingConfig
+        from mimik.training.devices import keep_freed_memory
+        from mimik.training.loop import TrainingConfig
 
         keep_freed_memory()
         config = TrainingConfig(batch_size=case.batch, betas=(0.5, 0.999), steps=LONG_RUN, **ENGINE[variant])

@@ -21,9 +21,9 @@ def make_store(directory: Path, count: int, size: int) -> Any:
     """A store of `count` random pictures of `size` pixels, of eight expressions."""
     import pandas as pd
 
-    from mimik.faces.store import FaceStore
-    from mimik.files import write_json
+    from mimik.faces.prepared.store import FaceStore
     from mimik.labels import EXPRESSIONS
+    from mimik.storage.files import write_json
 
     images = np.lib.format.open_memmap(directory / f"images_{size}.npy", "w+", np.uint8, (count, size, size, 3))
     random = np.random.default_rng(0)
@@ -38,7 +38,7 @@ def make_store(directory: Path, count: int, size: int) -> Any:
 
 
 class Constant:
-    """The same batch at every position, as `mimik.feed.Feed` gives it."""
+    """The same batch at every position, as `mimik.training.feed.Feed` gives it."""
 
     def __init__(self, batch: dict[str, Any]) -> None:
         self.batch = {name: value.clone() for name, value in batch.items()}
@@ -52,9 +52,9 @@ def run(job: Job) -> None:
     """StarGAN's steps on batches of a store and on one constant batch, in turns, by one engine."""
     from step_time import make
 
-    from mimik import feed
-    from mimik.devices import keep_freed_memory
-    from mimik.training import TrainingConfig
+    from mimik.training import feed
+    from mimik.training.devices import keep_freed_memory
+    from mimik.training.loop import TrainingConfig
 
     accelerator = Accelerator(job.device)
     count, size, batch = (64, 64, 4) if job.tiny else (FACES, SIZE, BATCH)
@@ -79,9 +79,9 @@ def _compare(
     accelerator: Accelerator, method: Any, store: Any, config: Any, reserved: float, job: Job
 ) -> dict[str, Any]:
     """Steps with both sources in turns, until `reserved` seconds of the job's time are left."""
-    from mimik.batches import Batches
-    from mimik.engine import Engine
-    from mimik.feed import Feed
+    from mimik.training.batches import Batches
+    from mimik.training.engine import Engine
+    from mimik.training.feed import Feed
 
     rounds, steps, warm = (2, 1, 1) if job.tiny else (ROUNDS, STEPS, 8)
     engine = Engine(method, config, accelerator.device, seed=0)

@@ -71,8 +71,8 @@ def _translation(accelerator: Accelerator, tiny: bool, options: dict[str, Any]) 
     import torch
     from step_time import make
 
-    from mimik.devices import autocast_dtype
-    from mimik.translation import TranslationSettings, _editor
+    from mimik.evaluation.translation import TranslationSettings, _editor
+    from mimik.training.devices import autocast_dtype
 
     size, settings = options["size"], TranslationSettings(batch_size=4 if tiny else 64)
     count = 8 if tiny else IMAGES * 128 * 128 // size**2
@@ -106,7 +106,7 @@ def _inception(accelerator: Accelerator, tiny: bool, options: dict[str, Any]) ->
 
 def _extractor(network: Any, accelerator: Accelerator, tiny: bool, size: int) -> tuple[Any, int]:
     """A pass of evaluation's own extraction over random pictures, features and logits written to a scratch folder."""
-    from mimik.measurements import EvaluationSettings, Extractor, Measurements
+    from mimik.evaluation.measurements import EvaluationSettings, Extractor, Measurements
 
     settings = EvaluationSettings(metrics=(), **({"batch_size": 4} if tiny else {}))
     count = 8 if tiny else 4 * IMAGES

@@ -99,8 +99,8 @@ def settings(tiny: bool) -> dict[str, Any]:
 
 def render(job: Job) -> None:
     """Render and pack the faces, by as many processes as there are cores."""
-    from mimik import params
-    from mimik.faces.prepare import prepare
+    from mimik.faces.prepared.prepare import prepare
+    from mimik.settings import params
 
     begun = time.perf_counter()
     chosen = params.resolve_dataset(settings(job.tiny), "synthetic")
@@ -167,9 +167,9 @@ class Trainings:
 
     def pretrain(self) -> None:
         """The classifier that judges, and the segmenter that hier_seg starts from."""
-        from mimik import params
         from mimik.pretraining.classifier import pretrain_classifier
         from mimik.pretraining.segmenter import pretrain_segmenter
+        from mimik.settings import params
 
         for kind, train in (("classifier", pretrain_classifier), ("segmenter", pretrain_segmenter)):
             begun = time.perf_counter()
@@ -182,8 +182,8 @@ class Trainings:
 
     def train(self, method: str, waiting: int) -> dict[str, Any]:
         """Train as long as wanted, if the time allows for it; `waiting` methods share it. Returns the row's entries."""
-        from mimik import params
-        from mimik.method_training import train_method
+        from mimik.settings import params
+        from mimik.training.runs import train_method
 
         chosen = params.resolve(self.params, "synthetic", method)
         networks = {kind: self.work / kind for kind in chosen["pretrained"]}
@@ -225,11 +225,11 @@ class Trainings:
 
     def judge(self, method: str) -> dict[str, Any]:
         """Translate the test faces and evaluate them."""
-        from mimik import params
-        from mimik.configuration import build
-        from mimik.evaluation import evaluate
-        from mimik.measurements import EvaluationSettings
-        from mimik.translation import TranslationSettings, translate
+        from mimik.evaluation.evaluate import evaluate
+        from mimik.evaluation.measurements import EvaluationSettings
+        from mimik.evaluation.translation import TranslationSettings, translate
+        from mimik.settings import params
+        from mimik.settings.configuration import build
 
         result, store = self.work / method, self.work / "store"
         chosen = params.resolve_evaluation(self.params, "synthetic", method)
@@ -279,7 +279,7 @@ def run(job: Job) -> None:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    from mimik.files import read_json
+    from mimik.storage.files import read_json
 
     found: dict[str, Any] = read_json(path)
     return found

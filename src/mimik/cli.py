@@ -11,9 +11,11 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 
-from mimik import __version__, agreement, params, settings_check, stages
+from mimik import __version__
 from mimik.console import reported
-from mimik.params import Params
+from mimik.settings import agreement, params, stages
+from mimik.settings.checks import check_settings
+from mimik.settings.params import Params
 
 PREPARED, RAW, RESULTS, WEIGHTS = Path("data/prepared"), Path("data/raw"), Path("results"), Path("data/weights")
 
@@ -160,7 +162,7 @@ def _verb(
 
 def check_data(chosen: argparse.Namespace) -> None:
     """`mimik data check`."""
-    from mimik.archives import inspect
+    from mimik.inspection.archives import inspect
 
     values = _params(chosen)
     settings = params.resolve_dataset(values, chosen.dataset)
@@ -171,7 +173,7 @@ def check_data(chosen: argparse.Namespace) -> None:
 
 def prepare_data(chosen: argparse.Namespace) -> None:
     """`mimik data prepare`."""
-    from mimik.faces.prepare import prepare
+    from mimik.faces.prepared.prepare import prepare
 
     values = _params(chosen)
     settings = params.resolve_dataset(values, chosen.dataset)
@@ -197,9 +199,9 @@ def prepare_data(chosen: argparse.Namespace) -> None:
 
 def describe_data(chosen: argparse.Namespace) -> None:
     """`mimik data describe`."""
-    from mimik.contact_sheets import check_free, draw_sheets, size_drawn
-    from mimik.description import NEEDS, describe
-    from mimik.faces.store import FaceStore, check_outside, prepared_manifest
+    from mimik.faces.prepared.store import FaceStore, check_outside, prepared_manifest
+    from mimik.inspection.contact_sheets import check_free, draw_sheets, size_drawn
+    from mimik.inspection.description import NEEDS, describe
 
     values = _params(chosen)
     raw = RAW / params.dataset_module(values, chosen.dataset)
@@ -217,8 +219,8 @@ def describe_data(chosen: argparse.Namespace) -> None:
 
 def export_data(chosen: argparse.Namespace) -> None:
     """`mimik data export`."""
-    from mimik.export import export
-    from mimik.faces.store import check_outside
+    from mimik.faces.prepared.store import check_outside
+    from mimik.inspection.export import export
 
     output = Path(chosen.output).expanduser()
     values = _params(chosen)
@@ -246,7 +248,8 @@ def pretrain_network(chosen: argparse.Namespace) -> None:
 
 def train_method(chosen: argparse.Namespace) -> None:
     """`mimik train`."""
-    from mimik import method_training, tracking
+    from mimik import tracking
+    from mimik.training.runs import train_method
 
     values = _params(chosen)
     settings = params.resolve(values, chosen.dataset, chosen.method)
@@ -254,7 +257,7 @@ def train_method(chosen: argparse.Namespace) -> None:
     kinds = (*params.PRETRAINED, "starts_from")
     pretrained = {kind: folder for kind in kinds if (folder := _weights(values, kind, chosen))}
     with tracking.training_run(settings, store) as (settings, logger):
-        method_training.train_method(
+        train_method(
             settings,
             store,
             pretrained,
@@ -266,8 +269,8 @@ def train_method(chosen: argparse.Namespace) -> None:
 
 def translate_faces(chosen: argparse.Namespace) -> None:
     """`mimik translate`."""
-    from mimik.configuration import build
-    from mimik.translation import TranslationSettings, translate
+    from mimik.evaluation.translation import TranslationSettings, translate
+    from mimik.settings.configuration import build
 
     values = _params(chosen)
     result = RESULTS / chosen.dataset / chosen.method
@@ -284,9 +287,9 @@ def translate_faces(chosen: argparse.Namespace) -> None:
 def evaluate_method(chosen: argparse.Namespace) -> None:
     """`mimik evaluate`."""
     from mimik import tracking
-    from mimik.configuration import build
-    from mimik.evaluation import evaluate
-    from mimik.measurements import EvaluationSettings
+    from mimik.evaluation.evaluate import evaluate
+    from mimik.evaluation.measurements import EvaluationSettings
+    from mimik.settings.configuration import build
 
     values = _params(chosen)
     result, store = RESULTS / chosen.dataset / chosen.method, PREPARED / chosen.dataset
@@ -308,7 +311,7 @@ def evaluate_method(chosen: argparse.Namespace) -> None:
 
 def report_method(chosen: argparse.Namespace) -> None:
     """`mimik report`."""
-    from mimik.report import method_report
+    from mimik.reporting.report import method_report
 
     result = RESULTS / chosen.dataset / chosen.method
     method_report(result, PREPARED / chosen.dataset, result / "report.html", _params(chosen)["report"])
@@ -316,15 +319,15 @@ def report_method(chosen: argparse.Namespace) -> None:
 
 def edit_photograph(chosen: argparse.Namespace) -> None:
     """`mimik edit`."""
-    from mimik import edit
-    from mimik.faces.store import check_outside
+    from mimik.editing import editor
+    from mimik.faces.prepared.store import check_outside
 
     check_outside(Path(chosen.output), *_inputs())
-    edit.run(
+    editor.run(
         Path(chosen.photograph),
         Path(chosen.model),
         Path(chosen.output),
-        edit.Wish(chosen.to, chosen.strength, chosen.shown, edit.unit_changes(chosen.au)),
+        editor.Wish(chosen.to, chosen.strength, chosen.shown, editor.unit_changes(chosen.au)),
         chosen.sheet,
         overwrite=chosen.overwrite,
     )
@@ -332,14 +335,14 @@ def edit_photograph(chosen: argparse.Namespace) -> None:
 
 def compare_results(chosen: argparse.Namespace) -> None:
     """`mimik compare`."""
-    from mimik.report import comparison
+    from mimik.reporting.report import comparison
 
     values = _params(chosen)
     first = [RESULTS / dataset / method for dataset, method in params.experiments(values)]
     found = [file.parent for file in sorted(RESULTS.glob("*/*/metrics.json"))]
     results = [folder for folder in dict.fromkeys([*first, *found]) if folder in found]
     if chosen.readme:
-        from mimik.overview import write_systems
+        from mimik.reporting.overview import write_systems
 
         systems = [RESULTS / "synthetic" / method for method in values["systems"]]
         write_systems(Path(chosen.readme), [folder for folder in systems if folder in found], PREPARED / "synthetic")
@@ -386,7 +389,7 @@ def _params(chosen: argparse.Namespace) -> Params:
     if getattr(chosen, "mirror", None):
         values["mirror"] = chosen.mirror
     params.validate(values, "params.yaml", params.SCHEMA)
-    settings_check.check_settings(values)
+    check_settings(values)
     return values
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 from mimik.errors import UserError
-from mimik.files import FULL
+from mimik.storage.files import FULL
 
 USER_ERROR = 2
 """Exit status after a `UserError`."""

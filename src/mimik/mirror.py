@@ -19,7 +19,7 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from mimik.errors import UserError
-from mimik.files import FULL, atomic_path, file_sha256, first_line
+from mimik.storage.files import FULL, atomic_path, file_sha256, first_line
 
 VARIABLE = "MIMIK_MIRROR"
 """Environment variable that names a mirror folder; searched after the one of params.yaml."""

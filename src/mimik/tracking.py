@@ -8,8 +8,8 @@ The server is MLFLOW_TRACKING_URI, or mlflow.db in the project's folder. The onl
 MLflow is not installed nothing is mirrored, and that is said once; unless MLFLOW_TRACKING_URI asks for it.
 
 MLflow writes into its database, as absolute paths, where the files of its runs (pictures, generators) lie. The
-project's own database is therefore put right whenever it is opened (`mimik.moved`): its runs lie beside it, wherever it
-has been moved or copied to.
+project's own database is therefore put right whenever it is opened (`mimik.storage.moved`): its runs lie beside it,
+wherever it has been moved or copied to.
 """
 
 import csv
@@ -30,14 +30,14 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from mimik.arrays import read_table
 from mimik.errors import UserError
-from mimik.files import digest, file_sha256, first_line, says_full
-from mimik.moved import ARTIFACTS, settle
-from mimik.params import Settings, flatten
-from mimik.pictures import open_picture
-from mimik.place import check_place
-from mimik.records import command_for, read_record
+from mimik.settings.params import Settings, flatten
+from mimik.settings.place import check_place
+from mimik.storage.arrays import read_table
+from mimik.storage.files import digest, file_sha256, first_line, says_full
+from mimik.storage.moved import ARTIFACTS, settle
+from mimik.storage.pictures import open_picture
+from mimik.storage.records import command_for, read_record
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -79,7 +79,7 @@ def training_run(settings: Settings, store_dir: Path | str) -> Iterator[tuple[Se
     the rest.
 
     Args:
-        settings: of the training, see `mimik.params.resolve`.
+        settings: of the training, see `mimik.settings.params.resolve`.
         store_dir: the prepared dataset.
 
     Yields:
@@ -132,7 +132,7 @@ def evaluated_run(result_dir: Path | str, store_dir: Path | str) -> Iterator[str
 
 
 class RunLogger:
-    """Losses and pictures of a training to its run, in batches; a `mimik.training.Logger`."""
+    """Losses and pictures of a training to its run, in batches; a `mimik.training.loop.Logger`."""
 
     def __init__(self, run: Any) -> None:
         """Mirror to an MLflow run (`mlflow.entities.Run`); of a run that goes on, the steps it has are left out."""
@@ -394,7 +394,7 @@ def _register(result: Path, config: Mapping[str, Any]) -> None:
             Path(folder, name).symlink_to((result / name).resolve())
         mlflow.pyfunc.log_model(
             name="generator",
-            loader_module="mimik.serving",
+            loader_module="mimik.editing.serving",
             data_path=folder,
             registered_model_name=f"{config['method']}-{config['dataset']}",
             signature=ModelSignature(

@@ -15,12 +15,12 @@ from mimik.datasets.celeba_lists import MAPPINGS
 from mimik.datasets.celebamask_hq import MERGING_ORDER, SIDE
 from mimik.datasets.listing import UnusableError
 from mimik.errors import UserError
-from mimik.faces import shards
 from mimik.faces.alignment import apply
-from mimik.faces.prepare import prepare
-from mimik.faces.store import FaceStore
-from mimik.files import read_json
+from mimik.faces.prepared import shards
+from mimik.faces.prepared.prepare import prepare
+from mimik.faces.prepared.store import FaceStore
 from mimik.labels import IGNORED, SEGMENTATION_CLASSES
+from mimik.storage.files import read_json
 from tests.datasets.celeba_world import attribute_line, draw, reasons, touch, write_attributes, write_mapping
 
 ATTRIBUTES, MASKS = "CelebAMask-HQ-attribute-anno.txt", "CelebAMask-HQ-mask-anno"

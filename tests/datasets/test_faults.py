@@ -20,8 +20,8 @@ from PIL.Image import Transpose
 
 from mimik.datasets import affectnet, cfee, folder
 from mimik.datasets.photographs import file_fault, image_mode
-from mimik.faces.prepare import prepare
-from mimik.faces.store import FaceStore
+from mimik.faces.prepared.prepare import prepare
+from mimik.faces.prepared.store import FaceStore
 
 SIZE = 64
 OPTIONS: dict[str, Any] = {"sizes": [SIZE], "landmarks": "mediapipe", "annotations": ["masks"]}

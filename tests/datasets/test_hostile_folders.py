@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from mimik import archives
 from mimik.errors import UserError
+from mimik.inspection import archives
 from tests.datasets.hostile_folders import make
 
 

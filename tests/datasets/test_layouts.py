@@ -16,11 +16,11 @@ from mimik.datasets.lists import Listed, composed, inside, read_list
 from mimik.datasets.photographs import one_spelling
 from mimik.datasets.tree import look
 from mimik.errors import UserError
-from mimik.faces import openface
+from mimik.faces.action_units import openface
 from tests.datasets.affectnet_world import CsvRelease, NpyRelease
 from tests.datasets.celeba_world import touch
 from tests.datasets.test_tree import celeba_images, cfee_images, open_images, photo, reasons
-from tests.faces.test_openface import face, table
+from tests.faces.action_units.test_openface import face, table
 
 
 def fill(root: Path, *folders: str, each: int = 10) -> None:

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mimik import params
 from mimik.datasets import rafd
 from mimik.datasets.listing import Listing, incomplete
 from mimik.errors import UserError
 from mimik.labels import EXPRESSIONS
+from mimik.settings import params
 from tests.datasets import rafd_world
 from tests.datasets.rafd_world import ANGLES, WORDS
 

@@ -13,14 +13,14 @@ from mimik.datasets import affectnet, celeba, cfee, folder, open_faces, rafd, tr
 from mimik.datasets.listing import Listing
 from mimik.datasets.tree import LINK, elsewhere, find_images, left_by_programs, look, nearest
 from mimik.errors import UserError
-from mimik.faces import openface
-from mimik.pictures import formats
+from mimik.faces.action_units import openface
+from mimik.storage.pictures import formats
 from tests.datasets.affectnet_world import CsvRelease, NpyRelease
 from tests.datasets.celeba_world import attribute_line, write_attributes
 from tests.datasets.cfee_world import release as cfee_release
 from tests.datasets.cfee_world import write as write_manifest
 from tests.datasets.rafd_world import release as rafd_release
-from tests.faces.test_openface import face, table
+from tests.faces.action_units.test_openface import face, table
 
 SERVICE = (
     ".thumbnails",

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-from mimik.faces.reconstruct import Face, Reconstructor, Rejected
+from mimik.faces.reconstruction.reconstruct import Face, Reconstructor, Rejected
 
 
 @pytest.fixture(scope="session")

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from mimik.faces import tddfa
-from mimik.files import file_sha256
+from mimik.faces.reconstruction import tddfa
 from mimik.networks.mobilenet import MobileNet
+from mimik.storage.files import file_sha256
 from tests.networks.test_mobilenet import stored
 
 WIDE, TALL, DEEP = 46.0, 90.0, 40.0

@@ -8,7 +8,7 @@ from PIL import Image
 
 from mimik.datasets.listing import UnusableError
 from mimik.faces.masks import BAND, annotated_masks, colour, part_mask, write_palette_png
-from mimik.faces.rasterise import rasterise
+from mimik.faces.mesh.rasterise import rasterise
 from mimik.labels import IGNORED, PALETTE
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from mimik.datasets.photographs import file_fault, image_mode
 from mimik.faces.photograph import read_layers, read_photograph
-from mimik.pictures import UnreadableError, decode, read_content
+from mimik.storage.pictures import UnreadableError, decode, read_content
 
 RANDOM = np.random.default_rng(0)
 COLOURS = RANDOM.integers(0, 256, (20, 30, 3), dtype=np.uint8)
@@ -98,7 +98,7 @@ def test_broken_files_say_what_is_wrong(tmp_path: Path, kind: str, reason: str) 
 
 
 def test_huge_pictures_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mimik.pictures.LARGEST", 599)
+    monkeypatch.setattr("mimik.storage.pictures.LARGEST", 599)
     Image.fromarray(COLOURS).save(tmp_path / "a.png")
     with pytest.raises(UnreadableError, match="30 x 20"):
         read_photograph(tmp_path / "a.png")

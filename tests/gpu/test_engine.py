@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from mimik.batches import Batches, to_tensor
-from mimik.engine import LAG, Engine
 from mimik.errors import UserError
-from mimik.feed import Feed
-from mimik.training import TrainingConfig, train
+from mimik.training.batches import Batches, to_tensor
+from mimik.training.engine import LAG, Engine
+from mimik.training.feed import Feed
+from mimik.training.loop import TrainingConfig, train
 from tests.tasks import PLAIN, TASKS, Drawn, assert_same, flat, stepped
-from tests.test_training import SETTINGS, Colour, child
 from tests.tiny import make_store
+from tests.training.test_loop import SETTINGS, Colour, child
 
 pytestmark = pytest.mark.gpu
 
@@ -141,7 +141,7 @@ def test_features_computed_again_give_the_same_bits(name: str) -> None:
 
 @pytest.mark.parametrize("held", [True, False])
 def test_the_feed_gives_the_batches_of_a_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: bool) -> None:
-    monkeypatch.setattr("mimik.feed.SHARE_HELD", 1.0 if held else 0.0)
+    monkeypatch.setattr("mimik.training.feed.SHARE_HELD", 1.0 if held else 0.0)
     store = make_store(tmp_path)
     reads = {"label", "target", "mask", "action_units"}
     expected = Batches(store, store.rows("train"), 8, seed=2, reads=reads)
@@ -169,7 +169,7 @@ def test_an_interrupted_run_ends_with_the_bits_of_an_undisturbed_one(
     store = make_store(tmp_path / "s")
     whole = run(store, tmp_path / "a", Colour())
     with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="power cut"):
-        patch.setattr("mimik.engine.Engine._watch", failing_at(9))
+        patch.setattr("mimik.training.engine.Engine._watch", failing_at(9))
         run(store, tmp_path / "b", Colour(), checkpoint_seconds=0.0)
     assert (tmp_path / "b" / "last.pt").exists()
     resumed = run(store, tmp_path / "b", Colour())

@@ -9,16 +9,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mimik.adversary import AdversaryConfig
-from mimik.conditions import Condition, ConditionConfig
-from mimik.context import Context
-from mimik.faces.store import FaceStore
+from mimik.components.adversary import AdversaryConfig
+from mimik.components.conditions import Condition, ConditionConfig
+from mimik.components.context import Context
+from mimik.faces.prepared.store import FaceStore
 from mimik.guidance.depth import Config, Guide, weigh
-from mimik.guided import Guided
 from mimik.methods import stargan
 from mimik.networks.depth_network import DepthNetwork
 from mimik.networks.stargan import Discriminator
-from mimik.training import TrainingConfig, train
+from mimik.training.guided import Guided
+from mimik.training.loop import TrainingConfig, train
 from tests.methods.world import CLASSES, SIZE, make_batch, make_context, reached
 from tests.tiny import make_store
 

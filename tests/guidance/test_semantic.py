@@ -7,14 +7,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mimik.adversary import AdversaryConfig
-from mimik.configuration import build
+from mimik.components.adversary import AdversaryConfig
 from mimik.errors import UserError
 from mimik.guidance import semantic
-from mimik.guided import Guided
 from mimik.labels import SECGAN_CLASSES, SECGAN_OF_SEGMENTATION
 from mimik.methods import attgan, hier_seg, stargan
 from mimik.methods.attgan import CriticConfig
+from mimik.settings.configuration import build
+from mimik.training.guided import Guided
 from tests.methods.resuming import check_resume
 from tests.methods.world import Parser, check_updates, make_batch, make_context, reached, states
 
@@ -64,7 +64,7 @@ def test_published_parameters(backbone: str, generator: int, discriminator: int)
 
 
 def semantic_space() -> Any:
-    from mimik.conditions import ConditionConfig
+    from mimik.components.conditions import ConditionConfig
 
     return ConditionConfig(space="attributes", form="relative")
 

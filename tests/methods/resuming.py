@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from mimik.training import TrainingConfig, train
+from mimik.training.loop import TrainingConfig, train
 from tests.methods.world import CLASSES, SIZE
 from tests.tiny import make_store
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mimik import losses
+from mimik.components import losses
 from mimik.methods import attgan, stargan
 from mimik.methods.attgan import CriticConfig
 from tests.methods.resuming import check_resume

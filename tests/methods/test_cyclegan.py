@@ -9,7 +9,7 @@ from torch import Tensor
 from mimik.labels import EXPRESSIONS
 from mimik.methods.cyclegan import TRAINING, Config, Method
 from mimik.networks.cyclegan import one_part
-from mimik.training import TrainingConfig, train
+from mimik.training.loop import TrainingConfig, train
 from tests.methods.world import (
     CLASSES,
     SIZE,

@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mimik.adversary import AdversaryConfig
-from mimik.conditions import ConditionConfig
+from mimik.components.adversary import AdversaryConfig
+from mimik.components.conditions import ConditionConfig
 from mimik.errors import UserError
-from mimik.faces.store import FaceStore
-from mimik.method_training import load_method, train_method
+from mimik.faces.prepared.store import FaceStore
 from mimik.methods import ef_gan
 from mimik.networks.stargan import Generator
-from mimik.training import TrainingConfig, train
+from mimik.training.loop import TrainingConfig, train
+from mimik.training.runs import load_method, train_method
 from tests.methods.world import (
     SIZE,
     check_generator_learns,

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 import torch
 
-from mimik.adversary import AdversaryConfig
-from mimik.batches import mirrored_landmarks
+from mimik.components.adversary import AdversaryConfig
 from mimik.faces import alignment
-from mimik.faces.store import FaceStore
+from mimik.faces.prepared.store import FaceStore
 from mimik.methods import gannotation
 from mimik.methods.gannotation import Config, Method, fitted
-from mimik.training import TrainingConfig, train
+from mimik.training.batches import mirrored_landmarks
+from mimik.training.loop import TrainingConfig, train
 from tests.methods.world import (
     CLASSES,
     SIZE,
@@ -188,8 +188,8 @@ def test_resume_is_exact(tmp_path: Path) -> None:
 
 
 def test_landmarks_of_other_faces_come_with_the_batch(tmp_path: Path) -> None:
-    from mimik.batches import Batches
     from mimik.errors import UserError
+    from mimik.training.batches import Batches
 
     store = store_with_landmarks(tmp_path)
     rows = store.rows("train")

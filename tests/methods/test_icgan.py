@@ -5,10 +5,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mimik import params
-from mimik.guided import Guided
 from mimik.methods.icgan import TRAINING, Config, Method, signed
-from mimik.training import TrainingConfig, train
+from mimik.settings import params
+from mimik.training.guided import Guided
+from mimik.training.loop import TrainingConfig, train
 from tests.methods.world import (
     SIZE,
     check_generator_learns,

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from mimik import losses
-from mimik.adversary import AdversaryConfig
-from mimik.configuration import build
+from mimik.components import losses
+from mimik.components.adversary import AdversaryConfig
 from mimik.errors import UserError
 from mimik.labels import SEGMENTATION_CLASSES
 from mimik.methods import hier_seg, stargan
+from mimik.settings.configuration import build
 from tests.methods.world import SIZE, make_batch, make_context, reached, states
 
 ADVERSARY = AdversaryConfig(conv_dim=8, layers=3)

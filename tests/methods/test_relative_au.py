@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from mimik.adversary import AdversaryConfig
-from mimik.configuration import build
+from mimik.components.adversary import AdversaryConfig
 from mimik.errors import UserError
 from mimik.methods import relative_au
-from mimik.training import TrainingConfig, train
+from mimik.settings.configuration import build
+from mimik.training.loop import TrainingConfig, train
 from tests.methods.world import SIZE, check_generator_learns, check_round_trip, check_updates, make_batch, make_context
 from tests.tiny import make_store
 

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mimik.conditions import Condition, ConditionConfig
-from mimik.context import Context
-from mimik.devices import compile_network, recompute
+from mimik.components.conditions import Condition, ConditionConfig
+from mimik.components.context import Context
 from mimik.labels import ACTION_UNITS, EXPRESSIONS, SEGMENTATION_CLASSES
+from mimik.training.devices import compile_network, recompute
 
 SIZE, CLASSES = 32, 4
 
@@ -48,7 +48,7 @@ def make_context(size: int = SIZE, classes: int = CLASSES, **condition: Any) -> 
 
 
 def make_batch(size: int = SIZE, count: int = 8) -> dict[str, Tensor]:
-    """A batch with every entry that `mimik.batches` can give; targets are those of the next face."""
+    """A batch with every entry that `mimik.training.batches` can give; targets are those of the next face."""
     torch.manual_seed(1)
     label = torch.arange(count) % CLASSES
     units, attributes = torch.rand(count, len(ACTION_UNITS)), (torch.rand(count, 3) > 0.5).float()

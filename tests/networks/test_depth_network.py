@@ -2,10 +2,10 @@ import pytest
 import torch
 
 from mimik.errors import UserError
-from mimik.files import write_json
 from mimik.networks.depth_network import KIND, DepthNetwork, build, load
 from mimik.networks.stargan import Discriminator
 from mimik.networks.stored import save_network
+from mimik.storage.files import write_json
 
 SMALL = {"conv_dim": 8, "residual_blocks": 1}
 

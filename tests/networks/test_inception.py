@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 
 from mimik.errors import UserError
-from mimik.files import file_sha256
 from mimik.networks import inception
 from mimik.networks.inception import Inception, resize
+from mimik.storage.files import file_sha256
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mimik.errors import UserError
-from mimik.faces.store import FaceStore
+from mimik.faces.prepared.store import FaceStore
 from mimik.networks.face_classifier import build
 from mimik.pretraining.classifier import (
     AttributeTask,

@@ -5,9 +5,8 @@ import pandas as pd
 import pytest
 import torch
 
-from mimik.confusion import accuracy
 from mimik.errors import UserError
-from mimik.faces.store import FaceStore
+from mimik.faces.prepared.store import FaceStore
 from mimik.networks.face_classifier import build
 from mimik.pretraining.classifier import (
     ClassifierConfig,
@@ -16,6 +15,7 @@ from mimik.pretraining.classifier import (
     load,
     pretrain_classifier,
 )
+from mimik.statistics.confusion import accuracy
 
 TRAIN = {"steps": 25, "batch_size": 12, "learning_rate": 3e-3, "log_every": 5}
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mimik.adversary import Adversary, AdversaryConfig
-from mimik.conditions import Condition, ConditionConfig
+from mimik.components.adversary import Adversary, AdversaryConfig
+from mimik.components.conditions import Condition, ConditionConfig
 from mimik.errors import UserError
 from mimik.labels import EXPRESSIONS
 from mimik.networks import vgg19

@@ -10,13 +10,13 @@ import torch
 from PIL import Image
 
 from mimik.errors import UserError
-from mimik.faces.prepare import prepare
-from mimik.faces.store import FaceStore
-from mimik.files import file_sha256
+from mimik.faces.prepared.prepare import prepare
+from mimik.faces.prepared.store import FaceStore
 from mimik.labels import IGNORED, SEGMENTATION_CLASSES
 from mimik.networks.segmenter import KIND, Segmenter, build
 from mimik.networks.stored import save_network
 from mimik.pretraining.predicted_masks import PredictedMasks
+from mimik.storage.files import file_sha256
 
 SKIN, HAIR = (SEGMENTATION_CLASSES.index(name) for name in ("skin", "hair"))
 

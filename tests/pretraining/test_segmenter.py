@@ -8,9 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mimik.confusion import intersection_over_union
 from mimik.errors import UserError
-from mimik.faces.store import FaceStore
+from mimik.faces.prepared.store import FaceStore
 from mimik.networks.segmenter import build
 from mimik.pretraining.segmenter import (
     CONFIG,
@@ -25,6 +24,7 @@ from mimik.pretraining.segmenter import (
     pretrain_segmenter,
     segmentation_confusion,
 )
+from mimik.statistics.confusion import intersection_over_union
 
 TRAIN = {"steps": 30, "batch_size": 8, "learning_rate": 3e-3, "betas": [0.9, 0.999], "log_every": 10}
 PLAIN = {"jitter": 0.1, "scales": [1.0], "crop": 1.0}

@@ -17,8 +17,9 @@ ROOT = Path(__file__).parents[2]
 STANDINS = Path(__file__).with_name("standins")
 WORKFLOW = ("Snakefile", "workflow", "profiles", "dvc.yaml", ".dvcignore", ".gitignore")
 LIGHT = (
-    *("__init__", "agreement", "cli", "configuration", "console", "errors", "files", "modules", "params", "place"),
-    *("records", "sources", "stages", "yaml_file"),
+    *("__init__", "cli", "console", "errors"),
+    *("settings/agreement", "settings/configuration", "settings/modules", "settings/params", "settings/place"),
+    *("settings/sources", "settings/stages", "storage/files", "storage/records", "storage/yaml_file"),
 )
 """Modules that are the real ones here too."""
 
@@ -128,7 +129,8 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Project:
     package = folder / "src" / "mimik"
     shutil.copytree(STANDINS, package, ignore=shutil.ignore_patterns("__pycache__"))
     for name in LIGHT:
-        shutil.copy2(ROOT / "src" / "mimik" / f"{name}.py", package)
+        (package / name).parent.mkdir(exist_ok=True)
+        shutil.copy2(ROOT / "src" / "mimik" / f"{name}.py", package / f"{name}.py")
     # The stages of the stand-ins' experiments, not those of the real ones.
     command = [sys.executable, "-m", "mimik.cli", "params", "--stages"]
     subprocess.run(command, cwd=folder, env={**os.environ, "PYTHONPATH": "src"}, check=True, capture_output=True)

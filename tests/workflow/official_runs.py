@@ -22,8 +22,8 @@ from typing import Any
 from PIL import Image
 
 from mimik.faces.photograph import read_photograph
-from mimik.faces.reconstruct import Reconstructor, Rejected
-from mimik.files import read_json
+from mimik.faces.reconstruction.reconstruct import Reconstructor, Rejected
+from mimik.storage.files import read_json
 from tests import official_layouts
 from tests.official_layouts import Photographs, Planted
 from tests.workflow.conftest import ROOT, WORKFLOW

@@ -101,7 +101,7 @@ def test_dvc_is_told_what_was_really_made_from_what_stands_in_the_files_and_no_m
 
 def test_dvc_waits_for_snakemake_and_is_told_what_a_killed_run_made(project: Project) -> None:
     project.edit(
-        "src/mimik/evaluation.py",
+        "src/mimik/evaluation/evaluate.py",
         "    read = [",
         "    import os, time\n    Path('started').write_text(str(os.getpid()))\n    time.sleep(300)\n    read = [",
     )
@@ -123,7 +123,7 @@ def test_dvc_waits_for_snakemake_and_is_told_what_a_killed_run_made(project: Pro
     assert done.stages == ["settings"]
     assert files_in(project.folder) == there
 
-    project.edit("src/mimik/evaluation.py", "    time.sleep(300)\n", "")
+    project.edit("src/mimik/evaluation/evaluate.py", "    time.sleep(300)\n", "")
     project.must("env", "PYTHONPATH=src", "python", "-m", "mimik.cli", "dvc")
     made = {f"{rule}@synthetic-stargan" for rule in ("train", "translate")}
     assert made.isdisjoint(status(project))
@@ -163,7 +163,7 @@ def test_a_run_is_good_where_dvc_could_not_be_told_and_dvc_is_told_later(project
 
 
 def test_a_changed_module_reruns_what_depends_on_it(project: Project) -> None:
-    project.edit("src/mimik/evaluation.py", "json.dumps([", "json.dumps(['edited'] + [")
+    project.edit("src/mimik/evaluation/evaluate.py", "json.dumps([", "json.dumps(['edited'] + [")
     done = project.must("dvc", "repro")
     expected = [
         "settings",
@@ -283,7 +283,7 @@ def test_every_stage_of_the_shipped_experiments_is_one_rule_and_declares_its_out
 
 
 def test_the_shipped_stages_are_those_of_the_shipped_experiments() -> None:
-    from mimik import params, stages
+    from mimik.settings import params, stages
 
     table = json.loads((ROOT / stages.TABLE).read_text(encoding="utf-8"))
     assert table == stages.stage_table(params.load(ROOT / "params.yaml")), "run `mimik params --stages`"

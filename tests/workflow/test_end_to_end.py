@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
-from mimik.metrics import attribute_accuracy, inception_score
+from mimik.evaluation.metrics import attribute_accuracy, inception_score
 from tests.workflow.conftest import ROOT, WORKFLOW, Project
 
 

@@ -56,11 +56,11 @@ def test_masks_by_a_segmenter_wait_for_it_and_are_made_again_when_it_changes(fre
     ("file", "expected"),
     [
         ("methods/stargan.py", STARGAN_AND_WHAT_FOLLOWS),
-        ("training.py", {"train": 2, "translate": 2, "evaluate": 2, "report": 2, "compare": 1}),
+        ("training/loop.py", {"train": 2, "translate": 2, "evaluate": 2, "report": 2, "compare": 1}),
         ("pretraining/classifier.py", {"classifier": 1, "evaluate": 2, "report": 2, "compare": 1}),
-        ("metrics/eea.py", {"evaluate": 2, "report": 2, "compare": 1}),
-        ("templates/page.html.j2", {"report": 2, "compare": 1}),
-        ("faces/prepare.py", EVERYTHING),
+        ("evaluation/metrics/eea.py", {"evaluate": 2, "report": 2, "compare": 1}),
+        ("reporting/templates/page.html.j2", {"report": 2, "compare": 1}),
+        ("faces/prepared/prepare.py", EVERYTHING),
         ("tracking.py", {}),
         ("console.py", {}),
     ],
@@ -193,9 +193,9 @@ def test_a_name_that_params_does_not_have_is_no_target(fresh: Project) -> None:
 
 def test_a_fault_within_a_job_is_told_on_the_screen_and_in_its_log(project: Project) -> None:
     project.edit(
-        "src/mimik/method_training.py", "    store = Path", "    raise UserError('the disk is full')\n    store = Path"
+        "src/mimik/training/runs.py", "    store = Path", "    raise UserError('the disk is full')\n    store = Path"
     )
-    project.edit("src/mimik/method_training.py", "import json\n", "import json\n\nfrom mimik.errors import UserError\n")
+    project.edit("src/mimik/training/runs.py", "import json\n", "import json\n\nfrom mimik.errors import UserError\n")
     done = project.run("snakemake", "--cores", "1")
     assert done.status != 0
     assert "mimik: the disk is full" in done.text
@@ -206,7 +206,7 @@ def test_a_fault_within_a_job_is_told_on_the_screen_and_in_its_log(project: Proj
 
 def test_a_killed_snakemake_goes_on_with_the_same_command(project: Project) -> None:
     project.edit(
-        "src/mimik/method_training.py",
+        "src/mimik/training/runs.py",
         "    for name in (",
         "    import os, time\n    Path('started').write_text(str(os.getpid()))\n    time.sleep(5)\n    for name in (",
     )
@@ -214,7 +214,7 @@ def test_a_killed_snakemake_goes_on_with_the_same_command(project: Project) -> N
         started = project.folder / "started"
         wait_for(started)
     os.kill(int(started.read_text()), signal.SIGKILL)  # the trainer, that a killed Snakemake leaves behind
-    project.edit("src/mimik/method_training.py", "    time.sleep(5)\n", "")
+    project.edit("src/mimik/training/runs.py", "    time.sleep(5)\n", "")
     assert "--unlock" in project.run("snakemake", "--cores", "1").text  # Snakemake's own guard against two at once
     project.must("snakemake", "--unlock")
     project.must("snakemake", "--cores", "1")

@@ -12,12 +12,13 @@ PACKAGE = PROJECT / "src" / "mimik"
 sys.path.insert(0, str(PROJECT / "src"))
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [str(PROJECT / "src"), os.getenv("PYTHONPATH")])))
 
-from mimik import agreement, params, settings_check, stages
+from mimik.settings import agreement, params, stages
+from mimik.settings.checks import check_settings
 from mimik.errors import UserError
-from mimik.faces import tddfa
-from mimik.files import file_sha256
-from mimik.place import check_place
-from mimik.yaml_file import read_yaml
+from mimik.faces.reconstruction import tddfa
+from mimik.settings.place import check_place
+from mimik.storage.files import file_sha256
+from mimik.storage.yaml_file import read_yaml
 
 
 class ShellWord(str):
@@ -53,7 +54,7 @@ try:
     check_place(PROJECT)
     check_place(Path.cwd())
     params.validate(config, "params.yaml", PROJECT / params.SCHEMA)
-    settings_check.check_settings(config)
+    check_settings(config)
 except UserError as error:
     stop(error)
 
@@ -81,7 +82,7 @@ def training_threads(wildcards):
     return cores_at_most(TRAINING_THREADS.get(params.scale_of(config, wildcards.dataset), 16))
 
 
-# What decides a job's result, as mimik.stages says it: settings, source files, networks trained before.
+# What decides a job's result, as mimik.settings.stages says it: settings, source files, networks trained before.
 def settings_of(rule):
     def settings(wildcards):
         return stages.settings(config, rule, wildcards)

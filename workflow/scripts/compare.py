@@ -5,7 +5,7 @@ from pathlib import Path
 from mimik.console import reported
 
 with reported(snakemake.log[0]):
-    from mimik.report import comparison
+    from mimik.reporting.report import comparison
 
     comparison(
         [*(Path(file).parent for file in snakemake.input.metrics), *map(Path, snakemake.params.further)],

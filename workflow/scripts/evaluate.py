@@ -11,10 +11,10 @@ def folder(files):
 
 
 with reported(snakemake.log[0]):
-    from mimik.configuration import build
-    from mimik.evaluation import evaluate
-    from mimik.measurements import EvaluationSettings
-    from mimik.params import mirror_of
+    from mimik.evaluation.evaluate import evaluate
+    from mimik.evaluation.measurements import EvaluationSettings
+    from mimik.settings.configuration import build
+    from mimik.settings.params import mirror_of
     from mimik.tracking import evaluated_run
 
     result = Path(snakemake.input.generator).parent

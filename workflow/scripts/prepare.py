@@ -5,8 +5,8 @@ from pathlib import Path
 from mimik.console import reported
 
 with reported(snakemake.log[0]):
-    from mimik.faces.prepare import prepare
-    from mimik.params import mirror_of
+    from mimik.faces.prepared.prepare import prepare
+    from mimik.settings.params import mirror_of
 
     settings = snakemake.params.settings
     segment = None

@@ -4,7 +4,7 @@ from importlib import import_module
 from pathlib import Path
 
 from mimik.console import reported
-from mimik.params import mirror_of
+from mimik.settings.params import mirror_of
 
 with reported(snakemake.log[0]):
     pretrain = getattr(import_module(f"mimik.pretraining.{snakemake.rule}"), f"pretrain_{snakemake.rule}")

@@ -5,7 +5,7 @@ from pathlib import Path
 from mimik.console import reported
 
 with reported(snakemake.log[0]):
-    from mimik.report import method_report
+    from mimik.reporting.report import method_report
 
     method_report(
         Path(snakemake.input.metrics).parent,

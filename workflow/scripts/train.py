@@ -5,9 +5,9 @@ from pathlib import Path
 from mimik.console import reported
 
 with reported(snakemake.log[0]):
-    from mimik.method_training import train_method
-    from mimik.params import PRETRAINED
+    from mimik.settings.params import PRETRAINED
     from mimik.tracking import training_run
+    from mimik.training.runs import train_method
 
     settings = snakemake.params.settings
     store = Path(snakemake.input.manifest).parent

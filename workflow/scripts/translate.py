@@ -5,8 +5,8 @@ from pathlib import Path
 from mimik.console import reported
 
 with reported(snakemake.log[0]):
-    from mimik.configuration import build
-    from mimik.translation import TranslationSettings, translate
+    from mimik.evaluation.translation import TranslationSettings, translate
+    from mimik.settings.configuration import build
 
     translate(
         Path(snakemake.input.generator).parent,

@@ -42,7 +42,7 @@ from mimik.datasets.listing import Listing, UnusableError
 from mimik.datasets.tree import walk
 from mimik.errors import UserError
 from mimik.labels import MIRRORED_CLASSES, SEGMENTATION_CLASSES
-from mimik.pictures import UnreadableError, decode, read_content
+from mimik.storage.pictures import UnreadableError, decode, read_content
 
 LICENCE = (
     "For non-commercial research and education only. The photographs come from the internet; do not redistribute them."

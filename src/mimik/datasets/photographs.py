@@ -13,8 +13,8 @@ from mimik.datasets.listing import INDEX_COLUMNS, SPLITS, Listing, Total
 from mimik.datasets.lists import composed
 from mimik.datasets.tree import LINK
 from mimik.errors import UserError
-from mimik.files import file_sha256
-from mimik.pictures import DAMAGED, ENDINGS, UnreadableError, format_of, not_read, open_picture
+from mimik.storage.files import file_sha256
+from mimik.storage.pictures import DAMAGED, ENDINGS, UnreadableError, format_of, not_read, open_picture
 
 FAULT = "listing"
 """Quarantine stage of an image whose file or annotation is at fault."""

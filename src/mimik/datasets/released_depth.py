@@ -4,7 +4,7 @@ Bodur, Bhattarai and Kim (3D Dense Geometry-Guided Facial Expression Synthesis b
 released the depth maps of the images that they use. Their page counts the maps of each expression and says no more of
 the archives, so a map is found by its name: it is that of the photograph, whatever folder, ending or format it has.
 That a map shows the whole photograph, near parts bright and no surface black, is checked for every face when it is
-prepared (`mimik.faces.released`).
+prepared (`mimik.faces.reconstruction.released`).
 
 Modules of datasets that have such maps pass `depth` and `depth_files` on, and call the rest in `index` where the option
 `reconstruction` is `released`.
@@ -24,7 +24,7 @@ from mimik.datasets.lists import composed
 from mimik.datasets.photographs import EXCLUDED
 from mimik.datasets.tree import find_images
 from mimik.errors import UserError
-from mimik.pictures import UnreadableError, decode, read_content
+from mimik.storage.pictures import UnreadableError, decode, read_content
 
 PAGE = "https://github.com/rumi-b/affectnet-d_rafd-d"
 MAPS = "depth"

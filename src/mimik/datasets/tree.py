@@ -1,9 +1,9 @@
 """What lies below a folder of photographs: images, pictures that are not read, and what programs leave there.
 
 Every dataset of photographs looks at its folder through `look` or `walk`, so that all of them agree on what counts. A
-file is an image by its ending (`mimik.pictures.readable_endings`), or because a list names it. What is a picture by
-another ending, or by its content, is told with what to do about it. Hidden files and the folders of `SERVICE_FOLDERS`
-hold small copies, old versions and deleted files; their pictures are counted and not used.
+file is an image by its ending (`mimik.storage.pictures.readable_endings`), or because a list names it. What is a
+picture by another ending, or by its content, is told with what to do about it. Hidden files and the folders of
+`SERVICE_FOLDERS` hold small copies, old versions and deleted files; their pictures are counted and not used.
 """
 
 import os
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from mimik.errors import UserError
-from mimik.pictures import ENDINGS, format_of, not_read, readable_endings
+from mimik.storage.pictures import ENDINGS, format_of, not_read, readable_endings
 
 SERVICE_FOLDERS: frozenset[str] = frozenset(
     {

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from mimik import mirror as mirrors
 from mimik.errors import UserError
-from mimik.files import atomic_path
+from mimik.storage.files import atomic_path
 
 Landmarks = npt.NDArray[np.float64]
 
@@ -108,3 +108,26 @@ def parse_landmarks(text: str) -> Landmarks:
     if unknown := int((~np.isfinite(numbers)).sum()):
         raise ValueError(f"expected 136 numbers (68 landmarks, x then y), but {unknown} of them are not finite")
     return numbers.reshape(68, 2)
+
+
+def packages(landmarks: str, mesh: bool) -> list[str]:
+    """Names and versions of the packages whose networks find faces.
+
+    Args:
+        landmarks: one of `BACKENDS`.
+        mesh: whether the mesh is wanted besides.
+
+    Raises:
+        UserError: one is not installed.
+    """
+    from importlib.metadata import PackageNotFoundError, version
+
+    names = ["face-alignment"] if landmarks == "face_alignment" else []
+    if landmarks == "mediapipe" or mesh:
+        names.append("mediapipe")
+    try:
+        return [f"{name} {version(name)}" for name in names]
+    except PackageNotFoundError as error:
+        raise UserError(
+            f"{error.name}: not installed, but it finds the faces. Run `pip install 'mimik[mesh]'`."
+        ) from error

@@ -25,9 +25,9 @@ import numpy.typing as npt
 
 from mimik.datasets.listing import UnusableError
 from mimik.faces.alignment import crop_labels, outside_source
-from mimik.faces.rasterise import Raster
-from mimik.files import atomic_path
+from mimik.faces.mesh.rasterise import Raster
 from mimik.labels import IGNORED, PALETTE, SEGMENTATION_CLASSES
+from mimik.storage.files import atomic_path
 
 UNKNOWN = (200, 200, 200)
 """Display colour of pixels whose class is not known."""

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from mimik.pictures import DAMAGED, UnreadableError, decode, quietly, read_content
+from mimik.storage.pictures import DAMAGED, UnreadableError, decode, quietly, read_content
 
 Picture = npt.NDArray[np.uint8]
 
@@ -46,7 +46,7 @@ def read_photograph(path: Path, *, grey: bool = False, content: bytes | None = N
     white, any colour model becomes RGB.
 
     Args:
-        path: a file of any of `mimik.pictures.formats`; its ending does not matter.
+        path: a file of any of `mimik.storage.pictures.formats`; its ending does not matter.
         grey: replace the colours by their luminance (ITU-R 601), three times.
         content: what `read_content` gave for it, so that nothing is read again; None reads it.
 

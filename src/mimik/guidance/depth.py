@@ -22,12 +22,12 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
-from mimik import losses
-from mimik.adversary import Adversary, AdversaryConfig, Terms
-from mimik.batches import Batch
-from mimik.context import Context
+from mimik.components import losses
+from mimik.components.adversary import Adversary, AdversaryConfig, Terms
+from mimik.components.context import Context
 from mimik.networks.depth_network import DepthNetwork, Domains, Geometry
 from mimik.networks.stargan import Discriminator, Stem
+from mimik.training.batches import Batch
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class Guide(nn.Module):
         return [{"params": [] if self.config.start == "frozen" else list(self.network.parameters())}]
 
     def discriminator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
-        """First line. See `mimik.adversary.Adversary.discriminator_loss` for the terms."""
+        """First line. See `mimik.components.adversary.Adversary.discriminator_loss` for the terms."""
         source, target = self.condition.source(batch), self.condition.target(batch)
         if "depth/fake" not in batch:
             with torch.no_grad():

@@ -12,7 +12,7 @@ be minimised (the images' own terms, eq. 1 to 5, 13 and 14, are the method's):
 s_in is one-hot, s_out a softmax. Each side of the consistency takes the other as a constant: eq. 11 reaches the
 method's generator through P alone, eq. 12 the branch's. The text calls both sides soft, its equations make one of them
 one-hot (`targets: soft` takes the text at its word). Of a method that is told absolute labels, "no change" is its own
-state, see `mimik.conditions`.
+state, see `mimik.components.conditions`.
 
 Choices where the paper is silent: P has CelebAMask-HQ's 19 classes, whose probabilities are summed to the 12, instead
 of having been trained with 12; the branch's weights are those of its backbone (the paper has one set of lambdas for
@@ -26,13 +26,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from mimik.adversary import Adversary, AdversaryConfig, Terms
-from mimik.batches import Batch
-from mimik.context import Context
+from mimik.components.adversary import Adversary, AdversaryConfig, Terms
+from mimik.components.context import Context
+from mimik.components.semantics import MASK_CHANNELS, Parser, compose_masks, cross_entropy, one_hot
 from mimik.methods.attgan import CriticConfig, critic
 from mimik.networks import attgan, stargan
 from mimik.networks.stargan import Stem
-from mimik.semantics import MASK_CHANNELS, Parser, compose_masks, cross_entropy, one_hot
+from mimik.training.batches import Batch
 
 Head = Literal["direct", "masked"]
 
@@ -43,7 +43,7 @@ class StarGANBranch:
 
     Attributes:
         conv_dim, residual_blocks, stem: see `mimik.networks.stargan.Generator`.
-        head: `direct`, or `masked`: see `mimik.semantics.compose_masks`.
+        head: `direct`, or `masked`: see `mimik.components.semantics.compose_masks`.
         lambda_reconstruction: weight of eq. 10.
         adversary: settings of D_seg.
     """
@@ -182,7 +182,7 @@ class Guide(nn.Module):
         return [{"params": list(self.generator.parameters())}]
 
     def discriminator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
-        """Eq. 15. See `mimik.adversary.Adversary.discriminator_loss` for the terms."""
+        """Eq. 15. See `mimik.components.adversary.Adversary.discriminator_loss` for the terms."""
         source, target = self.condition.source(batch), self.condition.target(batch)
         masks = self._masks(batch)
         if "semantic/fake" not in batch:

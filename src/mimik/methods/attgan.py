@@ -23,16 +23,16 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mimik import losses
-from mimik.adversary import Adversary, AdversaryConfig, Terms, matching_logits
-from mimik.batches import Batch
-from mimik.conditions import Condition
-from mimik.context import Context, load_stored_state, stored_state
-from mimik.losses import LabelReduction
+from mimik.components import losses
+from mimik.components.adversary import Adversary, AdversaryConfig, Terms, matching_logits
+from mimik.components.conditions import Condition
+from mimik.components.context import Context, load_stored_state, stored_state
+from mimik.components.losses import LabelReduction
+from mimik.components.semantics import MASK_CHANNELS, Parser
 from mimik.networks.attgan import CriticNorm, Discriminator, Generator
 from mimik.networks.stargan import Head
-from mimik.schedule import Update, critic_and_generator
-from mimik.semantics import MASK_CHANNELS, Parser
+from mimik.training.batches import Batch
+from mimik.training.schedule import Update, critic_and_generator
 
 TRAINING: Mapping[str, Any] = MappingProxyType(
     {
@@ -45,7 +45,7 @@ TRAINING: Mapping[str, Any] = MappingProxyType(
         "flip": False,
     }
 )
-"""The published schedule, as overrides of `mimik.training.TrainingConfig`."""
+"""The published schedule, as overrides of `mimik.training.loop.TrainingConfig`."""
 
 CONDITION: Mapping[str, Any] = MappingProxyType({})
 """What the generator is told unless params.yaml says otherwise: target labels, the default of `ConditionConfig`."""
@@ -185,7 +185,7 @@ class Method(nn.Module):
         return self.generator.encode(images, None if self.parser is None else self.parser.masks(images))
 
     def discriminator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
-        """First line of the losses. See `mimik.adversary.Adversary.discriminator_loss` for the terms."""
+        """First line of the losses. See `mimik.components.adversary.Adversary.discriminator_loss` for the terms."""
         source, target = self.condition.source(batch), self.condition.target(batch)
         head_start = self.config.critic_head_start
         return self.discriminator.update_loss(

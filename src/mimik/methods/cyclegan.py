@@ -27,13 +27,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from mimik import losses
-from mimik.adversary import Terms, part_mean
-from mimik.batches import Batch
-from mimik.context import Context, load_stored_state, stored_state
+from mimik.components import losses
+from mimik.components.adversary import Terms, part_mean
+from mimik.components.context import Context, load_stored_state, stored_state
 from mimik.networks.cyclegan import Discriminator, Generator, one_part
 from mimik.networks.stargan import Head, Stem
-from mimik.training import Update
+from mimik.training.batches import Batch
+from mimik.training.loop import Update
 
 TRAINING: Mapping[str, Any] = MappingProxyType(
     {
@@ -46,7 +46,7 @@ TRAINING: Mapping[str, Any] = MappingProxyType(
         "stratified": True,
     }
 )
-"""The published schedule, as overrides of `mimik.training.TrainingConfig`."""
+"""The published schedule, as overrides of `mimik.training.loop.TrainingConfig`."""
 
 CONDITION: Mapping[str, Any] = MappingProxyType({})
 """What the method is told unless params.yaml says otherwise: labels, which choose the networks."""

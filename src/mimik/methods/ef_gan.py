@@ -41,12 +41,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from mimik import losses
-from mimik.adversary import Adversary, AdversaryConfig, Loss, Terms
-from mimik.batches import Batch
-from mimik.constants import constant
-from mimik.context import Context, load_stored_state, stored_state
-from mimik.face_parts import cut_at, paste_at
+from mimik.components import losses
+from mimik.components.adversary import Adversary, AdversaryConfig, Loss, Terms
+from mimik.components.context import Context, load_stored_state, stored_state
+from mimik.components.face_parts import cut_at, paste_at
+from mimik.components.realness import Realness
+from mimik.networks.constants import constant
 from mimik.networks.ef_gan import (
     HiddenInitialisation,
     Interpolator,
@@ -56,8 +56,8 @@ from mimik.networks.ef_gan import (
     prepare_hidden,
 )
 from mimik.networks.stargan import Generator, Head, Stem
-from mimik.realness import Realness
-from mimik.schedule import Update, critic_and_generator
+from mimik.training.batches import Batch
+from mimik.training.schedule import Update, critic_and_generator
 
 TRAINING: Mapping[str, Any] = MappingProxyType(
     {
@@ -69,7 +69,7 @@ TRAINING: Mapping[str, Any] = MappingProxyType(
         "decay_start": 0.5,
     }
 )
-"""The published schedule of EF-GAN, as overrides of `mimik.training.TrainingConfig`."""
+"""The published schedule of EF-GAN, as overrides of `mimik.training.loop.TrainingConfig`."""
 
 CONDITION: Mapping[str, Any] = MappingProxyType({"space": "action_units"})
 """What the generator is told unless params.yaml says otherwise: the target's action units."""

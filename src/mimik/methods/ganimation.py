@@ -20,12 +20,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mimik import losses
-from mimik.adversary import Adversary, AdversaryConfig, Terms
-from mimik.batches import Batch
-from mimik.context import Context, load_stored_state, stored_state
+from mimik.components import losses
+from mimik.components.adversary import Adversary, AdversaryConfig, Terms
+from mimik.components.context import Context, load_stored_state, stored_state
 from mimik.networks.stargan import Generator, Stem
-from mimik.schedule import Update, critic_and_generator
+from mimik.training.batches import Batch
+from mimik.training.schedule import Update, critic_and_generator
 
 TRAINING: Mapping[str, Any] = MappingProxyType(
     {
@@ -37,7 +37,7 @@ TRAINING: Mapping[str, Any] = MappingProxyType(
         "decay_start": 2 / 3,
     }
 )
-"""The published schedule, as overrides of `mimik.training.TrainingConfig`."""
+"""The published schedule, as overrides of `mimik.training.loop.TrainingConfig`."""
 
 CONDITION: Mapping[str, Any] = MappingProxyType({"space": "action_units", "target_noise": 0.1})
 """What the generator is told unless params.yaml says otherwise: the target's action units."""
@@ -124,7 +124,7 @@ class Method(nn.Module):
         return edited, 1 - replaced
 
     def discriminator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
-        """D's line. See `mimik.adversary.Adversary.discriminator_loss` for the terms; `cls` is the regression."""
+        """D's line; its terms are those of `mimik.components.adversary.Adversary`, where `cls` is the regression."""
         source, target = self.condition.source(batch), self.condition.target(batch)
         head_start = self.config.critic_head_start
         return self.discriminator.update_loss(

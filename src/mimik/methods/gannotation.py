@@ -30,13 +30,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mimik import losses
-from mimik.adversary import Adversary, AdversaryConfig, Terms
-from mimik.batches import Batch
-from mimik.context import Context, load_stored_state, stored_state
+from mimik.components import losses
+from mimik.components.adversary import Adversary, AdversaryConfig, Terms
+from mimik.components.context import Context, load_stored_state, stored_state
 from mimik.networks.gannotation import POINTS, LandmarkGenerator
 from mimik.networks.stargan import Head, Stem
-from mimik.schedule import Update, critic_and_generator
+from mimik.training.batches import Batch
+from mimik.training.schedule import Update, critic_and_generator
 
 TRAINING: Mapping[str, Any] = MappingProxyType(
     {
@@ -49,7 +49,7 @@ TRAINING: Mapping[str, Any] = MappingProxyType(
         "decay_start": 0.25,
     }
 )
-"""The published schedule, as overrides of `mimik.training.TrainingConfig`."""
+"""The published schedule, as overrides of `mimik.training.loop.TrainingConfig`."""
 
 CONDITION: Mapping[str, Any] = MappingProxyType({})
 """What the method is told unless params.yaml says otherwise: target labels, the default of `ConditionConfig`."""
@@ -151,7 +151,7 @@ class Method(nn.Module):
         return own, fitted(others, own)
 
     def discriminator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
-        """See `mimik.adversary.Adversary.discriminator_loss`; besides, the mean shapes of the classes are kept."""
+        """See `mimik.components.adversary.Adversary.discriminator_loss`; the mean shapes of classes are kept too."""
         source, target = self.condition.source(batch), self.condition.target(batch)
         own, asked = self._shapes(batch)
         self._keep_means(own, source)

@@ -28,15 +28,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mimik import face_parts, losses
-from mimik.adversary import Adversary, AdversaryConfig, Terms, part_mean
-from mimik.batches import Batch
-from mimik.context import Context, load_stored_state, stored_state
-from mimik.face_parts import Combination, MaskSpace
+from mimik.components import face_parts, losses
+from mimik.components.adversary import Adversary, AdversaryConfig, Terms, part_mean
+from mimik.components.context import Context, load_stored_state, stored_state
+from mimik.components.face_parts import Combination, MaskSpace
 from mimik.labels import PARTS
 from mimik.networks.fusion import Fusion
 from mimik.networks.stargan import Generator, Head, Stem
-from mimik.schedule import Update, critic_and_generator
+from mimik.training.batches import Batch
+from mimik.training.schedule import Update, critic_and_generator
 
 TRAINING: Mapping[str, Any] = MappingProxyType(
     {
@@ -48,7 +48,7 @@ TRAINING: Mapping[str, Any] = MappingProxyType(
         "decay_start": 0.5,
     }
 )
-"""The published schedule, as overrides of `mimik.training.TrainingConfig`."""
+"""The published schedule, as overrides of `mimik.training.loop.TrainingConfig`."""
 
 CONDITION: Mapping[str, Any] = MappingProxyType({})
 """What the generator is told unless params.yaml says otherwise: target labels, the default of `ConditionConfig`."""
@@ -73,7 +73,7 @@ class Config:
         end_to_end: let gradients reach the segmenter and train it.
         phi: inverse temperature of the softmax.
         parts: which parts have a GAN.
-        mask_space: background of masked parts, see `mimik.face_parts.cut`.
+        mask_space: background of masked parts, see `mimik.components.face_parts.cut`.
         combine: how parts are stitched.
         local_size: side of the local GANs' images.
         margin, least_side, least_area: of a part's box, in pixels of a 256 px image.

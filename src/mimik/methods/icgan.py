@@ -26,11 +26,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mimik.adversary import Terms
-from mimik.batches import Batch
-from mimik.context import Context, load_stored_state, stored_state
+from mimik.components.adversary import Terms
+from mimik.components.context import Context, load_stored_state, stored_state
 from mimik.networks.icgan import Discriminator, Encoder, Generator
-from mimik.training import Update
+from mimik.training.batches import Batch
+from mimik.training.loop import Update
 
 TRAINING: Mapping[str, Any] = MappingProxyType(
     {
@@ -41,7 +41,7 @@ TRAINING: Mapping[str, Any] = MappingProxyType(
         "betas": (0.5, 0.999),
     }
 )
-"""The published schedule, as overrides of `mimik.training.TrainingConfig`."""
+"""The published schedule, as overrides of `mimik.training.loop.TrainingConfig`."""
 
 CONDITION: Mapping[str, Any] = MappingProxyType({})
 """What the generator is told unless params.yaml says otherwise: target labels, the default of `ConditionConfig`."""

@@ -26,13 +26,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from mimik import losses
-from mimik.adversary import Adversary, AdversaryConfig, Terms
-from mimik.batches import Batch
-from mimik.context import Context, load_stored_state, stored_state
+from mimik.components import losses
+from mimik.components.adversary import Adversary, AdversaryConfig, Terms
+from mimik.components.context import Context, load_stored_state, stored_state
 from mimik.networks.msf_unet import Fusing, Generator
 from mimik.networks.stargan import Head, Stem
-from mimik.schedule import Update, critic_and_generator
+from mimik.training.batches import Batch
+from mimik.training.schedule import Update, critic_and_generator
 
 TRAINING: Mapping[str, Any] = MappingProxyType(
     {
@@ -45,7 +45,7 @@ TRAINING: Mapping[str, Any] = MappingProxyType(
         "floor": 0.1,
     }
 )
-"""The published schedule, as overrides of `mimik.training.TrainingConfig`."""
+"""The published schedule, as overrides of `mimik.training.loop.TrainingConfig`."""
 
 CONDITION: Mapping[str, Any] = MappingProxyType(
     {"space": "action_units", "form": "relative", "source_noise": 0.02, "target_noise": 0.1}
@@ -146,7 +146,7 @@ class Method(nn.Module):
     def discriminator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
         """Eq. 8, with `gp_step: separate` less its penalty.
 
-        See `mimik.adversary.Adversary.discriminator_loss` for the terms; `cls` is L_cond.
+        See `mimik.components.adversary.Adversary.discriminator_loss` for the terms; `cls` is L_cond.
         """
         config = self.config
         source, target = self.condition.source(batch), self.condition.target(batch)

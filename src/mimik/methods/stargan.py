@@ -6,11 +6,11 @@ Losses (section 3.1, eq. 1 to 6, with the WGAN-GP objective of eq. 8), to be min
     G: -E[D(G(x, t))] + lambda_cls CE(D_cls(G(x, t)), t) + lambda_rec |x - G(G(x, t), s)|_1
 
 with lambda_cls 1, lambda_rec 10 and five D updates per G update. Told anything else than target labels it is the same
-method under another condition (`mimik.conditions`). SeCGAN's baseline takes label differences and reconstructs in one
-pass, |x - G(x, 0)|_1 (Sun et al., eq. 5: `reconstruction: self`); `mimik.guidance.semantic` makes SeCGAN of it. Known
-deviations from the authors' code: the learning rate really decays linearly to zero over the second half (the paper
-says so, their code subtracts too little); the fake of a D update is made without a graph. Options off by default are
-described where they are declared.
+method under another condition (`mimik.components.conditions`). SeCGAN's baseline takes label differences and
+reconstructs in one pass, |x - G(x, 0)|_1 (Sun et al., eq. 5: `reconstruction: self`); `mimik.guidance.semantic` makes
+SeCGAN of it. Known deviations from the authors' code: the learning rate really decays linearly to zero over the second
+half (the paper says so, their code subtracts too little); the fake of a D update is made without a graph. Options off
+by default are described where they are declared.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,13 +20,13 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from mimik import losses
-from mimik.adversary import Adversary, AdversaryConfig, Terms
-from mimik.batches import Batch
-from mimik.context import Context, load_stored_state, stored_state
+from mimik.components import losses
+from mimik.components.adversary import Adversary, AdversaryConfig, Terms
+from mimik.components.context import Context, load_stored_state, stored_state
+from mimik.components.semantics import MASK_CHANNELS, Parser
 from mimik.networks.stargan import Generator, Head, Stem
-from mimik.schedule import Update, critic_and_generator
-from mimik.semantics import MASK_CHANNELS, Parser
+from mimik.training.batches import Batch
+from mimik.training.schedule import Update, critic_and_generator
 
 TRAINING: Mapping[str, Any] = MappingProxyType(
     {
@@ -38,7 +38,7 @@ TRAINING: Mapping[str, Any] = MappingProxyType(
         "decay_start": 0.5,
     }
 )
-"""The published schedule, as overrides of `mimik.training.TrainingConfig`."""
+"""The published schedule, as overrides of `mimik.training.loop.TrainingConfig`."""
 
 CONDITION: Mapping[str, Any] = MappingProxyType({})
 """What the generator is told unless params.yaml says otherwise: target labels, the default of `ConditionConfig`."""
@@ -133,7 +133,7 @@ class Method(nn.Module):
         return [{"params": list(self.generator.parameters())}]
 
     def discriminator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
-        """Eq. 6, first line. See `mimik.adversary.Adversary.discriminator_loss` for the terms."""
+        """Eq. 6, first line. See `mimik.components.adversary.Adversary.discriminator_loss` for the terms."""
         source, target = self.condition.source(batch), self.condition.target(batch)
         head_start = self.config.critic_head_start
         return self.discriminator.update_loss(

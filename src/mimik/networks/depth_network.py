@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from mimik.constants import constant
+from mimik.networks.constants import constant
 from mimik.networks.stargan import Discriminator, Generator, Stem
 from mimik.networks.stored import build_stored, load_weights, read_network
 

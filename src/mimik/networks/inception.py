@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mimik.errors import UserError
-from mimik.files import file_sha256
-from mimik.weights import read_pth
+from mimik.storage.files import file_sha256
+from mimik.storage.weights import read_pth
 
 SIDE = 299
 FEATURES = 2048

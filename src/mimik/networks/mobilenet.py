@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mimik.errors import UserError
-from mimik.weights import read_pth
+from mimik.storage.weights import read_pth
 
 SIDE = 120
 

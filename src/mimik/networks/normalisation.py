@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mimik.constants import constant
+from mimik.networks.constants import constant
 
 Normalisation = Literal["imagenet", "half"]
 

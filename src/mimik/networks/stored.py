@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 
 from mimik.errors import UserError
-from mimik.files import file_sha256, write_json
-from mimik.records import command_for, read_record
-from mimik.weights import built, fill, read_safetensors, save_safetensors
+from mimik.storage.files import file_sha256, write_json
+from mimik.storage.records import command_for, read_record
+from mimik.storage.weights import built, fill, read_safetensors, save_safetensors
 
 N = TypeVar("N", bound=nn.Module)
 

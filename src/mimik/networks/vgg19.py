@@ -11,9 +11,9 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from mimik.errors import UserError
-from mimik.files import file_sha256
 from mimik.networks.normalisation import normalise
-from mimik.weights import read_pth
+from mimik.storage.files import file_sha256
+from mimik.storage.weights import read_pth
 
 WEIGHTS = "vgg19-dcbb9e9d.pth"
 """File name of torchvision's ImageNet weights (VGG19_Weights.IMAGENET1K_V1); its end is the start of the SHA-256."""

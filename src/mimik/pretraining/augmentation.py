@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mimik.constants import constant
 from mimik.labels import IGNORED
+from mimik.networks.constants import constant
 
 
 def colour_jitter(images: Tensor, strength: float) -> Tensor:

@@ -21,16 +21,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mimik.batches import Batch
-from mimik.configuration import build as build_config
-from mimik.confusion import accuracy, confusion_matrix, macro_f1, per_class_accuracy
 from mimik.errors import UserError
-from mimik.faces.store import FaceStore
+from mimik.faces.prepared.store import FaceStore
 from mimik.networks.face_classifier import KIND, FaceClassifier, Predicts, build, load
 from mimik.networks.vgg16 import VGG16
 from mimik.pretraining import runs
 from mimik.pretraining.augmentation import add_noise, colour_jitter, shift, soften
-from mimik.training import Logger, Terms, Update
+from mimik.settings.configuration import build as build_config
+from mimik.statistics.confusion import accuracy, confusion_matrix, macro_f1, per_class_accuracy
+from mimik.training.batches import Batch
+from mimik.training.loop import Logger, Terms, Update
 
 __all__ = ["ClassifierConfig", "ClassifierTask", "load", "pretrain_classifier"]
 

@@ -22,19 +22,20 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from mimik import losses, mirror
-from mimik.adversary import Adversary, AdversaryConfig
-from mimik.batches import Batch
-from mimik.conditions import Condition, ConditionConfig
-from mimik.configuration import build as build_config
+from mimik import mirror
+from mimik.components import losses
+from mimik.components.adversary import Adversary, AdversaryConfig
+from mimik.components.conditions import Condition, ConditionConfig
 from mimik.errors import UserError
-from mimik.faces.store import FaceStore
-from mimik.files import file_sha256
+from mimik.faces.prepared.store import FaceStore
 from mimik.networks import vgg19
 from mimik.networks.depth_network import KIND, DepthNetwork, Domains, Geometry, build, load
 from mimik.networks.stargan import Stem
 from mimik.pretraining import runs
-from mimik.training import Logger, Terms, Update
+from mimik.settings.configuration import build as build_config
+from mimik.storage.files import file_sha256
+from mimik.training.batches import Batch
+from mimik.training.loop import Logger, Terms, Update
 
 __all__ = ["DepthNetworkConfig", "DepthNetworkTask", "load", "map_errors", "pretrain_depth_network"]
 
@@ -142,7 +143,7 @@ class DepthNetworkTask(nn.Module):
         return [{"params": list(self.network.parameters())}]
 
     def discriminator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
-        """First line. See `mimik.adversary.Adversary.discriminator_loss` for the terms."""
+        """First line. See `mimik.components.adversary.Adversary.discriminator_loss` for the terms."""
         state, truth = self._states(batch), self.network.true_maps(batch)
         if step < self.config.critic_head_start:
             return self.adversary.label_loss(truth, state, state)

@@ -17,12 +17,12 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from mimik.batches import to_tensor
 from mimik.errors import UserError
 from mimik.labels import IGNORED
 from mimik.networks.segmenter import Segmenter, load
 from mimik.networks.stored import CONFIG, DIGEST
-from mimik.records import read_record
+from mimik.storage.records import read_record
+from mimik.training.batches import to_tensor
 
 BATCH = 16
 """Faces that are segmented at once."""

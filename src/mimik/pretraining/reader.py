@@ -14,15 +14,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mimik.batches import Batch
-from mimik.configuration import build as build_config
 from mimik.errors import UserError
-from mimik.faces.store import FaceStore
+from mimik.faces.prepared.store import FaceStore
 from mimik.labels import ACTION_UNITS
 from mimik.networks.face_reader import KIND, FaceReader, build, load
 from mimik.pretraining import runs
 from mimik.pretraining.augmentation import add_noise, shift, soften
-from mimik.training import Logger, Terms, Update
+from mimik.settings.configuration import build as build_config
+from mimik.training.batches import Batch
+from mimik.training.loop import Logger, Terms, Update
 
 __all__ = ["ReaderConfig", "ReaderTask", "load", "pretrain_reader"]
 

@@ -11,15 +11,15 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from mimik.batches import to_tensor
-from mimik.configuration import build
-from mimik.devices import run_environment
 from mimik.errors import UserError
-from mimik.faces.store import FaceStore
-from mimik.files import file_sha256, write_json, write_text
+from mimik.faces.prepared.store import FaceStore
 from mimik.networks.stored import save_network
-from mimik.training import History, Logger, TrainingConfig, train
-from mimik.weights import read_pth
+from mimik.settings.configuration import build
+from mimik.storage.files import file_sha256, write_json, write_text
+from mimik.storage.weights import read_pth
+from mimik.training.batches import to_tensor
+from mimik.training.devices import run_environment
+from mimik.training.loop import History, Logger, TrainingConfig, train
 
 
 def training_config(published: Mapping[str, Any], settings: Mapping[str, Any], where: str) -> TrainingConfig:

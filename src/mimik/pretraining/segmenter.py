@@ -18,17 +18,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mimik.batches import Batch
-from mimik.configuration import build as build_config
-from mimik.confusion import accuracy, confusion_matrix, intersection_over_union
 from mimik.errors import UserError
-from mimik.faces.store import FaceStore
+from mimik.faces.prepared.store import FaceStore
 from mimik.labels import IGNORED, SEGMENTATION_CLASSES
 from mimik.networks.bisenet import BiSeNet
 from mimik.networks.segmenter import KIND, Segmenter, build, load
 from mimik.pretraining import runs
 from mimik.pretraining.augmentation import colour_jitter, scale_and_crop
-from mimik.training import Logger, Terms, Update
+from mimik.settings.configuration import build as build_config
+from mimik.statistics.confusion import accuracy, confusion_matrix, intersection_over_union
+from mimik.training.batches import Batch
+from mimik.training.loop import Logger, Terms, Update
 
 __all__ = ["SegmenterConfig", "SegmenterTask", "load", "pretrain_segmenter", "segmentation_confusion"]
 

@@ -118,7 +118,7 @@ class Canvas:
         return picture
 
     def depth_and_normals(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-        """Depth uint8 (size, size) and normals uint8 (size, size, 3), encoded as in `mimik.faces.store`."""
+        """Depth uint8 (size, size) and normals uint8 (size, size, 3), encoded as in `mimik.faces.prepared.store`."""
         if self.depth is None or self.slope_x is None or self.slope_y is None:
             raise ValueError("the canvas was made without relief")
         k = self.frame.oversampling

@@ -30,7 +30,8 @@ _OVERSAMPLING = 2
 
 @dataclass(frozen=True)
 class Rendering:
-    """Pictures and ground truth of n rows at `size` pixels, None where not asked for; as in `mimik.faces.store`.
+    """Pictures and ground truth of n rows at `size` pixels, None where not asked for; as in
+    `mimik.faces.prepared.store`.
 
     Attributes:
         images: uint8 (n, size, size, 3) RGB.

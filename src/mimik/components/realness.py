@@ -1,0 +1,60 @@
+"""A discriminator that judges realness alone, with its objective: for crops, and where no state is to be learned."""
+
+import torch
+from torch import Tensor, nn
+
+from mimik.components import losses
+from mimik.components.adversary import AdversaryConfig, Loss, Terms
+from mimik.networks.convolution import shared_casts
+from mimik.networks.ef_gan import PatchCritic
+
+
+class Realness(nn.Module):
+    """`mimik.components.adversary.Adversary` without what has to do with states; any size that the layers divide."""
+
+    def __init__(self, config: AdversaryConfig) -> None:
+        """Build the network.
+
+        Args:
+            config: settings; those of states (`lambda_classification`, `per_class`, ...) do not matter here.
+
+        Raises:
+            ValueError: `augment` is set, which only critics of whole faces with their states offer.
+        """
+        super().__init__()
+        if config.augment:
+            raise ValueError("a critic without states does not augment")
+        self.config = config
+        self.network = PatchCritic(
+            conv_dim=config.conv_dim,
+            layers=config.layers,
+            max_conv_dim=config.max_conv_dim,
+            negative_slope=config.negative_slope,
+            initialisation=config.initialisation,
+        )
+
+    def discriminator_loss(self, real: Tensor, fake: Tensor, step: int) -> Loss:
+        """What the discriminator minimises on images (B, 3, H, W) in [-1, 1]; no gradient flows into `fake`.
+
+        Returns:
+            Scalar total and its unweighted terms `adv`, and `gp` or `r1` where the objective or R1 asks for them.
+        """
+        config, real, fake = self.config, real.detach(), fake.detach()
+        with shared_casts():
+            real_map, fake_map = self.network.realness(torch.cat([real, fake])).chunk(2)
+            terms: Terms = {"adv": losses.discriminator_adversarial(real_map, fake_map, config.objective).mean()}
+            total = terms["adv"]
+            if config.objective == "wgan-gp":
+                terms["gp"] = losses.gradient_penalty(self.network.input_gradient, real, fake).mean()
+                total = total + config.lambda_gradient_penalty * terms["gp"]
+            if config.r1_gamma > 0 and step % config.r1_every == 0:
+                pixels = real_map[0].numel()
+                # Of the mean of the map, so that R1 does not depend on its size.
+                terms["r1"] = losses.r1_penalty(lambda x: self.network.input_gradient(x) / pixels, real).mean()
+                total = total + 0.5 * config.r1_gamma * config.r1_every * terms["r1"]
+        return total, terms
+
+    def generator_loss(self, fake: Tensor) -> Loss:
+        """What the generator minimises against this discriminator: the adversarial term `adv` of (B, 3, H, W)."""
+        terms = {"adv": losses.generator_adversarial(self.network.realness(fake), self.config.objective).mean()}
+        return terms["adv"], terms

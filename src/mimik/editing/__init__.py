@@ -1,0 +1,1 @@
+"""A trained generator on somebody's photograph, and as a model to be served."""

@@ -1,0 +1,154 @@
+"""Continuous edits of a few test faces: part of the way to an expression and beyond it, and single action units.
+
+What a person looks at; no metric reads them. The faces are drawn without a look at any result and depend on the test
+split and the seed alone, so that all methods of a dataset show the same ones. Where faces are rendered, the truth of
+every such edit is rendered beside it: the face with the action units that are the same share of the way between its
+own and those of the true target, or with the one unit at the intensity asked for.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from mimik.components.conditions import Condition, part_way, stored_states
+from mimik.faces.prepared.rendered import can_render, with_units
+from mimik.faces.prepared.store import FaceStore
+from mimik.labels import ACTION_UNITS
+
+Array = npt.NDArray[Any]
+Rows = npt.NDArray[np.int64]
+
+Edit = Callable[[Array, Tensor, Tensor], Array]
+"""Faces uint8 (B, S, S, 3) with source and target states float (B, K) -> their edits, uint8 (B, S, S, 3)."""
+
+PAIRS = 8
+"""Least number of pairs of a face and an expression; every expression is asked for at least once."""
+
+UNIT_FACES = 2
+"""Faces whose single action units are edited."""
+
+
+def draw_pairs(labels: Rows, identities: Sequence[str], edits: int, seed: int) -> tuple[Rows, Rows]:
+    """Faces and what each is asked for: the edits in turn, none of a face that shows it already.
+
+    Of the faces in drawn order the first is taken whose person and whose own expression were taken least often.
+
+    Args:
+        labels: expressions of the N faces, int64 (N,); -1 where they do not matter.
+        identities: who they are, N names; empty where unknown.
+        edits: how many edits there are, at least one.
+        seed: of the draw.
+
+    Returns:
+        positions among the N faces and among the edits, both int64 (P,); P is the larger of `PAIRS` and `edits`, less
+        the edits that every face shows already.
+    """
+    order = np.random.default_rng(seed).permutation(len(labels)).tolist()
+    positions: list[int] = []
+    targets: list[int] = []
+    for target in (number % edits for number in range(max(PAIRS, edits))):
+        people = [identities[face] for face in positions if identities[face]]
+        shown = [labels[face] for face in positions]
+        able = [face for face in order if labels[face] != target]
+        if able:
+            positions.append(
+                min(
+                    able,
+                    key=lambda face: (positions.count(face), people.count(identities[face]), shown.count(labels[face])),
+                )
+            )
+            targets.append(target)
+    return np.array(positions, dtype=np.int64), np.array(targets, dtype=np.int64)
+
+
+def strengths(
+    edit: Edit, condition: Condition, store: FaceStore, rows: Rows, labels: Rows, targets: Rows, levels: Sequence[float]
+) -> Array:
+    """Edits by strength: 0 asks for the face as it is, 1 for the whole edit, more goes beyond.
+
+    Args:
+        edit: the generator.
+        condition: what it is told.
+        store: the prepared dataset.
+        rows: faces of its table, (P,).
+        labels: their expressions, (P,); -1 where attributes are reversed.
+        targets: what each is asked for, positions in `condition.edits`, (P,).
+        levels: the L strengths.
+
+    Returns:
+        uint8 (V, P, L, S, S, 3): the edits and, where they can be rendered (V = 2), their truth.
+    """
+    source = stored_states(condition, store, rows)
+    device = source.device
+    target = condition.asked(source, torch.from_numpy(labels).to(device), torch.from_numpy(targets).to(device))
+    asked = torch.stack([part_way(source, target, level) for level in levels], 1)
+    made = edit(
+        store.images[np.repeat(rows, len(levels))], source.repeat_interleave(len(levels), 0), asked.flatten(0, 1)
+    )
+    true = None
+    if can_render(store) and store.truth_action_units is not None and condition.space != "attributes":
+        own = _units(store)[rows].astype(np.float64)
+        wanted = store.truth_action_units[store.truth_positions(rows), targets].astype(np.float64)
+        share = np.array(levels)[None, :, None]
+        # Beyond 1 the renderer has nothing to show.
+        units = (own[:, None] + share * (wanted - own)[:, None]).clip(0, 1)
+        true = with_units(store, np.repeat(rows, len(levels)), units.reshape(-1, len(ACTION_UNITS)))
+    return _stacked(made, true, (len(rows), len(levels)))
+
+
+def unit_rows(store: FaceStore, rows: Rows) -> Rows:
+    """Of some faces the `UNIT_FACES` whose units are to be edited: those that show least, where a unit shows best."""
+    weakest = np.argsort(_units(store)[rows].sum(1), kind="stable")
+    # A face may be among `rows` twice.
+    distinct = list(dict.fromkeys(rows[weakest].tolist()))
+    return np.array(distinct[:UNIT_FACES], dtype=np.int64)
+
+
+def single_units(
+    edit: Edit, condition: Condition, store: FaceStore, rows: Rows, names: Sequence[str], levels: Sequence[float]
+) -> Array:
+    """Edits of one action unit each: it is set to given intensities, the others stay as they are.
+
+    Args:
+        edit: the generator.
+        condition: what it is told.
+        store: the prepared dataset.
+        rows: faces of its table, (F,); none for a method that is not told units.
+        names: the U units.
+        levels: the L intensities in [0, 1].
+
+    Returns:
+        uint8 (V, F, U, L, S, S, 3): the edits and, where they can be rendered (V = 2), their truth.
+    """
+    if not len(rows):
+        return np.empty((1, 0, len(names), len(levels), store.size, store.size, 3), np.uint8)
+    source = stored_states(condition, store, rows)
+    measured = _units(store)[rows]
+    wanted: list[Tensor] = []
+    true_units: list[Array] = []
+    for state, own in zip(source, measured, strict=True):
+        for name in names:
+            column = ACTION_UNITS.index(name)
+            for level in levels:
+                wanted.append(state + condition.change({name: level - float(own[column])}))
+                true_units.append(np.where(np.arange(len(own)) == column, level, own))
+    shape = (len(rows), len(names), len(levels))
+    each = np.repeat(rows, len(names) * len(levels))
+    made = edit(store.images[each], source.repeat_interleave(len(names) * len(levels), 0), torch.stack(wanted))
+    return _stacked(made, with_units(store, each, np.stack(true_units)), shape)
+
+
+def _units(store: FaceStore) -> Array:
+    """Action units of the faces, float32 (N, 17)."""
+    units = store.action_units()
+    assert units is not None  # who is told action units, or looks at rendered faces, has a store with action units
+    return units
+
+
+def _stacked(made: Array, true: Array | None, shape: tuple[int, ...]) -> Array:
+    layers = [made] if true is None else [made, true]
+    return np.stack([layer.reshape(*shape, *layer.shape[1:]) for layer in layers])

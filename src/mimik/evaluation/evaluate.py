@@ -1,0 +1,304 @@
+"""Translations in, metrics.json out: opens what a method produced and the extractors, and runs the metrics."""
+
+import math
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.numpy import save_file
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from mimik import mirror as mirrors
+from mimik.components.conditions import Condition
+from mimik.errors import UserError
+from mimik.evaluation.measurements import PER_FACE, Entry, EvaluationSettings, Extractor, Measurements, Missing
+from mimik.faces.prepared.store import FaceStore
+from mimik.networks import arcface, face_classifier, face_reader, inception, segmenter
+from mimik.settings.modules import named
+from mimik.storage.arrays import read_array
+from mimik.storage.files import atomic_path, file_sha256, told_if_full, write_json
+from mimik.storage.records import command_for, read_record
+from mimik.training.devices import pick_device
+from mimik.training.runs import load_method
+
+
+def evaluate(
+    settings: EvaluationSettings,
+    result_dir: Path | str,
+    store_dir: Path | str,
+    classifier_dir: Path | str | None,
+    segmenter_dir: Path | str | None,
+    reader_dir: Path | str | None,
+    weights_dir: Path | str,
+    output: Path | str,
+    mirror: Path | str | None = None,
+    run_id: str | None = None,
+) -> None:
+    """Measure the translations of one method and write metrics.json and per_face.safetensors beside it.
+
+    The second holds, for every metric that is a mean over pairs, what each translated face contributes to it:
+    `<metric>/sums` and `<metric>/counts`, float32 (N, G), see `mimik.evaluation.measurements.PerFace`.
+
+    Args:
+        settings: see `EvaluationSettings`.
+        result_dir: results/<dataset>/<method>, with `config.json`, `generator.safetensors` and `translations/`.
+        store_dir: the prepared dataset.
+        classifier_dir, segmenter_dir, reader_dir: pre-trained networks; None leaves out what needs them.
+        weights_dir: where Inception and ArcFace weights are looked for, then in `mirror`.
+        output: the file to write.
+        mirror: folder that is searched for weights, see mimik.mirror.
+        run_id: MLflow's run of this result, to be recorded.
+
+    Raises:
+        UserError: a file is missing, or translations, generator, dataset and classifier do not belong together.
+    """
+    modules = metric_modules(settings.metrics)
+    result_dir = Path(result_dir)
+    manifest = read_record(
+        result_dir / "translations" / "manifest.json",
+        "translations",
+        ("rows", "source_labels", "classes", "size", "generator_sha256", "store_digest"),
+    )
+    store = FaceStore(store_dir, manifest["size"])
+    config = read_record(result_dir / "config.json", "method", ("dataset", "method", "scale", "seed", "config_digest"))
+    _check_match(manifest, store, result_dir)
+    unknown = set(settings.class_filter.classes) - set(store.classes) if settings.class_filter else set()
+    if unknown:
+        raise UserError(
+            f"evaluation.class_filter: {', '.join(sorted(unknown))} is not a class of this dataset ({store.classes})."
+        )
+    device = pick_device()
+    method, _ = load_method(result_dir)
+    before, after = _segmenters(method, segmenter_dir, result_dir, manifest["generator_sha256"], device)
+    condition = method.condition
+    assert isinstance(condition, Condition)
+    attributes = condition.edits if condition.space == "attributes" else ()
+    with _scratch(Path(output).parent / ".evaluation") as scratch:
+        measurements = Measurements(
+            translations=_translations(result_dir, "images.npy", manifest),
+            cycle=_translations(result_dir, "cycle.npy", manifest),
+            store=store,
+            rows=np.array(manifest["rows"], dtype=np.int64),
+            settings=settings,
+            scratch=scratch,
+            classifier=_classifier(classifier_dir, store, attributes, device),
+            inception=_inception(weights_dir, mirror, device),
+            arcface=_arcface(weights_dir, mirror, device),
+            reader=_reader(reader_dir, device),
+            segmenter_before=before,
+            segmenter_after=after,
+            attributes=attributes,
+        )
+        entries: dict[str, Entry] = {}
+        with tqdm(modules.items(), desc="evaluate", unit="metric") as progress:
+            for name, module in progress:
+                progress.set_postfix_str(name)
+                entries |= _computed(module, measurements)
+    per_face = {name: entry.pop(PER_FACE) for name, entry in entries.items() if PER_FACE in entry}
+    arrays = {
+        f"{name}/{part}": np.ascontiguousarray(getattr(faces, part), dtype=np.float32)
+        for name, faces in per_face.items()
+        for part in ("sums", "counts")
+    }
+    with atomic_path(Path(output).parent / "per_face.safetensors") as temporary:
+        save_file(arrays, temporary)
+    write_json(
+        output,
+        {
+            "dataset": config["dataset"],
+            "method": config["method"],
+            "scale": config["scale"],
+            "seed": config["seed"],
+            "git_commit": _git_commit(),
+            "dataset_digest": store.digest,
+            "config_digest": config["config_digest"],
+            "mlflow_run_id": run_id,
+            "classes": list(condition.edits),
+            "metrics": {name: _finite(entry, name) for name, entry in entries.items()},
+        },
+    )
+
+
+def _computed(module: ModuleType, measurements: Measurements) -> dict[str, Entry]:
+    """The entries of one metric; one that needs expressions as targets is skipped where attributes are reversed."""
+    if measurements.attributes and getattr(module, "NEEDS_EXPRESSIONS", False):
+        reason = "it looks for expressions; this method is told attributes, each of which is reversed in turn."
+        return {name: Missing(reason, applies=False).entry for name in module.NAMES}
+    entries: dict[str, Entry] = module.compute(measurements)
+    return entries
+
+
+def metric_modules(names: tuple[str, ...]) -> dict[str, ModuleType]:
+    """The modules of mimik.evaluation.metrics by name, in this order. Raises `UserError` for a name without a file."""
+    return {name: named("metrics", name, "evaluation.metrics") for name in names}
+
+
+def _check_match(manifest: Mapping[str, Any], store: FaceStore, result_dir: Path) -> None:
+    folder = result_dir / "translations"
+    if manifest["store_digest"] != store.digest:
+        raise UserError(
+            f"{folder / 'manifest.json'}: the translations were made from another preparation of the dataset than "
+            f"{store.directory} holds now. Translate again."
+        )
+    if not 0 <= min(manifest["rows"]) <= max(manifest["rows"]) < len(store):
+        raise UserError(
+            f"{folder / 'manifest.json'}: rows: expected rows of {store.directory}, 0 to {len(store) - 1}. Translate "
+            f"again: `{command_for(folder / 'manifest.json', 'translations')}`."
+        )
+    generator = result_dir / "generator.safetensors"
+    if not generator.is_file() or file_sha256(generator) != manifest["generator_sha256"]:
+        raise UserError(f"{folder / 'manifest.json'}: {generator} is not the one that translated. Translate again.")
+
+
+def _translations(result_dir: Path, name: str, manifest: Mapping[str, Any]) -> Any:
+    path = result_dir / "translations" / name
+    array = read_array(path, f"Translate again: `{command_for(path, 'translations')}`.")
+    size = manifest["size"]
+    expected = (len(manifest["rows"]), len(manifest["classes"]), size, size, 3)
+    if array.shape != expected or array.dtype != np.uint8:
+        raise UserError(
+            f"{path}: holds {array.dtype} {array.shape}, but its manifest promises uint8 {expected}. Translate again."
+        )
+    return array
+
+
+def _classifier(
+    directory: Path | str | None, store: FaceStore, attributes: Sequence[str], device: torch.device
+) -> Extractor | Missing:
+    """The judge: of the dataset's classes, or of the attributes that are reversed, if any."""
+    if directory is None:
+        what = (
+            ("attribute classifier", "attribute_classifier") if attributes else ("expression classifier", "classifier")
+        )
+        return Missing("name an {} for this scale in params.yaml (`{}`).".format(*what))
+    network = face_classifier.load(directory).to(device)
+    wanted = "attributes" if attributes else "expression"
+    if network.predicts != wanted:
+        raise UserError(f"{directory}: tells the {network.predicts} of a face; this method needs one of {wanted}.")
+    if attributes and (unknown := set(attributes) - set(network.classes)):
+        raise UserError(
+            f"{directory}: does not know {', '.join(sorted(unknown))}, which the method reverses. Add them to `names` "
+            "of the classifier in params.yaml and train it again."
+        )
+    if not attributes and network.classes != store.classes:
+        raise UserError(
+            f"{directory}: knows the classes {network.classes}, but {store.directory} has {store.classes}. Train the "
+            "classifier again on this dataset."
+        )
+    chosen = [network.classes.index(name) for name in attributes or network.classes]
+
+    def outputs(images: Tensor) -> dict[str, Tensor]:
+        features = network.features(images.to(device))
+        return {"features": features, "logits": network.classify(features)[:, chosen]}
+
+    return Extractor(network.name, network.sha256, outputs)
+
+
+def _reader(directory: Path | str | None, device: torch.device) -> Extractor | Missing:
+    if directory is None:
+        return Missing("name a face reader for this scale in params.yaml (`reader`); it needs a rendered dataset.")
+    network = face_reader.load(directory).to(device)
+
+    def outputs(images: Tensor) -> dict[str, Tensor]:
+        units, identity = network(images.to(device))
+        return {"action_units": units, "identity": identity}
+
+    return Extractor(network.name, network.sha256, outputs, network.action_unit_extractor)
+
+
+def _segmenters(
+    method: nn.Module, directory: Path | str | None, result_dir: Path, generator_sha256: str, device: torch.device
+) -> tuple[Extractor | Missing, Extractor | Missing]:
+    trained = getattr(method, "segmenter", None)
+    if trained is None:
+        nothing = Missing("this method has no segmenter.", applies=False)
+        return nothing, nothing
+    if directory is None:
+        raise UserError(f"{result_dir}: this method has a segmenter; name the folder of the pre-trained one as well.")
+    before = segmenter.load(directory).to(device)
+    assert isinstance(trained, nn.Module)
+    after = trained.to(device).eval()
+    return (
+        Extractor(before.name, before.sha256, _parser(before, device)),
+        Extractor(before.name, generator_sha256, _parser(after, device)),
+    )
+
+
+def _parser(network: nn.Module, device: torch.device) -> Callable[[Tensor], Mapping[str, Tensor]]:
+    def outputs(images: Tensor) -> dict[str, Tensor]:
+        return {"classes": network(images.to(device)).argmax(1).to(torch.uint8)}
+
+    return outputs
+
+
+def _inception(folder: Path | str, mirror: Path | str | None, device: torch.device) -> Extractor | Missing:
+    path = next((found for name in inception.WEIGHTS if (found := mirrors.find(name, mirror, folder))), None)
+    if path is None:
+        return Missing(f"put {inception.WEIGHTS[0]} into {folder} or the mirror folder; it is at {inception.URL}")
+    network = inception.load(path).to(device)
+
+    def outputs(images: Tensor) -> dict[str, Tensor]:
+        features = network(images.to(device))
+        return {"features": features, "logits": network.classify(features)}
+
+    return Extractor("inception-2015-12-05", file_sha256(path), outputs)
+
+
+def _arcface(folder: Path | str, mirror: Path | str | None, device: torch.device) -> Extractor | Missing:
+    path = mirrors.find(arcface.WEIGHTS, mirror, folder)
+    if path is None:
+        return Missing(
+            f"put {arcface.WEIGHTS} (ArcFace IR-SE50 of the GitHub project TreB1eN/InsightFace_Pytorch) into {folder} "
+            "or the mirror folder."
+        )
+    network = arcface.load(path).to(device)
+    return Extractor("arcface_ir_se50", file_sha256(path), lambda faces: {"features": network(faces.to(device))})
+
+
+def _git_commit() -> str | None:
+    """The commit that mimik runs from; None outside of a git checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return None
+    return answer.stdout.strip() if answer.returncode == 0 else None
+
+
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """An empty folder beside the output (the system's own may lie in memory), taken away afterwards.
+
+    Its name is fixed, so that what a killed run left behind goes with the next one.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    with told_if_full(folder):
+        folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def _finite(entry: Entry, name: str) -> Entry:
+    """The entry, once it is sure that no number in it is NaN or infinite: a metric that yields one is wrong."""
+
+    def check(value: Any) -> None:
+        if isinstance(value, Mapping):
+            for item in value.values():
+                check(item)
+        elif isinstance(value, list):
+            for item in value:
+                check(item)
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"metric {name} yields {value}: {entry}")
+
+    check(entry)
+    return entry

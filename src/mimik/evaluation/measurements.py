@@ -1,0 +1,412 @@
+"""What the metrics look at: translations, sources, truths, and what each extractor says of them, computed once.
+
+A `Measurements` object is handed to `compute` of every metric. Its views are made when the first metric asks for
+them and shared by the rest; images stay in memory maps and per-image features go to a scratch folder, so memory use
+does not grow with the test set.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from mimik.faces.prepared.store import FaceStore
+from mimik.statistics import bootstrap
+from mimik.storage.arrays import reserved_array
+from mimik.training.batches import to_tensor
+
+Array = npt.NDArray[Any]
+Labels = npt.NDArray[np.int64]
+Entry = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ClassFilter:
+    """Restriction of the classification metrics to some classes (the six-class rule of AffectNet tables).
+
+    Attributes:
+        classes: names that stay.
+        apply: `both` restricts sources and targets, `target` only the targets.
+    """
+
+    classes: tuple[str, ...]
+    apply: Literal["both", "target"] = "both"
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """The `evaluation` slice of params.yaml.
+
+    Attributes:
+        metrics: names of the modules in `mimik.evaluation.metrics` to run, in the order of metrics.json.
+        class_filter: see `ClassFilter`; for accuracy, EEA, its per-class table, confusion and preservation error.
+        bootstrap: number of resamples.
+        seed: of resamples and kernel-distance subsets.
+        kid_subsets: number of subsets of the kernel distances.
+        kid_subset_size: images per subset, at most (fewer when there are fewer images).
+        batch_size: images per call of an extractor.
+    """
+
+    metrics: tuple[str, ...]
+    class_filter: ClassFilter | None = None
+    bootstrap: int = 1000
+    seed: int = 0
+    kid_subsets: int = 100
+    kid_subset_size: int = 1000
+    batch_size: int = 128
+
+    def __post_init__(self) -> None:
+        for name in ("bootstrap", "kid_subsets", "kid_subset_size", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """A network that measures images.
+
+    Attributes:
+        name: as it stands in metrics.json.
+        sha256: of its weights.
+        outputs: float32 images (B, 3, S, S) in [-1, 1] -> named tensors with leading axis B, all of one pass.
+            Classifier: `logits` (of the C classes, or of the C attributes that are reversed), `features`; Inception:
+            `features`, `logits` (B, 1008); reader: `action_units`, `identity`; segmenter: `classes` (uint8
+            (B, S, S)); ArcFace (112 px crops): `features`.
+        action_units: extractor of the action units that a reader has learned (`FaceStore.action_unit_extractor`);
+            None for networks that read none, and where it is not known.
+    """
+
+    name: str
+    sha256: str
+    outputs: Callable[[Tensor], Mapping[str, Tensor]]
+    action_units: str | None = None
+
+
+@dataclass(frozen=True)
+class PerFace:
+    """What every source image contributes to a mean, for paired comparisons of methods on the same faces.
+
+    Attributes:
+        sums: (N, G) total of its values in every group of `bootstrap.grouped_mean`.
+        counts: (N, G) how many values that are.
+    """
+
+    sums: Array
+    counts: Array
+
+
+PER_FACE = "per_face"
+"""Key under which an entry carries its `PerFace` until the evaluation writes it to a file of its own."""
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Why something is not there, and what to do about it.
+
+    Attributes:
+        reason: becomes the `skipped` of a metric.
+        applies: whether the metric is for such methods at all.
+    """
+
+    reason: str
+    applies: bool = True
+
+    @property
+    def entry(self) -> Entry:
+        """What stands in metrics.json in the metric's place."""
+        return {"skipped": self.reason} if self.applies else {"skipped": self.reason, "applies": False}
+
+
+class Rows:
+    """Some rows of a memory-mapped array, in any order, read slice by slice."""
+
+    def __init__(self, array: Array, rows: Labels) -> None:
+        self.array, self.rows = array, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, part: slice) -> Array:
+        selected: Array = self.array[self.rows[part]]
+        return selected
+
+
+@dataclass
+class Measurements:
+    """Everything about one method's translations. N test images, C classes, S pixels.
+
+    Attributes:
+        translations, cycle: uint8 (N, C, S, S, 3), see mimik.evaluation.translation.
+        store: the prepared dataset.
+        rows: int64 (N,) row of the store of each translated image.
+        settings: see `EvaluationSettings`.
+        scratch: an empty folder for features; its content is worthless afterwards.
+        classifier, inception, arcface, reader: extractors, or why there is none.
+        segmenter_before, segmenter_after: the pre-trained segmenter, and the same one after end-to-end training.
+        attributes: names of the C attributes that the translations reverse; empty where they are asked for classes.
+    """
+
+    translations: Array
+    cycle: Array
+    store: FaceStore
+    rows: Labels
+    settings: EvaluationSettings
+    scratch: Path
+    classifier: Extractor | Missing
+    inception: Extractor | Missing
+    arcface: Extractor | Missing
+    reader: Extractor | Missing
+    segmenter_before: Extractor | Missing
+    segmenter_after: Extractor | Missing
+    attributes: tuple[str, ...] = ()
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the C classes, or of the reversed attributes."""
+        return list(self.attributes) or self.store.classes
+
+    @property
+    def size(self) -> int:
+        """S."""
+        return self.store.size
+
+    @cached_property
+    def labels(self) -> Labels:
+        """int64 (N,) source class of every translated image; -1 where attributes are reversed: no target is its own."""
+        if self.attributes:
+            return np.full(len(self.rows), -1)
+        labels: Labels = self.store.labels()[self.rows]
+        return labels
+
+    @cached_property
+    def other(self) -> npt.NDArray[np.bool_]:
+        """bool (N, C): the pairs whose target is not the source class."""
+        other: npt.NDArray[np.bool_] = self.labels[:, None] != np.arange(len(self.classes))[None]
+        return other
+
+    @cached_property
+    def real_rows(self) -> Labels:
+        """Rows of the whole test split: the real set of accuracy, Fréchet and kernel distances and mIoU."""
+        return self.store.rows("test")
+
+    @property
+    def sources(self) -> Rows:
+        """The N source images, uint8 (N, S, S, 3)."""
+        return Rows(self.store.images, self.rows)
+
+    @property
+    def reals(self) -> Rows:
+        """The real test images, uint8 (R, S, S, 3)."""
+        return Rows(self.store.images, self.real_rows)
+
+    @property
+    def truth(self) -> Rows | Missing:
+        """The true targets of the N images, uint8 (N, C, S, S, 3); those of the source's own class too."""
+        return self._true(self.store.truth)
+
+    @property
+    def action_unit_reader(self) -> Extractor | Missing:
+        """The reader, if its action units are of the same kind as the dataset's: two extractors are never mixed."""
+        if isinstance(self.reader, Missing) or self.reader.action_units == self.store.action_unit_extractor:
+            return self.reader
+        return Missing(
+            f"the reader {self.reader.name} has learned action units of '{self.reader.action_units}', but those of "
+            f"{self.store.directory} are of '{self.store.action_unit_extractor}'. Train a reader on this dataset."
+        )
+
+    @property
+    def true_action_units(self) -> Rows | Missing:
+        """Action units of the true targets, float32 (N, C, 17)."""
+        return self._true(self.store.truth_action_units)
+
+    def _true(self, array: Array | None) -> Rows | Missing:
+        if self.attributes:
+            return Missing("true target images are those of expressions; this method reverses attributes.")
+        if array is None:
+            return Missing(
+                f"only datasets with ground truth (synthetic) have true target images; {self.store.directory} has none "
+                f"at {self.size} px."
+            )
+        return Rows(array, self.store.truth_positions(self.rows))
+
+    @cached_property
+    def weights(self) -> npt.NDArray[np.float64]:
+        """Bootstrap weights (resamples, N)."""
+        return bootstrap.resamples(len(self.rows), self.settings.bootstrap, self.settings.seed)
+
+    @cached_property
+    def kept_classes(self) -> npt.NDArray[np.bool_]:
+        """bool (C,): the targets that the class filter leaves."""
+        chosen = self.settings.class_filter
+        return np.array([chosen is None or name in chosen.classes for name in self.classes])
+
+    @cached_property
+    def classified_pairs(self) -> npt.NDArray[np.bool_]:
+        """bool (N, C): the pairs that the class filter leaves, target = source included."""
+        return self.kept_sources(self.labels)[:, None] & self.kept_classes[None]
+
+    def filtered(self, protocol: str) -> str:
+        """The protocol of a classification metric, with what the class filter left out."""
+        chosen = self.settings.class_filter
+        if chosen is None:
+            return protocol
+        who = "sources and targets" if chosen.apply == "both" else "targets"
+        return f"{protocol} Only {', '.join(chosen.classes)} as {who}."
+
+    def kept_sources(self, labels: Labels) -> npt.NDArray[np.bool_]:
+        """bool like `labels`: the images that the class filter leaves; those of unknown class only without a filter."""
+        chosen = self.settings.class_filter
+        if chosen is None or chosen.apply == "target":
+            return np.ones(len(labels), dtype=np.bool_)
+        kept: npt.NDArray[np.bool_] = (labels >= 0) & self.kept_classes[labels]
+        return kept
+
+    def batches(self, number: int, what: str, size: int | None = None) -> Iterator[slice]:
+        """Slices that cover range(number), under a progress bar."""
+        size = size or self.settings.batch_size
+        with tqdm(total=number, unit="image", desc=what, leave=False, delay=1) as progress:
+            for start in range(0, number, size):
+                stop = min(start + size, number)
+                yield slice(start, stop)
+                progress.update(stop - start)
+
+    def of_reals(self, extractor: Extractor) -> dict[str, Array]:
+        """Outputs (R, ...) of the real test images."""
+        return self._once(extractor, "real", self.reals, (len(self.real_rows),))
+
+    def of_sources(self, extractor: Extractor) -> dict[str, Array]:
+        """Outputs (N, ...) of the source images: those of the real ones, not computed again."""
+        positions = np.searchsorted(self.real_rows, self.rows)
+        return {key: value[positions] for key, value in self.of_reals(extractor).items()}
+
+    def of_translations(self, extractor: Extractor) -> dict[str, Array]:
+        """Outputs (N, C, ...) of the translations."""
+        return self._once(extractor, "translated", flat(self.translations), self.translations.shape[:2])
+
+    def of_truth(self, extractor: Extractor) -> dict[str, Array] | Missing:
+        """Outputs (N, C, ...) of the true targets."""
+        truth, classes = self.truth, len(self.classes)
+        if isinstance(truth, Missing):
+            return truth
+        pairs = truth.rows[:, None] * classes + np.arange(classes)
+        return self._once(extractor, "truth", Rows(flat(truth.array), pairs.ravel()), pairs.shape)
+
+    def with_baselines(self, extractor: Extractor, output: str) -> dict[str, tuple[str, Array | Missing]]:
+        """An output (N, C, ...) of the translations, of the copied inputs and of the true targets.
+
+        Returns:
+            By the ending of a metric's name ("", "_copy", "_truth"): what was looked at, and what was seen.
+        """
+        translated = self.of_translations(extractor)[output]
+        copied = self.of_sources(extractor)[output][:, None]
+        true = self.of_truth(extractor)
+        return {
+            "": ("translations", translated),
+            "_copy": ("input images, unedited,", np.broadcast_to(copied, translated.shape)),
+            "_truth": ("true target images", true if isinstance(true, Missing) else true[output]),
+        }
+
+    @cached_property
+    def _outputs(self) -> dict[tuple[str, str, str], dict[str, Array]]:
+        return {}
+
+    def _once(
+        self, extractor: Extractor, what: str, images: Array | Rows, leading: tuple[int, ...]
+    ) -> dict[str, Array]:
+        key = (extractor.name, extractor.sha256, what)
+        if key not in self._outputs:
+            self._outputs[key] = self._extract(extractor, what, images, leading)
+        return self._outputs[key]
+
+    def _extract(
+        self, extractor: Extractor, what: str, images: Array | Rows, leading: tuple[int, ...]
+    ) -> dict[str, Array]:
+        """Outputs (*leading, ...) of uint8 images (M, S, S, 3), float32 where floating, memory-mapped from scratch."""
+        arrays: dict[str, Array] = {}
+        with torch.inference_mode():
+            for part in self.batches(len(images), f"{extractor.name}: {what}"):
+                for key, value in extractor.outputs(to_tensor(np.array(images[part]))).items():
+                    measured = value.float().cpu().numpy() if value.is_floating_point() else value.cpu().numpy()
+                    if key not in arrays:
+                        path = self.scratch / f"{len(self._outputs)}-{what}-{key}.npy"
+                        arrays[key] = reserved_array(path, (len(images), *measured.shape[1:]), measured.dtype)
+                    arrays[key][part] = measured
+        return {key: array.reshape(*leading, *array.shape[1:]) for key, array in arrays.items()}
+
+    def per_image(self, what: str, function: Callable[[slice], Array]) -> Array:
+        """Compute something for every source image and its C pictures, a few images at a time.
+
+        Args:
+            what: names the work, for the progress bar.
+            function: slice of b images -> (b, ...).
+
+        Returns:
+            (N, ...).
+        """
+        size = max(1, self.settings.batch_size // len(self.classes))
+        values: Array = np.concatenate([function(part) for part in self.batches(len(self.rows), what, size)])
+        return values
+
+    def mean_entry(
+        self,
+        values: Array,
+        keep: npt.NDArray[np.bool_],
+        extractor: Extractor | None,
+        protocol: str,
+        *,
+        macro: bool = False,
+        **extra: Any,
+    ) -> Entry:
+        """Entry of metrics.json for a mean over pairs, with its bootstrap interval and, beside it, its `PerFace`.
+
+        Args:
+            values: (N, C) or (N, 1); NaN only where `keep` is False.
+            keep: bool of the same shape: the pairs that count.
+            extractor: what measured the values, None when nothing but arithmetic did.
+            protocol: the metric's own sentence.
+            macro: mean of the columns' means instead of the mean of all.
+            extra: further keys.
+        """
+        if not keep.any():
+            return {"skipped": "no pair of a test image and a target is left to measure."}
+        sums = np.where(keep, values, 0.0).astype(np.float64)
+        counts = keep.astype(np.float64)
+        if not macro:
+            sums, counts = sums.sum(1, keepdims=True), counts.sum(1, keepdims=True)
+        value, interval = bootstrap.mean_interval(sums, counts, self.weights)
+        entry = self.entry(value, interval, int(keep.sum()), extractor, protocol, **extra)
+        return {**entry, PER_FACE: PerFace(sums, counts)}
+
+    def entry(
+        self, value: Any, ci: Any, number: int, extractor: Extractor | None, protocol: str, **extra: Any
+    ) -> Entry:
+        """Entry of metrics.json in the order that it is written."""
+        limited = (
+            "" if len(self.rows) == len(self.real_rows) else f" {len(self.rows)} of {len(self.real_rows)} test images."
+        )
+        return {
+            "value": value,
+            "ci": ci,
+            "n": number,
+            "extractor": extractor.name if extractor else None,
+            "extractor_sha256": extractor.sha256 if extractor else None,
+            "protocol": f"{protocol} Test split, {self.size} px, uint8.{limited}",
+            **extra,
+        }
+
+
+def flat(images: Array) -> Array:
+    """(N, C, S, S, 3) -> (N * C, S, S, 3), a view."""
+    return images.reshape(-1, *images.shape[2:])
+
+
+def unit_tensor(images: Array) -> Tensor:
+    """uint8 (B, S, S, 3) -> float32 (B, 3, S, S) in [0, 1]."""
+    return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 255

@@ -1,0 +1,12 @@
+"""Metrics: translations in, entries of metrics.json out. A metric is one file here and its name in params.yaml.
+
+Every module offers
+
+- `NAMES: Sequence[str]`: the entries that it makes; `HIGHER_IS_BETTER` (None: neither), `UNIT` and `FORMAT` (for
+  `str.format`) give for each name what tables need,
+- `PROTOCOL: str`: what is measured on what, in a sentence,
+- `compute(measurements) -> dict[str, Entry]`: an entry for every name, `mimik.evaluation.measurements.Missing(what to
+  do).entry` where something that it needs is not there,
+
+and the mathematics as functions of plain arrays.
+"""

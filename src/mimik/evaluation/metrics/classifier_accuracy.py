@@ -1,0 +1,38 @@
+"""Accuracy of the evaluating classifier on the real test images: the ceiling that EEA is to be read against.
+
+papers/spec/metrics.md 1 (c): on AffectNet it is about 60 %, and an EEA far above it says that a generator exaggerates
+what the classifier looks for.
+"""
+
+import numpy as np
+
+from mimik.evaluation.measurements import Entry, Measurements, Missing
+from mimik.statistics import bootstrap
+
+NAMES = ("classifier_accuracy",)
+NEEDS_EXPRESSIONS = True
+PROTOCOL = "Share of the labelled real test images that the evaluating classifier gives their class."
+HIGHER_IS_BETTER = {"classifier_accuracy": True}
+UNIT = {"classifier_accuracy": "%"}
+FORMAT = {"classifier_accuracy": "{:.1%}"}
+
+
+def compute(measurements: Measurements) -> dict[str, Entry]:
+    """The entry of metrics.json."""
+    classifier = measurements.classifier
+    if isinstance(classifier, Missing):
+        return {"classifier_accuracy": classifier.entry}
+    labels = measurements.store.labels()[measurements.real_rows]
+    kept = (labels >= 0) & measurements.kept_sources(labels)
+    if not kept.any():
+        return {"classifier_accuracy": {"skipped": "no real test image of a kept class has a known expression."}}
+    predicted = measurements.of_reals(classifier)["logits"].argmax(1)
+    right = (predicted == labels)[kept, None].astype(np.float64)
+    settings = measurements.settings
+    weights = bootstrap.resamples(len(right), settings.bootstrap, settings.seed)
+    value, interval = bootstrap.mean_interval(right, np.ones_like(right), weights)
+    return {
+        "classifier_accuracy": measurements.entry(
+            value, interval, len(right), classifier, measurements.filtered(PROTOCOL)
+        )
+    }

@@ -1,0 +1,46 @@
+"""Cycle consistency: every translation sent back to its source class, against the source image.
+
+The reconstruction of EF-GAN's tables 1 and 2; papers/spec/metrics.md 8.
+"""
+
+import numpy as np
+import torch
+
+from mimik.evaluation.measurements import Array, Entry, Measurements, flat, unit_tensor
+from mimik.statistics.image_similarity import l1, psnr, ssim
+
+NAMES = ("cycle_l1", "cycle_psnr", "cycle_ssim")
+PROTOCOL = (
+    "Each translation, rounded to uint8, sent back to its source class, against the source; target = source left out."
+)
+HIGHER_IS_BETTER = {"cycle_l1": False, "cycle_psnr": True, "cycle_ssim": True}
+UNIT = {"cycle_l1": "", "cycle_psnr": "dB", "cycle_ssim": ""}
+FORMAT = {"cycle_l1": "{:.4f}", "cycle_psnr": "{:.2f}", "cycle_ssim": "{:.3f}"}
+
+
+def compute(measurements: Measurements) -> dict[str, Entry]:
+    """The three entries of metrics.json, on images in [0, 1]."""
+    values = measurements.per_image(
+        "cycle", lambda part: similarities(measurements.sources[part], measurements.cycle[part])
+    )
+    return {
+        name: measurements.mean_entry(values[..., index], measurements.other, None, PROTOCOL)
+        for index, name in enumerate(NAMES)
+    }
+
+
+def similarities(sources: Array, pictures: Array) -> Array:
+    """L1, PSNR (dB), SSIM of every picture to its source.
+
+    Args:
+        sources: uint8 (b, S, S, 3).
+        pictures: uint8 (b, C, S, S, 3).
+
+    Returns:
+        float32 (b, C, 3).
+    """
+    copies = np.broadcast_to(sources[:, None], pictures.shape)
+    first, second = unit_tensor(flat(copies)), unit_tensor(flat(pictures))
+    measures = [measure(first, second) for measure in (l1, psnr, ssim)]
+    result: Array = torch.stack(measures, -1).reshape(*pictures.shape[:2], len(measures)).numpy()
+    return result

@@ -1,0 +1,56 @@
+"""Expression distance (ED): how far the action units of a translation are from those that its expression stands for.
+
+Ling et al. (relative_au), section 4.2 and table 1: the L2 norm of the difference of the vectors of all action units,
+on intensities divided by 5, lower is better; papers/spec/relative_au.md (g). There the targets are the action units
+of other test faces and OpenFace reads the outputs. Here the target is what a method told action units is asked for by
+the name of an expression, its mean over the training faces (`mimik.components.conditions`), so that every method is
+measured alike, and the dataset's own reader reads them. The class's spread stays in the distance: a true target image
+does not reach zero either (`expression_distance_truth`), nor does an unedited input (`expression_distance_copy`) fall
+by it.
+"""
+
+import numpy as np
+
+from mimik.components.conditions import stored_class_means
+from mimik.evaluation.measurements import Array, Entry, Measurements, Missing
+
+NAMES = ("expression_distance", "expression_distance_copy", "expression_distance_truth")
+PROTOCOL = (
+    "L2 norm of the difference between the 17 action units (0 to 1) that the reader network sees in the {subject} and "
+    "the mean ones of the training faces that show the target expression; target = source left out."
+)
+NEEDS_EXPRESSIONS = True
+HIGHER_IS_BETTER = dict.fromkeys(NAMES, False)
+UNIT = dict.fromkeys(NAMES, "")
+FORMAT = dict.fromkeys(NAMES, "{:.3f}")
+
+
+def compute(measurements: Measurements) -> dict[str, Entry]:
+    """The three entries of metrics.json; skipped without a reader, action units or, for the last, ground truth."""
+    reader = measurements.action_unit_reader
+    if isinstance(reader, Missing):
+        return dict.fromkeys(NAMES, reader.entry)
+    index = measurements.store.directory / "index.csv"
+    try:
+        means = stored_class_means(measurements.store)
+    except ValueError as error:
+        return {name: {"skipped": f"{index}: {error}."} for name in NAMES}
+    if means is None:
+        reason = f"{index} has no action units; set `action_units` of the dataset and prepare it again."
+        return {name: {"skipped": reason} for name in NAMES}
+    entries: dict[str, Entry] = {}
+    for ending, (subject, seen) in measurements.with_baselines(reader, "action_units").items():
+        name = f"expression_distance{ending}"
+        if isinstance(seen, Missing):
+            entries[name] = seen.entry
+            continue
+        distances = distance(seen, means.numpy()[None])
+        protocol = PROTOCOL.format(subject=subject)
+        entries[name] = measurements.mean_entry(distances, measurements.other, reader, protocol)
+    return entries
+
+
+def distance(seen: Array, wanted: Array) -> Array:
+    """L2 norm of the difference over the last axis: (..., K) and (..., K), broadcast -> (...)."""
+    norm: Array = np.linalg.norm(seen - wanted, axis=-1)
+    return norm

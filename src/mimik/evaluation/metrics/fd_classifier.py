@@ -1,0 +1,26 @@
+"""Fréchet distance on the features of the project's own classifier. Not an FID, and never to be read as one."""
+
+from mimik.evaluation.measurements import Entry, Measurements, Missing
+from mimik.evaluation.metrics.fid import distance_entry
+
+NAMES = ("fd_classifier", "fd_classifier_copy", "fd_classifier_truth")
+PROTOCOL = (
+    "Fréchet distance of the evaluating classifier's features (not comparable with an FID): all real test images "
+    "against all {subject} to all targets, covariances with N - 1."
+)
+HIGHER_IS_BETTER = dict.fromkeys(NAMES, False)
+UNIT = dict.fromkeys(NAMES, "")
+FORMAT = dict.fromkeys(NAMES, "{:.3g}")
+
+
+def compute(measurements: Measurements) -> dict[str, Entry]:
+    """The entries of metrics.json (translations, copies, true targets), with `per_target_mean` and `n_real`."""
+    classifier = measurements.classifier
+    if isinstance(classifier, Missing):
+        return dict.fromkeys(NAMES, classifier.entry)
+    return {
+        f"fd_classifier{ending}": features.entry
+        if isinstance(features, Missing)
+        else distance_entry(measurements, classifier, features, PROTOCOL.format(subject=subject))
+        for ending, (subject, features) in measurements.with_baselines(classifier, "features").items()
+    }

@@ -1,0 +1,35 @@
+"""Self reconstruction: an image asked for the expression that it has should come back unchanged.
+
+L1, PSNR and SSIM of papers/spec/metrics.md 8 (the reconstruction of relative-AU's table 3, with labels).
+"""
+
+import numpy as np
+
+from mimik.evaluation.measurements import Array, Entry, Measurements, Missing
+from mimik.evaluation.metrics.cycle import similarities
+
+NAMES = ("l1", "psnr", "ssim")
+NEEDS_EXPRESSIONS = True
+PROTOCOL = "Translation to the source's own class against the source."
+HIGHER_IS_BETTER = {"l1": False, "psnr": True, "ssim": True}
+UNIT = {"l1": "", "psnr": "dB", "ssim": ""}
+FORMAT = {"l1": "{:.4f}", "psnr": "{:.2f}", "ssim": "{:.3f}"}
+
+
+def compute(measurements: Measurements) -> dict[str, Entry]:
+    """The three entries of metrics.json, on images in [0, 1].
+
+    Skipped for a method that hands back every face untouched, as CycleGAN does, which has no generator for this.
+    """
+    labels = measurements.labels
+
+    def own(part: slice) -> Array:
+        rows = np.arange(len(labels))[part]
+        return similarities(measurements.sources[part], measurements.translations[rows, labels[part]][:, None])
+
+    values = measurements.per_image("reconstruction", own)
+    if not values[..., NAMES.index("l1")].any():
+        reason = "asked for the expression that a face has, this method hands it back as it is."
+        return {name: Missing(reason, applies=False).entry for name in NAMES}
+    keep = np.ones(values.shape[:2], dtype=np.bool_)
+    return {name: measurements.mean_entry(values[..., index], keep, None, PROTOCOL) for index, name in enumerate(NAMES)}

@@ -1,0 +1,297 @@
+"""A trained generator meets the test split: every image is asked for every class, and sent back again.
+
+A method that is told attributes is asked for the reverse of each (SeCGAN's protocol): its columns are attributes.
+
+What is written (docs/architecture.md, Results) is all that the metrics see of a method: uint8 images, so that no
+figure depends on how precisely a tensor was kept.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from mimik.components.conditions import Condition, stored_states
+from mimik.errors import UserError
+from mimik.evaluation import continuous
+from mimik.faces.prepared.store import FaceStore
+from mimik.labels import ACTION_UNITS
+from mimik.networks import segmenter
+from mimik.storage.arrays import new_array
+from mimik.storage.files import file_sha256, write_json
+from mimik.training.batches import to_tensor, to_uint8
+from mimik.training.devices import Precision, autocast_dtype, pick_device
+from mimik.training.runs import finite, load_method
+
+Array = npt.NDArray[Any]
+
+MASKED_FACES = 8
+"""Most faces whose masks are kept for the report."""
+
+
+@dataclass(frozen=True)
+class TranslationSettings:
+    """The `translation` slice of params.yaml.
+
+    Attributes:
+        batch_size: translations per call of the generator.
+        limit: at most so many test images, the classes as equal in number as possible; None takes all.
+        precision: `fp32`, `bf16` (autocast), or `auto`: bf16 where the processor has it.
+        strengths: of the continuous edits, see `mimik.evaluation.continuous`: 0 is the face as it is, 1 the whole edit.
+        action_units: units that are edited one at a time, by methods that are told them.
+        intensities: in [0, 1], to which each of these units is set.
+        seed: of the choice that `limit` makes, and of the draw of the faces that are edited continuously.
+    """
+
+    batch_size: int = 64
+    limit: int | None = None
+    precision: Precision = "auto"
+    strengths: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)
+    action_units: tuple[str, ...] = ("AU01", "AU04", "AU06", "AU12", "AU15", "AU25")
+    intensities: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {self.batch_size}")
+        if self.limit is not None and self.limit < 1:
+            raise ValueError(f"limit must be at least 1 or empty, not {self.limit}")
+        # Asked the other way round, a NaN would pass.
+        if not self.strengths or not all(0 <= strength < math.inf for strength in self.strengths):
+            raise ValueError(f"strengths must be a list of finite numbers of at least 0, not {list(self.strengths)}")
+        if unknown := set(self.action_units) - set(ACTION_UNITS):
+            raise ValueError(f"action_units: {', '.join(sorted(unknown))} is none of {', '.join(ACTION_UNITS)}")
+        if not self.intensities or not all(0 <= intensity <= 1 for intensity in self.intensities):
+            raise ValueError(f"intensities must be a list of numbers from 0 to 1, not {list(self.intensities)}")
+
+
+class Translator(Protocol):
+    """What this module needs of a method."""
+
+    condition: Condition
+
+    def translate(self, images: Tensor, source: Tensor, target: Tensor) -> Tensor:
+        """(B, 3, H, W) in [-1, 1] with states float (B, K) -> the same shape and range."""
+        ...
+
+
+def translate(
+    result_dir: Path | str,
+    store_dir: Path | str,
+    segmenter_dir: Path | str | None,
+    output_dir: Path | str,
+    settings: TranslationSettings,
+) -> None:
+    """Translate the test split with the generator of `result_dir`.
+
+    Writes `images.npy`, `cycle.npy` and `manifest.json`; in `masks.npy`, uint8 (2, K, S, S), what the segmenter
+    sees in the K test faces of the manifest's `mask_rows` as pre-trained and after training with the generator, as
+    positions in `labels.SEGMENTATION_CLASSES`; K is 0 for a method without segmenter; in `strengths.npy` and
+    `action_units.npy` the continuous edits of a few faces, see `mimik.evaluation.continuous`, the second without a face
+    for a method that is not told action units.
+
+    Args:
+        result_dir: holds `config.json` and `generator.safetensors`.
+        store_dir: the prepared dataset.
+        segmenter_dir: the pre-trained segmenter, for methods that have one.
+        output_dir: where the files go; memory use does not grow with the number of images.
+        settings: see `TranslationSettings`.
+
+    Raises:
+        UserError: no labelled test face (none at all, of a method that is told attributes), the generator was trained
+            for other classes than the dataset has, or the pre-trained segmenter is missing.
+    """
+    result_dir, output_dir = Path(result_dir), Path(output_dir)
+    method, config = load_method(result_dir)
+    store = FaceStore(store_dir, int(config["image_size"]))
+    if list(config["classes"]) != store.classes:
+        raise UserError(
+            f"{result_dir / 'config.json'}: the generator was trained for the classes {list(config['classes'])}, but "
+            f"{store.directory} has {store.classes}. Train it again on this dataset."
+        )
+    labels = store.labels()
+    rows = store.rows("test")
+    translator = cast(Translator, method)
+    condition = translator.condition
+    by_attribute = condition.space == "attributes"
+    labelled = rows if by_attribute else rows[labels[rows] >= 0]
+    if not len(labelled):
+        raise UserError(
+            f"{store.directory / 'index.csv'}: no face of the split 'test' has a known expression, so nothing can be "
+            "translated and sent back. Add labels to the dataset."
+        )
+    chosen = balanced_subset(labelled, labels[labelled], settings.limit, settings.seed)
+
+    device = pick_device()
+    dtype = autocast_dtype(settings.precision, device)
+    method.to(device).eval()
+    edit = _editor(translator, result_dir, settings.batch_size, device, dtype)
+    manifest_path = output_dir / "manifest.json"
+    # A manifest beside arrays of another run would vouch for them, should this run be killed between two renames.
+    manifest_path.unlink(missing_ok=True)
+    shape = (len(chosen), len(condition.edits), store.size, store.size, 3)
+    with (
+        new_array(output_dir / "images.npy", shape) as images,
+        new_array(output_dir / "cycle.npy", shape) as cycle,
+    ):
+        _fill(edit, condition, store, chosen, labels[chosen], images, cycle, settings.batch_size)
+    # Of an attribute reversed no column is the face's own.
+    shown = np.full(len(chosen), -1) if by_attribute else labels[chosen]
+    described = _continuous(edit, condition, store, chosen, shown, output_dir, settings)
+    segmenters = _segmenters(method, segmenter_dir, result_dir)
+    mask_rows = evenly(chosen, MASKED_FACES if segmenters else 0)
+    with new_array(output_dir / "masks.npy", (2, len(mask_rows), store.size, store.size)) as masks:
+        for index, network in enumerate(segmenters):
+            masks[index] = _classes(network, store.images[mask_rows], device)
+    write_json(
+        manifest_path,
+        {
+            "rows": chosen.tolist(),
+            "ids": store.table["id"].iloc[chosen].tolist(),
+            "source_labels": shown.tolist(),
+            "mask_rows": mask_rows.tolist(),
+            **described,
+            "classes": list(condition.edits),
+            "size": store.size,
+            "generator_sha256": file_sha256(result_dir / "generator.safetensors"),
+            "store_digest": store.digest,
+            "precision": "fp32" if dtype is None else "bf16",
+            "unlabelled": int(len(rows) - len(labelled)),
+            "limit": settings.limit,
+        },
+    )
+
+
+def _continuous(
+    edit: continuous.Edit,
+    condition: Condition,
+    store: FaceStore,
+    rows: npt.NDArray[np.int64],
+    labels: npt.NDArray[np.int64],
+    output_dir: Path,
+    settings: TranslationSettings,
+) -> dict[str, Any]:
+    """Write `strengths.npy` and `action_units.npy`. Returns what the manifest says of them."""
+    identities = store.table["identity"].iloc[rows].tolist()
+    drawn, targets = continuous.draw_pairs(labels, identities, len(condition.edits), settings.seed)
+    levels, intensities = list(settings.strengths), list(settings.intensities)
+    edited = continuous.strengths(edit, condition, store, rows[drawn], labels[drawn], targets, levels)
+    with new_array(output_dir / "strengths.npy", edited.shape) as array:
+        array[:] = edited
+    told = condition.space == "action_units"
+    units = [name for name in settings.action_units if told and name in condition.names]
+    faces = continuous.unit_rows(store, rows[drawn]) if units else rows[:0]
+    edited = continuous.single_units(edit, condition, store, faces, units, intensities)
+    with new_array(output_dir / "action_units.npy", edited.shape) as array:
+        array[:] = edited
+    return {
+        "strengths": {"rows": rows[drawn].tolist(), "targets": targets.tolist(), "levels": levels},
+        "action_units": {"rows": faces.tolist(), "names": units, "levels": intensities},
+    }
+
+
+def _editor(
+    method: Translator, result_dir: Path, batch_size: int, device: torch.device, dtype: torch.dtype | None
+) -> continuous.Edit:
+    """The generator as a function of uint8 images and states, a batch at a time."""
+
+    @torch.inference_mode()
+    def edit(images: Array, source: Tensor, target: Tensor) -> Array:
+        made = np.empty_like(images)
+        for start in range(0, len(images), batch_size):
+            part = slice(start, start + batch_size)
+            with torch.autocast(device.type, torch.bfloat16, enabled=dtype is not None):
+                inputs = to_tensor(images[part], device)
+                edits = method.translate(inputs, source[part].to(device), target[part].to(device))
+                made[part] = to_uint8(finite(edits, result_dir))
+        return made
+
+    return edit
+
+
+def evenly(rows: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
+    """At most `count` of `rows` at even distances, the first and the last among them (the first alone for one)."""
+    count = min(count, len(rows))
+    return rows[np.linspace(0, len(rows) - 1, count).round().astype(np.int64)]
+
+
+def _segmenters(method: nn.Module, pretrained: Path | str | None, result_dir: Path) -> Sequence[nn.Module]:
+    """The segmenter before and after training with the generator; nothing for a method without one."""
+    trained = getattr(method, "segmenter", None)
+    if trained is None:
+        return ()
+    if pretrained is None:
+        raise UserError(f"{result_dir}: this method has a segmenter; name the folder of the pre-trained one as well.")
+    return segmenter.load(pretrained), trained
+
+
+@torch.inference_mode()
+def _classes(network: nn.Module, images: Array, device: torch.device) -> Array:
+    """Segmentation classes uint8 (B, S, S) of images uint8 (B, S, S, 3)."""
+    logits = network.to(device).eval()(to_tensor(images, device))
+    classes: Array = logits.argmax(1).to(torch.uint8).cpu().numpy()
+    return classes
+
+
+def balanced_subset(
+    rows: npt.NDArray[np.int64], labels: npt.NDArray[np.int64], limit: int | None, seed: int
+) -> npt.NDArray[np.int64]:
+    """At most `limit` of `rows`, drawn class by class in turn so that the counts differ by one at most.
+
+    A class that runs out leaves its turns to the others. Ascending; the same seed gives the same rows.
+
+    Args:
+        rows: row numbers (N,).
+        labels: their classes (N,).
+        limit: how many, or None for all.
+        seed: of the draw.
+    """
+    if limit is None or limit >= len(rows):
+        return np.sort(rows)
+    generator = np.random.default_rng(seed)
+    order = generator.permutation(len(rows))
+    turn = np.empty(len(rows), dtype=np.int64)
+    for label in np.unique(labels):
+        members = order[labels[order] == label]
+        turn[members] = np.arange(len(members))
+    # By turn first; within a turn in drawn order, so that no class is always the one that is cut off.
+    position = np.empty(len(rows), dtype=np.int64)
+    position[order] = np.arange(len(rows))
+    kept = np.lexsort((position, turn))[:limit]
+    return np.sort(rows[kept])
+
+
+def _fill(
+    edit: continuous.Edit,
+    condition: Condition,
+    store: FaceStore,
+    rows: npt.NDArray[np.int64],
+    labels: npt.NDArray[np.int64],
+    images: Array,
+    cycle: Array,
+    batch_size: int,
+) -> None:
+    """Write the edits of all faces to everything into `images`, and what they become when sent back into `cycle`."""
+    classes = len(condition.edits)
+    pairs = len(rows) * classes
+    flat_images = images.reshape(pairs, *images.shape[2:])
+    flat_cycle = cycle.reshape(pairs, *cycle.shape[2:])
+    states = stored_states(condition, store, rows)
+    with tqdm(total=2 * pairs, unit="image", desc="translate", smoothing=0.05) as progress:
+        for start in range(0, pairs, batch_size):
+            pair = np.arange(start, min(start + batch_size, pairs))
+            source = states[pair // classes]
+            shown, wanted = (torch.from_numpy(of).to(source.device) for of in (labels[pair // classes], pair % classes))
+            target = condition.asked(source, shown, wanted)
+            flat_images[pair] = edit(store.images[rows[pair // classes]], source, target)
+            # The stored image is sent back, not the tensor: what hides below one grey level is lost, as it would be
+            # for anybody who only has the picture.
+            flat_cycle[pair] = edit(flat_images[pair], target, source)
+            progress.update(2 * len(pair))

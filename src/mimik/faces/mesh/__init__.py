@@ -1,0 +1,1 @@
+"""The face mesh: found in a photograph, its topology, and drawn."""

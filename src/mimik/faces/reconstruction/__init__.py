@@ -1,0 +1,1 @@
+"""Landmarks, depth, normals and pose of a photographed face."""

@@ -1,0 +1,74 @@
+"""Edits of single action units: every unit at several intensities; of several methods side by side, the highest one."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mimik.labels import ACTION_UNIT_NAMES
+from mimik.reporting.mosaics import Cell, Mosaic, Strip, enlargement_note
+from mimik.reporting.plotting import Absent, Drawing, listed
+from mimik.reporting.results import Continuous, ReportSettings, Result
+
+TITLE = "Single action units"
+CAPTION = (
+    "{faces} asked by {methods} for one action unit at a time: it is set to the intensity {asked}, the others stay as "
+    "they are. {truth}{units}Of the faces drawn when the test split was translated {which} expression. "
+    "{without}{pixels}."
+)
+PAGES = frozenset({"method", "comparison"})
+
+STRIPS = 16
+"""Rows of pictures on the page at most, but at least one face."""
+
+
+def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absent:
+    """One result: columns are intensities, rows units. Several: columns are units, rows methods, for every face."""
+    made = {result.method: found for result in results if (found := result.continuous("action_units")) is not None}
+    if not made:
+        return Absent(
+            f"{results[0].method} is not told action units" if len(results) == 1 else "no method is told action units"
+        )
+    first = next(result for result in results if result.method in made)
+    model = made[first.method]
+    shown = {method: found for method, found in made.items() if _asked(found) == _asked(model)}
+    layers = {method: found.images for method, found in shown.items()}
+    if model.truth is not None:
+        layers["truth"] = model.truth
+    alone = len(results) == 1
+    lines = len(layers) * (len(model.names) if alone else 1)
+    count = min(len(model.rows), max(1, STRIPS // lines))
+    steps = [f"{level:g}" for level in model.levels]
+    mosaic = Mosaic(
+        ["input", *(steps if alone else model.names)], first.size, title=f"Single action units on {first.dataset}"
+    )
+    for face, row in enumerate(model.rows[:count]):
+        image = np.asarray(first.store.images[row])
+        for unit, name in enumerate(model.names) if alone else [(None, "")]:
+            for number, (layer, images) in enumerate(layers.items()):
+                pictures = images[face, unit] if unit is not None else images[face, :, -1]
+                mosaic.strips.append(
+                    Strip(
+                        [Cell(image) if number == 0 else None, *(Cell(np.asarray(picture)) for picture in pictures)],
+                        layer,
+                        spaced=number == 0,
+                        emphasised=layer in shown,
+                        heading=f"{name} {ACTION_UNIT_NAMES[name]}" if name and number == 0 else "",
+                    )
+                )
+    svg, width = mosaic.svg()
+    left_out = [method for method in made if method not in shown]
+    facts = {
+        "faces": "A test face" if count == 1 else f"{count} test faces,",
+        "methods": listed([*shown]),
+        "asked": "above its column" if alone else steps[-1],
+        "truth": "" if model.truth is None else "Row 'truth': the same unit of the same face, rendered. ",
+        "units": "" if alone else f"{', '.join(f'{name} is {ACTION_UNIT_NAMES[name]}' for name in model.names)}. ",
+        "which": "the one that shows least" if count == 1 else f"the {count} that show least",
+        "without": f"Not shown: {', '.join(left_out)}, translated with other settings. " if left_out else "",
+        "pixels": enlargement_note(first.size).capitalize(),
+    }
+    return Drawing(svg, width, facts)
+
+
+def _asked(edits: Continuous) -> tuple[object, ...]:
+    return tuple(edits.rows), tuple(edits.names), tuple(edits.levels)

@@ -1,0 +1,70 @@
+"""Edits by strength: one face and expression after the other, from the face as it is to beyond the whole edit."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mimik.reporting.mosaics import Cell, Mosaic, Strip, enlargement_note
+from mimik.reporting.plotting import Absent, Drawing, listed
+from mimik.reporting.results import Continuous, ReportSettings, Result
+
+TITLE = "Edits by strength"
+CAPTION = (
+    "{count} test faces, each edited by {methods} at several strengths: 0 asks for the face as it is, 1 for the whole "
+    "edit, more goes beyond it. {truth}The faces were drawn when the test split was translated, without a look at any "
+    "score. {without}{pixels}."
+)
+PAGES = frozenset({"method", "comparison"})
+
+TRUTH = "Row 'truth': rendered, with action units that are the same share of the way to those of the true target. "
+
+STRIPS = 16
+"""Rows of pictures on the page at most; with many methods fewer faces are shown, but at least two."""
+
+
+def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absent:
+    """Columns are the input and the strengths, rows the methods and the truth, for one face after the other."""
+    made = {result.method: found for result in results if (found := result.continuous("strengths")) is not None}
+    if not made:
+        return Absent("no edits of several strengths were kept when the test split was translated")
+    first = next(result for result in results if result.method in made)
+    model = made[first.method]
+    shown = {method: found for method, found in made.items() if _asked(found) == _asked(model)}
+    lines = len(shown) + (model.truth is not None)
+    count = min(settings.rows, len(model.rows), max(2, STRIPS // lines))
+    mosaic = Mosaic(
+        ["input", *(f"{level:g}" for level in model.levels)], first.size, title=f"Edits by strength on {first.dataset}"
+    )
+    for face, (row, target) in enumerate(zip(model.rows[:count], model.targets[:count], strict=True)):
+        source = int(first.source_labels[first.position_of(row)])
+        arrow = f"{first.classes[source]} → " if source >= 0 else ""
+        layers = {method: found.images for method, found in shown.items()}
+        if model.truth is not None:
+            layers["truth"] = model.truth
+        for number, (name, images) in enumerate(layers.items()):
+            mosaic.strips.append(
+                Strip(
+                    [
+                        Cell(np.asarray(first.store.images[row])) if number == 0 else None,
+                        *(Cell(np.asarray(image)) for image in images[face]),
+                    ],
+                    name,
+                    spaced=number == 0,
+                    emphasised=name in shown,
+                    heading=f"{arrow}{first.classes[target]}" if number == 0 else "",
+                )
+            )
+    svg, width = mosaic.svg()
+    left_out = [result.method for result in results if result.method not in shown]
+    facts = {
+        "count": count,
+        "methods": listed([*shown]),
+        "truth": "" if model.truth is None else TRUTH,
+        "without": f"Not shown: {', '.join(left_out)}, translated without these edits. " if left_out else "",
+        "pixels": enlargement_note(first.size).capitalize(),
+    }
+    return Drawing(svg, width, facts)
+
+
+def _asked(edits: Continuous) -> tuple[object, ...]:
+    return tuple(edits.rows), tuple(edits.targets), tuple(edits.levels)

@@ -1,0 +1,210 @@
+"""How each measure is printed: heading, direction, unit, digits. One place, so that all tables agree."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from mimik.reporting.results import BASELINES, Measured, Result
+from mimik.reporting.tabular import EMPTY, Cell, Column, Direction, Line, Table
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How a metric of metrics.json is printed: its value times `factor` with `digits` decimals."""
+
+    heading: str
+    direction: Direction
+    explanation: str
+    unit: str = ""
+    digits: int = 3
+    factor: float = 1.0
+    group: str = ""
+
+
+def _percent(heading: str, direction: Direction, explanation: str, group: str) -> Measure:
+    return Measure(heading, direction, explanation, "%", 1, 100.0, group)
+
+
+MEASURES: Mapping[str, Measure] = {
+    "truth_psnr_changed": Measure(
+        "PSNR, changed pixels",
+        "up",
+        "distance to the true image of the edit, over the pixels that the true edit changes by more than 8/255",
+        "dB",
+        2,
+        group="Distance to the true edit",
+    ),
+    "truth_psnr": Measure(
+        "PSNR, whole face", "up", "the same over all pixels", "dB", 2, group="Distance to the true edit"
+    ),
+    "truth_ssim": Measure(
+        "SSIM, whole face", "up", "structural similarity to the true image", group="Distance to the true edit"
+    ),
+    "au_error": Measure(
+        "AU error",
+        "down",
+        "mean absolute error of the 17 action units (0 to 1) that a reader network sees, against the true edit's",
+        group="Distance to the true edit",
+    ),
+    "eea": _percent(
+        "EEA", "up", "share of edits that an independent classifier reads as the target; target ≠ source", "Expression"
+    ),
+    "eea_with_self": _percent("EEA with own", "up", "the same, with target = source", "Expression"),
+    "preservation_error": _percent(
+        "Preservation error",
+        "down",
+        "share of the edits towards other classes that are read as a class, mean over the classes",
+        "Expression",
+    ),
+    "attribute_accuracy": _percent(
+        "Attribute accuracy",
+        "up",
+        "share of edits that reverse one attribute in which a classifier sees it reversed, mean over the attributes",
+        "Attributes",
+    ),
+    "attribute_preservation": _percent(
+        "Others kept", "up", "share of the other attributes that the classifier sees as in the input", "Attributes"
+    ),
+    "identity_loss": Measure("Identity loss", "down", "distance of identity features to the input's", group="Person"),
+    "outside_change": Measure(
+        "Change outside",
+        "down",
+        "mean absolute change, on [0, 1], of the pixels outside eyes, brows, nose and mouth",
+        digits=4,
+        group="Person",
+    ),
+    "fid": Measure("FID", "down", "Fréchet distance of Inception features to real faces", digits=1, group="Realism"),
+    "kid": Measure("KID", "down", "kernel distance of Inception features to real faces", digits=4, group="Realism"),
+    "inception_score": Measure(
+        "IS",
+        "",
+        "Inception score, mean of 10 subsets; on faces it hardly moves, and differences below 0.05 rank nothing",
+        digits=2,
+        group="Realism",
+    ),
+    "fd_classifier": Measure(
+        "FD, own classifier",
+        "down",
+        "Fréchet distance of the features of this project's classifier; not comparable with FID",
+        digits=2,
+        group="Realism",
+    ),
+    "kd_classifier": Measure(
+        "KD, own classifier",
+        "down",
+        "kernel distance of the features of this project's classifier; not comparable with KID",
+        digits=4,
+        group="Realism",
+    ),
+    "l1": Measure("L1", "down", "", digits=4, group="Self reconstruction"),
+    "psnr": Measure("PSNR", "up", "", "dB", 2, group="Self reconstruction"),
+    "ssim": Measure("SSIM", "up", "", group="Self reconstruction"),
+    "cycle_l1": Measure("L1", "down", "", digits=4, group="There and back"),
+    "cycle_psnr": Measure("PSNR", "up", "", "dB", 2, group="There and back"),
+    "cycle_ssim": Measure("SSIM", "up", "", group="There and back"),
+    "miou_before": _percent("mIoU before", "", "segmenter as pre-trained, on test faces", "Segmenter"),
+    "miou_after": _percent("mIoU after", "up", "segmenter after end-to-end training", "Segmenter"),
+    "classifier_accuracy": _percent("Accuracy", "", "of the judging classifier on real test faces", "Judge"),
+    "attribute_classifier_accuracy": _percent(
+        "Accuracy, attributes", "", "of the judging classifier on real test faces, mean over the attributes", "Judge"
+    ),
+    "aligned_fraction": _percent("Aligned", "", "share of the outputs in which a face is found", "Judge"),
+}
+
+EXACT: Mapping[str, Mapping[str, str]] = {
+    "Copy the input": {"identity_loss": "0", "outside_change": "0", "attribute_preservation": "100"},
+    "True target": {"truth_psnr": "∞", "truth_psnr_changed": "∞", "truth_ssim": "1"},
+}
+"""What a baseline scores by definition."""
+
+
+def printed(name: str, measured: Measured | None) -> Cell:
+    """A metric as a cell: value, interval in the small line; 'skipped' with the reason when there is no value.
+
+    A dash where there is no entry, or one that is for other methods.
+    """
+    if measured is None or not measured.entry.get("applies", True):
+        return EMPTY
+    if measured.value is None:
+        return Cell("skipped", measured.skipped, muted=True)
+    measure = MEASURES[name]
+
+    def text(value: float) -> str:
+        return f"{value * measure.factor:.{measure.digits}f}".replace("-", "−")
+
+    small = ""
+    if measured.interval is not None:
+        small = f"{text(measured.interval[0])} to {text(measured.interval[1])}"
+    return Cell(text(measured.value), small, measured.value)
+
+
+def table(results: Sequence[Result], names: Sequence[str]) -> Table | None:
+    """Rows: the results, then the baselines; columns: those of `names` that any result has measured.
+
+    The best of every column is chosen among the results, as printed (equal print is equally good), never among the
+    baselines. A measure that no result has taken, though it is for such methods, becomes a note with the reason. None
+    when nothing was measured.
+    """
+    taken = [name for name in names if any(_has_value(result.metric(name)) for result in results)]
+    left_out: dict[str, list[str]] = {}
+    for name in names:
+        absent = [found for result in results if (found := result.metric(name)) is not None and found.skipped]
+        # What is for other methods than these is no news to anybody who reads their table.
+        reasons = {found.skipped for found in absent if found.entry.get("applies", True)}
+        for reason in sorted(reasons) if name not in taken else ():
+            left_out.setdefault(reason, []).append(_full_heading(MEASURES[name]))
+    notes = [f"{', '.join(headings)} skipped: {reason}" for reason, headings in left_out.items()]
+    if not taken and not notes:
+        return None
+    grid = [[printed(name, result.metric(name)) for name in taken] for result in results]
+    if len(results) > 1:
+        for column, name in enumerate(taken):
+            _mark_best(grid, column, MEASURES[name].direction)
+    lines = [Line(result.method, cells) for result, cells in zip(results, grid, strict=True)]
+    lines += [line for name in BASELINES if (line := _baseline(results, taken, name)) is not None]
+    columns = [
+        Column(name, m.heading, m.direction, m.unit, m.explanation, m.group)
+        for name in taken
+        for m in (MEASURES[name],)
+    ]
+    return Table("", columns, lines, tuple(notes))
+
+
+def _full_heading(measure: Measure) -> str:
+    """The heading, with its group where the heading alone stands for several measures."""
+    alone = [other for other in MEASURES.values() if other.heading == measure.heading] == [measure]
+    return measure.heading if alone else f"{measure.heading} ({measure.group.lower()})"
+
+
+def _has_value(measured: Measured | None) -> bool:
+    return measured is not None and measured.value is not None
+
+
+def _mark_best(grid: list[list[Cell]], column: int, direction: Direction) -> None:
+    values = [row[column].number for row in grid if row[column].number is not None]
+    if not direction or len(values) < 2:
+        return
+    best = max(values) if direction == "up" else min(values)  # type: ignore[type-var]
+    shown = next(row[column].text for row in grid if row[column].number == best)
+    for row in grid:
+        cell = row[column]
+        if cell.number is not None and cell.text == shown:
+            row[column] = Cell(cell.text, cell.small, cell.number, best=True)
+
+
+def _baseline(results: Sequence[Result], names: Sequence[str], baseline: str) -> Line | None:
+    """The row of a baseline: the first result that has measured it; what holds by definition is printed so.
+
+    None when nothing was measured for it: then the row would only say what everybody knows.
+    """
+    cells = []
+    known = False
+    for name in names:
+        found = next((m for result in results if (m := result.baseline(baseline, name)) is not None), None)
+        known = known or found is not None
+        if found is not None:
+            cells.append(printed(name, found))
+        elif name in EXACT[baseline]:
+            cells.append(Cell(EXACT[baseline][name], "by definition"))
+        else:
+            cells.append(EMPTY)
+    return Line(baseline, cells, baseline=True) if known else None

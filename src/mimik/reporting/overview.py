@@ -1,0 +1,64 @@
+"""The table of systems in README.md, written from results that exist."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mimik.errors import UserError
+from mimik.reporting.measures import table
+from mimik.reporting.results import load
+from mimik.storage.files import atomic_path, first_line
+
+BEGIN, END = "<!-- systems: written by `mimik compare --readme` -->", "<!-- systems: end -->"
+
+MEASURED = ("truth_psnr_changed", "truth_psnr", "au_error", "eea", "identity_loss", "outside_change")
+
+
+def write_systems(readme: Path, folders: Sequence[Path], store: Path) -> None:
+    """Replace what stands between the two markers of a Markdown file by a table of results and where they come from.
+
+    Args:
+        readme: the file; holds the lines `BEGIN` and `END`.
+        folders: results/<dataset>/<method>, of one dataset and scale.
+        store: the prepared dataset.
+
+    Everything else in the file stays as it is, its kind of line ends included; a link to it stays a link.
+
+    Raises:
+        UserError: no results, results of several scales, or the file is not there, no UTF-8, or does not hold the two
+            markers, once and in this order.
+    """
+    readme = readme.resolve()
+    results = [load(folder, store) for folder in folders]
+    scales = sorted({result.scale for result in results})
+    if len(scales) != 1:
+        raise UserError(
+            f"{readme}: a table needs results of one scale, found {', '.join(scales) or 'none'}. Run `make demo-all`."
+        )
+    try:
+        text = readme.read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{readme}: expected a Markdown file in UTF-8, but: {first_line(error)}.") from error
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        raise UserError(
+            f"{readme}: expected the lines {BEGIN!r} and {END!r}, each once and in this order; the table goes between "
+            "them."
+        )
+    made = table(results, MEASURED)
+    if made is None:
+        raise UserError(f"{readme}: none of {', '.join(MEASURED)} was measured. Evaluate the methods again.")
+    commits = sorted({str(result.record.get("git_commit"))[:7] for result in results})
+    machines = sorted(
+        {str(result.config.get("environment", {}).get("processor", "unknown processor")) for result in results}
+    )
+    seeds = sorted({str(result.record.get("seed")) for result in results})
+    source = (
+        f"{results[0].dataset}, scale {scales[0]}, {len(results[0].rows)} test faces, seed "
+        f"{', '.join(seeds)}; {', '.join(machines)}; commit {', '.join(commits)}. "
+        "In brackets: bootstrap 95 % intervals."
+    )
+    head, tail = text.split(BEGIN)[0], text.split(END)[1]
+    lines = f"{BEGIN}\n{made.to_markdown()}\n{source}\n{END}"
+    if "\r\n" in text:
+        lines = lines.replace("\n", "\r\n")
+    with atomic_path(readme) as temporary:
+        temporary.write_bytes(f"{head}{lines}{tail}".encode())

@@ -1,0 +1,197 @@
+"""The report: pages that a reviewer opens. Self-contained HTML; nothing is computed here, only read and drawn.
+
+`method_report` writes `results/<dataset>/<method>/report.html`, `comparison` writes `report/index.html`. Tables and
+figures are those that params.yaml lists under `report`, found by a plain import of their names.
+"""
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+from mimik.errors import UserError
+from mimik.reporting.plotting import Absent, Drawing
+from mimik.reporting.results import ReportSettings, Result, load
+from mimik.reporting.tabular import Table
+from mimik.settings.configuration import build
+from mimik.settings.modules import named
+from mimik.storage.files import write_text
+
+Page = Literal["method", "comparison"]
+
+SCALES: Mapping[str, str] = {
+    "smoke": "a handful of steps: proves that the path runs, says nothing about the method",
+    "demo": "small networks and short training on small faces; not comparable with published figures",
+    "paper": "resolution, networks and schedule as published",
+}
+"""What each scale's badge says."""
+
+ORDER: Sequence[str] = ("paper", "demo", "smoke")
+"""Groups of results stand on the page in this order, other scales between demo and smoke."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """A table or a figure on the page; `drawing` or `table` is set, or `absent` says why neither is."""
+
+    anchor: str
+    title: str
+    caption: str
+    drawing: Drawing | None = None
+    table: Table | None = None
+    absent: str = ""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Results that may stand side by side: one dataset, one scale, one size, the same classes."""
+
+    anchor: str
+    dataset: str
+    scale: str
+    size: int
+    results: Sequence[Result]
+    items: Sequence[Item]
+    faces: int
+    identities: int
+
+    @property
+    def scale_note(self) -> str:
+        """What the scale means."""
+        return SCALES.get(self.scale, "a scale of this project's own params.yaml")
+
+
+def method_report(
+    result_dir: Path | str, store_dir: Path | str, output: Path | str, settings: Mapping[str, Any]
+) -> None:
+    """Write the page of one result.
+
+    Args:
+        result_dir: results/<dataset>/<method> with metrics.json, config.json and translations/.
+        store_dir: the prepared dataset.
+        output: the HTML file.
+        settings: the section `report` of params.yaml.
+
+    Raises:
+        UserError: a file is missing or does not fit, an unknown setting, table or figure.
+    """
+    chosen = build(ReportSettings, settings, "report")
+    result = load(result_dir, store_dir)
+    group = _group([result], chosen, "method", "result")
+    _write("method.html.j2", Path(output), group=group, result=result)
+
+
+def comparison(
+    result_dirs: Sequence[Path | str], prepared_root: Path | str, output: Path | str, settings: Mapping[str, Any]
+) -> None:
+    """Write the page that compares results.
+
+    Results are grouped by dataset, scale and size; only what is in one group shares a table or a figure.
+
+    Args:
+        result_dirs: result directories, of several datasets and scales if need be; their order is kept.
+        prepared_root: data/prepared, with one folder per dataset.
+        output: the HTML file.
+        settings: the section `report` of params.yaml.
+
+    Raises:
+        UserError: no result, a file is missing or does not fit, an unknown setting, table or figure.
+    """
+    chosen = build(ReportSettings, settings, "report")
+    if not result_dirs:
+        raise UserError("report: there is no result to compare. Make one first, for example with `snakemake`.")
+    results = []
+    for directory in result_dirs:
+        dataset = load(directory, prepared_root).dataset
+        results.append(load(directory, Path(prepared_root) / dataset))
+    gathered: dict[tuple[str, str, int, tuple[str, ...]], list[Result]] = {}
+    for result in results:
+        gathered.setdefault((result.dataset, result.scale, result.size, tuple(result.classes)), []).append(result)
+    ranked = sorted(gathered.items(), key=lambda pair: _rank(pair[0][1]))
+    groups = [_group(members, chosen, "comparison", f"g{number}") for number, (_, members) in enumerate(ranked, 1)]
+    _write("index.html.j2", Path(output), groups=groups)
+
+
+def _rank(scale: str) -> int:
+    return ORDER.index(scale) * 2 if scale in ORDER else 2 * ORDER.index("smoke") - 1
+
+
+def _group(results: Sequence[Result], settings: ReportSettings, page: Page, anchor: str) -> Group:
+    first = results[0]
+    items = []
+    tables = [(name, _module("tables", name)) for name in settings.tables]
+    figures = [(name, _module("figures", name)) for name in settings.figures]
+    # The first table is what everybody looks for, so it comes first; the other tables follow the figures.
+    for name, module in [*tables[:1], *figures, *tables[1:]]:
+        if page in module.PAGES:
+            items.append(_item(f"{anchor}-{name}", module, results, settings))
+    table = first.store.table.iloc[first.rows]
+    return Group(
+        anchor,
+        first.dataset,
+        first.scale,
+        first.size,
+        results,
+        items,
+        faces=len(first.rows),
+        identities=int(table["identity"][table["identity"] != ""].nunique()),
+    )
+
+
+def _module(room: str, name: str) -> ModuleType:
+    return named(room, name, f"params.yaml: report.{room}")
+
+
+def _item(anchor: str, module: ModuleType, results: Sequence[Result], settings: ReportSettings) -> Item:
+    made = module.draw(results, settings) if hasattr(module, "draw") else module.build(results, settings)
+    if isinstance(made, Absent):
+        return Item(anchor, module.TITLE, "", absent=made.reason)
+    if isinstance(made, Drawing):
+        return Item(anchor, module.TITLE, module.CAPTION.format(**made.facts), drawing=made)
+    return Item(anchor, module.TITLE, module.CAPTION, table=made)
+
+
+def _write(template: str, output: Path, **content: Any) -> None:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("mimik.reporting", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+    def link(target: Path) -> str:
+        return Path(os.path.relpath(target.resolve(), output.resolve().parent)).as_posix()
+
+    environment.filters["link"] = link
+    environment.filters["spans"] = _spans
+    environment.filters["machine"] = _machine
+    page = environment.get_template(template).render(
+        **content,
+        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+    )
+    write_text(output, page)
+
+
+def _machine(environment: Mapping[str, Any]) -> str:
+    """The environment of a training run (config.json) in words; the device first, which needs no name."""
+    words = [f"{key} {value}" for key, value in environment.items() if key != "device"]
+    return ", ".join([str(environment["device"]), *words] if "device" in environment else words)
+
+
+def _spans(table: Table) -> list[tuple[str, int]]:
+    """Headings over columns: neighbouring columns of one group share one."""
+    spans: list[tuple[str, int]] = []
+    for column in table.columns:
+        if spans and spans[-1][0] == column.group:
+            spans[-1] = (column.group, spans[-1][1] + 1)
+        else:
+            spans.append((column.group, 1))
+    return spans

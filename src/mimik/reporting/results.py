@@ -1,0 +1,402 @@
+"""One result directory, read: what tables, figures and the report are made from. Nothing is computed here.
+
+    results/<dataset>/<method>/   metrics.json, per_face.safetensors, config.json, history.csv,
+                                  translations/{manifest.json, *.npy}
+
+Every reader says what it could not find; a missing optional file is `None`, a missing required one a `UserError`.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from safetensors.numpy import load_file
+
+from mimik.errors import UserError
+from mimik.faces.prepared.store import FaceStore
+from mimik.storage.arrays import read_array, read_table
+from mimik.storage.files import first_line
+from mimik.storage.records import command_for, read_record
+
+Array = npt.NDArray[Any]
+
+BASELINES: Mapping[str, Sequence[str]] = {
+    "Copy the input": ("copy_{}", "{}_copy"),
+    "True target": ("{}_truth",),
+}
+"""Rows of tables that are no method's, with the names in metrics.json of their value of a metric."""
+
+
+@dataclass(frozen=True)
+class ReportSettings:
+    """The section `report` of params.yaml.
+
+    Attributes:
+        figures: modules of mimik.reporting.figures in the order of the page.
+        tables: modules of mimik.reporting.tables in the order of the page.
+        rows: how many test faces an image grid shows.
+        seed: seed of the draw that picks them.
+        ids: ids of test faces to show instead of a draw.
+        difference_maximum: top of the colour scale of difference maps, in levels of 0 to 255.
+        resamples: of the bootstrap in paired comparisons.
+        smoothing: share of a loss curve's points that the moving average covers, in (0, 1).
+    """
+
+    figures: tuple[str, ...] = (
+        "distance_to_truth",
+        "comparison_grid",
+        "translation_grid",
+        "strengths",
+        "action_unit_edits",
+        "difference_maps",
+        "masks_before_after",
+        "per_class_bars",
+        "region_change",
+        "confusion_matrix",
+        "loss_curves",
+    )
+    tables: tuple[str, ...] = ("results", "paired", "reconstruction", "settings", "protocols")
+    rows: int = 8
+    seed: int = 0
+    ids: tuple[str, ...] = ()
+    difference_maximum: int = 64
+    resamples: int = 1000
+    smoothing: float = 0.05
+
+    def __post_init__(self) -> None:
+        if self.rows < 1:
+            raise ValueError(f"rows must be at least 1, got {self.rows}")
+        if self.resamples < 1:
+            raise ValueError(f"resamples must be at least 1, got {self.resamples}")
+        if not 1 <= self.difference_maximum <= 255:
+            raise ValueError(f"difference_maximum must be in 1..255, got {self.difference_maximum}")
+        if not 0 < self.smoothing < 1:
+            raise ValueError(f"smoothing must be in (0, 1), got {self.smoothing}")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One scalar of metrics.json.
+
+    Attributes:
+        value: the value, or None when it was skipped.
+        interval: bootstrap confidence interval (low, high), or None.
+        skipped: what to do so that it is measured; empty when it was.
+        entry: the whole entry of metrics.json (n, extractor, protocol, ...).
+    """
+
+    value: float | None
+    interval: tuple[float, float] | None
+    skipped: str
+    entry: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Continuous:
+    """Continuous edits of a few faces (`mimik.evaluation.continuous`).
+
+    Attributes:
+        rows: of the store, one for every face.
+        levels: what was asked for, step by step.
+        targets: what each face was asked for, positions in `Result.classes`; empty where it is the `names`.
+        names: action units, each of which every face was asked for; empty where it is the `targets`.
+        images: uint8 (faces, levels, S, S, 3), or (faces, names, levels, S, S, 3) where there are names.
+        truth: the true edits, of the same shape; None where nobody knows them.
+    """
+
+    rows: Sequence[int]
+    levels: Sequence[float]
+    targets: Sequence[int]
+    names: Sequence[str]
+    images: Array
+    truth: Array | None
+
+
+@dataclass(frozen=True)
+class Result:
+    """The result directory of one (dataset, method); files are opened when they are first asked for.
+
+    Attributes:
+        directory: results/<dataset>/<method>.
+        store_directory: data/prepared/<dataset>.
+        record: metrics.json as a dict.
+        config: config.json as a dict.
+    """
+
+    directory: Path
+    store_directory: Path
+    record: Mapping[str, Any]
+    config: Mapping[str, Any]
+
+    @property
+    def dataset(self) -> str:
+        """Name of the dataset (file name = params key)."""
+        return str(self.record["dataset"])
+
+    @property
+    def method(self) -> str:
+        """Name of the method or variant (params key)."""
+        return str(self.record["method"])
+
+    @property
+    def scale(self) -> str:
+        """`paper`, `demo`, `smoke` or another scale of params.yaml."""
+        return str(self.record["scale"])
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """translations/manifest.json."""
+        path = self.directory / "translations" / "manifest.json"
+        manifest = read_record(path, "translations", ("rows", "source_labels", "classes", "size"))
+        labels, classes = manifest["source_labels"], len(manifest["classes"])
+        targets = [target for told in self._edits(manifest) for target in told.get("targets", ())]
+        if len(labels) != len(manifest["rows"]) or not all(-1 <= label < classes for label in (*labels, *targets)):
+            raise UserError(
+                f"{path}: expected a label for each of its {len(manifest['rows'])} rows, and of labels and targets "
+                f"positions among its {classes} classes. Translate again: `{command_for(path, 'translations')}`."
+            )
+        return manifest
+
+    @staticmethod
+    def _edits(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        """What a manifest says of continuous edits."""
+        return [manifest[name] for name in ("strengths", "action_units") if name in manifest]
+
+    @property
+    def classes(self) -> list[str]:
+        """Expression classes in the order of the label."""
+        return [str(name) for name in self.manifest["classes"]]
+
+    @property
+    def size(self) -> int:
+        """Side of the translated images in pixels."""
+        return int(self.manifest["size"])
+
+    @cached_property
+    def rows(self) -> npt.NDArray[np.int64]:
+        """Row of the prepared store for every translated face."""
+        return np.asarray(self.manifest["rows"], dtype=np.int64)
+
+    @cached_property
+    def source_labels(self) -> npt.NDArray[np.int64]:
+        """Label of every translated face, -1 where unknown."""
+        return np.asarray(self.manifest["source_labels"], dtype=np.int64)
+
+    @cached_property
+    def store(self) -> FaceStore:
+        """The prepared dataset at the size of the translations."""
+        store, manifest = FaceStore(self.store_directory, self.size), self.manifest
+        edited = [row for told in self._edits(manifest) for row in told["rows"]]
+        if not all(0 <= row < len(store) for row in (*manifest["rows"], *manifest.get("mask_rows", ()), *edited)):
+            path = self.directory / "translations" / "manifest.json"
+            raise UserError(
+                f"{path}: expected rows of {store.directory}, 0 to {len(store) - 1}. Translate again: "
+                f"`{command_for(path, 'translations')}`."
+            )
+        return store
+
+    @cached_property
+    def translations(self) -> Array:
+        """uint8 (N, C, S, S, 3), memory-mapped: column t is the face asked for class t.
+
+        Raises:
+            UserError: the file is missing or does not fit its manifest.
+        """
+        array = self.optional("images.npy")
+        path = self.directory / "translations" / "images.npy"
+        if array is None:
+            raise UserError(f"{path}: missing. Translate the test split again.")
+        expected = (len(self.rows), len(self.classes), self.size, self.size, 3)
+        if array.shape != expected or array.dtype != np.uint8:
+            raise UserError(
+                f"{path}: holds {array.dtype} {array.shape}, but its manifest promises uint8 {expected}. "
+                "Delete the folder `translations` and make it again."
+            )
+        return array
+
+    def optional(self, name: str) -> Array | None:
+        """An array of translations/, memory-mapped, or None when it does not exist."""
+        path = self.directory / "translations" / name
+        if not path.exists():
+            return None
+        return read_array(path, f"Delete it and translate again: `{command_for(path, 'translations')}`.")
+
+    def continuous(self, name: str) -> Continuous | None:
+        """Continuous edits, `strengths` or `action_units`; None when there are none.
+
+        Raises:
+            UserError: the file does not fit its manifest.
+        """
+        array, told = self.optional(f"{name}.npy"), self.manifest.get(name)
+        if array is None or told is None or not told["rows"]:
+            return None
+        path = self.directory / "translations" / f"{name}.npy"
+        units = [len(told["names"])] if "names" in told else []
+        expected = (len(told["rows"]), *units, len(told["levels"]), self.size, self.size, 3)
+        if array.shape[1:] != expected or array.dtype != np.uint8:
+            raise UserError(
+                f"{path}: holds {array.dtype} {array.shape}, but its manifest promises uint8 (., {expected}). "
+                "Delete the folder `translations` and make it again."
+            )
+        truth = array[1] if len(array) > 1 else None
+        return Continuous(told["rows"], told["levels"], told.get("targets", ()), told.get("names", ()), array[0], truth)
+
+    @cached_property
+    def history(self) -> pd.DataFrame | None:
+        """history.csv (column `step`, then `<update>/<term>`), or None."""
+        path = self.directory / "history.csv"
+        if not path.exists():
+            return None
+        table = read_table(path, f"Train the method again: `{command_for(path, 'method')}`.")
+        if "step" not in table:
+            raise UserError(f"{path}: has no column `step`. Train the method again.")
+        return table
+
+    @cached_property
+    def per_face(self) -> dict[str, tuple[Array, Array]]:
+        """By metric: sums and counts (N, G) of every translated face; empty when the file does not exist.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        path = self.directory / "per_face.safetensors"
+        if not path.exists():
+            return {}
+        remedy = f"Evaluate the method again: `{command_for(path, 'metrics')}`."
+        try:
+            arrays = load_file(path)
+        except Exception as error:
+            raise UserError(f"{path}: expected safetensors, but: {first_line(error)}. {remedy}") from error
+        names = [name.removesuffix("/sums") for name in arrays if name.endswith("/sums")]
+        pairs = {name: (arrays[f"{name}/sums"], arrays.get(f"{name}/counts")) for name in names}
+        found = {name: (sums, counts) for name, (sums, counts) in pairs.items() if counts is not None}
+        if found.keys() != pairs.keys() or any(
+            sums.ndim != 2 or sums.shape != counts.shape or len(sums) != len(self.rows)
+            for sums, counts in found.values()
+        ):
+            raise UserError(
+                f"{path}: expected sums and counts (faces, groups) of {len(self.rows)} faces for every metric. {remedy}"
+            )
+        return found
+
+    def metric(self, name: str) -> Measured | None:
+        """A scalar metric, or None when metrics.json does not have it or it is not a scalar."""
+        entry = self.record["metrics"].get(name)
+        if not isinstance(entry, Mapping):
+            return None
+        if "skipped" in entry:
+            return Measured(None, None, str(entry["skipped"]), entry)
+        value = entry.get("value")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            return None
+        return Measured(float(value), _interval(entry.get("ci")), "", entry)
+
+    def parts(self, name: str, part: str = "") -> dict[str, Measured]:
+        """A metric piece by piece, by name of the piece; empty when metrics.json does not have it.
+
+        Args:
+            name: the metric.
+            part: key of its entry that holds the pieces (`per_class`, `per_region`), or nothing when its `value`
+                does, and its `ci` their intervals.
+        """
+        entry = self.record["metrics"].get(name)
+        pieces = entry.get(part or "value") if isinstance(entry, Mapping) else None
+        if not isinstance(pieces, Mapping):
+            return {}
+        intervals = entry.get("ci") if not part else None
+        intervals = intervals if isinstance(intervals, Mapping) else {}
+        return {
+            str(key): Measured(float(value), _interval(intervals.get(key)), "", entry)
+            for key, value in pieces.items()
+            if isinstance(value, int | float) and not isinstance(value, bool)
+        }
+
+    def baseline(self, baseline: str, name: str) -> Measured | None:
+        """What a baseline (a key of `BASELINES`) scores in a metric, or None when it was not measured."""
+        found = (self.metric(pattern.format(name)) for pattern in BASELINES[baseline])
+        return next((measured for measured in found if measured is not None and measured.value is not None), None)
+
+    def position_of(self, row: int) -> int:
+        """Position in the translations of a row of the store. Raises `ValueError` when it was not translated."""
+        found = np.flatnonzero(self.rows == row)
+        if not len(found):
+            raise ValueError(f"{self.directory}: row {row} of the store was not translated")
+        return int(found[0])
+
+
+def _interval(value: Any) -> tuple[float, float] | None:
+    if isinstance(value, Sequence) and len(value) == 2 and all(isinstance(end, int | float) for end in value):
+        return float(value[0]), float(value[1])
+    return None
+
+
+def load(directory: Path | str, store_directory: Path | str) -> Result:
+    """Open a result directory.
+
+    Raises:
+        UserError: metrics.json or config.json is missing, not JSON, or lacks what identifies the result.
+    """
+    directory = Path(directory)
+    record = read_record(directory / "metrics.json", "metrics", ("dataset", "method", "scale", "metrics"))
+    return Result(directory, Path(store_directory), record, read_record(directory / "config.json", "method"))
+
+
+def choose_rows(results: Sequence[Result], count: int, seed: int, ids: Sequence[str] = ()) -> list[int]:
+    """Rows of the store to show: a fixed list of ids, else a seeded draw; never anything that looks at a score.
+
+    The draw takes the source expressions in turn and prefers a person who is not shown yet, so that few rows
+    show many expressions and many people. Only rows that every result has translated are taken.
+
+    Args:
+        results: results of one dataset at one size; at least one.
+        count: how many rows at most.
+        seed: seed of the draw.
+        ids: ids of the store's table; when given they are shown in this order and nothing is drawn.
+
+    Raises:
+        UserError: an id is not among the translated faces.
+    """
+    first = results[0]
+    common = set(first.rows.tolist()).intersection(*(set(result.rows.tolist()) for result in results[1:]))
+    table = first.store.table
+    if ids:
+        row_of = {str(table["id"].iloc[row]): row for row in sorted(common)}
+        absent = [name for name in ids if name not in row_of]
+        if absent:
+            raise UserError(
+                f"report.ids: {', '.join(absent)} is not among the translated test faces of {first.dataset}. "
+                f"Take ids of the split 'test' in {first.store.directory / 'index.csv'}."
+            )
+        return [row_of[name] for name in ids][:count]
+    order = np.random.default_rng(seed).permutation(np.array(sorted(common), dtype=np.int64))
+    label_of = dict(zip(first.rows.tolist(), first.source_labels.tolist(), strict=True))
+    waiting: dict[int, list[int]] = {}
+    for row in order.tolist():
+        waiting.setdefault(label_of[row], []).append(row)
+    people: set[str] = set()
+    chosen: list[int] = []
+    while len(chosen) < count and any(waiting.values()):
+        for label in sorted(waiting):
+            if not waiting[label] or len(chosen) >= count:
+                continue
+            fresh = (row for row in waiting[label] if str(table["identity"].iloc[row]) not in people)
+            row = next(fresh, waiting[label][0])
+            waiting[label].remove(row)
+            people.add(str(table["identity"].iloc[row]))
+            chosen.append(row)
+    return chosen
+
+
+def true_targets(result: Result, rows: Sequence[int]) -> Array | None:
+    """The true image of every edit of some rows of the store, uint8 (len(rows), C, S, S, 3), or None without truth."""
+    store = result.store
+    if store.truth is None:
+        return None
+    truth: Array = store.truth[store.truth_positions(np.asarray(rows, dtype=np.int64))]
+    return truth

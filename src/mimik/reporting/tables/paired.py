@@ -1,0 +1,81 @@
+"""Methods against the first one on the same faces: how much better or worse, with the interval of the difference.
+
+Faces differ more than methods do, so that the intervals of two methods overlap where one is better on nearly every
+face. Both are resampled together here: whole faces, the same ones for both (mimik.statistics.bootstrap).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mimik.reporting.measures import MEASURES
+from mimik.reporting.plotting import Absent
+from mimik.reporting.results import ReportSettings, Result
+from mimik.reporting.tables.results import MEASURED
+from mimik.reporting.tabular import EMPTY, Cell, Column, Line, Table
+from mimik.statistics import bootstrap
+
+TITLE = "Paired comparison"
+CAPTION = (
+    "Difference to the first method over the same test faces. Small: bootstrap 95 % interval of the difference. Bold: "
+    "better, and the interval leaves zero out; grey: the interval holds zero. It is over faces, of one training each: "
+    "other trainings of the same methods can differ by more."
+)
+PAGES = frozenset({"comparison"})
+
+
+def build(results: Sequence[Result], settings: ReportSettings) -> Table | Absent:
+    """Rows: every method but the first; columns: the measures that are means over faces."""
+    first, *others = results
+    comparable = [
+        other
+        for other in others
+        if (other.dataset, other.scale, other.rows.tolist()) == (first.dataset, first.scale, first.rows.tolist())
+    ]
+    names = [
+        name for name in MEASURED if any(name in other.per_face for other in comparable) and name in first.per_face
+    ]
+    if not names:
+        return Absent("there are no two methods that were evaluated on the same faces")
+    weights = bootstrap.resamples(len(first.rows), settings.resamples, settings.seed)
+    lines = [Line(other.method, [_cell(first, other, name, weights) for name in names]) for other in comparable]
+    columns = [
+        Column(name, m.heading, m.direction, m.unit, m.explanation, m.group)
+        for name in names
+        for m in (MEASURES[name],)
+    ]
+    return Table(f"against {first.method}", columns, lines)
+
+
+def _cell(first: Result, other: Result, name: str, weights: np.ndarray) -> Cell:
+    if name not in other.per_face:
+        return EMPTY
+    value, low, high = difference(first.per_face[name], other.per_face[name], weights)
+    measure = MEASURES[name]
+
+    def text(number: float) -> str:
+        return f"{number * measure.factor:+.{measure.digits}f}".replace("-", "−")
+
+    sign = 1 if measure.direction == "up" else -1
+    return Cell(
+        text(value),
+        f"{text(low)} to {text(high)}",
+        value,
+        best=min(sign * low, sign * high) > 0,
+        muted=low <= 0 <= high,
+    )
+
+
+def difference(
+    first: tuple[np.ndarray, np.ndarray], second: tuple[np.ndarray, np.ndarray], weights: np.ndarray
+) -> tuple[float, float, float]:
+    """Second minus first mean, and the interval of that difference.
+
+    Args:
+        first, second: sums and counts (N, G) of the same faces.
+        weights: (R, N) from `bootstrap.resamples`.
+    """
+    means = [bootstrap.grouped_mean(weights @ sums, weights @ counts) for sums, counts in (first, second)]
+    value = float(np.subtract(*(bootstrap.grouped_mean(s.sum(0), c.sum(0)) for s, c in (second, first))))
+    low, high = bootstrap.percentile_interval(means[1] - means[0]) or (value, value)
+    return value, low, high

@@ -1,0 +1,38 @@
+"""The result table: led by the distance to the true edit where it is known, then expression, person, realism."""
+
+from collections.abc import Sequence
+
+from mimik.reporting.measures import table
+from mimik.reporting.plotting import Absent
+from mimik.reporting.results import ReportSettings, Result
+from mimik.reporting.tabular import Table
+
+TITLE = "Results"
+CAPTION = (
+    "Small: bootstrap 95 % interval over test faces. Bold: best of the column among the trained methods, as printed. "
+    "Baselines in italics take no part in that; 'True target' is the rendered truth put through the same measures."
+)
+PAGES = frozenset({"method", "comparison"})
+
+MEASURED: Sequence[str] = (
+    "truth_psnr_changed",
+    "truth_psnr",
+    "truth_ssim",
+    "au_error",
+    "eea",
+    "preservation_error",
+    "attribute_accuracy",
+    "attribute_preservation",
+    "identity_loss",
+    "outside_change",
+    "fid",
+    "kid",
+    "inception_score",
+    "fd_classifier",
+    "kd_classifier",
+)
+
+
+def build(results: Sequence[Result], settings: ReportSettings) -> Table | Absent:
+    """Rows: methods and baselines."""
+    return table(results, MEASURED) or Absent("metrics.json holds none of the measures of this table")

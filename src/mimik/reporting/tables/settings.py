@@ -1,0 +1,113 @@
+"""Where these runs leave the published settings: what the scale and the variant change, sizes set apart."""
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mimik.reporting.plotting import Absent
+from mimik.reporting.results import ReportSettings, Result
+from mimik.reporting.tabular import EMPTY, Cell, Column, Line, Table
+from mimik.settings.modules import named
+
+TITLE = "What differs from the published settings"
+CAPTION = (
+    "Every setting in which a run differs from its method's defaults, which are the published ones (small: the "
+    "default). First what changes the objective, the critic, the output head or the optimisation, which is more than "
+    "making things smaller; then mere sizes and lengths."
+)
+PAGES = frozenset({"method", "comparison"})
+
+SIZES = re.compile(r"(^|[_.])(conv_dim|blocks|layers|size|steps)$")
+"""Settings (last part of the name) that are sizes or lengths."""
+
+UNSCIENTIFIC = frozenset(
+    {
+        "log_every",
+        "sample_every",
+        "checkpoint_seconds",
+        "precision",
+        "channels_last",
+        "compile",
+        "graphs",
+        "deterministic",
+        "accumulate",
+        "recompute",
+    }
+)
+"""Settings of the run that change no result, or only its rounding; they are left out."""
+
+
+def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings with dotted names; sequences become lists, so that JSON and dataclasses compare equal."""
+    flattened: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            flattened.update(flat(value, f"{prefix}{key}."))
+        else:
+            flattened[prefix + key] = list(value) if isinstance(value, tuple | list) else value
+    return flattened
+
+
+def published(module_name: str) -> dict[str, Any]:
+    """The published settings of a method's file, dotted: its Config's defaults, and its TRAINING as `training.*`."""
+    module = named("methods", module_name, "config.json: module")
+    settings = flat(dataclasses.asdict(module.Config()))
+    settings.update(flat({"training": getattr(module, "TRAINING", {})}))
+    return settings
+
+
+def differences(result: Result) -> dict[str, tuple[Any, Any]]:
+    """{setting: (published, here)} where they differ; empty when config.json does not name the method's file.
+
+    Settings of the training that the method does not publish are compared with `TrainingConfig`'s defaults.
+    """
+    name = result.config.get("module")
+    if not isinstance(name, str):
+        return {}
+    from mimik.training.loop import TrainingConfig
+
+    defaults = {f"training.{key}": value for key, value in flat(dataclasses.asdict(TrainingConfig())).items()}
+    defaults.update(published(name))
+    here = flat({**dict(result.config.get("config", {})), "training": dict(result.config.get("training", {}))})
+    return {
+        key: (defaults.get(key), value)
+        for key, value in here.items()
+        if key.rpartition(".")[2] not in UNSCIENTIFIC and (key not in defaults or defaults[key] != value)
+    }
+
+
+def build(results: Sequence[Result], settings: ReportSettings) -> Table | Absent:
+    """Rows: settings; columns: the results, each with its own default in small type."""
+    changed = {result.method: differences(result) for result in results}
+    names = list(dict.fromkeys(name for found in changed.values() for name in found))
+    if not names:
+        return Absent("every setting is the published one")
+    known = {result.method: published(str(result.config.get("module"))) for result in results if changed[result.method]}
+    lines = []
+    for name in sorted(names, key=lambda name: bool(SIZES.search(name))):
+        cells = [Cell("size or length" if SIZES.search(name) else "method", muted=True)]
+        for result in results:
+            if name in changed[result.method]:
+                default, here = changed[result.method][name]
+                cells.append(Cell(shown(here), f"default {shown(default)}"))
+            elif name in known.get(result.method, {}):
+                cells.append(Cell("as published", muted=True))
+            else:
+                cells.append(EMPTY)
+        lines.append(Line(name, cells))
+    columns = [Column("kind", "Changes", text=True), *(Column(r.method, r.method, text=True) for r in results)]
+    return Table("Setting", columns, lines, dense=True)
+
+
+def shown(value: Any) -> str:
+    """A setting as a reader writes it: yes and no for booleans, short floats, lists with commas."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list):
+        return ", ".join(shown(item) for item in value)
+    return str(value)

@@ -1,0 +1,181 @@
+"""Every setting of params.yaml against what reads it, before any job: all entries, at every scale, without PyTorch.
+
+A schema knows the groups of params.yaml; which settings a method has, and what they may be, its `Config` knows, which
+stands in the method's file (`mimik.settings.declarations`). A setting that nobody reads would change nothing and say
+nothing.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from mimik.errors import UserError, unknown_name
+from mimik.settings import modules
+from mimik.settings import params as resolution
+from mimik.settings.configuration import build, check
+from mimik.settings.declarations import declared
+from mimik.settings.params import Params
+from mimik.storage.files import read_json
+
+_NETWORKS: Mapping[str, tuple[str, str]] = {
+    "segmenters": ("pretraining.segmenter", "SegmenterConfig"),
+    "depth_networks": ("pretraining.depth_network", "DepthNetworkConfig"),
+    "classifiers": ("pretraining.classifier", "ClassifierConfig"),
+    "readers": ("pretraining.reader", "ReaderConfig"),
+}
+"""Groups of pre-trained networks, with the module and the dataclass of their settings."""
+
+
+def check_settings(params: Params, source: Path | str = "params.yaml") -> None:
+    """Check that every setting is read by something, and is what that takes.
+
+    Args:
+        params: that `mimik.settings.params.validate` has passed.
+        source: file to name in messages.
+
+    Raises:
+        UserError: lists every fault with its place.
+    """
+    found = list(dict.fromkeys(_faults(params)))
+    if found:
+        raise UserError("\n  ".join([f"{source}: {len(found)} setting(s) cannot be used.", *found]))
+
+
+def _faults(params: Params) -> Iterator[str]:
+    yield from _dataset_faults(params)
+    # A fault of a group that many entries share is told once, where it stands.
+    shared = list(_scale_faults(params))
+    yield from shared
+    if shared:
+        return
+    report = params["report"]
+    yield from _told(lambda: build(declared("reporting.results", "ReportSettings"), report, "report"))
+    for room in ("tables", "figures"):
+        yield from _unknown(room, report.get(room, ()), f"report.{room}")
+    dataset = next(iter(params["datasets"]))
+    for scale in params["scales"]:
+        for name in params["methods"]:
+            yield from _method_faults(params, dataset, name, scale)
+        for group, (module, config) in _NETWORKS.items():
+            for name in params[group]:
+                settings = getattr(resolution, f"resolve_{group.removesuffix('s')}")(params, dataset, name, scale)
+                where = f"{group}.{name}"
+                yield from _told(build, declared(module, config), settings["config"], where)
+                yield from _told(build, _training(), settings["training"], f"{where}.training")
+        translation = resolution.resolve_translation(params, dataset, next(iter(params["methods"])), scale)
+        yield from _told(build, declared("evaluation.translation", "TranslationSettings"), translation, "translation")
+        for name in params["datasets"]:
+            method = next(iter(params["methods"]))
+            evaluation = resolution.resolve_evaluation(params, name, method, scale)["evaluation"]
+            yield from _told(build, declared("evaluation.measurements", "EvaluationSettings"), evaluation, "evaluation")
+            yield from _unknown("metrics", evaluation.get("metrics", ()), "evaluation.metrics")
+
+
+def _method_faults(params: Params, dataset: str, name: str, scale: str) -> Iterator[str]:
+    where = f"methods.{name}"
+    unknown = list(_unknown("methods", [resolution.method_module(params, name)], f"{where}.method"))
+    if unknown:
+        yield from unknown
+        return
+    settings = resolution.resolve(params, dataset, name, scale)
+    module = f"methods.{settings['module']}"
+    training = {**declared(module, "TRAINING"), **settings["training"]}
+    condition = {**declared(module, "CONDITION"), **settings["condition"]}
+    yield from _told(build, declared(module, "Config"), settings["config"], where)
+    yield from _told(build, _training(), training, f"{where}.training")
+    yield from _told(build, declared("components.conditions", "ConditionConfig"), condition, f"{where}.condition")
+    for guide, values in settings["guidance"].items():
+        yield from _told(build, declared(f"guidance.{guide}", "Config"), values, f"{where}.guidance.{guide}")
+
+
+def _scale_faults(params: Params) -> Iterator[str]:
+    """Names and types of what a scale says for all; combinations are looked at with the entries."""
+    for scale, values in params["scales"].items():
+        where = f"scales.{scale}"
+        yield from _told(check, _training(), values["training"], f"{where}.training")
+        for kind in ("methods", "guidance"):
+            groups = values.get(kind, {})
+            yield from _unknown(kind, groups, f"{where}.{kind}")
+            for name in set(groups) & set(modules.names(kind)):
+                own = {key: value for key, value in groups[name].items() if key not in _BESIDES or kind == "guidance"}
+                yield from _told(check, declared(f"{kind}.{name}", "Config"), own, f"{where}.{kind}.{name}")
+                training = groups[name].get("training", {}) if kind == "methods" else {}
+                yield from _told(check, _training(), training, f"{where}.{kind}.{name}.training")
+        for group, (module, config) in _NETWORKS.items():
+            for name, settings in values.get(group, {}).items():
+                own = {key: value for key, value in settings.items() if key != "training"}
+                yield from _told(check, declared(module, config), own, f"{where}.{group}.{name}")
+                yield from _told(check, _training(), settings.get("training", {}), f"{where}.{group}.{name}.training")
+        for name, (module, config) in {
+            "translation": ("evaluation.translation", "TranslationSettings"),
+            "evaluation": ("evaluation.measurements", "EvaluationSettings"),
+        }.items():
+            yield from _told(check, declared(module, config), values.get(name, {}), f"{where}.{name}")
+
+
+_BESIDES = ("training", "condition", "guidance", "starts_from", *resolution.PRETRAINED)
+"""What an entry of `methods` may hold beside the settings of its Config."""
+
+
+def _dataset_faults(params: Params) -> Iterator[str]:
+    for name, entry in params["datasets"].items():
+        read, ends, asked = _words(resolution.dataset_module(params, name))
+        places = {"": entry} | {f".scales.{scale}": own for scale, own in entry.get("scales", {}).items()}
+        for place, options in places.items():
+            for key in options:
+                if key not in read and not key.endswith(ends):
+                    yield (
+                        f"datasets.{name}{place}.{key}: nothing that prepares this dataset reads it. "
+                        f"{unknown_name(key, _schema_keys() | asked)}"
+                    )
+
+
+@cache
+def _words(module: str) -> tuple[frozenset[str], tuple[str, ...], frozenset[str]]:
+    """Texts in the sources that decide what becomes of a dataset: an option that is in none of them nobody reads.
+
+    Returns:
+        whole texts; ends of texts that begin with something else (f"{split}_identities"); those that look like options.
+    """
+    whole = modules.PACKAGE / "datasets" / module
+    own = sorted(whole.glob("*.py")) if whole.is_dir() else [whole.with_suffix(".py")]
+    text = "".join(file.read_text(encoding="utf-8") for file in own)
+    shared = {
+        name for name in modules.names("datasets") if re.search(rf"mimik\.datasets(\.| import .*\b){name}\b", text)
+    }
+    files = [
+        *(modules.PACKAGE / "datasets" / f"{name}.py" for name in sorted(shared)),
+        *sorted((modules.PACKAGE / "faces").rglob("*.py")),
+    ]
+    text += "".join(file.read_text(encoding="utf-8") for file in files if file.is_file())
+    words = set(re.findall(r"[\"']([a-z][a-z0-9_]*)[\"']", text))
+    # What params itself takes out of an entry before the dataset sees it.
+    words |= {"dataset", "scale", "scales", "evaluation", "flip", "ground_truth"}
+    asked = re.findall(r"options(?:\.get\(|\[|, )[\"']([a-z][a-z0-9_]*)[\"']", text)
+    return frozenset(words), tuple(set(re.findall(r"\}(_[a-z0-9_]+)[\"']", text))), frozenset(asked)
+
+
+@cache
+def _schema_keys() -> frozenset[str]:
+    path = modules.PACKAGE.parents[1] / resolution.SCHEMA
+    return frozenset(read_json(path)["$defs"]["dataset"]["properties"]) - {"name"} if path.is_file() else frozenset()
+
+
+def _training() -> Any:
+    return declared("training.schedule", "TrainingConfig")
+
+
+def _unknown(room: str, names: Any, where: str) -> Iterator[str]:
+    for name in names:
+        if name not in modules.names(room):
+            known = unknown_name(name, modules.names(room))
+            yield f"{where}: there is no {name!r} in mimik.{modules.FOLDERS[room]}. {known}"
+
+
+def _told(action: Callable[..., object], *arguments: Any) -> Iterator[str]:
+    try:
+        action(*arguments)
+    except UserError as error:
+        yield str(error)

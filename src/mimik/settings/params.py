@@ -1,0 +1,442 @@
+"""params.yaml: loaded, checked, and resolved into the settings of one job.
+
+Every rule of the workflow gets only the slice that decides its result, so that one changed number reruns what
+depends on it and nothing else. Resolution (docs/architecture.md): a Config's defaults are the published settings;
+`scales.<scale>.methods.<module>` overrides them, `methods.<name>` overrides both, and its own `scales.<scale>` all of
+them. Groups of settings are merged key by key, anything else is replaced. The same rule, but for an entry's own
+`scales`, serves segmenters, depth networks, classifiers and readers.
+
+This module stays light (no torch, no pandas): the Snakefile imports it.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from mimik.errors import UserError, unknown_name
+from mimik.settings.modules import names
+from mimik.storage.files import read_json
+from mimik.storage.records import faults
+from mimik.storage.yaml_file import read_yaml
+
+Params = dict[str, Any]
+Settings = dict[str, Any]
+
+SCHEMA = Path("workflow/schemas/params.schema.json")
+"""The JSON schema of params.yaml, relative to the project's folder."""
+
+
+PRETRAINED: Mapping[str, str] = MappingProxyType({"segmenter": "segmenters", "depth_network": "depth_networks"})
+"""Kinds of networks that a method may start from, with the group of params.yaml that holds their entries. An entry of
+`methods` names one under the kind; `starts_from` names another entry of `methods`, whose generator it starts from."""
+
+AUTO = "auto"
+"""What an entry of `methods` may say of a segmenter: the scale's own."""
+
+
+class MaskSource(NamedTuple):
+    """A segmenter of params.yaml, and the dataset that it is trained on."""
+
+    dataset: str
+    segmenter: str
+
+
+class Experiment(NamedTuple):
+    """One method on one dataset."""
+
+    dataset: str
+    method: str
+
+
+def load(path: Path | str = "params.yaml", schema: Path | str | None = None) -> Params:
+    """Read and validate params.yaml.
+
+    Args:
+        path: the file; it stands in the project's folder.
+        schema: the JSON schema; None takes the project's own, beside `path`.
+
+    Raises:
+        UserError: the file is missing, is not YAML, or `validate` refuses it.
+    """
+    path = Path(path)
+    values = read_yaml(path, "Run mimik in the project's folder, where it stands.")
+    validate(values, path, schema if schema is not None else path.parent / SCHEMA)
+    return dict(values)
+
+
+def validate(params: Any, source: Path | str, schema: Path | str) -> None:
+    """Check params against the schema, then what a schema cannot express: that names refer to something.
+
+    Args:
+        params: the whole of params.yaml, with overrides of the command line.
+        source: file to name in messages.
+        schema: path of the JSON schema (draft 2020-12).
+
+    Raises:
+        UserError: lists every fault with its place, what was expected and what stands there; or jsonschema, which
+            looks for them, is not installed.
+    """
+    found = list(faults(params, read_json(schema)))
+    if not found:
+        found = [*_unknown_names(params), *_unprepared_sizes(params)]
+    if found:
+        raise UserError("\n  ".join([f"{source}: {len(found)} setting(s) cannot be used.", *found]))
+
+
+def mirror_of(params: Mapping[str, Any]) -> Path | None:
+    """The folder that is searched before any download: `mirror`, else the variable MIMIK_MIRROR, else none."""
+    folder = params.get("mirror") or os.environ.get("MIMIK_MIRROR")
+    return Path(folder) if folder else None
+
+
+def experiments(params: Mapping[str, Any]) -> list[Experiment]:
+    """The pairs that plain `snakemake`, `dvc repro` and the report cover, in their order."""
+    return [Experiment(entry["dataset"], entry["method"]) for entry in params["experiments"]]
+
+
+def scale_of(params: Mapping[str, Any], dataset: str, scale: str | None = None) -> str:
+    """The scale a dataset runs at: the argument, else `scale` of params (the command line), else the dataset's own."""
+    chosen = scale or params.get("scale") or params["datasets"][dataset]["scale"]
+    if chosen not in params["scales"]:
+        raise UserError(f"scale {chosen!r} is not known. {unknown_name(chosen, params['scales'])}")
+    return str(chosen)
+
+
+def method_module(params: Mapping[str, Any], method: str) -> str:
+    """Name of the file in `mimik.methods` that an entry of `methods` configures."""
+    return str(_entry(params, "methods", method)["method"])
+
+
+def dataset_module(params: Mapping[str, Any], dataset: str) -> str:
+    """Name of the file in `mimik.datasets` that an entry of `datasets` configures: its `dataset`, else its own name.
+
+    It is also the name of the archive's folder in data/raw, which all entries of a module share.
+    """
+    return str(_entry(params, "datasets", dataset).get("dataset", dataset))
+
+
+def pretrained_of(params: Mapping[str, Any], dataset: str, method: str, scale: str | None = None) -> dict[str, str]:
+    """Names of the pre-trained networks that a method starts from, by kind (of `PRETRAINED`)."""
+    values = _method_values(params, dataset, method, scale)
+    return {kind: str(values[kind]) for kind in PRETRAINED if values.get(kind) is not None}
+
+
+def starts_from(params: Mapping[str, Any], method: str) -> str | None:
+    """The entry of `methods` whose trained generator a method starts from, if any."""
+    name = _entry(params, "methods", method).get("starts_from")
+    return None if name is None else str(name)
+
+
+def masks_of(params: Mapping[str, Any], dataset: str, scale: str | None = None) -> MaskSource | None:
+    """The segmenter that makes the masks of a dataset (`masks: segmenter`, `masks_from`); None when none does."""
+    options = resolve_dataset(params, dataset, scale)["options"]
+    if options.get("masks") != "segmenter":
+        return None
+    source, _, segmenter = str(options.get("masks_from")).partition("/")
+    return MaskSource(source, segmenter)
+
+
+def classifier_of(params: Mapping[str, Any], dataset: str, method: str, scale: str | None = None) -> str:
+    """The classifier that evaluates a method on this dataset: of attributes where the method is told these."""
+    told = _method_values(params, dataset, method, scale).get("condition", {}).get("space")
+    kind = "attribute_classifier" if told == "attributes" else "classifier"
+    return str(params["scales"][scale_of(params, dataset, scale)][kind])
+
+
+def reader_of(params: Mapping[str, Any], dataset: str, scale: str | None = None) -> str | None:
+    """The face reader that evaluates on this dataset; None unless the dataset has `ground_truth`."""
+    if not params["datasets"][dataset].get("ground_truth"):
+        return None
+    return str(params["scales"][scale_of(params, dataset, scale)]["reader"])
+
+
+def resolve(params: Mapping[str, Any], dataset: str, method: str, scale: str | None = None) -> Settings:
+    """Settings of the training of one method.
+
+    Returns:
+        dataset, method (name of the entry), module (its file in `mimik.methods`), scale, seed, image_size,
+        pretrained (names of the networks it starts from, by kind), starts_from (a method or None), condition (overrides
+        of the method's `CONDITION`), guidance (by the name of a file in `mimik.guidance`, overrides of its Config),
+        config (overrides of the method's Config), training (overrides of TrainingConfig).
+
+    Raises:
+        UserError: a name that params.yaml does not know.
+    """
+    values = _method_values(params, dataset, method, scale)
+    training = _training(params, dataset, _scale(params, dataset, scale)["training"], values.pop("training", {}))
+    pretrained = pretrained_of(params, dataset, method, scale)
+    for kind in PRETRAINED:
+        values.pop(kind, None)
+    at_scale = _scale(params, dataset, scale).get("guidance", {})
+    guidance = {name: _merge(at_scale.get(name, {}), own or {}) for name, own in values.pop("guidance", {}).items()}
+    return {
+        "dataset": dataset,
+        "method": method,
+        "module": values.pop("method"),
+        **_common(params, dataset, scale),
+        "pretrained": pretrained,
+        "starts_from": values.pop("starts_from", None),
+        "condition": values.pop("condition", {}),
+        "guidance": guidance,
+        "config": values,
+        "training": training,
+    }
+
+
+def resolve_dataset(params: Mapping[str, Any], dataset: str, scale: str | None = None) -> Settings:
+    """Settings of the preparation of one dataset.
+
+    Returns:
+        dataset (name of the entry), module (its file in `mimik.datasets`), seed, options (the entry with the scale's
+        overrides, and under `name` its name, which messages about an option tell).
+    """
+    entry = dict(_entry(params, "datasets", dataset))
+    overrides = entry.pop("scales", {}).get(scale_of(params, dataset, scale), {})
+    # Which module and scale, and how methods are trained and evaluated.
+    for key in ("dataset", "scale", "evaluation", "flip"):
+        entry.pop(key, None)
+    return {
+        "dataset": dataset,
+        "module": dataset_module(params, dataset),
+        "seed": params["seed"],
+        "options": {**_merge(entry, overrides), "name": dataset},
+    }
+
+
+def resolve_segmenter(params: Mapping[str, Any], dataset: str, name: str, scale: str | None = None) -> Settings:
+    """Settings of the training of one segmenter: dataset, name, scale, seed, image_size, config, training."""
+    return _pretraining(params, dataset, "segmenters", name, scale)
+
+
+def resolve_depth_network(params: Mapping[str, Any], dataset: str, name: str, scale: str | None = None) -> Settings:
+    """Settings of the training of one depth network; the keys are those of `resolve_segmenter`."""
+    return _pretraining(params, dataset, "depth_networks", name, scale)
+
+
+def resolve_classifier(params: Mapping[str, Any], dataset: str, name: str, scale: str | None = None) -> Settings:
+    """Settings of the training of one classifier; the keys are those of `resolve_segmenter`."""
+    return _pretraining(params, dataset, "classifiers", name, scale)
+
+
+def resolve_reader(params: Mapping[str, Any], dataset: str, name: str, scale: str | None = None) -> Settings:
+    """Settings of the training of one face reader; the keys are those of `resolve_segmenter`."""
+    return _pretraining(params, dataset, "readers", name, scale)
+
+
+def resolve_translation(params: Mapping[str, Any], dataset: str, method: str, scale: str | None = None) -> Settings:
+    """Settings of the translation of the test split (`mimik.evaluation.translation.TranslationSettings`)."""
+    _entry(params, "methods", method)
+    overrides = _scale(params, dataset, scale).get("translation", {})
+    return {**_merge(params["translation"], overrides), "seed": params["seed"]}
+
+
+def resolve_evaluation(params: Mapping[str, Any], dataset: str, method: str, scale: str | None = None) -> Settings:
+    """Settings of the evaluation of one method.
+
+    Returns:
+        dataset, method, scale, seed, image_size, classifier, reader (names or None), pretrained (by kind), evaluation
+        (`mimik.evaluation.measurements.EvaluationSettings`, with the dataset's own overrides).
+    """
+    scale = scale_of(params, dataset, scale)
+    evaluation = _merge(params["evaluation"], params["scales"][scale].get("evaluation", {}))
+    return {
+        "dataset": dataset,
+        "method": method,
+        **_common(params, dataset, scale),
+        "classifier": classifier_of(params, dataset, method, scale),
+        "pretrained": pretrained_of(params, dataset, method, scale),
+        "reader": reader_of(params, dataset, scale),
+        "evaluation": {
+            **_merge(evaluation, params["datasets"][dataset].get("evaluation", {})),
+            "seed": params["seed"],
+        },
+    }
+
+
+def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as one level with dotted keys, in their order; lists stay values."""
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _common(params: Mapping[str, Any], dataset: str, scale: str | None) -> Settings:
+    return {
+        "scale": scale_of(params, dataset, scale),
+        "seed": params["seed"],
+        "image_size": _scale(params, dataset, scale)["image_size"],
+    }
+
+
+def _scale(params: Mapping[str, Any], dataset: str, scale: str | None) -> Settings:
+    _entry(params, "datasets", dataset)
+    values: Settings = params["scales"][scale_of(params, dataset, scale)]
+    return values
+
+
+def _entry(params: Mapping[str, Any], group: str, name: str) -> Settings:
+    """One named entry of params.yaml, or a UserError that lists the names there are."""
+    if name not in params[group]:
+        raise UserError(f"{name!r} is not in params.yaml under '{group}'. {unknown_name(name, params[group])}")
+    entry: Settings = params[group][name]
+    return entry
+
+
+def _method_values(params: Mapping[str, Any], dataset: str, method: str, scale: str | None) -> Settings:
+    entry, chosen = dict(_entry(params, "methods", method)), _scale(params, dataset, scale)
+    own = entry.pop("scales", {}).get(scale_of(params, dataset, scale), {})
+    values = _merge(_merge(chosen.get("methods", {}).get(entry["method"], {}), entry), own)
+    if values.get("segmenter") == AUTO:
+        values["segmenter"] = chosen["segmenter"]
+    return values
+
+
+def _pretraining(params: Mapping[str, Any], dataset: str, group: str, name: str, scale: str | None) -> Settings:
+    entry = _entry(params, group, name)
+    values = _merge(_scale(params, dataset, scale).get(group, {}).get(entry["network"], {}), entry)
+    training = _training(params, dataset, values.pop("training", {}))
+    return {
+        "dataset": dataset,
+        "name": name,
+        **_common(params, dataset, scale),
+        "config": values,
+        "training": training,
+    }
+
+
+def _training(params: Mapping[str, Any], dataset: str, *settings: Mapping[str, Any]) -> Settings:
+    """Settings of the loop, later ones winning, but nothing mirrors faces of a dataset with `flip: false`."""
+    training: Settings = {}
+    for overrides in settings:
+        training = _merge(training, overrides)
+    return training if params["datasets"][dataset].get("flip", True) else {**training, "flip": False}
+
+
+def _merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> Settings:
+    """`base` with `overrides`; where both hold a group of settings, the groups are merged the same way."""
+    merged = dict(base)
+    for key, value in overrides.items():
+        both_groups = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _merge(merged[key], value) if both_groups else value
+    return merged
+
+
+def _mask_faults(params: Mapping[str, Any], name: str) -> list[str]:
+    """What is wrong with the segmenter that makes the masks of a dataset."""
+    entry = params["datasets"][name]
+    places = {f"datasets.{name}": entry} | {
+        f"datasets.{name}.scales.{scale}": _merge(entry, overrides)
+        for scale, overrides in entry.get("scales", {}).items()
+    }
+    found = []
+    for place, options in places.items():
+        if options.get("masks") != "segmenter":
+            continue
+        source, _, segmenter = str(options.get("masks_from")).partition("/")
+        other = params["datasets"].get(source)
+        own = [other or {}, *(other or {}).get("scales", {}).values()]
+        if other is None or segmenter not in params["segmenters"]:
+            found.append(
+                f"{place}.masks_from: expected DATASET/SEGMENTER, entries of 'datasets' and 'segmenters', for `masks: "
+                f"segmenter`; it is {options.get('masks_from')!r}."
+            )
+        elif any(settings.get("masks") == "segmenter" for settings in own):
+            found.append(
+                f"{place}.masks_from: the masks of {source!r} come from a segmenter themselves. Name a dataset with "
+                "masks of its own."
+            )
+    return found
+
+
+def _unknown_names(params: Mapping[str, Any]) -> list[str]:
+    """References to names that no entry defines."""
+    found: list[str] = []
+
+    def refer(place: str, name: Any, group: str) -> None:
+        automatic = group == "segmenters" and name == AUTO
+        if name is not None and name not in params[group] and not automatic:
+            found.append(f"{place}: {name!r} is not under '{group}'. {unknown_name(name, params[group])}")
+
+    refer("scale", params["scale"], "scales")
+    for number, entry in enumerate(params["experiments"]):
+        refer(f"experiments.{number}.dataset", entry["dataset"], "datasets")
+        refer(f"experiments.{number}.method", entry["method"], "methods")
+    for number, name in enumerate(params["systems"]):
+        refer(f"systems.{number}", name, "methods")
+    for name, dataset in params["datasets"].items():
+        module = dataset_module(params, name)
+        if module not in names("datasets"):
+            found.append(
+                f"datasets.{name}: there is no module {module!r} in mimik.datasets. An entry that is not named like "
+                "its module names it with `dataset`."
+            )
+        refer(f"datasets.{name}.scale", dataset["scale"], "scales")
+        for scale in dataset.get("scales", {}):
+            refer(f"datasets.{name}.scales", scale, "scales")
+        found += _mask_faults(params, name)
+    for name, method in params["methods"].items():
+        refer(f"methods.{name}.starts_from", method.get("starts_from"), "methods")
+        for scale in method.get("scales", {}):
+            refer(f"methods.{name}.scales", scale, "scales")
+        for kind, group in PRETRAINED.items():
+            refer(f"methods.{name}.{kind}", method.get(kind), group)
+        found += [
+            f"methods.{name}.guidance.{guide}: there is no module {guide!r} in mimik.guidance."
+            for guide in method.get("guidance", {})
+            if guide not in names("guidance")
+        ]
+    files = {method["method"] for method in params["methods"].values()}
+    for name, scale in params["scales"].items():
+        for kind, predicted in (("classifier", "expression"), ("attribute_classifier", "attributes")):
+            refer(f"scales.{name}.{kind}", scale[kind], "classifiers")
+            predicts = params["classifiers"].get(scale[kind], {}).get("predicts", "expression")
+            if scale[kind] in params["classifiers"] and predicts != predicted:
+                found.append(
+                    f"scales.{name}.{kind}: expected a classifier that predicts {predicted}; {scale[kind]!r} predicts "
+                    f"{predicts}."
+                )
+        refer(f"scales.{name}.reader", scale["reader"], "readers")
+        refer(f"scales.{name}.segmenter", scale["segmenter"], "segmenters")
+        for file, overrides in scale.get("methods", {}).items():
+            for kind, group in PRETRAINED.items():
+                refer(f"scales.{name}.methods.{file}.{kind}", overrides.get(kind), group)
+            if file not in files:
+                found.append(
+                    f"scales.{name}.methods.{file}: overrides go by the name of a method's file, which is the "
+                    f"`method` of its entries. {unknown_name(file, files)}"
+                )
+        for group in (*PRETRAINED.values(), "classifiers", "readers"):
+            networks = {entry["network"] for entry in params[group].values()}
+            found += [
+                f"scales.{name}.{group}.{network}: overrides go by the `network` of the entries. "
+                f"{unknown_name(network, networks)}"
+                for network in scale.get(group, {})
+                if network not in networks
+            ]
+    return found
+
+
+def _unprepared_sizes(params: Mapping[str, Any]) -> list[str]:
+    """Datasets that are not prepared at the size that their scale trains at.
+
+    Checked for the scale each dataset runs at and for those it has overrides for.
+    """
+    if _unknown_names(params):
+        return []
+    found = []
+    for name, dataset in params["datasets"].items():
+        for scale in dict.fromkeys([scale_of(params, name), dataset["scale"], *dataset.get("scales", {})]):
+            wanted = params["scales"][scale]["image_size"]
+            sizes = resolve_dataset(params, name, scale)["options"]["sizes"]
+            if wanted not in sizes:
+                found.append(
+                    f"datasets.{name}.sizes: {sizes} at scale {scale}, but scales.{scale}.image_size is {wanted}. "
+                    f"Add {wanted} to the sizes."
+                )
+    return found

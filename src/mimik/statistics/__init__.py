@@ -1,0 +1,1 @@
+"""Uncertainty, counts and similarity: pure computations on arrays."""

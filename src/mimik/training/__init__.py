@@ -1,0 +1,1 @@
+"""The one training loop, and the training of a method with it."""

@@ -1,0 +1,271 @@
+"""Batches from the prepared store: one gather from the memory map per batch, a pure function of (seed, position).
+
+Position k of the stream always holds the same samples, flips and targets, whatever was read before; a resumed run
+continues where it stopped without any state to restore, and the number of processes does not change the stream.
+"""
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from mimik.errors import UserError
+from mimik.faces.prepared.store import FaceStore
+from mimik.labels import IGNORED, MIRRORED_CLASSES, MIRRORED_LANDMARKS
+
+Batch = dict[str, Tensor]
+
+_SHUFFLE, _AUGMENT = 1, 2
+
+
+class Batches:
+    """The training stream over some rows of a store."""
+
+    def __init__(
+        self,
+        store: FaceStore,
+        rows: npt.NDArray[np.int64],
+        batch_size: int,
+        *,
+        seed: int,
+        reads: Iterable[str] = (),
+        flip: bool = True,
+        balanced: bool = False,
+        stratified: bool = False,
+        rank: int = 0,
+        processes: int = 1,
+        extras: Mapping[str, npt.NDArray[np.float32]] | None = None,
+    ) -> None:
+        """Describe the stream; nothing is read yet.
+
+        Args:
+            store: the prepared dataset.
+            rows: rows to draw from, every one once per epoch (with `balanced`: classes equally likely instead).
+            batch_size: samples per batch over all processes together.
+            seed: seed of order, flips and targets.
+            reads: optional entries, see `at`.
+            flip: mirror half of the samples left to right.
+            balanced: draw classes with equal probability, samples within a class likewise.
+            stratified: instead, every batch holds the same number of faces of every class, or one more of some.
+            rank, processes: this process's share of every batch.
+            extras: further annotation, float32 (N, ...) per name, a row for every row of the store.
+
+        Raises:
+            UserError: the store lacks what is to be read, a row has no label although labels are read or balanced,
+                or the batch does not divide over the processes.
+        """
+        self.store, self.rows, self.batch_size, self.seed = store, rows, batch_size, seed
+        self.reads = frozenset(reads)
+        self.flip, self.rank, self.processes = flip, rank, processes
+        if batch_size % processes:
+            raise UserError(f"batch_size: {batch_size} does not divide over {processes} processes.")
+        if "mask" in self.reads and store.masks is None:
+            raise UserError(
+                f"{store.directory}: has no masks_{store.size}.npy; add `masks` to the dataset's annotations."
+            )
+        self.labels = store.labels()
+        if (balanced or stratified or self.reads & {"label", "target"}) and len(rows) and self.labels[rows].min() < 0:
+            raise UserError(
+                f"{store.directory / 'index.csv'}: {(self.labels[rows] < 0).sum()} of {len(rows)} training faces have "
+                "no expression label, which this training needs. Label them, or leave them out of the dataset."
+            )
+        units, attributes = store.action_units(), store.attributes()
+        if self.reads & {"action_units", "target_action_units"}:
+            if units is None:
+                raise UserError(f"{store.directory / 'index.csv'}: has no action units (columns AU01 to AU45).")
+            if unknown := int(np.isnan(units[rows]).any(1).sum()):
+                raise UserError(
+                    f"{store.directory / 'index.csv'}: {unknown} of {len(rows)} training faces have no action units."
+                )
+        if self.reads & {"attributes", "target_attributes"} and attributes is None:
+            raise UserError(f"{store.directory / 'index.csv'}: has no attributes (columns attribute_<name>).")
+        for name in ("depth", "normals", "landmarks"):
+            if self.reads & {name, f"target_{name}"} and getattr(store, name) is None:
+                raise UserError(
+                    f"{store.directory}: has no {name} at {store.size} px; add `{name}` to the dataset's annotations."
+                )
+        self.action_units, self.attributes = units, attributes
+        self.extras = dict(extras or {})
+        self._by_class = None
+        self._stratified = stratified
+        if balanced or stratified:
+            present = np.unique(self.labels[rows])
+            self._by_class = [rows[self.labels[rows] == label] for label in present]
+        self._epoch: tuple[int, npt.NDArray[np.int64]] = (-1, rows)
+        self._held: dict[str, Tensor] = {}
+        self._place = rows
+
+    def _random(self, purpose: int, position: int) -> np.random.Generator:
+        return np.random.default_rng(np.random.SeedSequence((self.seed, purpose, position)))
+
+    def _rows_at(self, position: int) -> npt.NDArray[np.int64]:
+        if self._by_class is not None:
+            random = self._random(_SHUFFLE, position)
+            count = len(self._by_class)
+            if self._stratified:
+                kinds = random.permutation(np.resize(random.permutation(count), self.batch_size))
+            else:
+                kinds = random.integers(count, size=self.batch_size)
+            picks = random.random(self.batch_size)
+            groups = (self._by_class[kind] for kind in kinds)
+            return np.array([group[int(pick * len(group))] for group, pick in zip(groups, picks, strict=True)])
+        start, count = position * self.batch_size, len(self.rows)
+        chosen: list[npt.NDArray[np.int64]] = []
+        wanted = self.batch_size
+        while wanted:
+            epoch, offset = divmod(start, count)
+            if self._epoch[0] != epoch:
+                self._epoch = (epoch, self._random(_SHUFFLE, epoch).permutation(self.rows))
+            piece = self._epoch[1][offset : offset + wanted]
+            chosen.append(piece)
+            start += len(piece)
+            wanted -= len(piece)
+        return np.concatenate(chosen)
+
+    def at(self, position: int, device: torch.device | str = "cpu") -> Batch:
+        """The batch at a position of the stream (this process's share of it).
+
+        Returns:
+            `image` float (B, 3, S, S) in [-1, 1]; `row` int64 (B,); as asked for: `label` int64 (B,); `mask` int64
+            (B, S, S); `action_units` float (B, 17) in [0, 1]; `attributes` float (B, A) of 0 and 1; `target`,
+            `target_action_units`, `target_attributes`, `target_landmarks`: the same of another face of the batch, all
+            of the same one; `depth` float (B, 1, S, S) and `normals` float (B, 3, S, S), see
+            `mimik.faces.prepared.store`, 0 to 255 as -1 to 1; `landmarks` float (B, 68, 2) in pixels, and likewise
+            `target_landmarks`, mirrored where the sample is; every one of the extras float (B, ...).
+        """
+        device = torch.device(device)
+        rows, flips, others = self._samples(position)
+        flipped = _send(flips, device)
+        batch = {
+            "image": _signed(mirrored_pictures(self._pictures("images", rows, device), flipped)),
+            "row": _send(rows, device),
+        }
+        if "label" in self.reads:
+            batch["label"] = _send(self.labels[rows], device)
+        if "target" in self.reads:
+            batch["target"] = _send(self.labels[others], device)
+        if "mask" in self.reads:
+            batch["mask"] = mirrored_masks(self._pictures("masks", rows, device), flipped).long()
+        for name, values in (("action_units", self.action_units), ("attributes", self.attributes)):
+            for entry, of in ((name, rows), (f"target_{name}", others)):
+                if entry in self.reads and values is not None:
+                    batch[entry] = _send(values[of], device)
+        if "depth" in self.reads:
+            batch["depth"] = _signed(mirrored_pictures(self._pictures("depth", rows, device)[..., None], flipped))
+        if "normals" in self.reads:
+            batch["normals"] = _signed(mirrored_normals(self._pictures("normals", rows, device), flipped))
+        for entry, of in (("landmarks", rows), ("target_landmarks", others)):
+            if entry in self.reads and self.store.landmarks is not None:
+                points = self.store.landmarks[of]
+                points[flips] = mirrored_landmarks(points[flips], self.store.size)
+                batch[entry] = _send(points, device)
+        for name, values in self.extras.items():
+            batch[name] = _send(values[rows], device)
+        return batch
+
+    def _samples(self, position: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+        """Rows of this process's samples, which of them are mirrored, and the rows whose states they are to take."""
+        rows = self._rows_at(position)
+        random = self._random(_AUGMENT, position)
+        flips = random.random(self.batch_size) < 0.5 if self.flip else np.zeros(self.batch_size, bool)
+        # Targets are what other faces of the batch show; drawn last, so that nothing depends on who reads them.
+        others = rows[random.permutation(self.batch_size)]
+        share = self.batch_size // self.processes
+        mine = slice(self.rank * share, (self.rank + 1) * share)
+        return rows[mine], flips[mine], others[mine]
+
+    def rows_at(self, position: int) -> npt.NDArray[np.int64]:
+        """Rows of this process's samples at a position, int64 (B,)."""
+        return self._samples(position)[0]
+
+    @property
+    def pictures(self) -> list[str]:
+        """The arrays of the store that batches are cut from."""
+        also = {"mask": "masks", "depth": "depth", "normals": "normals"}
+        return ["images", *(array for entry, array in also.items() if entry in self.reads)]
+
+    def picture_bytes(self) -> int:
+        """Bytes of the training faces' pictures, masks and maps, as the store holds them."""
+        count = len(np.unique(self.rows))
+        return sum(getattr(self.store, name)[:1].nbytes * count for name in self.pictures)
+
+    def keep_on(self, device: torch.device) -> None:
+        """Hold the training faces' pictures, masks and maps on the device; batches are then cut from there."""
+        held = np.unique(self.rows)
+        place = np.full(len(self.store), -1)
+        place[held] = np.arange(len(held))
+        self._place = place
+        for name in self.pictures:
+            array = getattr(self.store, name)
+            kept = torch.empty((len(held), *array.shape[1:]), dtype=torch.uint8, device=device)
+            # In pieces, so that the memory map's pages are all that the host has to hold.
+            for start in range(0, len(held), 1024):
+                piece = held[start : start + 1024]
+                kept[start : start + len(piece)] = torch.from_numpy(np.asarray(array[piece])).to(device)
+            self._held[name] = kept
+
+    def _pictures(self, name: str, rows: npt.NDArray[np.int64], device: torch.device) -> Tensor:
+        """Rows of an array of the store, uint8 on the device."""
+        if name in self._held:
+            return self._held[name][_send(self._place[rows], device)]
+        return _send(getattr(self.store, name)[rows], device)
+
+
+def _send(array: npt.NDArray[Any], device: torch.device) -> Tensor:
+    """An array of its own as a tensor on the device, copied to a GPU without making this process wait."""
+    tensor = torch.from_numpy(np.require(array, requirements=["C", "W"]))
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
+def mirrored_pictures(pictures: Tensor, flipped: Tensor) -> Tensor:
+    """Pictures (B, H, W, ...), those mirrored left to right that bool (B,) says."""
+    return torch.where(flipped.view(-1, *[1] * (pictures.ndim - 1)), pictures.flip(2), pictures)
+
+
+def mirrored_masks(masks: Tensor, flipped: Tensor) -> Tensor:
+    """Masks uint8 (B, H, W) likewise, with left and right classes exchanged."""
+    return torch.where(flipped[:, None, None], _exchange_table(masks.device)[masks.flip(2).long()], masks)
+
+
+def mirrored_normals(normals: Tensor, flipped: Tensor) -> Tensor:
+    """Normals uint8 (B, H, W, 3) likewise, as stored: x turned round where there is a surface."""
+    other = normals.flip(2)
+    turned = torch.where((other != 0).any(3), 255 - other[..., 0], 0)
+    other = torch.cat([turned[..., None], other[..., 1:]], 3)
+    return torch.where(flipped[:, None, None, None], other, normals)
+
+
+def mirrored_landmarks(points: npt.NDArray[np.float32], size: float) -> npt.NDArray[np.float32]:
+    """68 landmarks (..., 68, 2) of the mirrored faces: left and right ones exchanged, x counted from the other side."""
+    mirrored = points[..., MIRRORED_LANDMARKS, :].copy()
+    mirrored[..., 0] = size - mirrored[..., 0]
+    return mirrored
+
+
+@cache
+def _exchange_table(device: torch.device) -> Tensor:
+    """The mirrored class of every class, uint8 (256,); what is no class is unknown."""
+    table = np.full(256, IGNORED, np.uint8)
+    table[: len(MIRRORED_CLASSES)] = MIRRORED_CLASSES
+    return torch.from_numpy(table).to(device)
+
+
+def _signed(pictures: Tensor) -> Tensor:
+    """uint8 (B, H, W, C) -> float (B, C, H, W) in [-1, 1], contiguous."""
+    return pictures.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format).div_(127.5).sub_(1)
+
+
+def to_tensor(images: npt.NDArray[np.uint8], device: torch.device | str = "cpu") -> Tensor:
+    """uint8 (B, H, W, 3) -> float (B, 3, H, W) in [-1, 1], contiguous; the conversion runs on `device`."""
+    return _signed(_send(images, torch.device(device)))
+
+
+def to_uint8(images: Tensor) -> npt.NDArray[np.uint8]:
+    """float (B, 3, H, W) in [-1, 1] -> uint8 (B, H, W, 3), rounded."""
+    scaled = ((images.detach().float() + 1) * 127.5).round_().clamp_(0, 255).to(torch.uint8)
+    array: npt.NDArray[np.uint8] = scaled.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    return array

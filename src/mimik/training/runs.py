@@ -1,0 +1,335 @@
+"""Training a method on a prepared dataset: from settings and a store to a generator on disk.
+
+Writes into the result folder, each file atomically and the weights last:
+    generator.safetensors   weights that translate (averaged where the run averages)
+    config.json             the fully resolved settings, classes, image size, digests, machine
+    history.csv             `step`, then `<update>/<term>`
+    samples.png             rows of validation faces, columns of target classes
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from mimik.components.conditions import Condition, ConditionConfig, stored_class_means, stored_states
+from mimik.components.context import Context
+from mimik.errors import UserError, unknown_name
+from mimik.faces.prepared.store import FaceStore
+from mimik.labels import IGNORED, SEGMENTATION_CLASSES
+from mimik.settings.configuration import build
+from mimik.settings.modules import named
+from mimik.settings.params import PRETRAINED
+from mimik.statistics.confusion import confusion_matrix, intersection_over_union
+from mimik.storage.files import atomic_path, digest, file_sha256, write_json, write_text
+from mimik.storage.records import command_for, read_record
+from mimik.storage.weights import built, fill, read_safetensors, save_safetensors
+from mimik.training.batches import to_tensor, to_uint8
+from mimik.training.devices import run_environment
+from mimik.training.guided import Guided
+from mimik.training.loop import Logger, TrainingConfig, train
+
+
+def method_module(name: str) -> ModuleType:
+    """The module of a method by its file name. Raises `UserError` for a name without a file."""
+    return named("methods", name, "params.yaml: methods")
+
+
+def guide_module(name: str) -> ModuleType:
+    """The module of a guide by its file name. Raises `UserError` for a name without a file."""
+    return named("guidance", name, "params.yaml: guidance")
+
+
+def train_method(
+    settings: Mapping[str, Any],
+    store_dir: Path | str,
+    pretrained_dirs: Mapping[str, Path | str],
+    output_dir: Path | str,
+    checkpoint_dir: Path | str,
+    logger: Logger | None = None,
+) -> None:
+    """Train one method and write its results.
+
+    Args:
+        settings: resolved for (dataset, method, scale): `dataset`, `method` (the entry's name), `module` (the file's
+            name), `scale`, `seed`, `image_size`, `condition`, `guidance`, `config` (overrides of the method's Config),
+            `training` (overrides of its published schedule); see `mimik.settings.params.resolve`.
+        store_dir: the prepared dataset.
+        pretrained_dirs: folders of the networks that it starts from, by kind (`mimik.settings.params.PRETRAINED`);
+            under `starts_from` the results of another method.
+        output_dir: results/<dataset>/<method>.
+        checkpoint_dir: where the run's state is kept meanwhile.
+        logger: mirror of losses and pictures.
+
+    Raises:
+        UserError: settings that do not fit, a missing file, a diverging run.
+    """
+    output, checkpoints = Path(output_dir), Path(checkpoint_dir)
+    module = method_module(settings["module"])
+    store = FaceStore(store_dir, settings["image_size"])
+    where = f"methods.{settings['method']}"
+    config = build(module.Config, settings["config"], where)
+    training = build(TrainingConfig, {**module.TRAINING, **settings["training"]}, f"{where}.training")
+    condition = build(ConditionConfig, {**module.CONDITION, **settings["condition"]}, f"{where}.condition")
+    torch.manual_seed(settings["seed"])
+    starts_from = pretrained_dirs.get("starts_from")
+    folders = {kind: Path(folder) for kind, folder in pretrained_dirs.items() if kind != "starts_from"}
+    networks = {kind: _load_pretrained(kind, folder) for kind, folder in folders.items()}
+    attributes = store.attribute_names
+    context = _context(condition, store.classes, attributes, store.size, networks, where)
+    method = _make(module, config, context, where)
+    _set_class_units(method, store, where)
+    if starts_from is not None:
+        _start_from(method, Path(starts_from), where)
+    guides, guidance = {}, {}
+    for name, values in settings["guidance"].items():
+        guide = guide_module(name)
+        guidance[name] = build(guide.Config, values, f"{where}.guidance.{name}")
+        # A guide has its own copy of what it starts from: the method may train its one.
+        own = {kind: _load_pretrained(kind, folder) for kind, folder in folders.items()}
+        surroundings = dataclasses.replace(context, pretrained=own)
+        try:
+            guides[name] = guide.Guide(guidance[name], surroundings)
+        except ValueError as error:
+            raise UserError(f"{where}.guidance.{name}: {error}.") from error
+    try:
+        task = Guided(method, guides) if guides else method
+    except ValueError as error:
+        raise UserError(f"{where}.guidance: {error}.") from error
+    resolved = {
+        **settings,
+        "config": to_plain(config),
+        "condition": to_plain(condition),
+        "guidance": to_plain(guidance),
+        "training": to_plain(training),
+        "classes": store.classes,
+        "attributes": attributes,
+        "action_units": store.action_unit_extractor,
+        "dataset_digest": store.digest,
+        # What load_method builds the method from.
+        "architectures": {kind: network.settings for kind, network in networks.items()},
+        "pretrained_sha256": {kind: file_sha256(folder / "model.safetensors") for kind, folder in folders.items()},
+        "starts_from_sha256": None if starts_from is None else file_sha256(Path(starts_from) / "generator.safetensors"),
+        "template": store.manifest.get("template"),
+        "sizes": store.manifest["sizes"],  # faces are cut out at the largest and shrunk, see faces.alignment.crops
+    }
+    decisive = ("module", "config", "condition", "guidance", "pretrained_sha256", "starts_from_sha256")
+    probe = _Probe(method, store, checkpoints / "samples.png")
+    history = train(
+        task,
+        store,
+        store.training_rows(),
+        training,
+        seed=settings["seed"],
+        checkpoint_dir=checkpoints,
+        fingerprint={key: resolved[key] for key in decisive},
+        label=f"{settings['dataset']}/{settings['method']}",
+        logger=logger,
+        sample=probe,
+        keep_checkpoint=True,
+    )
+    if torch.distributed.is_initialized() and torch.distributed.get_rank() != 0:
+        return
+    write_text(output / "history.csv", pd.DataFrame(history).to_csv(index=False))
+    with atomic_path(output / "samples.png") as temporary:
+        Image.fromarray(probe.grid()).save(temporary)
+    write_json(
+        output / "config.json", {**resolved, "config_digest": digest(resolved), "environment": run_environment()}
+    )
+    save_safetensors(
+        output / "generator.safetensors", method.generator_state(), metadata={"config": json.dumps(resolved)}
+    )
+    (checkpoints / "last.pt").unlink(missing_ok=True)
+
+
+def load_method(result_dir: Path | str, also: Sequence[str] = ()) -> tuple[nn.Module, dict[str, Any]]:
+    """A trained method, in evaluation mode on the CPU, and its config.json, which has to have the keys `also` too.
+
+    Raises:
+        UserError: no trained method stands there; config.json or generator.safetensors is missing, damaged, or they do
+            not belong together; a weight is not finite.
+    """
+    directory = Path(result_dir)
+    _check_trained(directory)
+    path, weights = directory / "config.json", directory / "generator.safetensors"
+    where, remedy = str(path), f"Train it with `{command_for(path, 'method')}`."
+    needs = ("module", "config", "condition", "architectures", "classes", "attributes", "image_size")
+    resolved = read_record(path, "method", (*needs, *also))
+    module = named("methods", resolved["module"], f"{where}: module")
+    config = build(module.Config, resolved["config"], f"{where}: config")
+    condition = build(ConditionConfig, resolved["condition"], f"{where}: condition")
+
+    def make() -> Any:
+        networks = {kind: _network_module(kind).build(made) for kind, made in resolved["architectures"].items()}
+        context = _context(
+            condition, resolved["classes"], resolved["attributes"], resolved["image_size"], networks, where
+        )
+        return _make(module, config, context, where)
+
+    method = built(make, where, remedy)
+    state = read_safetensors(weights, remedy)
+    fill(lambda: method.load_generator_state(state), weights, remedy)
+    return method.eval(), resolved
+
+
+def _check_trained(directory: Path) -> None:
+    """Raise `UserError` when no trained method stands in a folder; says where one does."""
+    try:
+        is_file, is_folder = directory.is_file(), directory.is_dir()
+        if (directory / "config.json").is_file():
+            return
+    except OSError as error:  # a name that is too long, links in a circle, a folder of somebody else's
+        raise UserError(f"{directory}: expected the folder of a trained method, but: {error.strerror}.") from error
+    if is_file:
+        told = "is a file; expected the folder of a trained method"
+        near = [directory.parent] if (directory.parent / "generator.safetensors").is_file() else []
+    else:
+        told = "holds no config.json, so no trained method" if is_folder else "no such folder, so no config.json"
+        # The folder may be one or two too high, one too low, or misspelt.
+        roots = [directory] if is_folder else [directory.parent, directory.parent.parent]
+        found = [
+            file for root in roots for depth in ("*", "*/*") for file in root.glob(f"{depth}/generator.safetensors")
+        ]
+        near = [*directory.parents[:1]] if (directory.parent / "generator.safetensors").is_file() else []
+        near += list(dict.fromkeys(file.parent for file in sorted(found)))
+    there = f" Trained methods near it: {', '.join(map(str, near[:8]))}." if near else ""
+    raise UserError(
+        f"{directory}: {told}.{there} Name the folder results/DATASET/METHOD that `mimik train DATASET METHOD` makes."
+    )
+
+
+def finite(edits: Tensor, result_dir: Path) -> Tensor:
+    """Edits of a trained generator as they are. Raises `UserError` when they are not finite, which would be black."""
+    if not torch.isfinite(edits).all():
+        raise UserError(
+            f"{result_dir / 'generator.safetensors'}: what the generator makes of this is not finite. Its weights are "
+            "damaged, or far from what was trained: ask for less (--strength), or train the method again."
+        )
+    return edits
+
+
+def to_plain(value: Any) -> Any:
+    """A dataclass as JSON-able dicts and lists."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, tuple | list):
+        return [to_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: to_plain(item) for key, item in value.items()}
+    return value
+
+
+def _context(
+    condition: ConditionConfig,
+    classes: Sequence[str],
+    attributes: Sequence[str],
+    image_size: int,
+    networks: dict[str, nn.Module],
+    where: str,
+) -> Context:
+    try:
+        return Context(Condition(condition, classes, attributes), image_size, networks)
+    except ValueError as error:
+        raise UserError(f"{where}.condition: {error}.") from error
+
+
+def _make(module: ModuleType, config: Any, context: Context, where: str) -> Any:
+    try:
+        return module.Method(config, context)
+    except ValueError as error:
+        raise UserError(f"{where}: {error}.") from error
+
+
+def _network_module(kind: str) -> ModuleType:
+    """Of a kind of pre-trained networks; only those of `PRETRAINED` are imported, whatever a file names."""
+    if kind not in PRETRAINED:
+        raise UserError(f"architectures: there is no kind {kind!r}. {unknown_name(kind, PRETRAINED)}")
+    return named("networks", kind, "architectures")
+
+
+def _load_pretrained(kind: str, folder: Path) -> Any:
+    return _network_module(kind).load(folder)
+
+
+def _set_class_units(method: Any, store: FaceStore, where: str) -> None:
+    """Tell the condition what an expression asked for by name means: the mean over the training split."""
+    if method.condition.class_units is None:
+        return
+    try:
+        means = stored_class_means(store)
+    except ValueError as error:
+        raise UserError(f"{store.directory / 'index.csv'}: {error}.") from error
+    if means is None:
+        raise UserError(
+            f"{store.directory / 'index.csv'}: has no action units (columns AU01 to AU45), which {where} is told. Set "
+            "`action_units` of the dataset and prepare it again."
+        )
+    method.condition.set_class_units(means)
+
+
+def _start_from(method: Any, folder: Path, where: str) -> None:
+    """Start from the trained generator of another method, as `Method.start_from` takes it."""
+    trained, resolved = load_method(folder)
+    try:
+        method.start_from(trained)
+    except (AttributeError, RuntimeError, ValueError) as error:
+        raise UserError(f"{where}.starts_from: cannot start from {folder} ({resolved['module']}): {error}.") from error
+
+
+class _Probe:
+    """What is looked at while training: a grid of validation faces, and the segmenter's mIoU on them."""
+
+    def __init__(self, method: Any, store: FaceStore, path: Path, count: int = 8) -> None:
+        self.method, self.store, self.path = method, store, path
+        rows = store.rows("val")
+        if method.condition.space != "attributes":
+            rows = rows[store.labels()[rows] >= 0]
+        if not len(rows):
+            raise UserError(f"{store.directory / 'index.csv'}: no face of the split 'val' has an expression label.")
+        self.rows = rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)]
+        masked = store.masks is not None and getattr(method, "segmenter", None) is not None
+        self.mask_rows = rows[np.linspace(0, len(rows) - 1, min(64, len(rows))).astype(int)] if masked else None
+
+    def __call__(self, step: int) -> tuple[Path, dict[str, float]]:
+        with atomic_path(self.path) as temporary:
+            Image.fromarray(self.grid()).save(temporary)
+        return self.path, self._segmentation()
+
+    def _images(self, rows: Any) -> Tensor:
+        device = next(self.method.parameters()).device
+        return to_tensor(self.store.images[rows], device)
+
+    @torch.no_grad()
+    def grid(self) -> Any:
+        """uint8 (rows * S, (1 + C) * S, 3): input, then every edit by name."""
+        method, store = self.method, self.store
+        was_training = method.training
+        method.eval()
+        images = self._images(self.rows)
+        columns = [store.images[self.rows]]
+        labels = torch.from_numpy(store.labels()[self.rows]).to(images.device)
+        source = stored_states(method.condition, store, self.rows).to(images.device)
+        for wanted in range(len(method.condition.edits)):
+            target = method.condition.asked(source, labels, torch.full_like(labels, wanted))
+            columns.append(to_uint8(method.translate(images, source, target)))
+        method.train(was_training)
+        rows, side = len(self.rows), store.size
+        grid = np.stack(columns, 1).transpose(0, 2, 1, 3, 4)
+        return np.ascontiguousarray(grid.reshape(rows * side, len(columns) * side, 3))
+
+    @torch.no_grad()
+    def _segmentation(self) -> dict[str, float]:
+        if self.mask_rows is None or self.store.masks is None:
+            return {}
+        predicted = self.method.segmenter(self._images(self.mask_rows)).argmax(1).cpu().numpy()
+        truth = np.asarray(self.store.masks[self.mask_rows])
+        mean, _ = intersection_over_union(confusion_matrix(predicted, truth, len(SEGMENTATION_CLASSES), IGNORED))
+        return {"probe/miou_val": mean}

@@ -1,0 +1,144 @@
+"""What the training loop is told: which updates a step runs, and the settings of the run."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from mimik.training.devices import Precision
+
+
+@dataclass(frozen=True)
+class Update:
+    """One kind of optimiser step: the task's `<name>_loss` and, unless it `shares` them, `<name>_parameters`.
+
+    Attributes:
+        name: of the update.
+        repeats: how often it runs within one step of the loop, each time on a fresh batch; updates that repeat less
+            often than others run on the last batches of the step.
+        start: first step that runs it (a critic may be trained alone at first).
+        stop: first step that does not run it any more (networks that are trained one after the other); None: never.
+        shares: name of another update, whose optimiser with all its state this one steps; None: it has its own.
+    """
+
+    name: str
+    repeats: int = 1
+    start: int = 0
+    stop: int | None = None
+    shares: str | None = None
+
+    def due(self, step: int) -> bool:
+        """Whether a step runs it."""
+        return self.start <= step and (self.stop is None or step < self.stop)
+
+
+def critic_and_generator(
+    critic_updates: int, head_start: int, reuse_fake: bool, separate_penalty: bool = False
+) -> tuple[Update, ...]:
+    """The updates of a critic and a generator.
+
+    Args:
+        critic_updates: of the critic for one of the generator.
+        head_start: steps in which the critic is trained alone.
+        reuse_fake: the generator first, so that the critic sees the fake that it was updated on.
+        separate_penalty: each update of the critic is followed by one called `penalty`, of the same optimiser.
+    """
+    critic = [Update("discriminator", critic_updates)]
+    if separate_penalty:
+        critic.append(Update("penalty", critic_updates, start=head_start, shares="discriminator"))
+    generator = [Update("generator", 1, start=head_start)]
+    return tuple(generator + critic if reuse_fake else critic + generator)
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Settings of the loop.
+
+    Attributes:
+        steps: length of the run.
+        batch_size: samples per batch, over all processes.
+        learning_rate: of every update.
+        optimiser: `adam` or `sgd`; `betas` belong to the first, `momentum` to the second, `weight_decay` to both.
+        schedule: `constant`; `linear`: constant until `decay_start` (a fraction of the run), then linear to `floor`
+            (a fraction of `learning_rate`); `exponential`: likewise, then exponentially to a hundredth; `step`:
+            likewise, then a tenth; `poly`: (1 - t) ** 0.9; `cosine`: half a cosine to zero. Preceded by `warmup` steps
+            of linear growth.
+        ema: decay of the moving average of the result's weights per step (0: none), never longer than the run so far.
+        flip, balanced, stratified: see `mimik.training.batches.Batches`.
+        precision: `bf16` (autocast), `tf32` (a GPU multiplies with 10 bits of mantissa), `fp32` (with all 23), or
+            `auto`: bf16 where the hardware multiplies it natively, else tf32; see
+            `mimik.training.devices.set_arithmetic`.
+        channels_last: memory format of weights and features.
+        compile: compile the modules that the task lists in `compiled`, see `mimik.training.devices.compile_network`.
+            `auto`: on a GPU, where the run has at least `mimik.training.devices.STEPS_WORTH_COMPILING` steps.
+        graphs: on a GPU, record every kind of update as a CUDA graph and replay it, see `mimik.training.replays`.
+            `auto`: whenever the task allows it and one process trains.
+        deterministic: on a GPU, only algorithms that give the same bits in every run, which are slower. A CPU always
+            does.
+        accumulate: split every batch into so many parts to save memory.
+        recompute: the modules that the task lists in `compiled` keep no features for the backward pass, which computes
+            them again: less memory, more time, the same gradients. Not together with `compile`.
+        log_every, sample_every: steps between rows of the history, and between sample pictures (0: only the last).
+        checkpoint_seconds: time between checkpoints.
+    """
+
+    steps: int = 1000
+    batch_size: int = 16
+    learning_rate: float = 1e-4
+    optimiser: Literal["adam", "sgd"] = "adam"
+    betas: tuple[float, ...] = (0.5, 0.999)
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    schedule: Literal["constant", "linear", "exponential", "step", "poly", "cosine"] = "constant"
+    decay_start: float = 0.5
+    floor: float = 0.0
+    warmup: int = 0
+    ema: float = 0.0
+    flip: bool = True
+    balanced: bool = False
+    stratified: bool = False
+    precision: Precision = "auto"
+    channels_last: bool = True
+    compile: Literal["auto", True, False] = "auto"
+    graphs: Literal["auto", True, False] = "auto"
+    deterministic: bool = False
+    accumulate: int = 1
+    recompute: bool = False
+    log_every: int = 20
+    sample_every: int = 0
+    checkpoint_seconds: float = 120.0
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work."""
+        if self.steps < 1 or self.batch_size < 1 or self.accumulate < 1 or self.log_every < 1:
+            raise ValueError("steps, batch_size, accumulate and log_every must be at least 1")
+        if self.batch_size % self.accumulate:
+            raise ValueError(f"batch_size {self.batch_size} does not divide into {self.accumulate} parts")
+        if not 0 <= self.ema < 1:
+            raise ValueError("ema is a decay in [0, 1)")
+        if not 0 <= self.floor <= 1:
+            raise ValueError("floor is a fraction of learning_rate in [0, 1]")
+        if self.compile is True and self.recompute:
+            raise ValueError("compile and recompute exclude each other")
+        if self.balanced and self.stratified:
+            raise ValueError("balanced and stratified are two ways to draw classes; choose one")
+        if len(self.betas) != 2:
+            raise ValueError("betas are two numbers")
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step (counted from 0)."""
+        progress = step / self.steps
+        factor = 1.0
+        if self.schedule == "linear":
+            factor = min(1.0, (1 - progress) / max(1e-9, 1 - self.decay_start))
+            factor = self.floor + (1 - self.floor) * factor
+        elif self.schedule == "exponential":
+            factor = 0.01 ** max(0.0, (progress - self.decay_start) / max(1e-9, 1 - self.decay_start))
+        elif self.schedule == "step":
+            factor = 1.0 if progress < self.decay_start else 0.1
+        elif self.schedule == "poly":
+            factor = (1 - progress) ** 0.9
+        elif self.schedule == "cosine":
+            factor = 0.5 * (1 + math.cos(math.pi * progress))
+        if self.warmup:
+            factor *= min(1.0, (step + 1) / self.warmup)
+        return self.learning_rate * factor

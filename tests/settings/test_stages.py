@@ -1,0 +1,170 @@
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mimik.errors import UserError
+from mimik.settings import stages
+
+HERE = Path(__file__).parents[1] / "workflow"
+SMALL = yaml.safe_load((HERE / "params.yaml").read_text(encoding="utf-8"))
+AT = {"dataset": "synthetic", "method": "hier_seg"}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project whose package is the stand-ins of the workflow's tests."""
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "mimik").symlink_to(HERE / "standins")
+    stages.write_table(SMALL, tmp_path)
+    return tmp_path
+
+
+def test_the_table_has_each_job_once_with_what_it_reads() -> None:
+    jobs = stages.stage_table(SMALL)["jobs"]
+    assert list(jobs["prepare"]) == ["synthetic"]
+    assert jobs["segmenter"] == {"synthetic-bisenet": {"dataset": "synthetic", "segmenter": "bisenet"}}
+    assert jobs["train"]["synthetic-hier_seg"]["reads"]["segmenter"] == "data/pretrained/synthetic/segmenter/bisenet"
+    assert jobs["train"]["synthetic-stargan"]["reads"]["segmenter"] == "data/prepared/synthetic/manifest.json"
+    reads = {rule: jobs[rule]["synthetic-hier_seg"]["reads"]["segmenter"] for rule in ("train", "translate")}
+    assert reads["translate"] == reads["train"]  # translating keeps the segmenter's masks before and after
+    for rule, count in (("evaluate", 3), ("train", 3)):
+        reads = jobs[rule]["synthetic-stargan"]["reads"]
+        assert len(set(reads.values())) == count  # DVC refuses a dependency that is listed twice
+
+
+def test_a_method_that_starts_from_another_waits_for_it() -> None:
+    later = {**SMALL["methods"]["hier_seg"], "starts_from": "stargan"}
+    values = {**SMALL, "methods": {**SMALL["methods"], "hier_seg": later}}
+    assert stages.weights(values, "starts_from", AT) == "results/synthetic/stargan/generator.safetensors"
+    reads = stages.stage_table(values)["jobs"]["train"]["synthetic-hier_seg"]["reads"]
+    assert reads["starts_from"] == "results/synthetic/stargan/generator.safetensors"
+
+
+def test_jobs_on_restricted_datasets_stand_by_themselves_but_for_those_that_make_numbers() -> None:
+    licensed = {**SMALL, "experiments": [*SMALL["experiments"], {"dataset": "affectnet", "method": "hier_seg"}]}
+    table = stages.stage_table(licensed)
+    names = {group: {rule: list(jobs) for rule, jobs in table[group].items()} for group in table}
+    key = "affectnet-hier_seg"
+    assert names["restricted"] == {
+        "prepare": ["affectnet"],
+        "segmenter": ["affectnet-bisenet"],
+        "depth_network": [],
+        "classifier": ["affectnet-small"],
+        "reader": [],
+        **{rule: [key] for rule in ("train", "translate", "report")},
+    }
+    assert key in names["jobs"]["evaluate"]
+    assert "affectnet" not in json.dumps({**names["jobs"], "evaluate": []})
+    free = stages.stage_table(SMALL)
+    assert free["jobs"]["train"] == table["jobs"]["train"]
+    assert not any(free["restricted"].values())
+
+
+def test_a_dataset_whose_masks_a_segmenter_makes_needs_that_segmenter_first() -> None:
+    entry = {**SMALL["datasets"]["synthetic"], "dataset": "synthetic", "masks": "segmenter"}
+    values = {**SMALL, "datasets": {**SMALL["datasets"], "faces": {**entry, "masks_from": "affectnet/bisenet"}}}
+    values["experiments"] = [{"dataset": "faces", "method": "stargan"}]
+    folder = "data/pretrained/affectnet/segmenter/bisenet"
+    assert stages.weights(values, "masks", {"dataset": "faces"}) == f"{folder}/model.safetensors"
+    assert stages.weights(values, "masks", {"dataset": "affectnet"}) is None
+    table = stages.stage_table(values)
+    # Masks by a network that has learnt from restricted faces are treated like these.
+    prepared = table["restricted"]["prepare"]
+    assert {name: job["reads"]["masks"] for name, job in prepared.items()} == {
+        "affectnet": "src/mimik/__init__.py",
+        "faces": folder,
+    }
+    assert table["restricted"]["segmenter"] == {"affectnet-bisenet": {"dataset": "affectnet", "segmenter": "bisenet"}}
+    assert not stages.restricted(values, "synthetic")
+    root = HERE.parents[1] / "src" / "mimik"
+    code = {name: stages.code(values, "prepare", {"dataset": name}, root) for name in ("faces", "affectnet")}
+    network = root / "networks" / "bisenet.py"
+    assert network in code["faces"] and network not in code["affectnet"]
+
+
+def test_what_an_experiment_starts_from_is_trained_and_no_more() -> None:
+    methods = {**SMALL["methods"], "later": {**SMALL["methods"]["stargan"], "starts_from": "hier_seg"}}
+    experiments = [{"dataset": "synthetic", "method": "later"}]
+    jobs = stages.stage_table({**SMALL, "methods": methods, "experiments": experiments})["jobs"]
+    assert list(jobs["train"]) == ["synthetic-hier_seg", "synthetic-later"]
+    assert list(jobs["segmenter"]) == ["synthetic-bisenet"]
+    for rule in ("translate", "evaluate", "report"):
+        assert list(jobs[rule]) == ["synthetic-later"]
+
+
+def test_a_depth_network_is_a_job_of_the_methods_that_name_it() -> None:
+    assert stages.stage_table(SMALL)["jobs"]["depth_network"] == {}
+    guided = {**SMALL["methods"]["hier_seg"], "depth_network": "depth"}
+    jobs = stages.stage_table({**SMALL, "methods": {**SMALL["methods"], "hier_seg": guided}})["jobs"]
+    assert jobs["depth_network"] == {"synthetic-depth": {"dataset": "synthetic", "depth_network": "depth"}}
+    reads = jobs["train"]["synthetic-hier_seg"]["reads"]
+    assert reads["depth_network"] == "data/pretrained/synthetic/depth_network/depth"
+
+
+def test_the_table_is_written_only_when_it_changes(project: Path) -> None:
+    assert not stages.write_table(SMALL, project)
+    fewer = {**SMALL, "experiments": SMALL["experiments"][:1]}
+    assert stages.write_table(fewer, project)
+    assert list(json.loads((project / stages.TABLE).read_text())["jobs"]["train"]) == ["synthetic-stargan"]
+
+
+def test_decisions_change_with_settings_and_code_of_their_job_only(project: Path) -> None:
+    def decisions() -> dict[str, str]:
+        files = (project / stages.DECISIONS).rglob("*.json")
+        return {file.relative_to(project / stages.DECISIONS).as_posix(): file.read_text() for file in files}
+
+    stages.write_decisions(SMALL, project)
+    before = decisions()
+    assert len(before) == 1 + 3 + 4 * 2 + 1
+    trained = json.loads(before["train/synthetic-hier_seg.json"])
+    assert trained["settings"] == stages.settings(SMALL, "train", AT)
+    assert sorted(trained["code"]) == ["methods/hier_seg.py", "training/loop.py", "training/runs.py"]
+
+    faster = {**SMALL, "methods": {**SMALL["methods"], "stargan": {"method": "stargan", "training": {"steps": 9}}}}
+    stages.write_decisions(faster, project)
+    assert [name for name, text in decisions().items() if text != before[name]] == ["train/synthetic-stargan.json"]
+
+
+def test_an_entry_of_another_name_runs_the_code_of_its_module() -> None:
+    values = {**SMALL, "datasets": {**SMALL["datasets"], "few": {**SMALL["datasets"]["affectnet"]}}}
+    values["datasets"]["few"]["dataset"] = "affectnet"
+    package = HERE / "standins"
+    files = {
+        file.relative_to(package).as_posix() for file in stages.code(values, "prepare", {"dataset": "few"}, package)
+    }
+    assert "datasets/affectnet.py" in files
+    assert "datasets/synthetic.py" not in files
+
+
+def test_decisions_of_jobs_that_are_gone_are_removed(project: Path) -> None:
+    stages.write_decisions(SMALL, project)
+    fewer = {**SMALL, "experiments": SMALL["experiments"][:1]}
+    with pytest.raises(UserError, match="mimik params --stages"):
+        stages.write_decisions(fewer, project)
+    stages.write_table(fewer, project)
+    stages.write_decisions(fewer, project)
+    assert not list((project / stages.DECISIONS).rglob("*hier_seg*"))
+
+
+def test_a_method_told_attributes_is_judged_by_the_classifier_of_attributes() -> None:
+    told = {**SMALL["methods"]["stargan"], "condition": {"space": "attributes"}}
+    values = {**SMALL, "methods": {**SMALL["methods"], "told": told}}
+    folder = "data/pretrained/synthetic/classifier"
+    at = {**AT, "method": "told"}
+    assert stages.weights(values, "classifier", at) == f"{folder}/attributes/model.safetensors"
+    assert stages.weights(values, "classifier", AT) == f"{folder}/small/model.safetensors"
+    assert stages.settings(values, "evaluate", at)["classifier"] == "attributes"
+    # It is trained for such methods only.
+    assert list(stages.stage_table(values)["jobs"]["classifier"]) == ["synthetic-small"]
+    experiments = [*SMALL["experiments"], {"dataset": "synthetic", "method": "told"}]
+    jobs = stages.stage_table({**values, "experiments": experiments})["jobs"]
+    assert list(jobs["classifier"]) == ["synthetic-small", "synthetic-attributes"]
+    assert jobs["evaluate"]["synthetic-told"]["reads"]["classifier"] == f"{folder}/attributes"
+
+
+def test_weights_stand_where_the_rules_write_them() -> None:
+    assert stages.weights(SMALL, "segmenter", AT) == "data/pretrained/synthetic/segmenter/bisenet/model.safetensors"
+    assert stages.weights(SMALL, "segmenter", {**AT, "method": "stargan"}) is None
+    assert stages.weights(SMALL, "reader", {**AT, "dataset": "affectnet"}) is None

@@ -1,0 +1,402 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mimik.errors import UserError
+from mimik.faces.prepared.store import FaceStore
+from mimik.training.loop import History, TrainingConfig, Update, train
+from mimik.training.processes import _buckets
+from tests.tiny import make_store
+
+
+class Colour(nn.Module):
+    """A small classifier with an averaged result, a helper network updated twice per step, and drawn noise."""
+
+    updates = (Update("helper", 2), Update("model", 1, start=2))
+    reads: frozenset[str] = frozenset({"label"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = nn.Sequential(nn.Conv2d(3, 8, 4, 4), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(128, 4))
+        self.helper = nn.Linear(4, 4)
+
+    @property
+    def averaged(self) -> nn.Module:
+        return self.net
+
+    def model_parameters(self) -> list[dict[str, Any]]:
+        return [{"params": list(self.net.parameters())}]
+
+    def helper_parameters(self) -> list[dict[str, Any]]:
+        return [{"params": list(self.helper.parameters()), "learning_rate": 0.1}]
+
+    def model_loss(self, batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        noisy = batch["image"] + 0.1 * torch.randn_like(batch["image"])
+        loss = nn.functional.cross_entropy(self.helper(self.net(noisy)), batch["label"])
+        assert not self.helper.weight.requires_grad
+        return loss, {"cls": loss}
+
+    def helper_loss(self, batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        with torch.no_grad():
+            features = self.net(batch["image"])
+        loss = nn.functional.cross_entropy(self.helper(features), batch["label"])
+        return loss, {"cls": loss}
+
+
+SETTINGS = {"steps": 14, "batch_size": 8, "learning_rate": 0.01, "ema": 0.9, "log_every": 4, "schedule": "linear"}
+
+
+def run(store: FaceStore, directory: Path, task: nn.Module | None = None, **changes: Any) -> tuple[nn.Module, History]:
+    task = task or Colour()
+    config = TrainingConfig(**{**SETTINGS, **changes})  # type: ignore[arg-type]
+    history = train(
+        task, store, store.rows("train"), config, seed=1, checkpoint_dir=directory, fingerprint={}, label="test"
+    )
+    return task, history
+
+
+def assert_same_bits(one: nn.Module, other: nn.Module) -> None:
+    for (name, a), b in zip(one.state_dict().items(), other.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+
+
+def test_the_loss_falls_and_the_history_is_complete(tmp_path: Path) -> None:
+    _, history = run(make_store(tmp_path / "s"), tmp_path / "c", steps=60)
+    assert [row["step"] for row in history] == [float(s) for s in range(4, 61, 4)]
+    assert history[-1]["model/cls"] < 0.5 * history[0]["model/cls"]
+    assert "helper/cls" in history[0]
+
+
+def test_same_seed_same_bits_and_another_seed_others(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "s")
+    first, _ = run(store, tmp_path / "a")
+    second, _ = run(store, tmp_path / "b")
+    assert_same_bits(first, second)
+    config = TrainingConfig(**SETTINGS)  # type: ignore[arg-type]
+    third = Colour()
+    train(third, store, store.rows("train"), config, seed=2, checkpoint_dir=tmp_path / "c", fingerprint={}, label="t")
+    assert not torch.equal(first.net[0].weight, third.net[0].weight)  # type: ignore[union-attr, index]
+
+
+class Shared(nn.Module):
+    """One weight, moved by two losses through one optimiser."""
+
+    updates = (Update("first"), Update("second", start=1, shares="first"))
+    reads: frozenset[str] = frozenset({"label"})
+    averaged = None
+    compiled: tuple[nn.Module, ...] = ()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor([1.0, 2.0]))
+
+    def first_parameters(self) -> list[dict[str, Any]]:
+        return [{"params": [self.weight]}]
+
+    def first_loss(self, batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        loss = (self.weight**2).sum()
+        return loss, {"a": loss}
+
+    def second_loss(self, batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        loss = 3 * self.weight[0]
+        return loss, {"b": loss}
+
+
+def test_two_updates_may_step_one_optimiser(tmp_path: Path) -> None:
+    task, history = run(make_store(tmp_path / "s"), tmp_path / "c", Shared(), steps=4, schedule="constant", ema=0.0)
+    other = Shared()
+    optimiser = torch.optim.Adam([other.weight], lr=0.01, betas=(0.5, 0.999), fused=True)
+    for step in range(4):
+        for loss in (other.first_loss, other.second_loss)[: 2 if step else 1]:
+            optimiser.zero_grad()
+            loss({}, step)[0].backward()
+            optimiser.step()
+    assert_same_bits(task, other)
+    assert {"first/a", "second/b"} <= set(history[-1])
+
+
+class Normalised(Colour):
+    """Its network, with batch normalisation, is one that may be computed again."""
+
+    @property
+    def compiled(self) -> list[nn.Module]:
+        return [self.net]
+
+
+def test_features_computed_again_give_the_same_bits(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "s")
+    kept, _ = run(store, tmp_path / "a", Normalised())
+    forgot, _ = run(store, tmp_path / "b", Normalised(), recompute=True)
+    assert_same_bits(kept, forgot)  # running statistics too
+    with pytest.raises(ValueError, match="exclude"):
+        TrainingConfig(recompute=True, compile=True)
+
+
+class Dropping(Normalised):
+    """Its network drops features at random."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net.insert(3, nn.Dropout(0.5))
+
+
+def test_features_computed_again_are_dropped_again(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "s")
+    kept, _ = run(store, tmp_path / "a", Dropping())
+    forgot, _ = run(store, tmp_path / "b", Dropping(), recompute=True)
+    assert_same_bits(kept, forgot)
+
+
+def test_the_listed_networks_are_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[nn.Module] = []
+    monkeypatch.setattr("mimik.training.engine.compile_network", seen.append)
+    task, _ = run(make_store(tmp_path / "s"), tmp_path / "c", Normalised(), steps=1, compile=True)
+    assert seen == task.compiled
+
+
+def test_no_gradient_waits_for_the_next_step(tmp_path: Path) -> None:
+    task, _ = run(make_store(tmp_path / "s"), tmp_path / "c", steps=3)
+    assert all(parameter.grad is None for parameter in task.parameters())
+
+
+class Failing(Colour):
+    """Breaks down at a step, the first time."""
+
+    def model_loss(self, batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        if step == 9:
+            raise RuntimeError("power cut")
+        return super().model_loss(batch, step)
+
+
+def test_an_interrupted_run_ends_with_the_bits_of_an_undisturbed_one(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "s")
+    undisturbed, history = run(store, tmp_path / "a")
+    with pytest.raises(RuntimeError, match="power cut"):
+        run(store, tmp_path / "b", Failing(), checkpoint_seconds=0.0)
+    assert (tmp_path / "b" / "last.pt").exists()
+    resumed, again = run(store, tmp_path / "b")
+    assert_same_bits(undisturbed, resumed)
+    assert history == again
+    assert not (tmp_path / "b" / "last.pt").exists()
+
+
+def test_a_changed_setting_starts_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = make_store(tmp_path / "s")
+    with pytest.raises(RuntimeError):
+        run(store, tmp_path / "c", Failing(), checkpoint_seconds=0.0)
+    changed, _ = run(store, tmp_path / "c", learning_rate=0.02)
+    assert "starting over" in capsys.readouterr().err
+    fresh, _ = run(store, tmp_path / "d", learning_rate=0.02)
+    assert_same_bits(changed, fresh)
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "s")
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "last.pt").write_bytes(b"not a checkpoint")
+    with pytest.raises(UserError, match=r"last\.pt"):
+        run(store, tmp_path / "c")
+
+
+class Random(Colour):
+    """What torch says where an operation of a GPU has no deterministic form."""
+
+    def model_loss(self, batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        raise RuntimeError("some_backward_cuda does not have a deterministic implementation, but you set ...")
+
+
+def test_what_is_not_deterministic_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"training\.deterministic: some_backward_cuda.* Set it to false"):
+        run(make_store(tmp_path / "s"), tmp_path / "c", Random(), deterministic=True)
+
+
+class Exploding(Colour):
+    """Its loss is not finite from a step on."""
+
+    def model_loss(self, batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        total, terms = super().model_loss(batch, step)
+        return (total / 0.0 if step >= 5 else total), terms
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_samples(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"not finite at step 5.*last good state.*f0\d\d"):
+        run(make_store(tmp_path / "s"), tmp_path / "c", Exploding(), checkpoint_seconds=0.0)
+    state = torch.load(tmp_path / "c" / "last.pt", weights_only=True)
+    assert state["step"] == 5
+
+
+def test_accumulation_gives_the_gradient_of_the_whole_batch(tmp_path: Path) -> None:
+    """Without noise and batch norm, two halves make the same update as the whole."""
+
+    class Plain(Colour):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = nn.Sequential(nn.Conv2d(3, 8, 4, 4), nn.Flatten(), nn.Linear(128, 4))
+
+        def model_loss(self, batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
+            loss = nn.functional.cross_entropy(self.net(batch["image"]), batch["label"])
+            return loss, {"cls": loss}
+
+    store = make_store(tmp_path / "s")
+    settings = {"optimiser": "sgd", "precision": "fp32", "steps": 6}
+    whole, _ = run(store, tmp_path / "a", Plain(), **settings)
+    halves, _ = run(store, tmp_path / "b", Plain(), accumulate=2, **settings)
+    for a, b in zip(whole.parameters(), halves.parameters(), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
+
+
+def test_an_update_runs_from_its_first_step_until_it_stops() -> None:
+    assert [Update("a", start=2, stop=5).due(step) for step in range(7)] == [False] * 2 + [True] * 3 + [False] * 2
+    assert all(Update("a").due(step) for step in (0, 10**6))
+
+
+def test_schedules() -> None:
+    linear = TrainingConfig(steps=100, learning_rate=1.0, schedule="linear", decay_start=0.5)
+    assert linear.rate(0) == linear.rate(50) == 1.0 and abs(linear.rate(75) - 0.5) < 1e-9
+    low = TrainingConfig(steps=100, learning_rate=1.0, schedule="linear", decay_start=0.6, floor=0.1)
+    assert low.rate(60) == 1.0 and abs(low.rate(80) - 0.55) < 1e-9 and abs(low.rate(100) - 0.1) < 1e-9
+    warm = TrainingConfig(steps=100, learning_rate=1.0, warmup=10)
+    assert warm.rate(0) == 0.1 and warm.rate(9) == 1.0
+    assert abs(TrainingConfig(steps=100, learning_rate=1.0, schedule="cosine").rate(50) - 0.5) < 1e-9
+    assert abs(TrainingConfig(steps=100, learning_rate=2.0, schedule="poly").rate(50) - 2 * 0.5**0.9) < 1e-9
+    # SeCGAN's for AttGAN: 2e-4, down to 2e-6 exponentially over the second half; AttGAN's code: a tenth at the half.
+    exponential = TrainingConfig(steps=200, learning_rate=2e-4, schedule="exponential", decay_start=0.5)
+    assert exponential.rate(0) == exponential.rate(100) == 2e-4
+    assert exponential.rate(150) == pytest.approx(2e-5) and exponential.rate(200) == pytest.approx(2e-6)
+    step = TrainingConfig(steps=200, learning_rate=2e-4, schedule="step", decay_start=0.5)
+    assert step.rate(99) == 2e-4 and step.rate(100) == step.rate(199) == pytest.approx(2e-5)
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from tests.training.test_loop import Colour, SETTINGS
+from mimik.faces.prepared.store import FaceStore
+from mimik.training.loop import TrainingConfig, train
+import torch
+store = FaceStore(sys.argv[1], 16)
+task = Colour()
+config = TrainingConfig(**{**SETTINGS, "steps": int(sys.argv[4]), "checkpoint_seconds": 0.0})
+train(task, store, store.rows("train"), config, seed=1, checkpoint_dir=sys.argv[2], fingerprint={}, label="child")
+if int(__import__("os").environ.get("RANK", "0")) == 0:
+    torch.save(task.state_dict(), sys.argv[3])
+"""
+
+
+def child(*arguments: str, prefix: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
+    script = Path(arguments[1]).with_suffix(".py")
+    script.parent.mkdir(exist_ok=True, parents=True)
+    script.write_text(SCRIPT)
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{root / 'src'}", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, *prefix, str(script), *arguments]
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root)
+
+
+def test_kill_minus_9_then_the_same_command(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "s")
+    arguments = (str(store.directory), str(tmp_path / "k"), str(tmp_path / "killed.pt"), "400")
+    victim = child(*arguments)
+    checkpoint = tmp_path / "k" / "last.pt"
+    deadline = time.monotonic() + 60
+    while not checkpoint.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.4)
+    victim.send_signal(signal.SIGKILL)
+    victim.wait()
+    assert checkpoint.exists() and not (tmp_path / "killed.pt").exists(), "the run ended before it was killed"
+    again = child(*arguments)
+    _, errors = again.communicate()
+    assert again.returncode == 0 and b"continuing at step" in errors, errors.decode()
+    fresh = child(str(store.directory), str(tmp_path / "f"), str(tmp_path / "fresh.pt"), "400")
+    assert fresh.wait() == 0
+    one = torch.load(tmp_path / "killed.pt", weights_only=True)
+    other = torch.load(tmp_path / "fresh.pt", weights_only=True)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_sigterm_saves_and_says_so(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "s")
+    victim = child(str(store.directory), str(tmp_path / "t"), str(tmp_path / "t.pt"), "100000")
+    checkpoint = tmp_path / "t" / "last.pt"
+    deadline = time.monotonic() + 60
+    while not checkpoint.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    victim.terminate()
+    _, errors = victim.communicate(timeout=30)
+    assert victim.returncode != 0 and b"goes on from there" in errors
+    assert torch.load(checkpoint, weights_only=True)["step"] > 0
+
+
+def test_a_second_trainer_is_refused(tmp_path: Path) -> None:
+    from filelock import FileLock
+
+    store = make_store(tmp_path / "s")
+    (tmp_path / "c").mkdir()
+    with FileLock(tmp_path / "c" / "lock"), pytest.raises(UserError, match="another process"):
+        run(store, tmp_path / "c")
+
+
+def test_two_processes_train_like_one(tmp_path: Path) -> None:
+    """torchrun with gloo: gradients are averaged, both processes end with the same weights as the reference."""
+    store = make_store(tmp_path / "s")
+    launch = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    pair = child(str(store.directory), str(tmp_path / "d"), str(tmp_path / "pair.pt"), "14", prefix=launch)
+    _, errors = pair.communicate(timeout=120)
+    assert pair.returncode == 0, errors.decode()
+    state = torch.load(tmp_path / "pair.pt", weights_only=True)
+    alone, _ = run(store, tmp_path / "a")
+    # Batch norm sees half batches and each process draws its own noise, so equality is not to be had; the run must
+    # still have learnt the same thing.
+    task = Colour()
+    task.load_state_dict(state)
+    rows = store.rows("test")
+    from mimik.training.batches import to_tensor
+
+    images, labels = to_tensor(store.images[rows]), torch.from_numpy(store.labels()[rows])
+    with torch.no_grad():
+        pair_loss = nn.functional.cross_entropy(task.eval().helper(task.net(images)), labels)
+        alone_loss = nn.functional.cross_entropy(alone.eval().helper(alone.net(images)), labels)  # type: ignore
+    assert abs(pair_loss - alone_loss) < 0.5
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_processes_end_together(tmp_path: Path, asked: bool) -> None:
+    """One of two is asked to stop, or is gone."""
+    store = make_store(tmp_path / "s")
+    launch = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    pair = child(str(store.directory), str(tmp_path / "d"), str(tmp_path / "pair.pt"), "1000000", prefix=launch)
+    checkpoint = tmp_path / "d" / "last.pt"
+    deadline = time.monotonic() + 60
+    while not checkpoint.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    workers = psutil.Process(pair.pid).children()
+    assert len(workers) == 2
+    second = next(worker for worker in workers if worker.environ()["RANK"] == "1")
+    second.send_signal(signal.SIGTERM if asked else signal.SIGKILL)
+    begun = time.monotonic()
+    _, errors = pair.communicate(timeout=60)
+    # torchrun ends a process that goes on alone after half a minute.
+    assert time.monotonic() - begun < 20 and pair.returncode != 0
+    told = errors.count(b"goes on from there"), errors.count(b"lost another one that trained with it")
+    assert told == ((2, 0) if asked else (0, 1)), errors.decode()
+    assert torch.load(checkpoint, weights_only=True)["step"] > 0
+
+
+def test_gradients_travel_in_buckets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mimik.training.processes.BUCKET_BYTES", 100)
+    sizes = [10, 20, 5, 40, 1]
+    gradients = [torch.zeros(size) for size in sizes]
+    gradients[2] = gradients[2].bfloat16()
+    buckets = [[len(gradient) for gradient in bucket] for bucket in _buckets(gradients)]
+    assert buckets == [[10, 20], [5], [40], [1]]

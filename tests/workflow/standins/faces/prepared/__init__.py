@@ -1,0 +1,1 @@
+"""The prepared dataset: how it is made, stored and read."""

@@ -1,3 +1,0 @@
-"""Stand-in of a module that method_training imports."""
-
-VERSION = 1

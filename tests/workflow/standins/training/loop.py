@@ -1,0 +1,3 @@
+"""Stand-in of a module that `runs` imports."""
+
+VERSION = 1
