@@ -289,7 +289,8 @@ def test_the_cascades_start_from_an_ef_gan_and_are_shorter_where_it_is_trained_f
 
 def test_params_load_no_heavy_library() -> None:
     heavy = "{'torch', 'pandas', 'mlflow'}"
-    code = f"import sys; from mimik import cli; from mimik.settings import params, stages; print({heavy} & set(sys.modules))"
+    names = "from mimik import cli; from mimik.settings import params, stages"
+    code = f"import sys; {names}; print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 
