@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+import re
 import string
 from pathlib import Path
 
@@ -14,8 +15,11 @@ from mimik.reporting.figures import confusion_matrix, distance_to_truth, loss_cu
 from mimik.reporting.plotting import Absent, Drawing
 from mimik.reporting.results import ReportSettings
 from tests.results_world import CLASSES, make, metric
+from tests.tasks import TASKS, stepped
 
 SETTINGS = ReportSettings()
+SHARES = re.compile("area/|replaced/")
+"""Terms that are no losses: how much of a face a part covers, and how much of a part was replaced."""
 MODULES = [module.name for module in pkgutil.iter_modules(mimik.reporting.figures.__path__)]
 
 
@@ -113,16 +117,26 @@ def test_confusion_of_another_shape_is_not_shown(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("column", "panel"),
     [
-        ("generator/adversarial_mouth", "Adversarial"),
-        ("discriminator/gradient_penalty", "Regularisation"),
-        ("discriminator/classification_left_eye", "Classification"),
-        ("generator/reconstruction", "Reconstruction"),
-        ("generator/segmentation", "Other terms"),
+        ("generator/mouth/adv", "Adversarial"),
+        ("discriminator/gp", "Regularisation"),
+        ("discriminator/left_eye/cls", "Condition"),
+        ("generator/rec", "Reconstruction and identity"),
+        ("generator/per", "Reconstruction and identity"),
+        ("generator/area/nose", "Other terms"),
         ("probe/miou_val", "Other terms"),
     ],
 )
 def test_terms_find_their_panel(column: str, panel: str) -> None:
     assert loss_curves.subject(column) == panel
+
+
+@pytest.mark.parametrize("name", sorted(TASKS))
+def test_every_term_of_every_method_has_a_panel(name: str) -> None:
+    _, history = stepped(TASKS[name], 4)
+    terms = {term for part in history for term in part}
+    assert terms
+    # How much of a face a part covers is no loss.
+    assert {term for term in terms if loss_curves.subject(term) == "Other terms" and not SHARES.search(term)} == set()
 
 
 def test_smoothing_is_a_centred_mean() -> None:
@@ -140,7 +154,7 @@ def test_loss_curves_survive_gaps(tmp_path: Path) -> None:
     result = make(tmp_path)
     history = {
         "step": [1, 2, 3, 4],
-        "generator/adversarial": [1.0, None, 0.5, 0.2],
+        "generator/adv": [1.0, None, 0.5, 0.2],
         "probe/miou_val": [None, 0.5, None, 0.6],
     }
     pd.DataFrame(history).to_csv(result.directory / "history.csv", index=False)

@@ -12,7 +12,7 @@ from mimik.reporting.measures import MEASURES
 from mimik.reporting.plotting import Absent
 from mimik.reporting.results import ReportSettings, Result
 from mimik.reporting.tables import paired, protocols, reconstruction, results, settings
-from mimik.reporting.tabular import Table
+from mimik.reporting.tabular import EMPTY, Table
 from tests.results_world import make, metric
 
 SETTINGS = ReportSettings()
@@ -60,10 +60,12 @@ def test_protocols_list_every_scalar(tmp_path: Path) -> None:
     assert made.lines[1].cells[0].text == "skipped" and made.lines[1].cells[-1].text == "get weights"
 
 
-def configured(root: Path, name: str, config: dict[str, object], training: dict[str, object]) -> Result:
+def configured(
+    root: Path, name: str, config: dict[str, object], training: dict[str, object], **groups: object
+) -> Result:
     made = make(root, name)
     path = made.directory / "config.json"
-    path.write_text(json.dumps({"module": "stargan", "config": config, "training": training}))
+    path.write_text(json.dumps({"module": "stargan", "config": config, "training": training, **groups}))
     return Result(made.directory, made.store_directory, made.record, json.loads(path.read_text()))
 
 
@@ -85,6 +87,24 @@ def test_settings_name_what_is_not_published(tmp_path: Path) -> None:
         "training.steps": [("size or length", ""), ("1200", "default 40000"), ("as published", "")],
     }
     assert list(rows)[:2] == ["head", "adversary.objective"]  # what is more than a size comes first
+
+
+def test_settings_of_guides_and_conditions_are_named_too(tmp_path: Path) -> None:
+    guided = configured(
+        tmp_path,
+        "guided",
+        {},
+        {},
+        condition={"form": "relative", "space": "expression"},
+        guidance={"depth": {"weight": 0.5, "adversary": {"layers": 3}}},
+    )
+    made = settings.build([guided, configured(tmp_path, "plain", {"conv_dim": 8}, {})], SETTINGS)
+    assert isinstance(made, Table)
+    rows = {line.name: [cell.text for cell in line.cells] for line in made.lines}
+    assert rows["condition.form"] == ["method", "relative", "as published"]
+    assert rows["guidance.depth.weight"] == ["method", "0.5", EMPTY.text]
+    assert rows["guidance.depth.adversary.layers"] == ["size or length", "3", EMPTY.text]
+    assert "condition.space" not in rows
 
 
 def test_published_settings_need_no_table(tmp_path: Path) -> None:

@@ -22,21 +22,19 @@ POINTS = 400
 """Points of a drawn curve at most; longer histories are averaged in equal bins."""
 
 SUBJECTS: Mapping[str, Sequence[str]] = {
-    "Adversarial": ("adversarial", "realness", "hinge", "wasserstein", "gan", "critic"),
-    "Classification": ("classification", "class", "expression", "condition"),
-    "Reconstruction": ("reconstruction", "cycle", "identity", "l1", "self"),
-    "Regularisation": ("gradient_penalty", "penalty", "r1", "variation", "sparsity", "attention"),
+    "Adversarial": ("adv", "real", "fake", "wrong", "match"),
+    "Condition": ("cls", "entropy", "state", "interp"),
+    "Reconstruction and identity": ("rec", "cycle", "identity", "self", "triple", "content", "pix", "per", "noise"),
+    "Semantic consistency": ("sc_rgb", "sc_seg"),
+    "Regularisation": ("gp", "r1", "tv", "smooth", "attention", "change", "anchor"),
 }
-"""Panels and the words in a term's name that put it there; the first match counts, regularisation before all."""
+"""Panels and the names of the terms they show: the last part of a column's name, as losses call their terms."""
 
 
 def subject(column: str) -> str:
-    """Panel of a column `<update>/<term>`."""
-    term = column.partition("/")[2] or column
-    for name in ("Regularisation", "Classification", "Reconstruction", "Adversarial"):
-        if any(word in term for word in SUBJECTS[name]):
-            return name
-    return "Other terms"
+    """Panel of a column `<update>/<term>` or `<update>/<network>/<term>`."""
+    term = column.rpartition("/")[2]
+    return next((name for name, terms in SUBJECTS.items() if term in terms), "Other terms")
 
 
 def smoothed(values: npt.NDArray[np.float64], share: float) -> npt.NDArray[np.float64]:

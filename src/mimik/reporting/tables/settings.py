@@ -12,9 +12,9 @@ from mimik.settings.modules import named
 
 TITLE = "What differs from the published settings"
 CAPTION = (
-    "Every setting in which a run differs from its method's defaults, which are the published ones (small: the "
-    "default). First what changes the objective, the critic, the output head or the optimisation, which is more than "
-    "making things smaller; then mere sizes and lengths."
+    "Every setting in which a run differs from the defaults of its method and of its guides, which are the published "
+    "ones (small: the default). First what changes the objective, the critic, the output head or the optimisation, "
+    "which is more than making things smaller; then mere sizes and lengths."
 )
 PAGES = frozenset({"method", "comparison"})
 
@@ -49,12 +49,28 @@ def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flattened
 
 
-def published(module_name: str) -> dict[str, Any]:
-    """The published settings of a method's file, dotted: its Config's defaults, and its TRAINING as `training.*`."""
-    module = named("methods", module_name, "config.json: module")
-    settings = flat(dataclasses.asdict(module.Config()))
-    settings.update(flat({"training": getattr(module, "TRAINING", {})}))
-    return settings
+def published(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The published settings of a run's method and guides, with dotted names.
+
+    Args:
+        config: config.json of the run.
+
+    Returns:
+        the defaults of the method's Config; its TRAINING as `training.*`; its CONDITION, over the defaults of
+        `ConditionConfig`, as `condition.*`; the defaults of each guide's Config as `guidance.<guide>.*`.
+    """
+    from mimik.components.conditions import ConditionConfig
+
+    module = named("methods", config.get("module"), "config.json: module")
+    guides = {name: named("guidance", name, "config.json: guidance") for name in config.get("guidance") or {}}
+    return flat(
+        {
+            **dataclasses.asdict(module.Config()),
+            "training": module.TRAINING,
+            "condition": dataclasses.asdict(ConditionConfig(**module.CONDITION)),
+            "guidance": {name: dataclasses.asdict(guide.Config()) for name, guide in guides.items()},
+        }
+    )
 
 
 def differences(result: Result) -> dict[str, tuple[Any, Any]]:
@@ -62,14 +78,14 @@ def differences(result: Result) -> dict[str, tuple[Any, Any]]:
 
     Settings of the training that the method does not publish are compared with `TrainingConfig`'s defaults.
     """
-    name = result.config.get("module")
-    if not isinstance(name, str):
+    if not isinstance(result.config.get("module"), str):
         return {}
     from mimik.training.loop import TrainingConfig
 
     defaults = {f"training.{key}": value for key, value in flat(dataclasses.asdict(TrainingConfig())).items()}
-    defaults.update(published(name))
-    here = flat({**dict(result.config.get("config", {})), "training": dict(result.config.get("training", {}))})
+    defaults.update(published(result.config))
+    groups = {group: dict(result.config.get(group) or {}) for group in ("training", "condition", "guidance")}
+    here = flat({**dict(result.config.get("config", {})), **groups})
     return {
         key: (defaults.get(key), value)
         for key, value in here.items()
@@ -83,7 +99,7 @@ def build(results: Sequence[Result], settings: ReportSettings) -> Table | Absent
     names = list(dict.fromkeys(name for found in changed.values() for name in found))
     if not names:
         return Absent("every setting is the published one")
-    known = {result.method: published(str(result.config.get("module"))) for result in results if changed[result.method]}
+    known = {result.method: published(result.config) for result in results if changed[result.method]}
     lines = []
     for name in sorted(names, key=lambda name: bool(SIZES.search(name))):
         cells = [Cell("size or length" if SIZES.search(name) else "method", muted=True)]
