@@ -273,6 +273,11 @@ def test_schedules() -> None:
     exponential = TrainingConfig(steps=200, learning_rate=2e-4, schedule="exponential", decay_start=0.5)
     assert exponential.rate(0) == exponential.rate(100) == 2e-4
     assert exponential.rate(150) == pytest.approx(2e-5) and exponential.rate(200) == pytest.approx(2e-6)
+    parser = TrainingConfig(
+        steps=80_000, learning_rate=1e-2, schedule="poly", warmup=1000, warmup_from=1e-3
+    )  # the public code of the face parser: 1e-5 to 1e-2, then (1 - t) ** 0.9 over the remaining 79,000
+    assert parser.rate(0) == pytest.approx(1e-5) and parser.rate(500) == pytest.approx(1e-2 * 10**-1.5)
+    assert parser.rate(1000) == pytest.approx(1e-2) and parser.rate(40_500) == pytest.approx(1e-2 * 0.5**0.9)
     step = TrainingConfig(steps=200, learning_rate=2e-4, schedule="step", decay_start=0.5)
     assert step.rate(99) == 2e-4 and step.rate(100) == step.rate(199) == pytest.approx(2e-5)
 

@@ -42,6 +42,7 @@ TRAINING: Mapping[str, Mapping[str, Any]] = {
         "weight_decay": 5e-4,
         "schedule": "poly",
         "warmup": 1000,
+        "warmup_from": 1e-3,
         "flip": True,
     },
     "unet": {"steps": 1_000_000, "batch_size": 8, "learning_rate": 2e-4, "betas": (0.5, 0.999), "flip": False},

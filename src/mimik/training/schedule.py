@@ -60,8 +60,10 @@ class TrainingConfig:
         optimiser: `adam` or `sgd`; `betas` belong to the first, `momentum` to the second, `weight_decay` to both.
         schedule: `constant`; `linear`: constant until `decay_start` (a fraction of the run), then linear to `floor`
             (a fraction of `learning_rate`); `exponential`: likewise, then exponentially to a hundredth; `step`:
-            likewise, then a tenth; `poly`: (1 - t) ** 0.9; `cosine`: half a cosine to zero. Preceded by `warmup` steps
-            of linear growth.
+            likewise, then a tenth; `poly`: (1 - t) ** 0.9, where t counts from the end of the warm-up; `cosine`: half
+            a cosine to zero.
+        warmup: steps in which the rate grows to that of the schedule.
+        warmup_from: share of the rate with which the warm-up starts, growing exponentially; 0: it grows linearly.
         ema: decay of the moving average of the result's weights per step (0: none), never longer than the run so far.
         flip, balanced, stratified: see `mimik.training.batches.Batches`.
         precision: `bf16` (autocast), `tf32` (a GPU multiplies with 10 bits of mantissa), `fp32` (with all 23), or
@@ -92,6 +94,7 @@ class TrainingConfig:
     decay_start: float = 0.5
     floor: float = 0.0
     warmup: int = 0
+    warmup_from: float = 0.0
     ema: float = 0.0
     flip: bool = True
     balanced: bool = False
@@ -117,6 +120,8 @@ class TrainingConfig:
             raise ValueError("ema is a decay in [0, 1)")
         if not 0 <= self.floor <= 1:
             raise ValueError("floor is a fraction of learning_rate in [0, 1]")
+        if not 0 <= self.warmup_from <= 1 or self.warmup < 0:
+            raise ValueError("warmup is a number of steps, warmup_from a fraction of learning_rate in [0, 1]")
         if self.compile is True and self.recompute:
             raise ValueError("compile and recompute exclude each other")
         if self.balanced and self.stratified:
@@ -136,9 +141,10 @@ class TrainingConfig:
         elif self.schedule == "step":
             factor = 1.0 if progress < self.decay_start else 0.1
         elif self.schedule == "poly":
-            factor = (1 - progress) ** 0.9
+            factor = (1 - max(0, step - self.warmup) / max(1, self.steps - self.warmup)) ** 0.9
         elif self.schedule == "cosine":
             factor = 0.5 * (1 + math.cos(math.pi * progress))
         if self.warmup:
-            factor *= min(1.0, (step + 1) / self.warmup)
+            done = min(1.0, step / self.warmup)
+            factor *= self.warmup_from ** (1 - done) if self.warmup_from else min(1.0, (step + 1) / self.warmup)
         return self.learning_rate * factor
