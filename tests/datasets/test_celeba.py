@@ -1,3 +1,4 @@
+import random
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -81,13 +82,30 @@ def test_attgans_split_goes_by_the_number_of_the_file(tmp_path: Path) -> None:
     assert splits[182_638] == splits[202_599] == "test"
 
 
-def test_stargans_split_is_drawn_under_the_seed(tmp_path: Path) -> None:
+def test_stargans_split_is_that_of_its_public_code(tmp_path: Path) -> None:
     raw = Archive(tmp_path).write()
     options = {"split": "stargan", "held_out": 4}
-    first, again, other = (split_of(celeba.index(raw, options, seed).table) for seed in (1, 1, 2))
-    assert first == again != other
-    for splits in (first, other):
-        assert Counter(splits.values()) == {"train": len(NUMBERS) - 8, "val": 4, "test": 4}
+    splits = split_of(celeba.index(raw, options, 1).table)
+    assert splits == split_of(celeba.index(raw, options, 2).table)
+    assert Counter(splits.values()) == {"train": len(NUMBERS) - 8, "val": 4, "test": 4}
+    # That code shuffles the list's lines with Python's generator, seeded with 1234, and tests on the first ones.
+    lines = (raw / "list_attr_celeba.txt").read_text().splitlines()[2:]
+    random.seed(1234)
+    random.shuffle(lines)
+    assert {number for number, split in splits.items() if split == "test"} == {int(line[:6]) for line in lines[:4]}
+
+
+def test_stargans_test_set_is_independent_of_images_that_are_missing(tmp_path: Path) -> None:
+    raw = Archive(tmp_path).write()
+    options = {"split": "stargan", "held_out": 4}
+    whole = split_of(celeba.index(raw, options, 1).table)
+    gone = next(number for number, split in whole.items() if split == "test")
+    (raw / "img_align_celeba" / f"{gone:06d}.jpg").unlink()
+    assert split_of(celeba.index(raw, options, 1).table) == {n: split for n, split in whole.items() if n != gone}
+
+
+def test_stargans_split_leaves_images_to_train_on(tmp_path: Path) -> None:
+    raw = Archive(tmp_path).write()
     with pytest.raises(UserError, match="held_out"):
         celeba.index(raw, {"split": "stargan"}, 1)  # 1,999 of 31
 

@@ -10,6 +10,7 @@ Eval and Img.
 columns `attribute_<name>`.
 """
 
+import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from mimik.datasets.celeba_lists import (
     split_note,
 )
 from mimik.datasets.listing import SPLITS, Listing
-from mimik.datasets.photographs import seeded_rank, setting
+from mimik.datasets.photographs import setting
 from mimik.errors import UserError
 
 LICENCE = (
@@ -47,6 +48,9 @@ ACCESS = (
 )
 
 PARTITION_LIST = "list_eval_partition.txt"
+STARGAN_SEED = 1234
+"""Of the shuffle in StarGAN's public code."""
+
 SPLIT_CHOICES = ("official", "attgan", "stargan")
 
 ATTGAN_BOUNDS = (182_000, 182_637)
@@ -76,8 +80,9 @@ def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
     Options:
         classes: default not_smiling, smiling.
         split: `official` (default; list_eval_partition.txt), `attgan` (182,000, 637 and 19,962 by the number of the
-            file; also SeCGAN's) or `stargan` (a random test set).
-        held_out: images of the test set of `stargan`, and as many more for val; default 1999. Choi et al. have no val.
+            file; also SeCGAN's) or `stargan` (the test set that StarGAN's public code draws).
+        held_out: images of the test set of `stargan`, and as many more for val; default 1999, as in that code, which
+            has no val and trains on these images too.
         per_class: most images of a class in each split; default: all.
 
     Raises:
@@ -99,32 +104,37 @@ def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
                 excuses[name] = f"{PARTITION_LIST} does not say 0, 1 or 2 for it"
     elif split == "attgan":
         known = {name: SPLITS[sum(int(name[:6]) > bound for bound in ATTGAN_BOUNDS)] for name in attributes.table.index}
-
-    def splits(names: Sequence[str]) -> Mapping[str, str]:
-        if split != "stargan":
-            return known
-        if 2 * held_out >= len(names):
-            raise UserError(
-                f"{setting(options, 'celeba', 'held_out')}: {held_out} images for val and for test each leave none of "
-                f"{len(names)} for training. Give a smaller number."
-            )
-        ordered = sorted(names, key=lambda name: seeded_rank(seed, f"stargan {name}"))
-        return dict.fromkeys(ordered, "train") | dict.fromkeys(ordered[:held_out], "test") | dict.fromkeys(
-            ordered[held_out : 2 * held_out], "val"
-        )  # fmt: skip
-
+    else:
+        known = _stargan_split(attributes.order, held_out, options)
     return list_images(
         "celeba",
         raw,
         parts["images"],
         attributes,
-        splits,
+        lambda _: known,
         options,
         seed,
         excuses=excuses,
         identities=identities,
-        notes=[split_note(split, known.values(), _SIZES[split])] if known else [],
+        notes=[split_note(split, known.values(), _SIZES[split])] if split in _SIZES else [],
     )
+
+
+def _stargan_split(order: Sequence[str], held_out: int, options: Mapping[str, Any]) -> dict[str, str]:
+    """Split by name: lines of the list shuffled as in StarGAN's public code, the first for the test, the next for val.
+
+    The code seeds Python's generator with 1234 whatever else is drawn, so the seed of params.yaml has no part in it:
+    its released networks have seen all but these 1,999 images.
+    """
+    if 2 * held_out >= len(order):
+        raise UserError(
+            f"{setting(options, 'celeba', 'held_out')}: {held_out} images for val and for test each leave none of "
+            f"{len(order)} for training. Give a smaller number."
+        )
+    shuffled = list(order)
+    random.Random(STARGAN_SEED).shuffle(shuffled)
+    splits = dict.fromkeys(shuffled, "train") | dict.fromkeys(shuffled[held_out : 2 * held_out], "val")
+    return splits | dict.fromkeys(shuffled[:held_out], "test")
 
 
 def _options(options: Mapping[str, Any]) -> tuple[str, int]:

@@ -59,10 +59,12 @@ class AttributeList:
         table: int8 of 0 and 1, one row per image with its name as the index, columns `attribute_<name>` in the order
             of `CELEBA_ATTRIBUTES`.
         faults: reason why an image is listed in vain, by its name.
+        order: the name in every line of the list, faulty and repeated ones included.
     """
 
     table: pd.DataFrame
     faults: dict[str, str] = field(default_factory=dict)
+    order: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,8 @@ def read_attributes(path: Path, pattern: re.Pattern[str]) -> AttributeList:
     sound = [name for name in rows if name not in faults]
     values_of = np.frombuffer(b"".join(rows[name] for name in sound), np.int8).reshape(-1, len(header))
     table = pd.DataFrame(values_of, index=sound, columns=[ATTRIBUTE + name for name in header])
-    return AttributeList(table[[ATTRIBUTE + name for name in CELEBA_ATTRIBUTES]], faults)
+    order = [(line.split() or [""])[0] for line in lines[2:]]
+    return AttributeList(table[[ATTRIBUTE + name for name in CELEBA_ATTRIBUTES]], faults, order)
 
 
 def read_values(path: Path) -> dict[str, str]:
