@@ -2,13 +2,23 @@
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from mimik.components import budget, losses
-from mimik.components.budget import LazyReconstruction, OutputHead, Rounds
+from mimik.components.budget import LazyReconstruction, Options, OutputHead, Rounds
+from mimik.pretraining.depth_network import DepthNetworkConfig
+from mimik.settings.modules import names
+from mimik.training.runs import guide_module, method_module
+
+CONFIGS: list[Any] = [
+    *(method_module(name).Config for name in names("methods")),
+    *(guide_module(name).Config for name in names("guidance")),
+    DepthNetworkConfig,
+]
 
 
 @dataclass(frozen=True)
@@ -78,3 +88,19 @@ def test_a_config_checks_the_options_of_all_classes_that_it_inherits(values: dic
     with pytest.raises(ValueError, match=told):
         Everything(**values)  # type: ignore[arg-type]
     assert dataclasses.replace(Everything(), head="masked", lambda_smooth=0.1).lambda_smooth == 0.1
+
+
+@pytest.mark.parametrize(
+    "config",
+    [c for c in CONFIGS if issubclass(c, Options)],
+    ids=lambda config: f"{config.__module__}.{config.__name__}",
+)
+def test_no_config_leaves_the_checks_of_what_it_inherits_out(config: Any) -> None:
+    for options, wrong in (
+        (Rounds, {"critic_updates": 0}),
+        (LazyReconstruction, {"reconstruction_every": 0}),
+        (OutputHead, {"lambda_change": 0.1}),
+    ):
+        if issubclass(config, options):
+            with pytest.raises(ValueError, match=next(iter(wrong))):
+                config(**wrong)

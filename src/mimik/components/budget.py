@@ -20,7 +20,7 @@ from mimik.networks.stargan import Head
 
 
 class Options:
-    """Base of the classes below, so that a Config that inherits several of them checks all."""
+    """Base of the classes below: a Config may inherit several, and `super().__post_init__()` checks all of them."""
 
     def __post_init__(self) -> None:
         """Nothing to check."""
