@@ -4,7 +4,6 @@ import itertools
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +12,6 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from mimik.cli import main
-from mimik.components.conditions import Condition, ConditionConfig
-from mimik.components.context import Context
 from mimik.editing import editor as editing
 from mimik.editing.wishes import Wish, unit_changes
 from mimik.errors import UserError
@@ -22,30 +19,9 @@ from mimik.faces import alignment
 from mimik.labels import ACTION_UNITS
 from mimik.methods import stargan
 from mimik.storage import provenance
+from tests.editing.models import make_model
 
 pytest.importorskip("mediapipe")
-
-CLASSES = ["neutral", "happiness", "anger"]
-
-
-def make_model(folder: Path, **condition: Any) -> Path:
-    torch.manual_seed(0)
-    made = Condition(ConditionConfig(**condition), CLASSES)
-    if made.class_units is not None:
-        made.set_class_units(torch.rand(3, len(ACTION_UNITS)))
-    settings = {"conv_dim": 4, "residual_blocks": 1, "adversary": {"conv_dim": 4, "layers": 3}}
-    from mimik.settings.configuration import build
-
-    method = stargan.Method(build(stargan.Config, settings, "test"), Context(made, 64))
-    folder.mkdir()
-    save_file(method.generator_state(), folder / "generator.safetensors")
-    config = {
-        "dataset": "open_faces", "method": "stargan", "module": "stargan", "scale": "smoke", "image_size": 64,
-        "sizes": [128, 64], "classes": CLASSES, "attributes": [], "config": settings, "condition": condition,
-        "architectures": {}, "template": alignment.TEMPLATE_NAME,
-    }  # fmt: skip
-    (folder / "config.json").write_text(json.dumps(config))
-    return folder
 
 
 @pytest.fixture(scope="module")

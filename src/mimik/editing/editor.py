@@ -12,7 +12,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -253,6 +252,8 @@ def put_back(photograph: Picture, before: Picture, after: Picture, transform: Ar
         before, after: uint8 (S, S, 3), the aligned face and its edit.
         transform: (2, 3) source pixel -> fraction of the crop's side.
     """
+    import cv2  # comes with what finds faces; faces that are aligned already are edited without it
+
     height, width = photograph.shape[:2]
     corners = alignment.apply(alignment.inverse(transform), np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]))
     left, top = (max(0, int(value)) for value in np.floor(corners.min(axis=0)))

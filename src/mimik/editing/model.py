@@ -341,8 +341,10 @@ class Model:
             raise TypeError(f"to: expected a name, got {to!r}")
         if not _is_number(strength):
             raise TypeError(f"strength: expected a number, got {strength!r}")
-        names = [shown] if shown is None or isinstance(shown, str) or not aligned else shown
-        if not all(name is None or isinstance(name, str) for name in names):
+        names: Sequence[object] = [shown]
+        if aligned and isinstance(shown, Sequence) and not isinstance(shown, str):
+            names = shown
+        if not (shown is None or all(isinstance(name, str) for name in names)):
             raise TypeError(f"shown: expected a name, got {shown!r}")
         if not isinstance(action_units, Mapping | None):
             raise TypeError(f"action_units: expected changes by name, like {{'AU12': 0.5}}, got {action_units!r}")

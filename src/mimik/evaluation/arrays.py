@@ -12,7 +12,7 @@ import torch
 
 from mimik.evaluation.evaluate import measure, metric_modules
 from mimik.evaluation.extractors import open_arcface, open_classifier, open_inception, open_reader
-from mimik.evaluation.measurements import PER_FACE, EvaluationSettings, Measurements, Missing
+from mimik.evaluation.measurements import PER_FACE, EvaluationSettings, Extractor, Measurements, Missing
 from mimik.faces.prepared.store import FaceStore
 from mimik.settings.modules import names
 from mimik.storage.arrays import check_pictures
@@ -56,6 +56,11 @@ class GivenMeasurements(Measurements):
     """Measurements of arrays, which say so."""
 
     TESTED: ClassVar[str] = "Arrays"
+
+    @property
+    def action_unit_reader(self) -> Extractor | Missing:
+        """The reader: there are no action units here that could be of another kind than its own."""
+        return self.reader
 
     def lacking(self, what: str, reason: str) -> Missing:
         """That `what` was not given."""
@@ -122,6 +127,8 @@ def evaluate(
     count, size = sources.shape[:2]
     if not count or sources.shape[2] != size or not classes:
         raise ValueError(f"sources: expected square pictures of at least one face, and classes; got {sources.shape}")
+    if len(set(classes)) < len(classes):
+        raise ValueError(f"classes: expected names, each once, got {', '.join(classes)}")
     pairs = (count, len(classes), size, size, 3)
     for name, pictures in (("edits", edits), ("truth", truth), ("cycle", cycle)):
         if pictures is not None or name == "edits":
