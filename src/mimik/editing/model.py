@@ -28,6 +28,9 @@ Picture = npt.NDArray[np.uint8]
 ARGUMENTS: Mapping[str, str] = {"to": "to", "strength": "strength", "shown": "shown", "units": "action_units"}
 """What the parts of a `Wish` are called here."""
 
+OVERWRITE = "pass overwrite=True"
+"""How to say here that a file may be replaced."""
+
 
 @dataclass(frozen=True)
 class FileEdit:
@@ -238,7 +241,7 @@ class Model:
         """
         wish = self._wish(to, strength, shown, action_units)
         source, output = Path(source), Path(output)
-        check_output(output, source, overwrite=overwrite)
+        check_output(output, source, overwrite=overwrite, how=OVERWRITE)
         photograph = read(source)
         check_fits(photograph, output)
         seen = photograph.seen
@@ -295,7 +298,7 @@ class Model:
             try:
                 photograph = read(file)
                 pictures += 1
-                check_output(target, file, overwrite=overwrite)
+                check_output(target, file, overwrite=overwrite, how=OVERWRITE)
                 check_fits(photograph, target)
                 if target in taken:  # a.bmp beside a.bmp.png
                     raise UserError(f"{target}: is the edit of another file. Rename one of the two.")
