@@ -193,6 +193,28 @@ def test_states_on_the_way_begin_at_the_source_and_end_at_the_target() -> None:
     assert make().waypoints(source, target) == ([source, target], [])
 
 
+def test_proposals_start_on_the_straight_way_and_stay_near_it_while_the_critic_pulls() -> None:
+    """Eq. 5 wants them near y_p; a proposal that is farther from it than the source's units is no help to anybody."""
+    torch.manual_seed(0)
+    method, batch = make(modules=3).train(), make_batch()
+    source, target = states(method, batch)
+    path, pseudo = method.waypoints(source, target)
+    torch.testing.assert_close(torch.stack(path[1:-1]), torch.stack(pseudo))
+    groups = method.discriminator_parameters()
+    critic = torch.optim.Adam([p for group in groups for p in group["params"]], 1e-3)
+    generator = torch.optim.Adam([p for group in method.generator_parameters() for p in group["params"]], 1e-3)
+    for step in range(20):
+        for optimiser, loss in ((critic, method.discriminator_loss), (generator, method.generator_loss)):
+            optimiser.zero_grad()
+            loss(dict(batch), step)[0].backward()
+            optimiser.step()
+    path, pseudo = method.waypoints(source, target)
+    moved = torch.stack(path[1:-1]) - torch.stack(pseudo)
+    unmoved = source - torch.stack(pseudo)
+    assert moved.abs().max() > 0, "the interpolator learns"
+    assert moved.norm(dim=2).mean() < 0.5 * unmoved.norm(dim=2).mean()
+
+
 def test_a_module_is_told_its_own_part_of_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
     batch = make_batch()
     told: list[Tensor] = []
