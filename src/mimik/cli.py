@@ -16,6 +16,7 @@ from mimik.console import reported
 from mimik.settings import agreement, params, stages
 from mimik.settings.checks import check_settings
 from mimik.settings.params import Params
+from mimik.settings.reading import read
 
 PREPARED, RAW, RESULTS, WEIGHTS = Path("data/prepared"), Path("data/raw"), Path("results"), Path("data/weights")
 
@@ -382,14 +383,14 @@ def _inputs(values: Params | None = None) -> list[Path]:
 
 
 def _params(chosen: argparse.Namespace) -> Params:
-    """params.yaml with what the command line overrides."""
-    values = params.load()
+    """All settings with what the command line overrides."""
+    values, origins = read()
     if getattr(chosen, "scale", None):
         values["scale"] = chosen.scale
     if getattr(chosen, "mirror", None):
         values["mirror"] = chosen.mirror
-    params.validate(values, "params.yaml", params.SCHEMA)
-    check_settings(values)
+    params.validate(values, params.SCHEMA, origins)
+    check_settings(values, origins)
     return values
 
 

@@ -286,4 +286,4 @@ def test_the_shipped_stages_are_those_of_the_shipped_experiments() -> None:
     from mimik.settings import params, stages
 
     table = json.loads((ROOT / stages.TABLE).read_text(encoding="utf-8"))
-    assert table == stages.stage_table(params.load(ROOT / "params.yaml")), "run `mimik params --stages`"
+    assert table == stages.dvc_table(params.load(ROOT / "params.yaml"), ROOT), "run `mimik params --stages`"
