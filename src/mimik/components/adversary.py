@@ -1,8 +1,9 @@
 """A discriminator together with what it and its generator minimise; every conditional method builds on this.
 
-The defaults are StarGAN's (Choi et al. 2018, eq. 1 to 3 with the WGAN-GP objective of section 3.2, eq. 8). The
-options serve small budgets and any method can use them: a hinge objective with the R1 penalty, one realness logit
-per class with real images under a wrong label as negatives, and augmentation of everything the critic sees.
+The defaults are StarGAN's (Choi et al. 2018, eq. 1 to 3 with the WGAN-GP objective of section 4, eq. 8;
+docs/papers/baselines.md#adversarial-objective). The options serve small budgets and any method can use them: a hinge
+objective with the R1 penalty, one realness logit per class with real images under a wrong label as negatives, and
+augmentation of everything the critic sees.
 
 What a generator is told decides what the critic's second head learns (`mimik.components.losses.condition`): it names
 expressions or attributes, or estimates action units (GANimation's regression). The option of per-class realness is, for

@@ -8,12 +8,13 @@ signs put right, to be minimised (y_s, y_t: source and target state; beta H: con
     G_depth:  -E[D(d_t)] + lambda_cls CE(D_cls(d_t), y_t) + lambda_rec |I_t - G'_depth(d_t)|_1              Eq. 8
     method:   its own loss + w {-E[D(d_t)] + lambda_cls CE(D_cls(d_t), y_t)} + lambda_rec |I_t - G'_depth(d_t)|_1
 
-Choices where the paper is silent or contradicts itself (papers/spec depth_guided): WGAN-GP and StarGAN's weights, since
-it names StarGAN; D_depth sees maps only; it alone minimises the confidence penalty, on true and made maps; w, the
-"depth network weight" of Table 3, scales what the adversarial and the classification term tell the method, while
-G_depth and D_depth train on unscaled losses. The row w = 0 of that table is StarGAN itself, so there nothing of
-L_rec may reach the method either: `weight_reconstruction: 0`. The paper does not say whether D_depth is pre-trained;
-here it is, as part of the depth network. Where the method is told anything but expressions, its second head is new.
+Choices where the paper is silent or contradicts itself (docs/papers/depth_guided.md#what-the-paper-leaves-open):
+WGAN-GP and StarGAN's weights, since it names StarGAN; D_depth sees maps only; it alone minimises the confidence
+penalty, on true and made maps; w, the "depth network weight" of Table 3, scales what the adversarial and the
+classification term tell the method, while G_depth and D_depth train on unscaled losses. The row w = 0 of that table is
+StarGAN itself, so there nothing of L_rec may reach the method either: `weight_reconstruction: 0`. The paper does not
+say whether D_depth is pre-trained; here it is, as part of the depth network. Where the method is told anything but
+expressions, its second head is new.
 """
 
 from dataclasses import dataclass, field
@@ -32,7 +33,8 @@ from mimik.training.batches import Batch
 
 @dataclass(frozen=True)
 class Config:
-    """Settings; the defaults are those of the spec, which the paper gives in part.
+    """Settings; the defaults are those of docs/papers/depth_guided.md#schedule-and-weights, where the
+    paper prints only some.
 
     Attributes:
         weight: w of Table 3: how strongly the adversarial and the classification term act on the method.

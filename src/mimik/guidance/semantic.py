@@ -1,5 +1,7 @@
 """The semantic branch of SeCGAN (Sun et al. 2021): a second GAN edits the face's label map beside the images' GAN.
 
+Notation, layers, schedule and published numbers: docs/papers/secgan.md.
+
 A frozen parser P reads the input; the branch translates that mask under the same label as the method translates the
 image; P reads the edited image as well, and both generators are held to the same semantics. With signs put right, to
 be minimised (the images' own terms, eq. 1 to 5, 13 and 14, are the method's):

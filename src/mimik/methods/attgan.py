@@ -1,7 +1,7 @@
 """AttGAN (He et al., TIP 2019, arXiv 1711.10678): an encoder and a decoder that is told the labels, not a cycle.
 
-Losses with the WGAN-GP objective (sections 3.1 to 3.3), to be minimised, as elvisyjlin/AttGAN-PyTorch has them, which
-SeCGAN builds on:
+Losses with the WGAN-GP objective (section III-B, eq. 7 to 15; docs/papers/baselines.md#attgan), to be minimised, as
+elvisyjlin/AttGAN-PyTorch has them, which SeCGAN builds on:
 
     D: E[D(x_b)] - E[D(x)] + 10 GP + lambda_3 BCE(C(x), a)                               lambda_3 = 1
     G: -E[D(x_b)] + lambda_2 BCE(C(x_b), b) + lambda_1 |x - x_a|_1                       lambda_2 = 10, lambda_1 = 100

@@ -1,4 +1,4 @@
-"""EF-GAN and Cascade EF-GAN (Wu, Zhang, Lu, Chen, CVPR 2020, supplementary material; papers/spec ef_gan).
+"""EF-GAN and Cascade EF-GAN (Wu, Zhang, Lu, Chen, CVPR 2020, supplementary material; docs/papers/ef_gan.md).
 
 A global branch translates the face, local ones its eyes, nose and mouth, each with an attention mask; a refiner makes
 the result of all of them. K such modules in a row (a cascade; K = 1 is EF-GAN) take a large change in steps: an
@@ -21,8 +21,8 @@ own). I_rec is I_z sent back by the same module with the same boxes. As printed 
 that are said to be WGAN-GP's, and square outside of the penalty's bracket; both are read as WGAN-GP. L_cond trains ET
 and R only (section 1), so the interpolator learns from Eq. 5 alone, and in cascades: K = 1 has no state to propose.
 
-Choices where the supplement is silent (its layer tables are not readable, there is no code): the networks, see
-`mimik.networks.ef_gan`; |M_A|^2 is the mean over the pixels; five D updates per G update; 128 px; cascades train for 20
+Choices where the supplement is silent: the networks, see `mimik.networks.ef_gan`; |M_A|^2 is the mean over the pixels;
+five D updates per G update; boxes for 128 px, scaled with the image (256 px at scale `paper`); cascades train for 20
 epochs, 10 of them at 1e-5 before the decay, which fits the published hours (params.yaml, `scales.paper`).
 
 Boxes have fixed sizes and are centred on each face's landmarks while training. A translation knows no landmarks: there

@@ -1,7 +1,7 @@
 """GANimation (Pumarola et al., ECCV 2018, arXiv 1807.09251): told action units, with a keep-mask (attention).
 
-The generator gives a colour image C and a mask A, and the edit is A x + (1 - A) C (eq. 1). Losses to be minimised,
-with the released code's weights (papers/spec: baselines 3), x' = G(x, v_t) with mask A_1, x'' = G(x', v_s) with A_2:
+The generator gives a colour image C and a mask A, and the edit is A x + (1 - A) C. Losses to be minimised, with the
+released code's weights (docs/papers/baselines.md#ganimation), x' = G(x, v_t) with mask A_1, x'' = G(x', v_s) with A_2:
 
     D: E D(x') - E D(x) + 10 GP + 160 MSE(D_cond(x), v_s)
     G: -E D(x') + 160 MSE(D_cond(x'), v_t) + 10 |x - x''|_1 + 0.1 (mean A_1 + mean A_2) + 2.5e-4 (TV A_1 + TV A_2)

@@ -6,7 +6,7 @@ landmarks s is asked for, and c those of a third face, to be minimised (G; D has
     lambda_adversarial L_adv + lambda_self |x - G(G(x, b), s)|_1 + lambda_triple |G(x, c) - G(G(x, b), c)|_1
 
 Written for videos of one person, where the target frame is known; here as in the comparison of Bodur et al. 2021 on
-faces without pairs (papers/spec baselines 4). What follows from that:
+faces without pairs (docs/papers/baselines.md#gannotation). What follows from that:
 - b is the shape of another face of the batch, brought to the source's face by the similarity transform that is nearest
   (Procrustes, all 68 points): it asks for that face's expression, and within limits for its proportions;
 - there is no pixel loss towards the target frame. It is what made the picture follow the landmarks, and without it a

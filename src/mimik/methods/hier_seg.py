@@ -1,4 +1,4 @@
-"""hier_seg: semantic segmentation and hierarchical GANs in one (Bodur, Bhattarai, Kim; papers/spec hier_seg).
+"""hier_seg: semantic segmentation and hierarchical GANs in one (Bodur, Bhattarai, Kim 2021; docs/papers/hier_seg.md).
 
 A face parser S cuts the input into disjoint free-shape parts (section 3.1); every part has its own small conditional
 GAN, the whole face a global one, and a fusion network makes the result from both (section 3.2). A sharp softmax

@@ -1,4 +1,4 @@
-"""relative_au: relative action units and an MSF U-Net (Ling et al., ECCV 2020; papers/spec relative_au).
+"""relative_au: relative action units and an MSF U-Net (Ling et al., ECCV 2020; docs/papers/relative_au.md).
 
 The generator is told the difference of target and source action units, of which zero means "leave alone", and
 transforms the encoder's features at every scale under it. Equations, as losses to be minimised:

@@ -1,6 +1,6 @@
 """StarGAN (Choi et al., CVPR 2018, arXiv 1711.09020): one generator for all classes, told the target label.
 
-Losses (section 3.1, eq. 1 to 6, with the WGAN-GP objective of eq. 8), to be minimised:
+Losses to be minimised (section 3.1, eq. 1 to 6, with the WGAN-GP objective of eq. 8; docs/papers/baselines.md#stargan):
 
     D: E[D(G(x, t))] - E[D(x)] + 10 GP + lambda_cls CE(D_cls(x), s)
     G: -E[D(G(x, t))] + lambda_cls CE(D_cls(G(x, t)), t) + lambda_rec |x - G(G(x, t), s)|_1

@@ -55,7 +55,8 @@ WEIGHTS = Path("data/weights")
 
 @dataclass(frozen=True)
 class DepthNetworkConfig:
-    """Settings; the defaults are those of the spec, which the paper gives in part.
+    """Settings; the defaults are those of docs/papers/depth_guided.md#schedule-and-weights, where the
+    paper prints only some.
 
     Attributes:
         network: `depth_network`, the only one.

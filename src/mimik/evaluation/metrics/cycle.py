@@ -1,6 +1,6 @@
 """Cycle consistency: every translation sent back to its source class, against the source image.
 
-The reconstruction of EF-GAN's tables 1 and 2; papers/spec/metrics.md 8.
+PSNR and SSIM of tables 1 and 2 of Bodur et al. 2021 (depth guidance); docs/papers/metrics.md#cycle-reconstruction.
 """
 
 import numpy as np

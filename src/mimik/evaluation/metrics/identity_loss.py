@@ -1,8 +1,8 @@
 """Identity loss: is the person still the same? One minus the cosine of two identity vectors.
 
-Bodur et al. (hier_seg), table 1, with ArcFace features of photographs; papers/spec/metrics.md 6. ArcFace knows
-nothing of rendered faces, so on datasets with ground truth the project's reader network takes its place; it was
-trained to read the renderer's own identity parameters, standardised over the training identities.
+Bodur et al. (hier_seg), table 1, with ArcFace features of photographs; docs/papers/metrics.md#identity-loss.
+ArcFace knows nothing of rendered faces, so on datasets with ground truth the project's reader network takes its place;
+it was trained to read the renderer's own identity parameters, standardised over the training identities.
 """
 
 from collections.abc import Callable

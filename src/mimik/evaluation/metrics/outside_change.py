@@ -1,5 +1,7 @@
 """How much a translation changes where an expression has no business: outside eyes, brows, nose and mouth.
 
+Protocol: docs/papers/metrics.md#change-outside-the-parts. No paper prints it.
+
 Skin near the parts moves with an expression too, so on datasets with ground truth the same figure of the true target
 stands beside it (`outside_change_truth`); the table by region tells background from skin.
 """
