@@ -19,7 +19,7 @@ from mimik.settings.params import Params
 from mimik.settings.reading import Origins
 from mimik.storage.files import read_json
 
-_NETWORKS: Mapping[str, tuple[str, str]] = {
+NETWORKS: Mapping[str, tuple[str, str]] = {
     "segmenters": ("pretraining.segmenter", "SegmenterConfig"),
     "depth_networks": ("pretraining.depth_network", "DepthNetworkConfig"),
     "classifiers": ("pretraining.classifier", "ClassifierConfig"),
@@ -58,7 +58,7 @@ def _faults(params: Params) -> Iterator[str]:
     for scale in params["scales"]:
         for name in params["methods"]:
             yield from _method_faults(params, dataset, name, scale)
-        for group, (module, config) in _NETWORKS.items():
+        for group, (module, config) in NETWORKS.items():
             for name in params[group]:
                 settings = getattr(resolution, f"resolve_{group.removesuffix('s')}")(params, dataset, name, scale)
                 where = f"{group}.{name}"
@@ -103,7 +103,7 @@ def _scale_faults(params: Params) -> Iterator[str]:
                 yield from _told(check, declared(f"{kind}.{name}", "Config"), own, f"{where}.{kind}.{name}")
                 training = groups[name].get("training", {}) if kind == "methods" else {}
                 yield from _told(check, _training(), training, f"{where}.{kind}.{name}.training")
-        for group, (module, config) in _NETWORKS.items():
+        for group, (module, config) in NETWORKS.items():
             for name, settings in values.get(group, {}).items():
                 own = {key: value for key, value in settings.items() if key != "training"}
                 yield from _told(check, declared(module, config), own, f"{where}.{group}.{name}")
