@@ -313,6 +313,13 @@ def test_every_stage_of_the_shipped_experiments_is_one_rule_and_declares_its_out
             assert any(file == path or file.startswith(f"{path}/") for path in plain), f"{rule}: {file} is no output"
 
 
+def test_dvc_shows_the_shipped_files_of_params() -> None:
+    from mimik.settings.reading import files_of
+
+    shown = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["params"]
+    assert shown == [str(file.relative_to(ROOT)) for file in files_of(ROOT / "params.yaml")[1:]]
+
+
 def test_the_shipped_stages_are_those_of_the_shipped_experiments() -> None:
     from mimik.settings import params, stages
 

@@ -104,6 +104,7 @@ def _source(module: str) -> _Source:
 
 @cache
 def source_file(module: str) -> Path:
+    """The file of a module, which is named relative to the package. Raises `FileNotFoundError` where there is none."""
     base = Path(__file__).parents[1].joinpath(*module.split("."))
     for file in (base.with_suffix(".py"), base / "__init__.py"):
         if file.is_file():

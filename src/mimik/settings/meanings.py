@@ -12,7 +12,9 @@ from functools import cache
 
 from mimik.settings.declarations import PACKAGE, source_file
 
-_REFERENCE = re.compile(r"^(?P<of>[^`;.]*?),? ?\b(?:see|like those of|like that of) `(?P<target>[\w.]+)`(?P<rest>.*)$")
+_REFERENCE = re.compile(
+    r"^(?P<of>(?:[^`;.]|`[^`]*`)*?),? ?\b(?:see|like those of|like that of) `(?P<target>[\w.]+)`(?P<rest>.*)$"
+)
 _ENTRY = re.compile(r"^(?P<names>\w+(?:, \w+)*): (?P<text>.*)$")
 
 
@@ -25,20 +27,21 @@ def meanings(module: str, name: str) -> Mapping[str, str]:
         name: of a class that it defines.
 
     Returns:
-        a text for every attribute that the docstring names, on one line and without a full stop at its end.
+        a text for every attribute that the docstring names, on one line and without a full stop at its end; what Python
+        calls None is `empty` there, as in YAML.
     """
     found: dict[str, str] = {}
     before = ""
-    for names, text in _entries(_docstring(module, name), "Attributes:"):
+    for names, text in _entries(*_docstring(module, name), "Attributes:"):
         text = before if text == "likewise" else text
         before = text
-        for option in names:
-            found[option] = _followed(module, option, text.replace("the module's docstring", f"`{PACKAGE}.{module}`"))
+        found |= {option: re.sub(r"\bNone\b", "empty", _followed(module, option, text)) for option in names}
     return found
 
 
 def _followed(module: str, option: str, text: str) -> str:
     """The text, or where it leads to a class that explains the option, that explanation."""
+    text = text.replace("the module's docstring", f"`{PACKAGE}.{module}`")
     reference = _REFERENCE.match(text)
     if not reference:
         return text
@@ -59,14 +62,14 @@ def _followed(module: str, option: str, text: str) -> str:
 
 def _arguments(module: str, name: str) -> dict[str, str]:
     """What the arguments of a class's `__init__` mean."""
-    found = {}
-    for names, text in _entries(_docstring(module, name, "__init__"), "Args:"):
-        found |= dict.fromkeys(names, text.replace("the module's docstring", f"`{PACKAGE}.{module}`"))
+    found: dict[str, str] = {}
+    for names, text in _entries(*_docstring(module, name, "__init__"), "Args:"):
+        found |= {option: _followed(module, option, text) for option in names}
     return found
 
 
-def _entries(docstring: str, title: str) -> Iterator[tuple[list[str], str]]:
-    """Names and text of every entry in a section of a docstring."""
+def _entries(docstring: str, known: frozenset[str], title: str) -> Iterator[tuple[list[str], str]]:
+    """Names and text of every entry in a section of a docstring; several on one line have `known` names."""
     lines = iter(docstring.splitlines())
     entries: list[str] = []
     for line in lines:
@@ -81,15 +84,20 @@ def _entries(docstring: str, title: str) -> Iterator[tuple[list[str], str]]:
         elif line:
             entries.append(line.strip())
     for entry in entries:
-        # "adversary: of the faces; local_adversary: of the parts": two entries.
-        for part in re.split(r"; (?=[a-z_]+(?:, [a-z_]+)*: )", entry):
+        # "width: of the first layer; blocks: their number": two entries.
+        starts = "|".join(sorted(known)) or "$"
+        for part in re.split(rf"; (?=(?:{starts})(?:, (?:{starts}))*: )", entry):
             if found := _ENTRY.match(part):
                 yield found["names"].split(", "), found["text"].rstrip(".")
 
 
 @cache
-def _docstring(module: str, name: str, method: str = "") -> str:
-    """The docstring of a class or of a method of it, empty where there is none. Raises LookupError for no such class."""
+def _docstring(module: str, name: str, method: str = "") -> tuple[str, frozenset[str]]:
+    """The docstring of a class or of a method of it, empty where there is none, and the names of the class's fields.
+
+    Raises:
+        LookupError: no such class.
+    """
     try:
         tree = ast.parse(source_file(module).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -97,5 +105,10 @@ def _docstring(module: str, name: str, method: str = "") -> str:
     body = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}[name]
     if method:
         functions = {node.name: node for node in body.body if isinstance(node, ast.FunctionDef)}
-        return inspect.cleandoc(ast.get_docstring(functions[method]) or "") if method in functions else ""
-    return inspect.cleandoc(ast.get_docstring(body) or "")
+        text = ast.get_docstring(functions[method]) if method in functions else ""
+    else:
+        text = ast.get_docstring(body)
+    fields = [
+        line.target.id for line in body.body if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name)
+    ]
+    return inspect.cleandoc(text or ""), frozenset(fields)
