@@ -172,11 +172,10 @@ def _of_class(level: int, title: str, module: str, name: str, text: str = "") ->
     meant: dict[str, str] = {}
     order: list[str] = []
     for base in cls.__mro__:
-        if dataclasses.is_dataclass(base):
-            inherited: type[Any] = base
-            place = inherited.__module__.removeprefix(f"{PACKAGE}.")
-            meant = {**meanings(place, inherited.__name__), **meant}
-            order += inherited.__annotations__
+        if "__dataclass_fields__" in vars(base):
+            place = base.__module__.removeprefix(f"{PACKAGE}.")
+            meant = {**meanings(place, base.__name__), **meant}
+            order += base.__annotations__
     fields = {field.name: field for field in dataclasses.fields(cls)}
     hints = typing.get_type_hints(cls)
     rows = [
