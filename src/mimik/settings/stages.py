@@ -240,9 +240,9 @@ def write_decisions(params: Params, project: Path) -> None:
 
 
 def _preparation(params: Params, dataset: str) -> dict[str, Any]:
-    """Of the table: the job that prepares a dataset. Without a segmenter it reads mimik's version in its place."""
+    """Of the table: the job that prepares a dataset. Without a segmenter it reads a file that never changes."""
     path = weights(params, "masks", {"dataset": dataset})
-    masks = "src/mimik/__init__.py" if path is None else str(Path(path).parent)
+    masks = "src/mimik/py.typed" if path is None else str(Path(path).parent)
     return {"dataset": dataset, "reads": {"masks": masks}}
 
 

@@ -37,7 +37,7 @@ def compute(measurements: Measurements) -> dict[str, Entry]:
         return {name: {"skipped": f"{index}: {error}."} for name in NAMES}
     if means is None:
         reason = f"{index} has no action units; set `action_units` of the dataset and prepare it again."
-        return {name: {"skipped": reason} for name in NAMES}
+        return dict.fromkeys(NAMES, measurements.lacking("action_units", reason).entry)
     entries: dict[str, Entry] = {}
     for ending, (subject, seen) in measurements.with_baselines(reader, "action_units").items():
         name = f"expression_distance{ending}"

@@ -96,7 +96,8 @@ def _by_arcface(measurements: Measurements) -> Entry:
     if isinstance(arcface, Missing):
         return arcface.entry
     if store.landmarks is None:
-        return {"skipped": f"{store.directory} has no landmarks, which the aligned crops need; prepare it with them."}
+        reason = f"{store.directory} has no landmarks, which the aligned crops need; prepare it with them."
+        return measurements.lacking("landmarks", reason).entry
     matrices = crop_matrices(five_points(store.landmarks[measurements.rows]), measurements.size)
     values = measurements.per_image("identity", _distances(measurements, arcface, matrices))
     return measurements.mean_entry(

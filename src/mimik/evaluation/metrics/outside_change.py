@@ -35,7 +35,7 @@ def compute(measurements: Measurements) -> dict[str, Entry]:
     store = measurements.store
     if store.masks is None:
         reason = f"{store.directory} has no masks at {store.size} px; prepare the dataset with a mesh or with masks."
-        return {name: {"skipped": reason} for name in NAMES}
+        return dict.fromkeys(NAMES, measurements.lacking("masks", reason).entry)
     entries = {"outside_change": _entry(measurements, "translation", measurements.translations)}
     truth = measurements.truth
     entries["outside_change_truth"] = (
