@@ -44,7 +44,7 @@ class _Source:
         self.module = module
         self.values: dict[str, Any] = {"__name__": f"{PACKAGE}.{module}"}
         self._statements: dict[str, ast.stmt] = {}
-        for statement in ast.parse(source_file(module).read_text(encoding="utf-8")).body:
+        for statement in ast.parse(_file(module).read_text(encoding="utf-8")).body:
             for name in _defined(statement):
                 self._statements[name] = statement
 
@@ -65,7 +65,7 @@ class _Source:
                 # What needs PyTorch stays undefined; a method that uses it cannot be called, and is not.
                 with suppress(NameError):
                     self._define(node.id)
-        code = compile(ast.Module([statement], []), str(source_file(self.module)), "exec")
+        code = compile(ast.Module([statement], []), str(_file(self.module)), "exec")
         exec(code, self.values)
         return True
 
@@ -103,8 +103,7 @@ def _source(module: str) -> _Source:
 
 
 @cache
-def source_file(module: str) -> Path:
-    """The file of a module, which is named relative to the package. Raises `FileNotFoundError` where there is none."""
+def _file(module: str) -> Path:
     base = Path(__file__).parents[1].joinpath(*module.split("."))
     for file in (base.with_suffix(".py"), base / "__init__.py"):
         if file.is_file():
@@ -114,7 +113,7 @@ def source_file(module: str) -> Path:
 
 def _exists(module: str) -> bool:
     try:
-        source_file(module)
+        _file(module)
     except FileNotFoundError:
         return False
     return True

@@ -10,7 +10,9 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 
-from mimik.settings.declarations import PACKAGE, source_file
+from mimik.settings import modules
+
+PACKAGE = "mimik"
 
 _REFERENCE = re.compile(
     r"^(?P<of>(?:[^`;.]|`[^`]*`)*?),? ?\b(?:see|like those of|like that of) `(?P<target>[\w.]+)`(?P<rest>.*)$"
@@ -98,10 +100,11 @@ def _docstring(module: str, name: str, method: str = "") -> tuple[str, frozenset
     Raises:
         LookupError: no such class.
     """
-    try:
-        tree = ast.parse(source_file(module).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise LookupError(f"no module {module}") from error
+    base = modules.PACKAGE.joinpath(*module.split("."))
+    file = next((file for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file()), None)
+    if file is None:
+        raise LookupError(f"no module {module}")
+    tree = ast.parse(file.read_text(encoding="utf-8"))
     body = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}[name]
     if method:
         functions = {node.name: node for node in body.body if isinstance(node, ast.FunctionDef)}

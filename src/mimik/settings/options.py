@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 from mimik.settings import modules
 from mimik.settings.checks import NETWORKS
-from mimik.settings.declarations import PACKAGE, declared
-from mimik.settings.meanings import meanings
+from mimik.settings.declarations import declared
+from mimik.settings.meanings import PACKAGE, meanings
 from mimik.settings.params import SCHEMA
 from mimik.storage.files import read_json, write_text
 
