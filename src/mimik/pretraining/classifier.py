@@ -53,7 +53,7 @@ class ClassifierConfig:
     """Settings of one classifier.
 
     Attributes:
-        network: `vgg16`, `stgan_classifier` or `small`.
+        network: which network it is.
         predicts: `expression`, or `attributes`, each by itself.
         names: which attributes; empty: all that the dataset has. Not for expressions, which are its classes.
         width: channels of the first layer of the small network; None: 32.

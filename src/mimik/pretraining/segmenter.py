@@ -62,7 +62,7 @@ class SegmenterConfig:
     """Settings of one segmenter; what is left out is as published for its network (`CONFIG`).
 
     Attributes:
-        network: `bisenet` or `unet`.
+        network: which network it is.
         fraction: part of the training faces that is used, chosen under the seed; smaller parts lie within larger ones
             (Bodur et al., figure 5).
         width: channels of the first layer; None as published (64 and 16).
