@@ -125,6 +125,7 @@ def parser() -> argparse.ArgumentParser:
     show.add_argument("method", nargs="?", help="print the settings of this method on it")
     show.add_argument("--scale", help="paper, demo or smoke instead of the dataset's own")
     show.add_argument("--stages", action="store_true", help="write the stages that dvc.yaml has")
+    show.add_argument("--outside", metavar="PACKAGE", help="write digests of a package beside params.yaml (for DVC)")
     show.add_argument("--settings", action="store_true", help="write what decides every job (DVC's first stage)")
     return top
 
@@ -360,6 +361,8 @@ def show_params(chosen: argparse.Namespace) -> None:
     values = _params(chosen)
     if chosen.stages:
         print(f"{stages.TABLE}: {'written' if stages.write_table(values, Path.cwd()) else 'up to date'}")
+    if chosen.outside:
+        stages.write_outside(values, Path.cwd(), chosen.outside)
     if chosen.settings:
         agreement.check(Path.cwd())
         stages.write_decisions(values, Path.cwd())
@@ -369,7 +372,7 @@ def show_params(chosen: argparse.Namespace) -> None:
     elif chosen.dataset:
         json.dump(params.resolve_dataset(values, chosen.dataset), sys.stdout, indent=2)
         print()
-    elif not (chosen.stages or chosen.settings):
+    elif not (chosen.stages or chosen.settings or chosen.outside):
         print("params.yaml: fine. Experiments: " + ", ".join("/".join(pair) for pair in params.experiments(values)))
 
 

@@ -18,7 +18,8 @@ STANDINS = Path(__file__).with_name("standins")
 WORKFLOW = ("Snakefile", "workflow", "profiles", "dvc.yaml", ".dvcignore", ".gitignore")
 LIGHT = (
     *("__init__", "cli", "console", "errors"),
-    *("settings/agreement", "settings/configuration", "settings/modules", "settings/params", "settings/place"),
+    *("settings/agreement", "settings/configuration", "settings/external", "settings/modules", "settings/outside"),
+    *("settings/params", "settings/place"),
     *("settings/sources", "settings/stages", "storage/files", "storage/records", "storage/yaml_file"),
 )
 """Modules that are the real ones here too."""
