@@ -127,15 +127,17 @@ def test_a_module_moves_into_mimik_as_it_is(project: Path, kind: str, tmp_path: 
     shutil.copy2(project / "lab" / kind / Path(folder).name, tmp_path / "src/mimik" / folder)
     shutil.copytree(ROOT / "workflow", tmp_path / "workflow")
     values = params.load(project / "params.yaml")
-    old, new = {"methods": ("lab.methods.residual", "residual"), "metrics": ("lab.metrics.brightness", "brightness")}[
-        kind
-    ]
-    text = yaml.safe_dump(values, sort_keys=False).replace(old, new)
+    moved = {"methods": ("lab.methods.residual", "residual"), "metrics": ("lab.metrics.brightness", "brightness")}
+    text = yaml.safe_dump(values, sort_keys=False).replace(*moved[kind])
     (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
     (tmp_path / "lab").symlink_to(project / "lab")
     done = subprocess.run(
         [sys.executable, "-m", "mimik.cli", "params", "portraits", "residual"],
-        cwd=tmp_path, env={"PYTHONPATH": str(tmp_path / "src"), "PATH": ""}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path / "src"), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["module"] == ("residual" if kind == "methods" else "lab.methods.residual")
