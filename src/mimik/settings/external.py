@@ -108,7 +108,7 @@ def load(name: str, where: str) -> ModuleType:
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
     project = Path.cwd()
-    if not any(Path(entry or ".").absolute() == project for entry in sys.path):
+    if not any(Path(entry or ".").resolve() == project for entry in sys.path):
         sys.path.append(str(project))
     importlib.invalidate_caches()
     try:
@@ -140,7 +140,7 @@ def _sources(folder: Path) -> Iterator[Path]:
 def _installed(root: str) -> list[Path]:
     """Folders or file of an installed top-level package or module, found and not imported."""
     project = Path.cwd()
-    path = [entry for entry in sys.path if Path(entry or ".").absolute() != project]
+    path = [entry for entry in sys.path if Path(entry or ".").resolve() != project]
     for finder in sys.meta_path:
         search = getattr(finder, "find_spec", None)
         spec = PathFinder.find_spec(root, path) if finder is PathFinder else search and search(root, None)
@@ -149,7 +149,7 @@ def _installed(root: str) -> list[Path]:
         found = [Path(folder) for folder in spec.submodule_search_locations or ()]
         if not found and spec.origin and Path(spec.origin).is_file():
             found = [Path(spec.origin)]
-        found = [place.absolute() for place in found if place.absolute().parent != project]
+        found = [place.absolute() for place in found if place.resolve().parent != project]
         if found:
             return found
     return []
