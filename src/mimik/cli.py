@@ -321,6 +321,7 @@ def report_method(chosen: argparse.Namespace) -> None:
 def edit_photograph(chosen: argparse.Namespace) -> None:
     """`mimik edit`."""
     from mimik.editing import editor
+    from mimik.editing.wishes import Wish, unit_changes
     from mimik.faces.prepared.store import check_outside
 
     check_outside(Path(chosen.output), *_inputs())
@@ -328,7 +329,7 @@ def edit_photograph(chosen: argparse.Namespace) -> None:
         Path(chosen.photograph),
         Path(chosen.model),
         Path(chosen.output),
-        editor.Wish(chosen.to, chosen.strength, chosen.shown, editor.unit_changes(chosen.au)),
+        Wish(chosen.to, chosen.strength, chosen.shown, unit_changes(chosen.au)),
         chosen.sheet,
         overwrite=chosen.overwrite,
     )

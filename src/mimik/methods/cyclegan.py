@@ -1,7 +1,7 @@
 """CycleGAN (Zhu et al., ICCV 2017, arXiv 1703.10593): two generators for every pair of expressions, told nothing.
 
 For a pair (X, Y) with generators G: X -> Y, F: Y -> X and discriminators D_X, D_Y, to be minimised (section 3, eq. 3,
-with the least squares of section 4 and the identity loss of section 5.2):
+with the least squares of section 4 and the identity loss of section 5.2; docs/papers/baselines.md#cyclegan):
 
     G, F: (D_Y(G(x)) - 1)^2 + (D_X(F(y)) - 1)^2 + 10 (|F(G(x)) - x|_1 + |G(F(y)) - y|_1)
           + 5 (|G(y) - y|_1 + |F(x) - x|_1)

@@ -1,7 +1,7 @@
 """IcGAN (Perarnau et al. 2016, arXiv 1611.06355): a conditional GAN, then encoders that find a face's place in it.
 
-Three stages (sections 3.1 to 3.3), the first two of which are one here, to be minimised; y is the state of a real face
-x, y' that of another one, z from N(0, 1):
+Three stages (docs/papers/baselines.md#icgan), the first two of which are one here, to be minimised; y is the state of a
+real face x, y' that of another one, z from N(0, 1):
 
     D:    -log D(x, y) - 1/2 log(1 - D(x, y')) - 1/2 log(1 - D(G(z, y'), y'))
     G:    -log D(G(z, y'), y')

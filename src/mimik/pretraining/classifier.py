@@ -1,7 +1,7 @@
 """Training of the classifier that judges edits: of expressions, or of binary attributes, on the real train split.
 
 Bodur et al., section 4, judge expressions with VGG-16; Sun et al. (SeCGAN), section 4, judge attributes with a network
-that they do not describe, for which that of STGAN's authors stands here (papers/spec/secgan.md (g)).
+that they do not describe, for which that of STGAN's authors stands here (docs/papers/secgan.md#measurements).
 
 It judges the pictures of generators, so it must see expressions and not the high-frequency traces that generators
 leave: every training image is moved, softened, dimmed and made noisy a little. The papers print no schedule; `TRAINING`

@@ -1,5 +1,7 @@
 """Pre-training of the face parsers of hier_seg (Bodur et al., section 3.1) on label maps.
 
+Published and own settings side by side: docs/papers/hier_seg.md#segmenter-pre-training.
+
 BiSeNet: OHEM cross-entropy (Shrivastava et al., CVPR 2016, in the form of the face parser's code: threshold 0.7, at
 least a sixteenth of the pixels) on the main and both auxiliary heads; SGD with momentum, warm-up and polynomial decay,
 ten times the learning rate on feature fusion and heads, no weight decay on biases and batch normalisation; colour

@@ -112,7 +112,6 @@ MEASURES: Mapping[str, Measure] = {
     "attribute_classifier_accuracy": _percent(
         "Accuracy, attributes", "", "of the judging classifier on real test faces, mean over the attributes", "Judge"
     ),
-    "aligned_fraction": _percent("Aligned", "", "share of the outputs in which a face is found", "Judge"),
 }
 
 EXACT: Mapping[str, Mapping[str, str]] = {

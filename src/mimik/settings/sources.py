@@ -19,13 +19,15 @@ from mimik.settings.external import OWN
 
 NEUTRAL: frozenset[str] = frozenset(
     {
-        *("cli", "console", "errors", "tracking"),
+        *("__init__", "cli", "console", "errors", "tracking"),
         *("settings.agreement", "settings.checks", "settings.declarations", "settings.external", "settings.outside"),
         *("settings.params", "settings.place", "settings.sources", "settings.stages"),
         *("storage.moved", "storage.yaml_file"),
     }
 )
 """Modules that never change a result: how a job is called, how faults are told, where results are mirrored to.
+
+`__init__` of the package itself holds names for people only, which are looked up where they stand when they are used.
 
 What `params` resolves reaches a job as its settings, which are watched by themselves.
 """

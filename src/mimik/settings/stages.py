@@ -143,8 +143,8 @@ kind, a file of the prepared dataset, which the job reads anyway, stands in its 
 the same job lists."""
 
 
-NOTHING = "src/mimik/__init__.py"
-"""What a stage of dvc.yaml reads in the place of something that it does not need: mimik's version."""
+NOTHING = "src/mimik/py.typed"
+"""What a stage of dvc.yaml reads in the place of something that it does not need: a file that never changes."""
 
 
 def stage_table(params: Params) -> dict[str, Any]:

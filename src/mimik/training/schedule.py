@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from mimik.components.budget import Rounds
 from mimik.training.devices import Precision
 
 
@@ -31,22 +32,19 @@ class Update:
         return self.start <= step and (self.stop is None or step < self.stop)
 
 
-def critic_and_generator(
-    critic_updates: int, head_start: int, reuse_fake: bool, separate_penalty: bool = False
-) -> tuple[Update, ...]:
+def critic_and_generator(rounds: Rounds, separate_penalty: bool = False) -> tuple[Update, ...]:
     """The updates of a critic and a generator.
 
     Args:
-        critic_updates: of the critic for one of the generator.
-        head_start: steps in which the critic is trained alone.
-        reuse_fake: the generator first, so that the critic sees the fake that it was updated on.
+        rounds: how they follow each other.
         separate_penalty: each update of the critic is followed by one called `penalty`, of the same optimiser.
     """
-    critic = [Update("discriminator", critic_updates)]
+    start = rounds.critic_head_start
+    critic = [Update("discriminator", rounds.critic_updates)]
     if separate_penalty:
-        critic.append(Update("penalty", critic_updates, start=head_start, shares="discriminator"))
-    generator = [Update("generator", 1, start=head_start)]
-    return tuple(generator + critic if reuse_fake else critic + generator)
+        critic.append(Update("penalty", rounds.critic_updates, start=start, shares="discriminator"))
+    generator = [Update("generator", 1, start=start)]
+    return tuple(generator + critic if rounds.reuse_fake else critic + generator)
 
 
 @dataclass(frozen=True)
