@@ -38,13 +38,13 @@ class ReportSettings:
     """The section `report` of params.yaml.
 
     Attributes:
-        figures: modules of mimik.reporting.figures in the order of the page.
-        tables: modules of mimik.reporting.tables in the order of the page.
+        figures: modules of mimik.reporting.figures, or with a dot of other packages, in the order of the page.
+        tables: modules of mimik.reporting.tables, or of other packages, in the order of the page.
         rows: how many test faces an image grid shows.
         seed: seed of the draw that picks them.
         ids: ids of test faces to show instead of a draw.
         difference_maximum: top of the colour scale of difference maps, in levels of 0 to 255.
-        resamples: of the bootstrap in paired comparisons.
+        resamples: number of resamples of the bootstrap in paired comparisons.
         smoothing: share of a loss curve's points that the moving average covers, in (0, 1).
     """
 

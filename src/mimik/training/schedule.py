@@ -54,12 +54,17 @@ class TrainingConfig:
     Attributes:
         steps: length of the run.
         batch_size: samples per batch, over all processes.
-        learning_rate: of every update.
-        optimiser: `adam` or `sgd`; `betas` belong to the first, `momentum` to the second, `weight_decay` to both.
+        learning_rate: of every update, times the factor of its network where it has one.
+        optimiser: of every update.
+        betas: of Adam.
+        momentum: of SGD.
+        weight_decay: of Adam and of SGD.
         schedule: `constant`; `linear`: constant until `decay_start` (a fraction of the run), then linear to `floor`
             (a fraction of `learning_rate`); `exponential`: likewise, then exponentially to a hundredth; `step`:
             likewise, then a tenth; `poly`: (1 - t) ** 0.9, where t counts from the end of the warm-up; `cosine`: half
             a cosine to zero.
+        decay_start: where `linear`, `exponential` and `step` begin to fall, as a fraction of the run.
+        floor: where `linear` ends, as a fraction of `learning_rate`.
         warmup: steps in which the rate grows to that of the schedule.
         warmup_from: share of the rate with which the warm-up starts, growing exponentially; 0: it grows linearly.
         ema: decay of the moving average of the result's weights per step (0: none), never longer than the run so far.
@@ -77,7 +82,8 @@ class TrainingConfig:
         accumulate: split every batch into so many parts to save memory.
         recompute: the modules that the task lists in `compiled` keep no features for the backward pass, which computes
             them again: less memory, more time, the same gradients. Not together with `compile`.
-        log_every, sample_every: steps between rows of the history, and between sample pictures (0: only the last).
+        log_every: steps between rows of the history.
+        sample_every: steps between sample pictures (0: only the last).
         checkpoint_seconds: time between checkpoints.
     """
 
