@@ -1,6 +1,8 @@
 import itertools
 import json
 import math
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,7 +26,11 @@ from mimik.pretraining.segmenter import (
     pretrain_segmenter,
     segmentation_confusion,
 )
+from mimik.settings.configuration import build as build_config
+from mimik.settings.params import load as load_params
+from mimik.settings.params import resolve_segmenter
 from mimik.statistics.confusion import intersection_over_union
+from mimik.training.loop import TrainingConfig
 
 TRAIN = {"steps": 30, "batch_size": 8, "learning_rate": 3e-3, "betas": [0.9, 0.999], "log_every": 10}
 PLAIN = {"jitter": 0.1, "scales": [1.0], "crop": 1.0}
@@ -231,3 +237,20 @@ def test_imagenet_weights_start_the_context_path(squares, settings, tmp_path):
     torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "resnet18.pth")
     with pytest.raises(UserError, match="not the weights of ResNet-18"):
         pretrain_segmenter(given, squares, tmp_path / "out2", tmp_path / "state2")
+
+
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [
+        (
+            "bisenet",
+            {"steps": 80_000, "batch_size": 32, "learning_rate": 1e-2, "schedule": "poly", "warmup_from": 1e-3},
+        ),
+        ("unet", {"steps": 1_000_000, "batch_size": 8, "learning_rate": 2e-4, "schedule": "constant"}),
+    ],
+)
+def test_what_params_resolve_to_at_scale_paper_is_the_published_schedule(name: str, published: dict[str, Any]) -> None:
+    params = load_params(Path(__file__).parents[2] / "params.yaml")
+    settings = resolve_segmenter(params, "celebamask_hq", name, "paper")
+    training = build_config(TrainingConfig, {**TRAINING[name], **settings["training"]}, name)
+    assert {key: getattr(training, key) for key in published} == published
