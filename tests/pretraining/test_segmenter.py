@@ -243,9 +243,6 @@ def test_imagenet_weights_start_the_context_path(squares, settings, tmp_path):
     ("name", "published"),
     [
         ("bisenet", {"steps": 80_000, "batch_size": 32, "learning_rate": 1e-2, "schedule": "poly", "warmup": 1000}),
-            "bisenet",
-            {"steps": 80_000, "batch_size": 32, "learning_rate": 1e-2, "schedule": "poly", "warmup_from": 1e-3},
-        ),
         ("unet", {"steps": 1_000_000, "batch_size": 8, "learning_rate": 2e-4, "schedule": "constant"}),
     ],
 )
