@@ -110,12 +110,35 @@ def test_local_and_fusion_losses_alone_reach_the_segmenter_and_global_does_not()
 
 
 def test_the_segmenter_may_learn_on_some_steps_only() -> None:
-    method, batch = make("hier_seg", segmenter_every=3).train(), make_batch()
-    for step, expected in ((4, False), (6, True)):
-        method.zero_grad(set_to_none=True)
-        method.generator_loss(batch, step)[0].backward()
-        assert reached(method.segmenter) is expected
-        assert reached(method.generator["local"])
+    for reconstruction in ("composed", "full"):
+        method = make("hier_seg", segmenter_every=3, fusion_reconstruction=reconstruction).train()
+        batch = make_batch()
+        for step, expected in ((4, False), (6, True)):
+            method.zero_grad(set_to_none=True)
+            method.generator_loss(batch, step)[0].backward()
+            assert reached(method.segmenter) is expected
+            assert reached(method.generator["local"])
+
+
+def test_the_fusion_is_reconstructed_from_the_result_as_published() -> None:
+    """Eq. 7: what is sent back is x_t. Composed of the two other cycles, the term would teach x_t nothing."""
+    for reconstruction, expected in (("full", True), ("composed", False)):
+        method, batch = make("hier_seg", fusion_reconstruction=reconstruction).train(), make_batch()
+        told = method.condition.told(method.condition.source(batch), method.condition.target(batch))
+        out = method.run(batch["image"], told)
+        out["fusion"].retain_grad()
+        method._cycle(out, told, True)["fusion"].sum().backward()
+        assert (out["fusion"].grad is not None) is expected
+    assert hier_seg.Config().fusion_reconstruction == "full"
+
+
+def test_boxes_of_edits_do_not_move_the_mean_boxes() -> None:
+    found = []
+    for reconstruction in ("composed", "full"):
+        method, batch = make("hier_seg", fusion_reconstruction=reconstruction).train(), make_batch()
+        method.generator_loss(batch, 0)
+        found.append(method.mean_boxes.clone())
+    assert torch.equal(*found)
 
 
 def test_all_four_local_discriminators_and_generators_learn() -> None:

@@ -14,8 +14,8 @@ instead of argmax lets the losses of the local GANs and of the fusion reach S. E
 Choices where the paper is silent (each a setting): WGAN-GP and StarGAN's weights, since it names StarGAN; phi 10;
 black background; margins and least sizes of boxes; missing parts are skipped by a validity weight; targets of the
 parts' reconstruction and the discriminators' real parts are detached from S, or an empty mask would win; L_rec of the
-fusion is composed of the cycled global and local images, as Eq. 7 has it for the others (`fusion_reconstruction:
-full` sends the result through the whole pipeline instead: 204 instead of 151 GMAC forward at 256 px).
+fusion sends x_t through the whole pipeline with y_s (`fusion_reconstruction: composed` fuses the cycled global and
+local images instead, which teaches x_t nothing: 151 instead of 204 GMAC forward at 256 px).
 """
 
 import copy
@@ -84,7 +84,8 @@ class Config(Rounds, LazyReconstruction, OutputHead):
         lambda_local: weight of the parts' GANs in Eq. 8.
         lambda_fusion: weight of the fusion network's GAN in Eq. 8.
         lambda_reconstruction: weight of L_rec within every bracket of Eq. 8.
-        fusion_reconstruction: `composed` or `full`, see the module's docstring.
+        fusion_reconstruction: `full` sends the result back through the whole pipeline, `composed` fuses the other two
+            cycles.
         segmenter_learning_rate: factor on the run's learning rate for the segmenter.
         segmenter_every: let gradients reach the segmenter on every so many steps only.
         segmenter_batch_norm: `frozen` running statistics (a batch of another domain would shift them) or `train`.
@@ -111,7 +112,7 @@ class Config(Rounds, LazyReconstruction, OutputHead):
     lambda_local: float = 0.3
     lambda_fusion: float = 0.5
     lambda_reconstruction: float = 10.0
-    fusion_reconstruction: Literal["composed", "full"] = "composed"
+    fusion_reconstruction: Literal["composed", "full"] = "full"
     segmenter_learning_rate: float = 1.0
     segmenter_every: int = 1
     segmenter_batch_norm: Literal["frozen", "train"] = "frozen"
@@ -258,10 +259,11 @@ class Method(nn.Module):
 
     # Data flow -------------------------------------------------------------------------------------------------------
 
-    def cut(self, images: Tensor, end_to_end: bool = True) -> Cut:
+    def cut(self, images: Tensor, end_to_end: bool = True, real: bool = True) -> Cut:
         """Steps 1 to 8: parts of faces (B, 3, H, W) in [-1, 1], cropped and resized.
 
-        Without `end_to_end` (or with a frozen segmenter) no gradient reaches the segmenter.
+        Without `end_to_end` (or with a frozen segmenter) no gradient reaches the segmenter. Only the boxes of `real`
+        faces move the running means.
         """
         config = self.config
         with torch.set_grad_enabled(torch.is_grad_enabled() and config.end_to_end and end_to_end):
@@ -270,15 +272,15 @@ class Method(nn.Module):
         with torch.no_grad():
             hard = face_parts.hard_part_masks(logits.argmax(1), config.parts)
             valid = (hard.sum((2, 3)) >= self.least_area).float()
-            boxes = self._boxes(face_parts.tight_boxes(hard), valid)
+            boxes = self._boxes(face_parts.tight_boxes(hard), valid, real and self.training)
         if config.extract == "rectangles":
             masks = torch.ones_like(masks)
         crops = face_parts.cut(images, masks, boxes, config.local_size, config.mask_space).flatten(1, 2)
         return Cut(masks, crops, boxes, valid, logits)
 
-    def _boxes(self, tight: Tensor, valid: Tensor) -> Tensor:
+    def _boxes(self, tight: Tensor, valid: Tensor, learn: bool) -> Tensor:
         """Step 7: boxes with margin; where a part is missing, the running mean box of that part."""
-        if self.training:
+        if learn:
             seen = valid[:, :, None]
             mean = (torch.nan_to_num(tight) * seen).sum(0) / seen.sum(0).clamp(min=1)
             # A part that no face shows moves nothing: its weight is 0, its mean finite.
@@ -297,9 +299,9 @@ class Method(nn.Module):
         parts = crops.unflatten(1, (len(config.parts), 3))
         return face_parts.stitch(parts, cut.valid, cut.boxes, self.image_size, config.combine, config.mask_space)
 
-    def run(self, images: Tensor, condition: Tensor, end_to_end: bool = True) -> dict[str, Any]:
-        """Steps 1 to 15: everything that a translation passes through, by name."""
-        cut = self.cut(images, end_to_end)
+    def run(self, images: Tensor, condition: Tensor, end_to_end: bool = True, real: bool = True) -> dict[str, Any]:
+        """Steps 1 to 15: everything that a translation passes through, by name; arguments like those of `cut`."""
+        cut = self.cut(images, end_to_end, real)
         local, local_change = self.generator["local"].edit(cut.crops, condition)
         whole, whole_change = self.generator["whole"].edit(images, condition)
         result, fusion_change = self.generator["fusion"].blend(whole, self.stitch(local, cut))
@@ -334,12 +336,13 @@ class Method(nn.Module):
         source, target = self.condition.source(batch), self.condition.target(batch)
         asked, back = self.condition.told(source, target), self.condition.told(target, source)
         parts = {"global": 1, "fusion": 1, "local": len(config.parts)}
-        out = self.run(image, asked, end_to_end=step % config.segmenter_every == 0)
+        end_to_end = step % config.segmenter_every == 0
+        out = self.run(image, asked, end_to_end)
         cut: Cut = out["cut"]
         batch["edited"] = out["fusion"]
         batch.update(_seen(out))
         lazy = budget.due(step, config.reconstruction_every)
-        cycled = self._cycle(out, back) if lazy else {}
+        cycled = self._cycle(out, back, end_to_end) if lazy else {}
         total = image.new_zeros(())
         terms: Terms = {}
         # The target of a part's reconstruction is detached: both sides are functions of S, and an empty mask would win.
@@ -365,12 +368,12 @@ class Method(nn.Module):
             total = total + config.segmenter_anchor * divergence
         return total, terms
 
-    def _cycle(self, out: Mapping[str, Any], back: Tensor) -> dict[str, Tensor]:
+    def _cycle(self, out: Mapping[str, Any], back: Tensor, end_to_end: bool) -> dict[str, Tensor]:
         """The translations sent back to their source label (Eq. 7)."""
         local = self.generator["local"](out["local"], back)
         whole = self.generator["whole"](out["global"], back)
         if self.config.fusion_reconstruction == "full":
-            fused = self.run(out["fusion"], back)["fusion"]
+            fused = self.run(out["fusion"], back, end_to_end, real=False)["fusion"]
         else:
             fused = self.generator["fusion"](whole, self.stitch(local, out["cut"]))
         return {"local": local, "global": whole, "fusion": fused}
