@@ -19,8 +19,8 @@ WORKFLOW = ("Snakefile", "workflow", "profiles", "dvc.yaml", ".dvcignore", ".git
 LIGHT = (
     *("__init__", "cli", "console", "errors"),
     *("settings/agreement", "settings/configuration", "settings/external", "settings/modules", "settings/outside"),
-    *("settings/params", "settings/place"),
-    *("settings/sources", "settings/stages", "storage/files", "storage/records", "storage/yaml_file"),
+    *("settings/params", "settings/place", "settings/reading", "settings/sources", "settings/stages"),
+    *("storage/files", "storage/records", "storage/yaml_file"),
 )
 """Modules that are the real ones here too."""
 

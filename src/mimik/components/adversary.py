@@ -34,7 +34,7 @@ class AdversaryConfig:
     """Settings of one discriminator (or of the four discriminators of the face's parts).
 
     Attributes:
-        objective: `wgan-gp`, `vanilla` or `hinge`.
+        objective: the adversarial loss of both players.
         conv_dim, layers, max_conv_dim: see `mimik.networks.stargan.Discriminator`.
         negative_slope, initialisation: likewise.
         learning_rate: factor on the run's learning rate.
@@ -43,11 +43,12 @@ class AdversaryConfig:
         labels: the condition term of expressions, `auto`: softmax cross-entropy, or `binary` like attributes.
         label_reduction: binary cross-entropies are summed over the labels (StarGAN's code) or averaged (AttGAN's).
         lambda_gradient_penalty: weight of the WGAN-GP penalty.
-        r1_gamma: gamma of the R1 penalty (0: none); applied every `r1_every` steps, `r1_every` times as strong.
+        r1_gamma: gamma of the R1 penalty (0: none).
+        r1_every: steps from one R1 penalty to the next, which is as many times as strong.
         unit_loss: of the condition term for action units, `squared` or `logistic`; see
             `mimik.components.losses.condition`.
-        per_class: realness given the state, weight `lambda_matching`.
-        lambda_matching: weight of that term, for both players.
+        per_class: learn realness given the state as well, with the weight `lambda_matching`.
+        lambda_matching: weight of the term of `per_class`, for both players.
         augment: largest shift, as a fraction of the side, of the random shift and colour jitter of everything the
             critic sees (real and fake alike, differentiable); 0: none.
     """

@@ -1,4 +1,4 @@
-"""What methods need at small budgets only: the options, declared once, and what becomes of them in the losses.
+"""What methods need at small budgets only: the options, declared once, and what the losses do with them.
 
 A paper trains for days; to teach something within minutes, a method may have its critic trained alone at first, update
 the generator before the critic to save a pass, compute a costly term on some steps only, and keep its edits small. The

@@ -47,9 +47,9 @@ class EvaluationSettings:
     Attributes:
         metrics: the modules to run, in the order of metrics.json: names of `mimik.evaluation.metrics`, or with a dot
             of other packages.
-        class_filter: see `ClassFilter`; for accuracy, EEA, its per-class table, confusion and preservation error.
-        bootstrap: number of resamples.
-        seed: of resamples and kernel-distance subsets.
+        class_filter: which classes count for accuracy, EEA, its per-class table, confusion and preservation error.
+        bootstrap: number of resamples of the confidence intervals.
+        seed: of resamples and kernel-distance subsets; always the `seed` of params.yaml.
         kid_subsets: number of subsets of the kernel distances.
         kid_subset_size: images per subset, at most (fewer when there are fewer images).
         batch_size: images per call of an extractor.

@@ -43,8 +43,10 @@ class Config(LazyReconstruction):
             pass of G_depth.
         start: `pretrained`: from the entry's `depth_network`; `frozen`: the same, and G_depth learns no more (D_depth
             does); `scratch`: from random weights.
-        geometry, domains, conv_dim, residual_blocks, stem: of a network from `scratch`, see
-            `mimik.networks.depth_network.DepthNetwork`; a pre-trained one brings its own.
+        geometry, domains: of a network from `scratch`, like those of
+            `mimik.pretraining.depth_network.DepthNetworkConfig`. A pre-trained one brings its own.
+        conv_dim, residual_blocks, stem: of a network from `scratch`, see `mimik.networks.stargan.Generator`. A
+            pre-trained one brings its own.
         confidence_penalty: beta of Eq. 11 (0: none; methods told action units have none).
         lambda_reconstruction: weight of L_rec.
         adversary: settings of D_depth; lambda_classification is that of Eq. 8 for both players.

@@ -56,8 +56,9 @@ class CriticConfig(AdversaryConfig):
     """Settings of AttGAN's discriminator.
 
     Attributes:
-        hidden, norm: see `mimik.networks.attgan.Discriminator`. Normalised, every penalty on its gradient is
-            differentiated twice.
+        hidden: see `mimik.networks.attgan.Discriminator`.
+        norm: see `mimik.networks.attgan.Discriminator`. Normalised, every penalty on its gradient is differentiated
+            twice.
     """
 
     layers: int = 5
@@ -74,7 +75,7 @@ class Config(Rounds, LazyReconstruction, OutputHead):
 
     Attributes:
         conv_dim, layers, max_conv_dim, shortcut_layers, inject_layers: see `mimik.networks.attgan.Generator`.
-        lambda_reconstruction: lambda_1.
+        lambda_reconstruction: lambda_1, weight of the reconstruction.
         label_scale: absolute labels of 0 and 1 are told as minus and plus this.
         see_masks: the encoder sees the input's label map too, made by a frozen segmenter ("Baseline + Concat" of Sun
             et al., section 4.5).

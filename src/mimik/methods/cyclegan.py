@@ -60,11 +60,12 @@ class Config:
         pairs: `hub`: the hub with every other class; `all`: every two classes.
         hub: the class through which edits between two others go.
         conv_dim, residual_blocks, head, stem: see `mimik.networks.cyclegan.Generator`.
-        critic_conv_dim, critic_layers: of its `Discriminator`.
+        critic_conv_dim, critic_layers: see `mimik.networks.cyclegan.Discriminator`.
         critic_learning_rate: factor on the run's learning rate.
         critic_head_start: steps in which the discriminators are trained alone. A generator with a `residual` head
             outputs its input meanwhile, so that they learn to tell the classes of real faces.
-        lambda_cycle, lambda_identity: weights of those terms.
+        lambda_cycle: weight of the cycle.
+        lambda_identity: weight of the identity term.
         buffer: number of edits that are kept for every discriminator.
     """
 

@@ -98,7 +98,7 @@ class Config(Rounds, LazyReconstruction):
         modules: K, the length of the cascade.
         interpolator: `mlp`, or `linear`: y_x + r itself, with nothing to learn.
         branches: which parts have a branch, in the order in which they are pasted.
-        eyes_box, nose_box, mouth_box: width and height of the boxes, in pixels of a 128 px image.
+        eyes_box, nose_box, mouth_box: width and height of the part's box, in pixels of a 128 px image.
         attention: without it ET_i paint all of their image.
         attention_convention: what M_A of Eq. 4 is 1 for: `change`, which makes changes sparse, or `keep`, the mask of
             GANimation's code, which the same equation drives towards change.
@@ -106,13 +106,17 @@ class Config(Rounds, LazyReconstruction):
         spectral_norm, initialisation: of all convolutions of ET, R and D but their output layers.
         cond_reduction: what |.|^2 of Eq. 2 is over the action units: their mean over the published batch size of 2
             (GANimation's code divides by it), their `mean`, or their `sum`. It scales lambda_classification.
-        lambda_content, lambda_attention, lambda_interpolation: lambda_2 to lambda_4; lambda_natural: lambda_int.
-        conv_dim, residual_blocks: of ET_face; local_conv_dim, local_residual_blocks: of the parts'; stem: of all four,
-            see `mimik.networks.stargan.Generator`.
-        refiner_conv_dim, refiner_residual_blocks, refiner_head: of R, see `mimik.networks.ef_gan.Refiner`.
+        lambda_content: lambda_2, weight of the content.
+        lambda_attention: lambda_3, weight of the attention.
+        lambda_interpolation: lambda_4, weight of the interpolator's loss.
+        lambda_natural: lambda_int, weight of the interpolator's critic in that loss.
+        conv_dim, residual_blocks: of ET_face, see `mimik.networks.stargan.Generator`.
+        local_conv_dim, local_residual_blocks: of the parts' ET, see `mimik.networks.stargan.Generator`.
+        stem: of all four, see `mimik.networks.stargan.Generator`.
+        refiner_conv_dim, refiner_residual_blocks, refiner_head: of R, see `mimik.networks.stargan.Generator`.
         face_states: let D_face learn states too; as published only D_final does.
-        adversary: of D_final (its lambda_classification is lambda_1) and D_face.
-        local_adversary: of the parts' discriminators.
+        adversary: settings of D_final (its lambda_classification is lambda_1) and D_face.
+        local_adversary: settings of the parts' discriminators.
     """
 
     modules: int = 1

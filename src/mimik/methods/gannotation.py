@@ -63,7 +63,8 @@ class Config(Rounds, OutputHead):
     Attributes:
         conv_dim, residual_blocks, stem, deviation: see `mimik.networks.gannotation.LandmarkGenerator`.
         lambda_adversarial: weight of all that D tells G.
-        lambda_self, lambda_triple: of the two consistencies.
+        lambda_self: weight of the self-consistency.
+        lambda_triple: weight of the triple consistency.
         consistency_every: compute the consistencies on every so many steps only, as many times as strong.
         adversary: settings of the discriminator.
     """

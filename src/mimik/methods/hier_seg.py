@@ -77,17 +77,24 @@ class Config(Rounds, LazyReconstruction, OutputHead):
         mask_space: background of masked parts, see `mimik.components.face_parts.cut`.
         combine: how parts are stitched.
         local_size: side of the local GANs' images.
-        margin, least_side, least_area: of a part's box, in pixels of a 256 px image.
-        lambda_global, lambda_local, lambda_fusion: of Eq. 8.
+        margin: how far a part's box reaches beyond the part, in pixels of a 256 px image.
+        least_side: least side of that box, in pixels of a 256 px image.
+        least_area: least number of pixels, of a 256 px image, of a part that counts as visible.
+        lambda_global: weight of the global GAN in Eq. 8.
+        lambda_local: weight of the parts' GANs in Eq. 8.
+        lambda_fusion: weight of the fusion network's GAN in Eq. 8.
         lambda_reconstruction: weight of L_rec within every bracket of Eq. 8.
         fusion_reconstruction: `composed` or `full`, see the module's docstring.
         segmenter_learning_rate: factor on the run's learning rate for the segmenter.
         segmenter_every: let gradients reach the segmenter on every so many steps only.
         segmenter_batch_norm: `frozen` running statistics (a batch of another domain would shift them) or `train`.
         segmenter_anchor: weight of the divergence from the pre-trained segmenter (0: none, as published).
-        conv_dim, residual_blocks, local_conv_dim, local_residual_blocks, fusion_conv_dim, fusion_residual_blocks,
-        stem: of the generators.
-        adversary: of the global and the fusion discriminator; local_adversary: of the parts'.
+        conv_dim, residual_blocks: of the global generator, see `mimik.networks.stargan.Generator`.
+        local_conv_dim, local_residual_blocks: of the parts' generators, see `mimik.networks.stargan.Generator`.
+        fusion_conv_dim: width of the fusion network; fusion_residual_blocks: number of its residual blocks.
+        stem: of the generators, see `mimik.networks.stargan.Generator`.
+        adversary: settings of the global and the fusion discriminator.
+        local_adversary: settings of the parts' discriminators.
     """
 
     extract: Literal["segmentation", "rectangles"] = "segmentation"

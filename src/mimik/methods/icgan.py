@@ -54,8 +54,9 @@ class Config:
     Attributes:
         resolution: side in pixels of the images that the networks see.
         noise_dim: length of z.
-        conv_dim: of G and D, see `mimik.networks.icgan`.
-        encoder_conv_dim: of both encoders; state_hidden: of E_y.
+        conv_dim: width of G's last layer but one and of D's first.
+        encoder_conv_dim: width of the first layer of both encoders.
+        state_hidden: length of the hidden layer of E_y.
         gan_steps: how long the GAN is trained; the rest of the run (`training.steps`, which must be longer) trains the
             encoders.
         encoder_learning_rate: factor on the run's learning rate.

@@ -52,7 +52,7 @@ class Config(Rounds, LazyReconstruction, OutputHead):
     Attributes:
         conv_dim, residual_blocks, stem: see `mimik.networks.stargan.Generator`.
         reconstruction: `cycle`, or `self`: asked for no change.
-        lambda_reconstruction: weight of that term.
+        lambda_reconstruction: weight of the reconstruction.
         see_masks: the generator sees the input's label map too, made by a frozen segmenter ("Baseline + Concat" of Sun
             et al., section 4.5).
         adversary: settings of the discriminator.

@@ -279,8 +279,8 @@ class Discriminator(nn.Module):
             parts: P discriminators side by side.
             matching: M, number of the further realness logits.
             negative_slope: of the leaky ReLUs.
-            initialisation: see `initialise`; under `kaiming` a critic without normalisation learns its classes in a
-                fraction of the steps.
+            initialisation: see `mimik.networks.stargan.initialise`; under `kaiming` a critic without normalisation
+                learns its classes in a fraction of the steps.
         """
         super().__init__()
         if image_size % 2**layers:

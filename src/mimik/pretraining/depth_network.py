@@ -61,14 +61,16 @@ class DepthNetworkConfig(Rounds):
     paper prints only some.
 
     Attributes:
-        network: `depth_network`, the only one.
-        geometry: `depth` or `normals`.
+        network: the only one there is.
+        geometry: what its maps show.
         domains: `two_way`: one network for both directions; `one_way`: without G'_depth and L_rec.
         conv_dim, residual_blocks, stem: of the generator, see `mimik.networks.stargan.Generator`.
-        lambda_reconstruction, lambda_pixel, lambda_perceptual: weights of the terms.
+        lambda_reconstruction: weight of L_rec.
+        lambda_pixel: weight of the distance to the true map.
+        lambda_perceptual: weight of the perceptual term.
         confidence_penalty: beta (0: none).
         perceptual: `vgg19`, or `none`: no such term.
-        perceptual_layers: see `mimik.networks.vgg19.LAYERS`.
+        perceptual_layers: whose features are compared, of `mimik.networks.vgg19.LAYERS`.
         adversary: settings of D_depth.
     """
 

@@ -44,7 +44,7 @@ class ReportSettings:
         seed: seed of the draw that picks them.
         ids: ids of test faces to show instead of a draw.
         difference_maximum: top of the colour scale of difference maps, in levels of 0 to 255.
-        resamples: of the bootstrap in paired comparisons.
+        resamples: number of resamples of the bootstrap in paired comparisons.
         smoothing: share of a loss curve's points that the moving average covers, in (0, 1).
     """
 

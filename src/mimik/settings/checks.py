@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import is_dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from mimik.errors import UserError, unknown_name
@@ -19,11 +18,12 @@ from mimik.settings.configuration import build, check
 from mimik.settings.declarations import declared, declared_in
 from mimik.settings.external import is_external
 from mimik.settings.params import Params, Settings
+from mimik.settings.reading import Origins
 from mimik.settings.sources import outside_files
 from mimik.storage.files import read_json
 from mimik.storage.records import shown
 
-_NETWORKS: Mapping[str, tuple[str, str]] = {
+NETWORKS: Mapping[str, tuple[str, str]] = {
     "segmenters": ("pretraining.segmenter", "SegmenterConfig"),
     "depth_networks": ("pretraining.depth_network", "DepthNetworkConfig"),
     "classifiers": ("pretraining.classifier", "ClassifierConfig"),
@@ -32,19 +32,19 @@ _NETWORKS: Mapping[str, tuple[str, str]] = {
 """Groups of pre-trained networks, with the module and the dataclass of their settings."""
 
 
-def check_settings(params: Params, source: Path | str = "params.yaml") -> None:
+def check_settings(params: Params, origins: Origins | None = None) -> None:
     """Check that every setting is read by something, and is what that takes.
 
     Args:
         params: that `mimik.settings.params.validate` has passed.
-        source: file to name in messages.
+        origins: which file each stands in, for messages; None: params.yaml.
 
     Raises:
         UserError: lists every fault with its place.
     """
     found = list(dict.fromkeys(_faults(params)))
     if found:
-        raise UserError("\n  ".join([f"{source}: {len(found)} setting(s) cannot be used.", *found]))
+        raise (origins or Origins()).refusal(found)
 
 
 def _faults(params: Params) -> Iterator[str]:
@@ -62,7 +62,7 @@ def _faults(params: Params) -> Iterator[str]:
     for scale in params["scales"]:
         for name in params["methods"]:
             yield from _method_faults(params, dataset, name, scale)
-        for group, (module, config) in _NETWORKS.items():
+        for group, (module, config) in NETWORKS.items():
             for name, entry in params[group].items():
                 if is_external(entry["network"]):
                     yield from _unknown("networks", [entry["network"]], f"{group}.{name}.network")
@@ -75,7 +75,7 @@ def _faults(params: Params) -> Iterator[str]:
         for name in params["datasets"]:
             method = next(iter(params["methods"]))
             evaluation = resolution.resolve_evaluation(params, name, method, scale)["evaluation"]
-            yield from _told(build, declared("evaluation.measurements", "EvaluationSettings"), evaluation, "evaluation")
+            yield from _told(build, _evaluation(), evaluation, "evaluation")
             yield from _unknown("metrics", evaluation.get("metrics", ()), "evaluation.metrics")
 
 
@@ -141,7 +141,7 @@ def _scale_faults(params: Params) -> Iterator[str]:
                 yield from _told(_check_offered, kind, name, own, f"{where}.{kind}.{name}")
                 training = groups[name].get("training", {}) if kind == "methods" else {}
                 yield from _told(check, _training(), training, f"{where}.{kind}.{name}.training")
-        for group, (module, config) in _NETWORKS.items():
+        for group, (module, config) in NETWORKS.items():
             for name, settings in values.get(group, {}).items():
                 own = {key: value for key, value in settings.items() if key != "training"}
                 yield from _told(check, declared(module, config), own, f"{where}.{group}.{name}")
@@ -165,6 +165,7 @@ def _dataset_faults(params: Params) -> Iterator[str]:
     for name, entry in params["datasets"].items():
         read, ends, asked = _words(resolution.dataset_module(params, name))
         places = {"": entry} | {f".scales.{scale}": own for scale, own in entry.get("scales", {}).items()}
+        yield from _told(check, _evaluation(), entry.get("evaluation", {}), f"datasets.{name}.evaluation")
         for place, options in places.items():
             for key in options:
                 if key not in read and not key.endswith(ends):
@@ -210,6 +211,10 @@ def _schema_keys() -> frozenset[str]:
 
 def _training() -> Any:
     return declared("training.schedule", "TrainingConfig")
+
+
+def _evaluation() -> Any:
+    return declared("evaluation.measurements", "EvaluationSettings")
 
 
 def _unknown(room: str, names: Any, where: str) -> Iterator[str]:

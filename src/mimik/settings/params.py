@@ -1,4 +1,4 @@
-"""params.yaml: loaded, checked, and resolved into the settings of one job.
+"""params.yaml, with the files of params/: loaded, checked, and resolved into the settings of one job.
 
 Every rule of the workflow gets only the slice that decides its result, so that one changed number reruns what
 depends on it and nothing else. Resolution (docs/architecture.md): a Config's defaults are the published settings;
@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 from mimik.errors import UserError, unknown_name
 from mimik.settings import modules
 from mimik.settings.external import is_external
+from mimik.settings.reading import FILE, Origins, read
 from mimik.storage.files import read_json
 from mimik.storage.records import faults
-from mimik.storage.yaml_file import read_yaml
 
 Params = dict[str, Any]
 Settings = dict[str, Any]
@@ -51,39 +51,44 @@ class Experiment(NamedTuple):
     method: str
 
 
-def load(path: Path | str = "params.yaml", schema: Path | str | None = None) -> Params:
-    """Read and validate params.yaml.
+def load(path: Path | str = FILE, schema: Path | str | None = None) -> Params:
+    """Read and validate params.yaml and the files of params/ beside it.
 
     Args:
-        path: the file; it stands in the project's folder.
+        path: params.yaml; it stands in the project's folder.
         schema: the JSON schema; None takes the project's own, beside `path`.
 
     Raises:
-        UserError: the file is missing, is not YAML, or `validate` refuses it.
+        UserError: `mimik.settings.reading.read` or `validate` refuses them.
     """
     path = Path(path)
-    values = read_yaml(path, "Run mimik in the project's folder, where it stands.")
-    validate(values, path, schema if schema is not None else path.parent / SCHEMA)
-    return dict(values)
+    values, origins = read(path)
+    validate(values, schema if schema is not None else path.parent / SCHEMA, origins)
+    return values
 
 
-def validate(params: Any, source: Path | str, schema: Path | str) -> None:
+def validate(params: Mapping[str, Any], schema: Path | str, origins: Origins | None = None) -> None:
     """Check params against the schema, then what a schema cannot express: that names refer to something.
 
     Args:
-        params: the whole of params.yaml, with overrides of the command line.
-        source: file to name in messages.
+        params: all settings, with overrides of the command line.
         schema: path of the JSON schema (draft 2020-12).
+        origins: which file each stands in, for messages; None: params.yaml.
 
     Raises:
         UserError: lists every fault with its place, what was expected and what stands there; or jsonschema, which
             looks for them, is not installed.
     """
-    found = list(faults(params, read_json(schema)))
+    origins = origins or Origins()
+    rules = read_json(schema)
+    found = [
+        *_group_faults(params, rules, origins),
+        *faults(params, {**rules, "required": [], "additionalProperties": True}),
+    ]
     if not found:
         found = [*_unknown_names(params), *_unprepared_sizes(params)]
     if found:
-        raise UserError("\n  ".join([f"{source}: {len(found)} setting(s) cannot be used.", *found]))
+        raise origins.refusal(found)
 
 
 def mirror_of(params: Mapping[str, Any]) -> Path | None:
@@ -326,6 +331,22 @@ def _merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> Settings:
         both_groups = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
         merged[key] = _merge(merged[key], value) if both_groups else value
     return merged
+
+
+def _group_faults(params: Mapping[str, Any], schema: Mapping[str, Any], origins: Origins) -> list[str]:
+    """Groups that are missing or that nobody reads."""
+    absent = [group for group in schema["required"] if group not in params]
+    folder = origins.files[0].with_suffix("")
+    where = f"{origins.files[0]} or in a .yaml file of the folder {folder}/ beside it"
+    found = [
+        f"{group}: nobody reads this. {unknown_name(group, schema['properties'])}"
+        for group in params
+        if group not in schema["properties"]
+    ]
+    if absent:
+        there = "" if len(origins.files) > 1 else ", of which there are none"
+        found.append(f"missing: {', '.join(absent)}. Each has to stand in {where}{there}.")
+    return found
 
 
 def _mask_faults(params: Mapping[str, Any], name: str) -> list[str]:

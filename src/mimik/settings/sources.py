@@ -21,7 +21,7 @@ NEUTRAL: frozenset[str] = frozenset(
     {
         *("__init__", "cli", "console", "errors", "tracking"),
         *("settings.agreement", "settings.checks", "settings.declarations", "settings.external", "settings.outside"),
-        *("settings.params", "settings.place", "settings.sources", "settings.stages"),
+        *("settings.params", "settings.place", "settings.reading", "settings.sources", "settings.stages"),
         *("storage.moved", "storage.yaml_file"),
     }
 )

@@ -20,13 +20,17 @@ from mimik.settings.external import is_external
 from mimik.settings.modules import full_name, named
 from mimik.settings.outside import folders_of
 from mimik.settings.params import Params, Settings
+from mimik.settings.reading import FILE
 from mimik.settings.sources import source_files
 from mimik.storage.files import digest, file_sha256, read_json, write_json
 
 Wildcards = Mapping[str, str]
 
 TABLE = Path("workflow/stages.json")
-"""What dvc.yaml loads, relative to the project's folder."""
+"""What dvc.yaml loads, relative to the project's folder: `stage_table`, and under `params` what the first stage reads
+beside params.yaml. That is the whole folder params/, so that a new file is noticed too. DVC wants everything that a
+stage depends on to be there: without that folder the schema of params.yaml, which the stage reads too, takes its place.
+"""
 
 DECISIONS = Path("data/settings")
 """Where `write_decisions` writes, relative to the project's folder."""
@@ -204,12 +208,18 @@ def _trained(params: Params) -> list[resolution.Experiment]:
     return found
 
 
+def dvc_table(params: Params, project: Path) -> dict[str, Any]:
+    """What `TABLE` is to hold for a project."""
+    folder = FILE.with_suffix("")
+    return {"params": str(folder if (project / folder).is_dir() else resolution.SCHEMA), **stage_table(params)}
+
+
 def write_table(params: Params, project: Path) -> bool:
-    """Write `stage_table` where dvc.yaml loads it. Returns whether that changed anything."""
-    path = project / TABLE
-    if _current_table(path) == stage_table(params):
+    """Write `dvc_table` where dvc.yaml loads it. Returns whether that changed anything."""
+    path, table = project / TABLE, dvc_table(params, project)
+    if _current_table(path) == table:
         return False
-    write_json(path, stage_table(params))
+    write_json(path, table)
     return True
 
 
@@ -221,7 +231,7 @@ def write_decisions(params: Params, project: Path) -> None:
     Raises:
         UserError: the stages that dvc.yaml has are not those of the experiments.
     """
-    table = stage_table(params)
+    table = dvc_table(params, project)
     if _current_table(project / TABLE) != table:
         raise UserError(
             f"{TABLE}: dvc.yaml's stages are not those of the experiments in params.yaml any more. Run "
@@ -229,7 +239,7 @@ def write_decisions(params: Params, project: Path) -> None:
         )
     jobs = [
         (rule, {key: value for key, value in stage.items() if key != "reads"})
-        for group in (table["jobs"], table["restricted"])
+        for group in (table[key] for key in ("jobs", "restricted"))
         for rule, stages in group.items()
         for stage in stages.values()
     ]
