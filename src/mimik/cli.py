@@ -127,6 +127,7 @@ def parser() -> argparse.ArgumentParser:
     show.add_argument("--scale", help="paper, demo or smoke instead of the dataset's own")
     show.add_argument("--stages", action="store_true", help="write the stages that dvc.yaml has")
     show.add_argument("--options", action="store_true", help="write docs/options.md, the page of all options")
+    show.add_argument("--outside", metavar="PACKAGE", help="write digests of a package beside params.yaml (for DVC)")
     show.add_argument("--settings", action="store_true", help="write what decides every job (DVC's first stage)")
     return top
 
@@ -367,6 +368,8 @@ def show_params(chosen: argparse.Namespace) -> None:
         from mimik.settings import options
 
         print(f"{options.PAGE}: {'written' if options.write(Path.cwd()) else 'up to date'}")
+    if chosen.outside:
+        stages.write_outside(values, Path.cwd(), chosen.outside)
     if chosen.settings:
         agreement.check(Path.cwd())
         stages.write_decisions(values, Path.cwd())
@@ -376,7 +379,7 @@ def show_params(chosen: argparse.Namespace) -> None:
     elif chosen.dataset:
         json.dump(params.resolve_dataset(values, chosen.dataset), sys.stdout, indent=2)
         print()
-    elif not (chosen.stages or chosen.options or chosen.settings):
+    elif not (chosen.stages or chosen.options or chosen.settings or chosen.outside):
         print("params.yaml: fine. Experiments: " + ", ".join("/".join(pair) for pair in params.experiments(values)))
 
 

@@ -269,6 +269,32 @@ def test_what_is_made_of_a_restricted_dataset_is_not_pushed(project: Project, tm
     assert project.must("dvc", "repro").stages == []
 
 
+def test_an_edit_of_another_package_is_noticed(project: Project) -> None:
+    assert "outside" not in project.must("dvc", "stage", "list").text
+    project.invite()
+    done = project.must("dvc", "repro")
+    assert {"outside@guests", "settings", "prepare@faces", "train@faces-guest"} <= set(done.stages)
+    assert status(project) == set()
+    assert project.must("dvc", "repro").stages == []
+    assert project.planned() == {}
+
+    project.append("guests/unused.py", "\n# an edit\n")
+    assert status(project) == {"outside@guests"}
+    assert project.must("dvc", "repro").stages == ["outside@guests", "settings"]
+    project.append("guests/method.py", "\n# an edit\n")
+    done = project.must("dvc", "repro")
+    # Stand-ins measure the same as before, so that no page is made again.
+    own = [f"{rule}@faces-guest" for rule in ("train", "translate", "evaluate")]
+    assert done.stages == ["outside@guests", "settings", *own]
+    assert status(project) == set()
+
+    project.append("guests/metric.py", "\n# an edit\n")
+    done = project.must("snakemake", "--cores", "2")
+    assert "mimik: DVC agrees with what is here" in done.text
+    assert status(project) == set()
+    assert project.must("dvc", "repro").stages == []
+
+
 def test_new_experiments_ask_for_new_stages(project: Project) -> None:
     project.edit("params.yaml", "  - {dataset: synthetic, method: hier_seg}\n", "")
     done = project.run("dvc", "repro")
@@ -290,8 +316,8 @@ def test_every_stage_of_the_shipped_experiments_is_one_rule_and_declares_its_out
         for rule, block in re.findall(r"^rule (\w+):\n(.*?)(?=^rule |\Z)", rules, re.M | re.S)
     }
     never_pushed = {f"{rule}_restricted" for rule in written} - {"evaluate_restricted", "compare_restricted"}
-    assert set(stages) == {"settings", *written, *never_pushed}
-    for name in set(stages) - {"settings"}:
+    assert set(stages) == {"outside", "settings", *written, *never_pushed}
+    for name in set(stages) - {"outside", "settings"}:
         rule = name.removesuffix("_restricted")
         files = written[rule]
         stage = stages[name].get("do", stages[name])

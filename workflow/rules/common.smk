@@ -1,5 +1,4 @@
 # What the rules share: validated settings, the slices the jobs get, the source files they depend on, threads.
-import importlib
 import os
 import shlex
 import sys
@@ -14,6 +13,7 @@ os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [str(PROJECT / "src"),
 
 from mimik.settings import agreement, params, stages
 from mimik.settings.checks import check_settings
+from mimik.settings.modules import named
 from mimik.errors import UserError
 from mimik.faces.reconstruction import tddfa
 from mimik.settings.place import check_place
@@ -127,8 +127,10 @@ def usable_archive(wildcards):
     """
     if not Path(f"data/prepared/{wildcards.dataset}/manifest.json").exists():
         settings = stages.settings(config, "prepare", wildcards)
-        dataset = importlib.import_module(f"mimik.datasets.{settings['module']}")
         try:
+            dataset = named(
+                "datasets", settings["module"], f"params.yaml: datasets.{wildcards.dataset}.dataset"
+            )
             dataset.check(
                 Path("data/raw") / settings["module"], settings["options"], params.mirror_of(config)
             )

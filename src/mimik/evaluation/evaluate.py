@@ -18,9 +18,10 @@ from tqdm import tqdm
 from mimik.components.conditions import Condition
 from mimik.errors import UserError
 from mimik.evaluation.extractors import open_arcface, open_classifier, open_inception, open_reader
-from mimik.evaluation.measurements import PER_FACE, Entry, EvaluationSettings, Extractor, Measurements, Missing
+from mimik.evaluation.measurements import PER_FACE, PRINTED, Entry, EvaluationSettings, Extractor, Measurements, Missing
 from mimik.faces.prepared.store import FaceStore
 from mimik.networks import segmenter
+from mimik.settings.external import is_external
 from mimik.settings.modules import named
 from mimik.storage.arrays import read_array
 from mimik.storage.files import atomic_path, file_sha256, told_if_full, write_json
@@ -140,15 +141,43 @@ def measure(measurements: Measurements, modules: Mapping[str, ModuleType]) -> di
             progress.set_postfix_str(name)
             if measurements.attributes and getattr(module, "NEEDS_EXPRESSIONS", False):
                 reason = "it looks for expressions; this method is told attributes, each of which is reversed in turn."
-                entries |= {entry: Missing(reason, applies=False).entry for entry in module.NAMES}
+                computed = {entry: Missing(reason, applies=False).entry for entry in module.NAMES}
             else:
-                entries |= module.compute(measurements)
+                computed = module.compute(measurements)
+            entries |= _with_printing(module, computed) if is_external(name) else computed
     return {name: _finite(entry, name) for name, entry in entries.items()}
 
 
 def metric_modules(names: tuple[str, ...]) -> dict[str, ModuleType]:
-    """The modules of mimik.evaluation.metrics by name, in this order. Raises `UserError` for a name without a file."""
-    return {name: named("metrics", name, "evaluation.metrics") for name in names}
+    """The modules of mimik.evaluation.metrics, or with a dot of other packages, by name, in this order.
+
+    Raises:
+        UserError: a name without a file, or two metrics that make an entry of the same name.
+    """
+    modules = {name: named("metrics", name, "evaluation.metrics") for name in names}
+    makers: dict[str, str] = {}
+    for name, module in modules.items():
+        for entry in module.NAMES:
+            if (other := makers.setdefault(entry, name)) != name:
+                raise UserError(f"evaluation.metrics: {other} and {name} both make the entry {entry!r}. Rename one.")
+    return modules
+
+
+def _with_printing(module: ModuleType, entries: dict[str, Entry]) -> dict[str, Entry]:
+    """Entries of a metric of another package, each with how the report is to print it (`mimik.reporting.measures`)."""
+    directions = {True: "up", False: "down", None: ""}
+    return {
+        name: {
+            **entry,
+            PRINTED: {
+                "direction": directions[module.HIGHER_IS_BETTER[name]],
+                "unit": module.UNIT[name],
+                "format": module.FORMAT[name],
+                "explanation": module.PROTOCOL,
+            },
+        }
+        for name, entry in entries.items()
+    }
 
 
 def _check_match(manifest: Mapping[str, Any], store: FaceStore, result_dir: Path) -> None:

@@ -45,7 +45,8 @@ class EvaluationSettings:
     """The `evaluation` slice of params.yaml.
 
     Attributes:
-        metrics: names of the modules in `mimik.evaluation.metrics` to run, in the order of metrics.json.
+        metrics: the modules to run, in the order of metrics.json: names of `mimik.evaluation.metrics`, or with a dot
+            of other packages.
         class_filter: which classes count for accuracy, EEA, its per-class table, confusion and preservation error.
         bootstrap: number of resamples of the confidence intervals.
         seed: of resamples and kernel-distance subsets; always the `seed` of params.yaml.
@@ -104,6 +105,10 @@ class PerFace:
 
 PER_FACE = "per_face"
 """Key under which an entry carries its `PerFace` until the evaluation writes it to a file of its own."""
+
+
+PRINTED = "printed"
+"""Key of metrics.json under which an entry of a metric of another package says how it is printed."""
 
 
 @dataclass(frozen=True)

@@ -38,8 +38,8 @@ class ReportSettings:
     """The section `report` of params.yaml.
 
     Attributes:
-        figures: modules of mimik.reporting.figures in the order of the page.
-        tables: modules of mimik.reporting.tables in the order of the page.
+        figures: modules of mimik.reporting.figures, or with a dot of other packages, in the order of the page.
+        tables: modules of mimik.reporting.tables, or of other packages, in the order of the page.
         rows: how many test faces an image grid shows.
         seed: seed of the draw that picks them.
         ids: ids of test faces to show instead of a draw.

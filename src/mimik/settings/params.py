@@ -16,7 +16,8 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from mimik.errors import UserError, unknown_name
-from mimik.settings.modules import names
+from mimik.settings import modules
+from mimik.settings.external import is_external
 from mimik.settings.reading import FILE, Origins, read
 from mimik.storage.files import read_json
 from mimik.storage.records import faults
@@ -110,12 +111,12 @@ def scale_of(params: Mapping[str, Any], dataset: str, scale: str | None = None) 
 
 
 def method_module(params: Mapping[str, Any], method: str) -> str:
-    """Name of the file in `mimik.methods` that an entry of `methods` configures."""
+    """The module that an entry of `methods` configures: of `mimik.methods` or, with a dot, of another package."""
     return str(_entry(params, "methods", method)["method"])
 
 
 def dataset_module(params: Mapping[str, Any], dataset: str) -> str:
-    """Name of the file in `mimik.datasets` that an entry of `datasets` configures: its `dataset`, else its own name.
+    """The module that an entry of `datasets` configures, likewise: its `dataset`, else its own name.
 
     It is also the name of the archive's folder in data/raw, which all entries of a module share.
     """
@@ -392,7 +393,9 @@ def _unknown_names(params: Mapping[str, Any]) -> list[str]:
         refer(f"systems.{number}", name, "methods")
     for name, dataset in params["datasets"].items():
         module = dataset_module(params, name)
-        if module not in names("datasets"):
+        if is_external(module):
+            found += [f"datasets.{name}.dataset: {told}" for told in (modules.fault("datasets", module),) if told]
+        elif module not in modules.names("datasets"):
             found.append(
                 f"datasets.{name}: there is no module {module!r} in mimik.datasets. An entry that is not named like "
                 "its module names it with `dataset`."
@@ -407,11 +410,11 @@ def _unknown_names(params: Mapping[str, Any]) -> list[str]:
             refer(f"methods.{name}.scales", scale, "scales")
         for kind, group in PRETRAINED.items():
             refer(f"methods.{name}.{kind}", method.get(kind), group)
-        found += [
-            f"methods.{name}.guidance.{guide}: there is no module {guide!r} in mimik.guidance."
-            for guide in method.get("guidance", {})
-            if guide not in names("guidance")
-        ]
+        for guide in method.get("guidance", {}):
+            if is_external(guide):
+                found += [f"methods.{name}.guidance: {told}" for told in (modules.fault("guidance", guide),) if told]
+            elif guide not in modules.names("guidance"):
+                found.append(f"methods.{name}.guidance.{guide}: there is no module {guide!r} in mimik.guidance.")
     files = {method["method"] for method in params["methods"].values()}
     for name, scale in params["scales"].items():
         for kind, predicted in (("classifier", "expression"), ("attribute_classifier", "attributes")):
