@@ -165,8 +165,8 @@ class RunLogger:
             self._send()
         if self._failure is not None:
             print(
-                f"\nmimik: MLflow ({tracking_uri()}) failed and misses a part of this training: {self._failure}\n"
-                "The training itself is complete and unharmed; its evaluation sends the losses again.",
+                f"\nmimik: MLflow ({tracking_uri()}) failed and lacks part of this training: {self._failure}\n"
+                "The training itself is complete and intact; its evaluation will send the losses again.",
                 file=sys.stderr,
             )
 
@@ -183,7 +183,7 @@ class RunLogger:
             yield
         except _faults() as error:
             self._failure = _reason(error)
-            print(f"\nmimik: MLflow failed: {self._failure}\nThe training goes on without it.", file=sys.stderr)
+            print(f"\nmimik: MLflow failed: {self._failure}\nThe training continues without it.", file=sys.stderr)
 
 
 @cache
@@ -202,7 +202,7 @@ def _installed() -> bool:
         if uri := os.environ.get("MLFLOW_TRACKING_URI"):
             raise UserError(
                 f"MLFLOW_TRACKING_URI is {uri}, but MLflow is not installed. Run `pip install mlflow`, or unset the "
-                "variable to go on without it."
+                "variable to continue without it."
             ) from error
         print("mimik: MLflow is not installed, so nothing is mirrored to it.", file=sys.stderr)
         return False
@@ -448,10 +448,11 @@ def _told(what: str) -> Iterator[None]:
         uri = tracking_uri()
         if says_full(error):
             raise UserError(
-                f"MLflow at {uri} did not take {what}: the disk is full. Free some room and run the same command again."
+                f"MLflow at {uri} could not store {what}: the disk is full. Free some room and run the same command "
+                "again."
             ) from error
         advice = f"{_advice(uri, error)} Then run the same command again."
-        raise UserError(f"MLflow at {uri} did not take {what}: {_reason(error)}\n{advice}") from error
+        raise UserError(f"MLflow at {uri} could not store {what}: {_reason(error)}\n{advice}") from error
 
 
 _DAMAGED = ("not a database", "malformed", "no such table", "no such column", "already exists")
@@ -471,20 +472,19 @@ def _advice(uri: str, error: BaseException) -> str:
     by_sqlite = " ".join(str(cause) for cause in causes if isinstance(cause, sqlite3.Error))
     if "out-of-date database schema" in said or any(isinstance(cause, CommandError) for cause in causes):
         return (
-            "Another version of MLflow made this database. Copy it to a safe place, then bring it up to date: "
-            f"`mlflow db upgrade {shlex.quote(uri)}`. If that finds no such revision, the other version is a newer "
-            "one: install that."
+            "Another version of MLflow made this database. Copy it to a safe place, then bring it up to date: `mlflow "
+            f"db upgrade {shlex.quote(uri)}`. If it reports an unknown revision, the other version is newer: install "
+            "that one."
         )
     if not uri.startswith("sqlite:///"):
         return "Start the server, or unset MLFLOW_TRACKING_URI to use a local database."
     database = Path(uri.removeprefix("sqlite:///"))
     if "database is locked" in by_sqlite:
-        return f"Another program keeps {database} locked: wait for it, or end it."
+        return f"Another program has locked {database}: wait for it to finish, or stop it."
     if "disk is full" in said or "No space left" in said:
         return "Free some room on the disk."
     if any(part in by_sqlite for part in _DAMAGED):
-        return f"If {database} is damaged, move it away: a new one is made."
+        return f"If {database} is damaged, move it away: a new one will be created."
     return (
-        f"The database itself need not be at fault: see that {database} and the folder {ARTIFACTS} beside it can be "
-        "written."
+        f"The database itself may be intact: check that {database} and the folder {ARTIFACTS} beside it are writable."
     )

@@ -42,7 +42,7 @@ def stop(error):
 
 # Read strictly before Snakemake reads it: of a key that stands twice in a group it would drop one without a word.
 try:
-    _, origins = read(missing="Run snakemake in the project's folder, where it stands.")
+    _, origins = read(missing="Run snakemake in the project folder, which contains it.")
 except UserError as error:
     stop(error)
 

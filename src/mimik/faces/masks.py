@@ -113,7 +113,7 @@ def annotated_masks(
         raise ValueError(f"a dataset's mask is {mask.dtype} {mask.shape} up to {mask.max(initial=0)}")
     (height, width), (tall, wide) = mask.shape, shape[:2]
     if abs(height * wide - width * tall) > 0.01 * height * wide:
-        raise UnusableError(f"mask of {width} x {height} px, photograph of {wide} x {tall}: other proportions")
+        raise UnusableError(f"mask of {width} x {height} px, photograph of {wide} x {tall}: the proportions differ")
     return {size: crop_labels(mask, shape, transform, size, IGNORED) for size in sizes}
 
 

@@ -83,7 +83,7 @@ def draw_sheets(store: FaceStore, raw: Path, output: Path) -> list[Path]:
     sheets: dict[str, tuple[str, list[Row]]] = {
         "classes": (f"{name}: faces of every class, drawn at random (seed {seed})", _classes(store, seed)),
         "annotations": (
-            f"{name}: what is stored of a face (masks: grey is unknown; depth: light is near)",
+            f"{name}: what is stored for a face (masks: grey is unknown; depth: bright is near)",
             _annotations(store, seed),
         ),
         "accepted": ("", []),

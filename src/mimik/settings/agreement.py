@@ -40,7 +40,7 @@ FIRST = "settings"
 OUTSIDE = "outside"
 """DVC's stages before that: of the folders from which params.yaml takes modules."""
 
-LATER = "`mimik dvc` tells it."
+LATER = "Run `mimik dvc` to record it."
 
 _held: dict[Path, FileLock] = {}
 
@@ -60,15 +60,18 @@ def begin(project: Path) -> None:
         lock.acquire(timeout=0)
     except OSError as error:
         # Jobs may well be possible: a `data` that others own, a disk of another machine without locks.
-        print(f"\nmimik: DVC cannot be kept out of this run: {error}. Start none meanwhile.", file=sys.stderr)
+        print(
+            f"\nmimik: this run cannot lock out DVC: {error}. Do not start `dvc repro` before it has finished.",
+            file=sys.stderr,
+        )
         return
     _held[mark] = lock
     running = _dvc_runs(project)
     if running:
         _forget(project, [mark])
         raise UserError(
-            f"DVC is making results in this project ({running}) and deletes what it is going to make. Wait until it "
-            "has ended, then run the same command again."
+            f"DVC is making results in this project ({running}) and deletes every result before it makes it. Wait "
+            "until it has finished, then run the same command again."
         )
 
 
@@ -79,9 +82,9 @@ def end(project: Path) -> None:
     try:
         text = tell(project)
     except UserError as error:
-        text = f"DVC was not told what this run made: {error}\n{LATER}"
+        text = f"DVC has no record of what this run made: {error}\n{LATER}"
     except (Exception, KeyboardInterrupt) as error:
-        text = f"DVC was not told what this run made: {type(error).__name__}: {error}\n{LATER}"
+        text = f"DVC has no record of what this run made: {type(error).__name__}: {error}\n{LATER}"
     print(f"\nmimik: {text}", file=sys.stderr, flush=True)
 
 
@@ -92,18 +95,19 @@ def check(project: Path) -> None:
     if running:
         raise UserError(
             f"snakemake is running in this project (process {', '.join(running)}), and DVC would delete what it makes. "
-            "Wait until it has ended, then run the same command again."
+            "Wait until it has finished, then run the same command again."
         )
     if _locked(project):
         raise UserError(
-            "Snakemake holds its lock (.snakemake/locks): it is running in this project, or was killed. While it runs, "
-            "DVC would delete what it makes: wait until it has ended. If none is running: `snakemake --unlock`, then "
-            "`mimik dvc`, then the same command again."
+            "Snakemake holds its lock (.snakemake/locks): it is running in this project, or was killed. While it "
+            "runs, DVC would delete what it makes: wait until it has finished. If it is not running, run `snakemake "
+            "--unlock`, then `mimik dvc`, then the same command again."
         )
     if marks:
         raise UserError(
-            "DVC has not been told what the last runs of snakemake made here, and would delete it to make it again. "
-            f"Run `mimik dvc`, which tells it, then the same command again. (To have it made again: rm -r {MARKS})"
+            "DVC has no record of what the last runs of snakemake made here, and would delete it to make it again. "
+            "Run `mimik dvc` to record it, then the same command again. (To have it made again instead: rm -r "
+            "{MARKS})"
         )
 
 
@@ -120,7 +124,7 @@ def tell(project: Path) -> str:
         UserError: DVC could not be told, with the reason.
     """
     if not (project / ".dvc").is_dir():
-        raise UserError("this is no project of DVC yet; `dvc init` makes it one.")
+        raise UserError("this is not a DVC project yet; run `dvc init` to make it one.")
     (project / ".dvc" / "tmp").mkdir(exist_ok=True)
     with FileLock(project / ".dvc" / "tmp" / "mimik.lock"):  # runs that end together: one after the other
         return _tell(project)
@@ -145,8 +149,8 @@ def _tell(project: Path) -> str:
     if others:
         _forget(project, [mark for mark in _marks(project) if mark not in others])
         return (
-            f"DVC knows what this run made. snakemake is still running here (process "
-            f"{', '.join(mark.name for mark in others)}): `dvc repro` waits until it has ended."
+            f"DVC has recorded what this run made. snakemake is still running here (process "
+            f"{', '.join(mark.name for mark in others)}): `dvc repro` has to wait until it has finished."
         )
     _forget(project, _marks(project))
     if first:
@@ -159,11 +163,11 @@ def _tell(project: Path) -> str:
     unlike = [stage.name for stage in there if stage not in made]
     if unlike:
         return (
-            f"DVC was not told of {', '.join(unlike)}: made with other settings than params.yaml's, by other code than "
-            "that of now or not by snakemake, or changed since. `dvc repro` would delete these results and make them "
-            "again; `dvc commit --force STAGE` takes them as they are."
+            f"DVC has not recorded {', '.join(unlike)}: made with settings other than those in params.yaml, with other "
+            "code than the current one or not by snakemake, or changed since. `dvc repro` would delete these results "
+            "and make them again; `dvc commit --force STAGE` records them unchanged."
         )
-    return "DVC agrees with what is here: `dvc repro` makes none of it again."
+    return "DVC is up to date: `dvc repro` makes none of these results again."
 
 
 @dataclass(frozen=True)
@@ -252,11 +256,11 @@ def _check_room(project: Path, made: Sequence[Stage]) -> None:
         free = shutil.disk_usage(place).free
         if size > free:
             raise UserError(
-                f"it keeps a copy of every result, for which {size / 1e9:.1f} GB are needed, and {free / 1e9:.1f} GB "
+                f"it keeps a copy of every result, which needs {size / 1e9:.1f} GB are needed, and {free / 1e9:.1f} GB "
                 f"are free at {place}. Free some room, or give DVC another disk: `dvc cache dir --local FOLDER`."
             )
     if size > 1e9:
-        print(f"mimik: DVC takes its copy of {size / 1e9:.1f} GB", file=sys.stderr, flush=True)
+        print(f"mimik: DVC is copying {size / 1e9:.1f} GB", file=sys.stderr, flush=True)
 
 
 def _commit(project: Path, names: Sequence[str]) -> None:

@@ -115,12 +115,12 @@ def _offered(kind: str, name: str, offered: str) -> Any:
     try:
         value = declared_in(full, offered)
     except AttributeError as error:
-        raise UserError(f"{name}: {expected}; {error}. docs/adding.md shows one.") from error
+        raise UserError(f"{name}: {expected}; {error}. docs/adding.md shows an example.") from error
     except SyntaxError as error:
         raise UserError(f"{name}: {error.filename}, line {error.lineno}: {error.msg}.") from error
     except Exception as error:
         raise UserError(
-            f"{name}: {expected}, that can be read without importing any library but mimik and Python's own; "
+            f"{name}: {expected}, that can be read without importing any library other than mimik and Python's own; "
             f"{type(error).__name__}: {error}."
         ) from error
     if not (is_dataclass(value) if offered == "Config" else isinstance(value, Mapping)):

@@ -78,8 +78,8 @@ def named_in_file(kind: str, name: object, where: str) -> ModuleType:
     if is_name(name) and name not in _allowed(kind):
         raise UserError(
             f"{where}: names {name!r}, a module of another package. A file may come from anybody, so only modules that "
-            "params.yaml names are imported. If you trust this one, and have it here, give it an entry in params.yaml "
-            f"(`{_ENTRY[kind].format(name)}`), or run the same command with {VARIABLE}={name}."
+            "params.yaml names are imported. If you trust this module and have it on this machine, add an entry for "
+            f"it to params.yaml (`{_ENTRY[kind].format(name)}`), or run the same command with {VARIABLE}={name}."
         )
     return named(kind, name, where)
 
