@@ -1,6 +1,6 @@
 """Files from outside: found in a mirror folder or downloaded, verified, and archives unpacked safely.
 
-Nothing here runs at import, and no training rule calls it: archives and weights are brought before that.
+Nothing here runs at import, and no training rule calls it: archives and weights are fetched before that.
 """
 
 import errno
@@ -69,8 +69,8 @@ def locate(
 ) -> Path:
     """Path of a verified file: one that is here (see `find`), else a download to `destination / name`.
 
-    A file of a mirror is used where it lies, never copied. A file that is found but is not the wanted one is
-    an error, not a reason to download: somebody put it there and believes that it is used.
+    A file in a mirror is used in place, never copied. A file that is found but is not the expected one is an error, not
+    a reason to download: somebody put it there and believes that it is used.
 
     Args:
         name: bare file name.
@@ -80,7 +80,7 @@ def locate(
         destination: folder for the download; made if needed.
 
     Raises:
-        UserError: the file is neither here nor to be had from `url`, or has another SHA-256.
+        UserError: the file is neither here nor available from `url`, or has another SHA-256.
     """
     found = find(name, mirror, destination)
     if found is not None:

@@ -1,14 +1,15 @@
 """MLflow's copy of what happens: one experiment for each dataset, one run for each method, configuration and seed.
 
-A mirror: nothing is read back from it, and a run is found by what it is (`run_key`), never by an id that some file
-would have to keep. So an empty or lost database breaks nothing, a killed training that goes on reopens its run, and
-whatever the training could not deliver the evaluation brings later.
+A mirror: nothing is read back from it, and a run is found by its content (`run_key`), never by an id that some file
+would have to keep. So an empty or lost database breaks nothing, a killed training that is resumed reopens its run, and
+the evaluation later sends whatever the training could not deliver.
 
-The server is MLFLOW_TRACKING_URI, or mlflow.db in the project's folder. The only module that imports mlflow. Where
-MLflow is not installed nothing is mirrored, and that is said once; unless MLFLOW_TRACKING_URI asks for it.
+The server is MLFLOW_TRACKING_URI, or mlflow.db in the project's folder. This is the only module that imports mlflow.
+Where MLflow is not installed, nothing is mirrored and one line says so; if MLFLOW_TRACKING_URI is set, that is an error
+instead.
 
 MLflow writes into its database, as absolute paths, where the files of its runs (pictures, generators) lie. The
-project's own database is therefore put right whenever it is opened (`mimik.storage.moved`): its runs lie beside it,
+project's own database is therefore corrected whenever it is opened (`mimik.storage.moved`): its runs are beside it,
 wherever it has been moved or copied to.
 """
 
@@ -66,7 +67,7 @@ def _sqlite(folder: Path) -> str:
 
 
 def run_key(settings: Mapping[str, Any], dataset_digest: str) -> str:
-    """What makes a run this run: its settings (seed included) and the data it is trained on."""
+    """The identity of a run: its settings (seed included) and the data it is trained on."""
     return digest({"settings": dict(settings), "dataset": dataset_digest})[:16]
 
 
@@ -75,8 +76,7 @@ def training_run(settings: Settings, store_dir: Path | str) -> Iterator[tuple[Se
     """A run that mirrors a training; None instead of the logger without MLflow, and in all but the first of several
     processes.
 
-    When MLflow fails in the middle the training goes on, the failure is told on the screen, and the evaluation sends
-    the rest.
+    When MLflow fails in the middle, the training continues, the failure is printed, and the evaluation sends the rest.
 
     Args:
         settings: of the training, see `mimik.settings.params.resolve`.
@@ -160,7 +160,7 @@ class RunLogger:
                 _client().log_image(self._run.info.run_id, picture.convert("RGB"), key=key, step=step)
 
     def close(self) -> None:
-        """Send what waits. Says so when MLflow misses something."""
+        """Send what is waiting. Prints a message when MLflow lacks something."""
         if self._failure is None:
             self._send()
         if self._failure is not None:
@@ -178,7 +178,7 @@ class RunLogger:
 
     @contextmanager
     def _noted(self) -> Iterator[None]:
-        """A failure of MLflow is kept and told, once now and once at the end; it never stops a training."""
+        """A failure of MLflow is kept and reported, once now and once at the end; it never stops a training."""
         try:
             yield
         except _faults() as error:

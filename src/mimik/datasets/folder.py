@@ -1,6 +1,6 @@
 """folder: anybody's own photographs, labelled by the folder they lie in or by a CSV.
 
-Folders: `<root>/<class>/**/<image>`; the name of the folder is the class. With folders for the splits besides,
+Folders: `<root>/<class>/**/<image>`; the name of the folder is the class. If there are also folders for the splits,
 `<root>/train/<class>/...` or `<root>/<class>/train/...`, these splits are kept. CSV (option `csv`): columns `path`
 (relative to `<root>`) and `expression`, and, where known, `identity` (the person), `split` (train, val or test)
 and `landmarks` (136 numbers x;y;x;y;..., the 68 points in pixels). Any class names will do; the eight that other

@@ -2,7 +2,7 @@
 
 A list is written by hand, by a program, or on another system. So a path may have backslashes, begin with the whole path
 of the photographs' folder, or spell an accented letter otherwise than the file's name (Unicode's forms NFC and NFD).
-`Listed` recognises these. Anything else that is one level off is told with the nearest file, not guessed.
+`Listed` recognises these. Anything else that is one level off is reported with the nearest file, not guessed.
 """
 
 import csv

@@ -79,7 +79,7 @@ def name_of(path: str) -> str:
 
 
 def check_with_maps(raw: Path, options: Mapping[str, Any], photographs: Callable[[], object]) -> None:
-    """Check the photographs of an archive, and its maps where they are wanted: all that is missing is told at once.
+    """Check the photographs of an archive, and its maps if wanted; everything missing is reported at once.
 
     Args:
         raw: the archive.

@@ -1,8 +1,8 @@
-"""What lies below a folder of photographs: images, pictures that are not read, and what programs leave there.
+"""The content of a folder of photographs: images, pictures that are not read, and what programs leave there.
 
 Every dataset of photographs looks at its folder through `look` or `walk`, so that all of them agree on what counts. A
-file is an image by its ending (`mimik.storage.pictures.readable_endings`), or because a list names it. What is a
-picture by another ending, or by its content, is told with what to do about it. Hidden files and the folders of
+file is an image by its ending (`mimik.storage.pictures.readable_endings`), or because a list names it. A picture with
+another ending, or one recognised by its content, is reported with what to do about it. Hidden files and the folders of
 `SERVICE_FOLDERS` hold small copies, old versions and deleted files; their pictures are counted and not used.
 """
 

@@ -1,4 +1,4 @@
-"""What lies in a dataset's archive, told to a person before anything is prepared: `mimik data check`."""
+"""A report on a dataset's archive before anything is prepared: `mimik data check`."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -79,7 +79,7 @@ def inspect(
 def _checked(
     dataset: ModuleType, name: str, raw: Path, options: Mapping[str, Any], mirror: Path | None
 ) -> tuple[tddfa.Files | None, extractors.Choice]:
-    """What the options name besides the archive. All that is missing is told at once.
+    """What the options name in addition to the archive. Everything that is missing is reported at once.
 
     Raises:
         UserError: the archive, OpenFace's output or 3DDFA_V2's files are not usable or not there.

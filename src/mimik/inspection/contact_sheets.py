@@ -1,4 +1,4 @@
-"""Contact sheets of a prepared dataset: PNGs on which a person sees at a glance what was made of the photographs.
+"""Contact sheets of a prepared dataset: PNGs that show at a glance what was made from the photographs.
 
 `classes.png`: a seeded draw of faces of every class. `annotations.png`: a few faces with everything that is known of
 their pixels. Of photographs also `accepted.png`, any faces with what was measured of them, and `rejected.png`,

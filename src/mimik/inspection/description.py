@@ -1,4 +1,4 @@
-"""What a prepared dataset is and where it comes from, told to a person: `mimik data describe`."""
+"""A description of a prepared dataset and of its origin: `mimik data describe`."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

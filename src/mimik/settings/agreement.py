@@ -1,12 +1,12 @@
-"""DVC told what Snakemake made, and kept from making it again while it is being made.
+"""Records in DVC what Snakemake made, and keeps DVC from making it again while Snakemake runs.
 
-Both delete what they make before they make it. DVC knows its own runs only: after a direct `snakemake` it would take
-every result for missing, and `dvc repro` delete all of them first. So each run of Snakemake leaves a mark while it
-runs (`begin`), and at its end DVC is told (`tell`): of what was really made, from what stands in params.yaml and in the
-source files now. Then the mark goes.
+Both delete each result before they make it. DVC knows only its own runs: after a direct `snakemake` it would consider
+every result missing, and `dvc repro` would first delete them all. So each run of Snakemake leaves a mark while it runs
+(`begin`), and at its end DVC records (`tell`) what was really made from the current params.yaml and source files. Then
+the mark is removed.
 
-The mark lies in the output of DVC's first stage, `data/settings`. So DVC sees that stage as changed and runs it, and
-the stage refuses (`check`) as long as Snakemake runs, or has ended without DVC having been told.
+The mark is in the output of DVC's first stage, `data/settings`. So DVC sees that stage as changed and runs it, and the
+stage refuses (`check`) as long as Snakemake runs, or has ended without DVC having recorded its results.
 """
 
 import contextlib
@@ -76,7 +76,7 @@ def begin(project: Path) -> None:
 
 
 def end(project: Path) -> None:
-    """After Snakemake's last job, good or bad: tell DVC. A failure is said; it is none of the run."""
+    """After Snakemake's last job, successful or not: tell DVC. A failure is printed but does not fail the run."""
     if _called_by_dvc() or not (project / "dvc.yaml").is_file():
         return
     try:
@@ -207,8 +207,8 @@ def _filled(text: str, item: Mapping[str, Any]) -> str:
 def _made(project: Path, asked: Sequence[Stage]) -> list[Stage]:
     """Those whose results Snakemake made itself, would not make again, and that are as they were then.
 
-    Snakemake is asked anew: what it planned when the run began may have been for other settings (`--config`) and other
-    code than those of now. Where it has no record of a file, as in a clone, it says nothing about it.
+    Snakemake is asked again: what it planned when the run began may have been for settings (`--config`) and code other
+    than the current ones. Where it has no record of a file, as in a clone, it says nothing about it.
     """
     text = _python(project, "-m", "snakemake", "--summary", "--", *(stage.target for stage in asked))
     rows = [line.split("\t") for line in text.splitlines() if "\t" in line]

@@ -1,7 +1,8 @@
 """What params.yaml takes from other packages, and what a file of data or results may therefore name.
 
-A config.json or a manifest.json may be anybody's. A module of another package that such a file names is imported only
-if this project's params.yaml names it too, or the variable MIMIK_MODULES does: the person at the keyboard has said so.
+A config.json or a manifest.json may come from anybody. A module of another package that such a file names is imported
+only if this project's params.yaml names it too, or the variable MIMIK_MODULES does: the person at the keyboard has said
+so.
 """
 
 import os

@@ -116,7 +116,7 @@ def method_module(params: Mapping[str, Any], method: str) -> str:
 
 
 def dataset_module(params: Mapping[str, Any], dataset: str) -> str:
-    """The module that an entry of `datasets` configures, likewise: its `dataset`, else its own name.
+    """The module that an entry of `datasets` configures: its `dataset`, else its own name.
 
     It is also the name of the archive's folder in data/raw, which all entries of a module share.
     """
@@ -145,7 +145,7 @@ def masks_of(params: Mapping[str, Any], dataset: str, scale: str | None = None) 
 
 
 def classifier_of(params: Mapping[str, Any], dataset: str, method: str, scale: str | None = None) -> str:
-    """The classifier that evaluates a method on this dataset: of attributes where the method is told these."""
+    """The classifier that evaluates a method on this dataset: of attributes if the method is conditioned on them."""
     told = _method_values(params, dataset, method, scale).get("condition", {}).get("space")
     kind = "attribute_classifier" if told == "attributes" else "classifier"
     return str(params["scales"][scale_of(params, dataset, scale)][kind])
@@ -196,7 +196,7 @@ def resolve_dataset(params: Mapping[str, Any], dataset: str, scale: str | None =
 
     Returns:
         dataset (name of the entry), module (its file in `mimik.datasets`), seed, options (the entry with the scale's
-        overrides, and under `name` its name, which messages about an option tell).
+        overrides, and under `name` its name, for messages about an option).
     """
     entry = dict(_entry(params, "datasets", dataset))
     overrides = entry.pop("scales", {}).get(scale_of(params, dataset, scale), {})

@@ -1,4 +1,4 @@
-"""Where a project may stand: what the path of its folder may hold for the programs of the workflow to cope with it.
+"""Where a project may be: what the path of its folder may contain for the programs of the workflow to cope with it.
 
 Blanks, quotes, dollars and letters of any alphabet are fine. The few things below make one of these programs fail in
 every job, or write to another place than the project without a word.

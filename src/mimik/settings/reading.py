@@ -2,7 +2,7 @@
 
 params.yaml holds what people change, the folder the long tables. Every file `params/<name>.yaml` is read; which file a
 setting stands in makes no difference to it. A group (`methods`) may be spread over files. An entry (`methods.stargan`)
-stands in one of them, as a whole: of an entry in pieces nobody would see all.
+is in one of them, as a whole: nobody would see all of an entry in pieces.
 """
 
 from collections.abc import Iterable, Mapping

@@ -40,7 +40,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
 
     The folder is made if needed, and freed of what killed processes left in it (`clear_unfinished`). When the block
     raises, the temporary file is removed and `path` stays as it was. A full disk becomes a `UserError` that names the
-    file, whatever the library that wrote makes of it.
+    file, whatever error the writing library raises.
     """
     path = Path(path)
     with told_if_full(path):

@@ -1,6 +1,6 @@
 """Which picture files are read, and the one way to open one.
 
-Pictures come from strangers. Pillow reads dozens of formats when it is not told which, and decides by the content, so
+Pictures come from strangers. Unless restricted, Pillow reads dozens of formats and decides by the content, so
 that a "photo.jpg" may be PostScript, for which it starts Ghostscript: only the formats of `formats` are tried here, and
 no other module calls `PIL.Image.open` (a test checks it).
 """
@@ -173,7 +173,7 @@ def quietly() -> Iterator[None]:
 
 
 def open_picture(source: Path | BytesIO) -> Image.Image:
-    """Open a picture file of somebody else as `PIL.Image.open` does, its pixels not yet decoded.
+    """Open an untrusted picture file like `PIL.Image.open`, without decoding its pixels yet.
 
     Args:
         source: a file, or its bytes. Its ending does not matter; its format must be one of `formats`.
@@ -214,7 +214,7 @@ def read_content(path: Path) -> bytes:
 
 
 def decode(content: bytes) -> Image.Image:
-    """Decode a picture file of somebody else, its pixels as they are stored (mode, orientation).
+    """Decode an untrusted picture file; its pixels are returned as stored (mode, orientation).
 
     Args:
         content: what `read_content` gave.

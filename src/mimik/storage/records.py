@@ -1,7 +1,7 @@
-"""JSON files that say what something is, and one reader for all of them: nothing is taken from a file unchecked.
+"""JSON files that describe something, and one reader for all of them: nothing is taken from a file unchecked.
 
-Whatever reads such a file gets what the schema here promises, or a `UserError` that names the file, the key, what was
-expected there, what stands there, and the command that makes the file.
+A reader of such a file gets what the schema here promises, or a `UserError` that names the file, the key, the expected
+value, the actual value, and the command that makes the file.
 """
 
 import re

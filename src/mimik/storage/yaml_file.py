@@ -1,4 +1,4 @@
-"""YAML read strictly: what YAML would guess, drop or grow without bounds is refused with its line."""
+"""Strict reading of YAML: whatever YAML would guess, drop or expand without bounds is refused with its line."""
 
 from pathlib import Path
 from typing import Any

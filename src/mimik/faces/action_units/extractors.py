@@ -1,4 +1,4 @@
-"""Where a dataset's action units come from, and that this is never forgotten.
+"""Where a dataset's action units come from, and how that is recorded.
 
 The option `action_units` of a dataset of photographs is one of
 

@@ -1,4 +1,4 @@
-"""Depth that a dataset brings along (`reconstruction: released`), aligned like its face, checked against the mesh."""
+"""Depth that comes with a dataset (`reconstruction: released`), aligned like its face, checked against the mesh."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

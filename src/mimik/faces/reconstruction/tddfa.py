@@ -1,7 +1,7 @@
 """Faces as 3DDFA_V2 sees them: one photograph and its landmarks to a dense surface in the photograph.
 
 Guo et al., "Towards Fast, Accurate and Stable 3D Dense Face Alignment", ECCV 2020, and the GitHub project
-cleardusk/3DDFA_V2. A small network tells 62 parameters of a 3D morphable model of faces: an affine camera (12), the
+cleardusk/3DDFA_V2. A small network estimates 62 parameters of a 3D morphable model of faces: an affine camera (12), the
 person's shape (40) and the expression (10). Known deviations from the authors' code: the box of the face is a square
 of whole pixels, the one that is cut out, on the way back too; and pixel centres lie at half-integers, where the authors
 scale numbers of pixels (at a scale of s, (s - 1) / 2 pixels of the photograph further left and up).
