@@ -407,7 +407,7 @@ def test_what_is_missing_is_told_before_any_work(archive: Path, monkeypatch: pyt
 
 
 def test_settings_that_cannot_be_met_are_refused(archive: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="depth has to be among them"):
+    with pytest.raises(UserError, match="depth has to be among the annotations"):
         run(archive, annotations=["normals", "masks"])
     with pytest.raises(UserError, match="rendered faces have their true depth"):
         prepare("synthetic", OPTIONS, tmp_path, tmp_path / "s", seed=0, workers=1, mirror=None, work=tmp_path / "w")
