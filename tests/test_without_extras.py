@@ -95,7 +95,7 @@ except UserError as error:
     assert done.returncode == 0, done.stderr
     assert done.stdout == (
         "MLFLOW_TRACKING_URI is http://server, but MLflow is not installed. Run `pip install mlflow`, or unset the "
-        "variable to go on without it.\n"
+        "variable to continue without it.\n"
     )
 
 
@@ -111,4 +111,6 @@ except UserError as error:
 """
     done = run(code, tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.endswith("cannot be checked, as jsonschema is not installed. Run `pip install jsonschema`.\n")
+    assert done.stdout.endswith(
+        "cannot be checked because jsonschema is not installed. Run `pip install jsonschema`.\n"
+    )

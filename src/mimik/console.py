@@ -1,4 +1,4 @@
-"""What a person sees of a job: progress on the screen, all of it in the log, one message for a fault."""
+"""What a user sees of a job: progress on the screen, everything in the log, one message for a fault."""
 
 import errno
 import os
@@ -30,7 +30,7 @@ SYSTEM = frozenset(
 def reported(log: Path | str | None = None) -> Iterator[None]:
     """Run a job: a `UserError` becomes one message and exit status 2; any other exception keeps its traceback.
 
-    So does what the system refuses (`SYSTEM`): a folder that may not be written, a disk that is full or has gone.
+    The same applies to faults of the system (`SYSTEM`): a folder that is not writable, a disk that is full or gone.
 
     Args:
         log: file that gets a copy of everything the block writes to standard output and standard error (of progress
@@ -112,7 +112,7 @@ def _told(error: OSError) -> str:
     other = f" (to {error.filename2})" if error.filename2 is not None else ""
     if error.errno in FULL:
         return f"{place}the disk is full{other}. Free some room and run the same command again."
-    return f"{place}the system says: {error.strerror}{other}. Put that right and run the same command again."
+    return f"{place}the system reports: {error.strerror}{other}. Fix this and run the same command again."
 
 
 @contextmanager
@@ -122,7 +122,7 @@ def _copied_to(log: Path | str | None) -> Iterator[None]:
         return
     Path(log).parent.mkdir(parents=True, exist_ok=True)
     streams = sys.stdout, sys.stderr
-    # Names of files may hold what is no text.
+    # File names may contain bytes that are not text.
     with _Log(Path(log).open("w", encoding="utf-8", errors="backslashreplace", buffering=1)) as opened:
         sys.stdout, sys.stderr = _Copy(streams[0], opened), _Copy(streams[1], opened)
         try:
@@ -135,17 +135,17 @@ def _copied_to(log: Path | str | None) -> Iterator[None]:
 
 
 class _Log:
-    """A file of lines. A disk that takes no more ends the log, not the job: the screen has it all."""
+    """A file of lines. A full disk ends the log, not the job: the screen shows everything."""
 
     def __init__(self, file: TextIO) -> None:
         self._file: TextIO | None = file
 
     def write(self, text: str) -> None:
-        """Write, while that works."""
+        """Write, as long as that works."""
         self._try(lambda file: file.write(text))
 
     def flush(self) -> None:
-        """Flush likewise."""
+        """Flush, as long as that works."""
         self._try(lambda file: file.flush())
 
     def _try(self, action: Callable[[TextIO], object]) -> None:
@@ -170,7 +170,7 @@ class _Log:
 
 
 class _Copy:
-    """A text stream that writes to the screen as it is and to the log line by line.
+    """A text stream that writes to the screen unchanged and to the log line by line.
 
     A carriage return takes back what stood on its line, so that a progress bar leaves one line in the log.
     """

@@ -199,8 +199,11 @@ def test_identities_of_splits_can_be_named_or_drawn(tmp_path: Path) -> None:
     assert (len(shared["test"]), len(shared["val"]), len(shared["train"])) == (2, 1, 2)
     for options, told in (
         ({"test_identities": [3]}, "the models 03 have no usable photograph"),
-        ({"test_identities": [1], "val_identities": [1]}, "the models 01 have no usable photograph, or are in another"),
-        ({"test_identities": 6}, "6 models are wanted, but 5 are left"),
+        (
+            {"test_identities": [1], "val_identities": [1]},
+            "the models 01 have no usable photograph, or are already in another",
+        ),
+        ({"test_identities": 6}, "6 models are requested, but only 5 are left"),
         ({"test_identities": 4, "val_identities": 1}, "a split is empty"),
     ):
         with pytest.raises(UserError, match=told):

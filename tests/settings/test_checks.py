@@ -146,7 +146,7 @@ for wrong in {WRONG!r}:
     ("old", "new", "told"),
     [
         ("end_to_end: false", "end_to_endd: false", "unknown setting end_to_endd"),
-        ("seed: 0\n", "seed: 0\nseed: 1\n", "the key 'seed' stands twice in its group"),
+        ("seed: 0\n", "seed: 0\nseed: 1\n", "the key 'seed' occurs twice in its group"),
     ],
 )
 def test_no_job_is_planned_with_a_setting_that_nobody_reads(

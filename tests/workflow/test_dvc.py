@@ -70,7 +70,7 @@ def files_in(folder: Path) -> dict[str, tuple[int, bytes]]:
 def test_dvc_agrees_at_the_end_of_a_direct_run_of_snakemake(project: Project) -> None:
     project.edit("params.yaml", *RATE)
     done = project.must("snakemake", "--cores", "2")
-    assert done.text.count("mimik: DVC agrees with what is here") == 1
+    assert done.text.count("mimik: DVC is up to date") == 1
     there = files_in(project.folder)
     assert status(project) == set()
     assert project.must("dvc", "repro").stages == []
@@ -89,13 +89,13 @@ def test_dvc_is_told_what_was_really_made_from_what_stands_in_the_files_and_no_m
     # hier_seg's history.csv is none that a run has made, and all that reads it would be made again.
     by_hand = {f"{rule}@synthetic-hier_seg" for rule in ("train", "evaluate", "report")}
     assert status(project) - by_hand == known
-    assert "DVC was not told of" in done.text
+    assert "DVC has not recorded" in done.text
     assert "train@synthetic-hier_seg" in done.text
     assert "train@synthetic-stargan" not in done.text
     done = project.must(
         "snakemake", "--cores", "2", "--config", "scale=smoke", "--", "results/synthetic/stargan/history.csv"
     )
-    assert "train@synthetic-stargan" in done.text.partition("DVC was not told of")[2]
+    assert "train@synthetic-stargan" in done.text.partition("DVC has not recorded")[2]
     assert "train@synthetic-stargan" in status(project)
 
 
@@ -151,7 +151,7 @@ def test_a_run_is_good_where_dvc_could_not_be_told_and_dvc_is_told_later(project
     project.edit("params.yaml", *RATE)
     (project.folder / ".git").rename(project.folder / "git")
     done = project.must("snakemake", "--cores", "2")
-    assert "mimik: DVC was not told what this run made: " in done.text
+    assert "mimik: DVC has no record of what this run made: " in done.text
     assert "git repository" in done.text
     assert "Traceback" not in done.text
     (project.folder / "git").rename(project.folder / ".git")
@@ -232,7 +232,7 @@ def test_files_of_the_folder_params_are_settings_like_others(project: Project) -
     assert project.must("dvc", "repro").stages == ["settings"]
     (project.folder / "params/mine.yaml").write_text("seed: 2\n", encoding="utf-8")
     for command in (("dvc", "repro"), ("snakemake", "--dry-run")):
-        assert "params/mine.yaml: seed stands in params.yaml already" in project.run(*command).text
+        assert "params/mine.yaml: seed is already set in params.yaml" in project.run(*command).text
 
 
 def test_what_is_made_of_a_restricted_dataset_is_not_pushed(project: Project, tmp_path: Path) -> None:
@@ -290,7 +290,7 @@ def test_an_edit_of_another_package_is_noticed(project: Project) -> None:
 
     project.append("guests/metric.py", "\n# an edit\n")
     done = project.must("snakemake", "--cores", "2")
-    assert "mimik: DVC agrees with what is here" in done.text
+    assert "mimik: DVC is up to date" in done.text
     assert status(project) == set()
     assert project.must("dvc", "repro").stages == []
 

@@ -42,7 +42,7 @@ def stop(error):
 
 # Read strictly before Snakemake reads it, because Snakemake silently drops one of two equal keys in a group.
 try:
-    _, origins = read(missing="Run snakemake in the project's folder, which contains it.")
+    _, origins = read(missing="Run snakemake in the project folder, which contains it.")
 except UserError as error:
     stop(error)
 

@@ -79,8 +79,8 @@ class FaceMesher:
         except (ImportError, AttributeError) as error:
             raise UserError(
                 f"landmarks: '{PACKAGE}' (and depth, normals and masks of photographs) need mediapipe 0.10.21: "
-                f"{error}. Install it with `pip install 'mimik[mesh]'`; the releases from 0.10.30 on have no "
-                "face mesh."
+                f"{error}. Install it with `pip install 'mimik[mesh]'`; releases from 0.10.30 onwards have no face "
+                "mesh."
             ) from error
         self.version = f"{PACKAGE} {mediapipe.__version__}"
         with without_remarks():
