@@ -151,7 +151,7 @@ def test_states_of_labels_and_of_action_units(tmp_path: Path, photograph: np.nda
     ("arguments", "message"),
     [
         (["--to", "joy"], "knows neutral, happiness, anger"),
-        (["--to", "anger", "--au", "12=0.5"], "told expressions"),
+        (["--to", "anger", "--au", "12=0.5"], "conditioned on expressions"),
         (["--to", "anger", "--strength", "0.5"], "--from"),
         ([], "name an expression"),
         (["--au", "99=1"], "one of the units 1, 2, 4"),
@@ -347,7 +347,7 @@ def test_the_limits_are_those_of_the_formats(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize("size", [(20_000, 4), (4, 20_000), (1, 1), (3, 5)])
 def test_pictures_too_thin_for_a_face_have_none(tmp_path: Path, model: Path, size: tuple[int, int]) -> None:
     Image.new("RGB", size, (120, 90, 80)).save(tmp_path / "in.png")
-    told = rf"no face was found .* {size[0]} x {size[1]} pixels a face needs about \d+ .* Cut out the part"
+    told = rf"no face was found.* {size[0]} x {size[1]} pixels, a face must be about \d+ .* crop the picture"
     with pytest.raises(UserError, match=told):
         editing.run(tmp_path / "in.png", model, tmp_path / "out.png", Wish("anger"))
 
@@ -405,6 +405,6 @@ def test_edits_that_are_not_finite_are_refused(
     tmp_path: Path, model: Path, portrait: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stargan.Method, "translate", lambda self, images, source, target: images * float("nan"))
-    with pytest.raises(UserError, match=r"generator\.safetensors: what the generator makes of this is not finite"):
+    with pytest.raises(UserError, match=r"generator\.safetensors: the generator's output is not finite"):
         editing.run(portrait, model, tmp_path / "out.png", Wish("anger"))
     assert not (tmp_path / "out.png").exists()

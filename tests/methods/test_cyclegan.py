@@ -215,7 +215,7 @@ def test_what_cannot_be_asked_is_refused() -> None:
         make(hub="smile")
     refused: list[dict[str, Any]] = [{"space": "action_units"}, {"form": "relative"}]
     for condition in refused:
-        with pytest.raises(ValueError, match="asked for expressions"):
+        with pytest.raises(ValueError, match="edits only expressions"):
             Method(Config(**SMALL), make_context(**condition))
 
 

@@ -177,7 +177,7 @@ def test_a_store_without_the_maps_is_refused(squares, settings, tmp_path):
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"lambda_pixel": -1.0}, "not negative"), ({"critic_updates": 0}, "at least 1"),
+    [({"lambda_pixel": -1.0}, "not be negative"), ({"critic_updates": 0}, "at least 1"),
      ({"perceptual": "vgg19", "perceptual_layers": ("relu9",)}, "perceptual_layers")],
 )  # fmt: skip
 def test_values_that_make_no_sense_are_refused(changes, message):
