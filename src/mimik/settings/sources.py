@@ -39,11 +39,11 @@ def source_files(package: Path, *modules: str) -> list[Path]:
     Raises:
         FileNotFoundError: one of `modules` does not exist.
     """
-    return sorted(_closure(package, tuple(sorted(set(modules)))))
+    return list(_closure(package, tuple(sorted(set(modules)))))
 
 
 @cache
-def _closure(package: Path, modules: tuple[str, ...]) -> frozenset[Path]:
+def _closure(package: Path, modules: tuple[str, ...]) -> tuple[Path, ...]:
     found: set[Path] = set()
     waiting = [_file(package, module) for module in modules]
     while waiting:
@@ -54,7 +54,7 @@ def _closure(package: Path, modules: tuple[str, ...]) -> frozenset[Path]:
         if (data := file.with_suffix(".json")).is_file():
             found.add(data)
         waiting.extend(_imported_files(package, file))
-    return frozenset(found)
+    return tuple(sorted(found))
 
 
 def _file(package: Path, module: str) -> Path:

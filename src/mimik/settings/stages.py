@@ -71,10 +71,11 @@ def code(params: Params, rule: str, wildcards: Wildcards, package: Path) -> list
         wildcards: of the job.
         package: the folder of the package `mimik`.
     """
-    files: set[Path] = set(source_files(package, *_modules(params, rule, wildcards, package)))
+    files = source_files(package, *_modules(params, rule, wildcards, package))
     if rule in ("report", "compare"):
-        files.update(file for file in (package / "reporting" / "templates").iterdir() if file.is_file())
-    return sorted(files)
+        files += [file for file in (package / "reporting" / "templates").iterdir() if file.is_file()]
+        files.sort()
+    return files
 
 
 def code_digest(params: Params, rule: str, wildcards: Wildcards, package: Path) -> str:
@@ -84,7 +85,12 @@ def code_digest(params: Params, rule: str, wildcards: Wildcards, package: Path) 
 
 def _digests(params: Params, rule: str, wildcards: Wildcards, package: Path) -> dict[str, str]:
     files = code(params, rule, wildcards, package)
-    return {file.relative_to(package).as_posix(): _sha256(file, file.stat().st_mtime_ns) for file in files}
+    return {_name(file, package): _sha256(file, file.stat().st_mtime_ns) for file in files}
+
+
+@cache
+def _name(file: Path, package: Path) -> str:
+    return file.relative_to(package).as_posix()
 
 
 @cache
