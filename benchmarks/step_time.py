@@ -56,11 +56,10 @@ def random_batch(batch: int, size: int, device: Any) -> dict[str, Any]:
 
 
 def read_params() -> dict[str, Any]:
-    """params.yaml as it stands; `mimik params` checks it, for which jsonschema is needed."""
-    import yaml
+    """All settings as they stand; `mimik params` checks them, for which jsonschema is needed."""
+    from mimik.settings.reading import read
 
-    values: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    return values
+    return read(ROOT / "params.yaml")[0]
 
 
 def make(name: str, size: int, scale: str = "paper") -> Any:

@@ -50,6 +50,7 @@ from mimik.networks import segmenter
 from mimik.networks.stored import save_network
 from mimik.reporting import results
 from mimik.settings import configuration
+from mimik.settings.reading import files_of
 from mimik.training.runs import load_method
 from tests import results_world, tiny
 from tests.training import test_loop
@@ -244,19 +245,21 @@ def weights_cases(chance: random.Random, folder: Path, count: int) -> Iterator[C
 
 
 def params_cases(chance: random.Random, folder: Path, count: int) -> Iterator[Case]:
-    """params.yaml, as `mimik params` reads it."""
-    whole = (ROOT / "params.yaml").read_bytes()
-    lines = whole.split(b"\n")
+    """params.yaml or a file of params/, as `mimik params` reads them."""
+    files = [file.relative_to(ROOT) for file in files_of(ROOT / "params.yaml")]
     bomb = b"a: &a [x, x, x, x, x, x, x, x, x]\n"
     bomb += b"".join(b"%c: &%c [%s]\n" % (98 + i, 98 + i, b", ".join([b"*%c" % (97 + i)] * 9)) for i in range(9))
     special = [bomb, b"a: &a [*a]", deep(100_000).encode(), b"seed: " + b"9" * 5000, b"!!python/object:os.system x"]
     for number in range(count):
+        file = chance.choice(files)
+        whole = (ROOT / file).read_bytes()
+        lines = whole.split(b"\n")
         if number < len(special):
             told, content = special[number][:20].decode(), special[number]
         else:
             kind = chance.choice(("bytes", "line twice", "no line", "letter", "value", "value", "indent"))
             made, at = list(lines), chance.randrange(len(lines))
-            told = f"{kind} {at + 1}"
+            told = f"{file}: {kind} {at + 1}"
             if kind == "bytes":
                 told, content = with_bytes(whole, chance)
             else:
@@ -273,7 +276,11 @@ def params_cases(chance: random.Random, folder: Path, count: int) -> Iterator[Ca
         case = folder / "cases" / f"{number:04d}"
         case.mkdir(parents=True)
         (case / "workflow").symlink_to(ROOT / "workflow")
-        (case / "params.yaml").write_bytes(content)
+        (case / "params").mkdir()
+        for other in files:
+            (case / other).symlink_to(ROOT / other)
+        (case / file).unlink()
+        (case / file).write_bytes(content)
 
         def read(case: Path = case) -> None:
             os.chdir(case)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mimik.reporting.results import Result, load
+from mimik.reporting.results import Result, read_result
 
 CLASSES = ["neutral", "happiness", "anger"]
 FACES, SIZE = 12, 16
@@ -114,7 +114,7 @@ def make(root: Path, method: str = "stargan", **options: Any) -> Result:
     store = root / "data" / "prepared" / dataset
     if not store.exists():
         make_store(root, dataset)
-    return load(make_result(root, method, **options), store)
+    return read_result(make_result(root, method, **options), store)
 
 
 def embedded_images(svg: str) -> list[np.ndarray]:

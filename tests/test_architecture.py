@@ -12,10 +12,10 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
-import yaml
 
 from mimik.components.conditions import ConditionConfig
 from mimik.settings.modules import FOLDERS
+from mimik.settings.reading import read
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "mimik"
@@ -282,7 +282,7 @@ def test_table_or_figure_offers_the_names_of_the_contract(kind: str, verb: str, 
 
 
 def test_entries_of_params_and_files_fit_together() -> None:
-    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    params = read(ROOT / "params.yaml")[0]
     modules = {entry.get("dataset", name) for name, entry in params["datasets"].items()}
     assert modules == set(files_of_a_kind("datasets")) - NO_DATASETS
     assert {entry["method"] for entry in params["methods"].values()} == set(files_of_a_kind("methods"))

@@ -68,8 +68,8 @@ def test_a_fault_is_one_message_and_status_2(
 def test_a_missing_archive_is_told_with_where_to_get_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "params.yaml").symlink_to(ROOT / "params.yaml")
-    (tmp_path / "workflow").symlink_to(ROOT / "workflow")
+    for name in ("params.yaml", "params", "workflow"):
+        (tmp_path / name).symlink_to(ROOT / name)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as ended:
         cli.main(["data", "check", "affectnet"])
@@ -96,6 +96,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project whose archive of `folder` is a link, with two photographs in it, and a prepared dataset."""
     import yaml
 
+    from mimik.settings.reading import read
     from tests.tiny import make_described_store
 
     project, photographs = tmp_path / "project", tmp_path / "photographs"
@@ -103,7 +104,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         folder.mkdir(parents=True)
     (project / "data" / "raw" / "folder").symlink_to(photographs, target_is_directory=True)
     (project / "workflow").symlink_to(ROOT / "workflow")
-    values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    values = read(ROOT / "params.yaml")[0]
     values["datasets"]["folder"]["path"] = str(tmp_path / "elsewhere")
     (tmp_path / "elsewhere").mkdir()
     (project / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")

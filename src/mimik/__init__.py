@@ -1,3 +1,40 @@
-"""mimik: an open workbench for facial-expression and face-attribute editing with conditional GANs."""
+"""mimik: an open workbench for facial-expression and face-attribute editing with conditional GANs.
+
+From Python: `load` a trained method and edit with it, `read_result`, `evaluate` arrays (docs/python.md). A name is
+looked up where it stands when it is first used, so that importing mimik loads nothing else.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mimik.editing.model import FileEdit, Model, load
+    from mimik.errors import UserError
+    from mimik.evaluation.arrays import evaluate
+    from mimik.reporting.results import Result, read_result
 
 __version__ = "0.1.0"
+
+__all__ = ["FileEdit", "Model", "Result", "UserError", "__version__", "evaluate", "load", "read_result"]
+
+_HOMES = {
+    "FileEdit": "mimik.editing.model",
+    "Model": "mimik.editing.model",
+    "Result": "mimik.reporting.results",
+    "UserError": "mimik.errors",
+    "evaluate": "mimik.evaluation.arrays",
+    "load": "mimik.editing.model",
+    "read_result": "mimik.reporting.results",
+}
+
+
+if not TYPE_CHECKING:  # a type checker would take every name for known
+
+    def __getattr__(name: str) -> Any:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

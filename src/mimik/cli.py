@@ -16,6 +16,7 @@ from mimik.console import reported
 from mimik.settings import agreement, params, stages
 from mimik.settings.checks import check_settings
 from mimik.settings.params import Params
+from mimik.settings.reading import read
 
 PREPARED, RAW, RESULTS, WEIGHTS = Path("data/prepared"), Path("data/raw"), Path("results"), Path("data/weights")
 
@@ -125,6 +126,8 @@ def parser() -> argparse.ArgumentParser:
     show.add_argument("method", nargs="?", help="print the settings of this method on it")
     show.add_argument("--scale", help="paper, demo or smoke instead of the dataset's own")
     show.add_argument("--stages", action="store_true", help="write the stages that dvc.yaml has")
+    show.add_argument("--options", action="store_true", help="write docs/options.md, the page of all options")
+    show.add_argument("--outside", metavar="PACKAGE", help="write digests of a package beside params.yaml (for DVC)")
     show.add_argument("--settings", action="store_true", help="write what decides every job (DVC's first stage)")
     return top
 
@@ -320,6 +323,7 @@ def report_method(chosen: argparse.Namespace) -> None:
 def edit_photograph(chosen: argparse.Namespace) -> None:
     """`mimik edit`."""
     from mimik.editing import editor
+    from mimik.editing.wishes import Wish, unit_changes
     from mimik.faces.prepared.store import check_outside
 
     check_outside(Path(chosen.output), *_inputs())
@@ -327,7 +331,7 @@ def edit_photograph(chosen: argparse.Namespace) -> None:
         Path(chosen.photograph),
         Path(chosen.model),
         Path(chosen.output),
-        editor.Wish(chosen.to, chosen.strength, chosen.shown, editor.unit_changes(chosen.au)),
+        Wish(chosen.to, chosen.strength, chosen.shown, unit_changes(chosen.au)),
         chosen.sheet,
         overwrite=chosen.overwrite,
     )
@@ -360,6 +364,12 @@ def show_params(chosen: argparse.Namespace) -> None:
     values = _params(chosen)
     if chosen.stages:
         print(f"{stages.TABLE}: {'written' if stages.write_table(values, Path.cwd()) else 'up to date'}")
+    if chosen.options:
+        from mimik.settings import options
+
+        print(f"{options.PAGE}: {'written' if options.write(Path.cwd()) else 'up to date'}")
+    if chosen.outside:
+        stages.write_outside(values, Path.cwd(), chosen.outside)
     if chosen.settings:
         agreement.check(Path.cwd())
         stages.write_decisions(values, Path.cwd())
@@ -369,7 +379,7 @@ def show_params(chosen: argparse.Namespace) -> None:
     elif chosen.dataset:
         json.dump(params.resolve_dataset(values, chosen.dataset), sys.stdout, indent=2)
         print()
-    elif not (chosen.stages or chosen.settings):
+    elif not (chosen.stages or chosen.options or chosen.settings or chosen.outside):
         print("params.yaml: fine. Experiments: " + ", ".join("/".join(pair) for pair in params.experiments(values)))
 
 
@@ -382,14 +392,14 @@ def _inputs(values: Params | None = None) -> list[Path]:
 
 
 def _params(chosen: argparse.Namespace) -> Params:
-    """params.yaml with what the command line overrides."""
-    values = params.load()
+    """All settings with what the command line overrides."""
+    values, origins = read()
     if getattr(chosen, "scale", None):
         values["scale"] = chosen.scale
     if getattr(chosen, "mirror", None):
         values["mirror"] = chosen.mirror
-    params.validate(values, "params.yaml", params.SCHEMA)
-    check_settings(values)
+    params.validate(values, params.SCHEMA, origins)
+    check_settings(values, origins)
     return values
 
 

@@ -49,7 +49,7 @@ def test_terms_follow_the_configuration() -> None:
     small = Adversary(CONFIGS["small budget"], 16, EXPRESSION)
     assert set(small.discriminator_loss(real, fake, labels, labels, 0)[1]) == {"adv", "cls", "match", "r1"}
     assert "r1" not in small.discriminator_loss(real, fake, labels, labels, 1)[1]
-    assert set(small.label_loss(real, labels, labels)[1]) == {"cls", "match"}
+    assert set(small.discriminator_loss(real, None, labels, labels, 0)[1]) == {"cls", "match"}
 
 
 def test_the_generator_may_weigh_the_condition_otherwise() -> None:
@@ -60,7 +60,7 @@ def test_the_generator_may_weigh_the_condition_otherwise() -> None:
         adversary = Adversary(config, 16, EXPRESSION)
         total, terms = adversary.generator_loss(fake, target)
         torch.testing.assert_close(total, terms["adv"] + weight * terms["cls"])
-        total, terms = adversary.label_loss(fake, target, target)
+        total, terms = adversary.discriminator_loss(fake, None, target, target, 0)
         torch.testing.assert_close(total, 3 * terms["cls"])
 
 

@@ -4,7 +4,6 @@ import itertools
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,38 +12,16 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from mimik.cli import main
-from mimik.components.conditions import Condition, ConditionConfig
-from mimik.components.context import Context
 from mimik.editing import editor as editing
+from mimik.editing.wishes import Wish, unit_changes
 from mimik.errors import UserError
 from mimik.faces import alignment
 from mimik.labels import ACTION_UNITS
 from mimik.methods import stargan
 from mimik.storage import provenance
+from tests.editing.models import make_model
 
 pytest.importorskip("mediapipe")
-
-CLASSES = ["neutral", "happiness", "anger"]
-
-
-def make_model(folder: Path, **condition: Any) -> Path:
-    torch.manual_seed(0)
-    made = Condition(ConditionConfig(**condition), CLASSES)
-    if made.class_units is not None:
-        made.set_class_units(torch.rand(3, len(ACTION_UNITS)))
-    settings = {"conv_dim": 4, "residual_blocks": 1, "adversary": {"conv_dim": 4, "layers": 3}}
-    from mimik.settings.configuration import build
-
-    method = stargan.Method(build(stargan.Config, settings, "test"), Context(made, 64))
-    folder.mkdir()
-    save_file(method.generator_state(), folder / "generator.safetensors")
-    config = {
-        "dataset": "open_faces", "method": "stargan", "module": "stargan", "scale": "smoke", "image_size": 64,
-        "sizes": [128, 64], "classes": CLASSES, "attributes": [], "config": settings, "condition": condition,
-        "architectures": {}, "template": alignment.TEMPLATE_NAME,
-    }  # fmt: skip
-    (folder / "config.json").write_text(json.dumps(config))
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -158,15 +135,15 @@ def test_sheets_have_a_row_for_every_face(tmp_path: Path, crowd: np.ndarray) -> 
 def test_states_of_labels_and_of_action_units(tmp_path: Path, photograph: np.ndarray) -> None:
     labels = editing.PhotographEditor(make_model(tmp_path / "labels"))
     found = labels.faces(photograph)
-    source, target = labels.states(found, editing.Wish("anger", 0.25, "neutral"))
+    source, target = labels.states(found, Wish("anger", 0.25, "neutral"))
     assert source.tolist() == [[1, 0, 0]] and target.tolist() == [[0.75, 0, 0.25]]
     units = editing.PhotographEditor(make_model(tmp_path / "units", space="action_units", form="relative"))
-    source, target = units.states(found, editing.Wish(units={"AU12": 0.5}))
+    source, target = units.states(found, Wish(units={"AU12": 0.5}))
     assert torch.equal(source[0], torch.from_numpy(found[0].units))
     change = torch.zeros(17)
     change[ACTION_UNITS.index("AU12")] = 0.5
     torch.testing.assert_close(target - source, change[None])
-    half = units.states(found, editing.Wish("happiness", 0.5))[1]
+    half = units.states(found, Wish("happiness", 0.5))[1]
     torch.testing.assert_close(half, (source + units.condition.class_units[1]) / 2)
 
 
@@ -185,7 +162,7 @@ def test_what_a_model_cannot_be_asked_for_is_told(tmp_path: Path, photograph: np
     with pytest.raises(UserError, match=message):
         texts = [text for option, text in itertools.pairwise(arguments) if option == "--au"]
         options = dict(zip(arguments[::2], arguments[1::2], strict=True))
-        wish = editing.Wish(options.get("--to"), float(options.get("--strength", 1)), None, editing.unit_changes(texts))
+        wish = Wish(options.get("--to"), float(options.get("--strength", 1)), None, unit_changes(texts))
         editing.PhotographEditor(make_model(tmp_path / "model")).check(wish)
 
 
@@ -193,7 +170,7 @@ def test_faults_outside_are_told_by_name(tmp_path: Path) -> None:
     Image.new("RGB", (300, 300), (90, 90, 90)).save(tmp_path / "wall.png")
     (tmp_path / "torn.jpg").write_bytes(b"\xff\xd8\xff")
     model = make_model(tmp_path / "model")
-    wish = editing.Wish("anger")
+    wish = Wish("anger")
     for photograph, output, message in (
         ("wall.png", "out.png", "no face was found"),
         ("torn.jpg", "out.png", "torn.jpg: expected a photograph"),
@@ -248,9 +225,9 @@ def alias(photograph: Path, how: str) -> Path:
 def test_a_photograph_is_not_replaced_by_its_edit(model: Path, portrait: Path, how: str) -> None:
     before, output = portrait.read_bytes(), alias(portrait, how)
     with pytest.raises(UserError, match="is the photograph itself"):
-        editing.run(portrait, model, output, editing.Wish("anger"))
+        editing.run(portrait, model, output, Wish("anger"))
     assert portrait.read_bytes() == before
-    editing.run(portrait, model, output, editing.Wish("anger"), overwrite=True)
+    editing.run(portrait, model, output, Wish("anger"), overwrite=True)
     assert provenance.MARK.encode() in output.read_bytes()
 
 
@@ -275,16 +252,16 @@ def test_what_somebody_else_wrote_is_not_replaced(model: Path, portrait: Path, f
     else:
         output.symlink_to(letter if foreign == "link" else portrait.with_name("none"))
     with pytest.raises(UserError, match=r"out\.jpg: is (there already|a link|a folder)"):
-        editing.run(portrait, model, output, editing.Wish("anger"))
+        editing.run(portrait, model, output, Wish("anger"))
     assert letter.read_text() == "mine"
 
 
 @pytest.mark.parametrize("ending", provenance.KINDS)
 def test_what_mimik_wrote_is_replaced(model: Path, portrait: Path, ending: str) -> None:
     own = portrait.with_name(f"own{ending}")
-    editing.run(portrait, model, own, editing.Wish("anger"))
+    editing.run(portrait, model, own, Wish("anger"))
     first = own.stat().st_mtime_ns
-    editing.run(portrait, model, own, editing.Wish("happiness"))
+    editing.run(portrait, model, own, Wish("happiness"))
     assert own.stat().st_mtime_ns != first
 
 
@@ -295,7 +272,7 @@ def test_names_that_cannot_be_written_are_refused_before_any_work(
     monkeypatch.setattr(editing, "read", lambda path: pytest.fail("the photograph was read"))
     (tmp_path / "letter.txt").write_text("mine")
     with pytest.raises(UserError, match=name[:20]):
-        editing.run(portrait, tmp_path / "model", tmp_path / name, editing.Wish("anger"))
+        editing.run(portrait, tmp_path / "model", tmp_path / name, Wish("anger"))
 
 
 def test_a_mark_across_two_blocks_is_seen(tmp_path: Path) -> None:
@@ -313,7 +290,7 @@ def test_transparency_is_kept(tmp_path: Path, model: Path, photograph: np.ndarra
     alpha = np.full(photograph.shape[:2], 255, np.uint8)
     alpha[:, :60], alpha[:, 60:100], alpha[90:140, 180:260] = 0, 128, 200
     Image.fromarray(np.dstack([photograph, alpha])).save(tmp_path / "in.png")
-    editing.run(tmp_path / "in.png", model, tmp_path / f"out.{ending}", editing.Wish("anger"))
+    editing.run(tmp_path / "in.png", model, tmp_path / f"out.{ending}", Wish("anger"))
     with Image.open(tmp_path / f"out.{ending}") as opened:
         result = np.asarray(opened)
     assert result.shape == (*photograph.shape[:2], 4)
@@ -324,7 +301,7 @@ def test_transparency_is_kept(tmp_path: Path, model: Path, photograph: np.ndarra
     np.testing.assert_array_equal(result[:, :100, :3], photograph[:, :100])
     editor = editing.PhotographEditor(model)
     seen = editing.read(tmp_path / "in.png").seen
-    expected = editor.edit(seen, editor.faces(seen), editing.Wish("anger"))
+    expected = editor.edit(seen, editor.faces(seen), Wish("anger"))
     assert (expected != seen).any()
     shown = editing.read(tmp_path / f"out.{ending}").seen
     darkest = 255 - alpha[..., None]  # what shines through is white
@@ -340,12 +317,12 @@ def test_transparency_that_jpeg_cannot_hold_is_refused_before_any_work(
     alpha[0, 0] = 254
     Image.fromarray(np.dstack([photograph, alpha])).save(tmp_path / "in.png")
     with pytest.raises(UserError, match=r"out\.jpg: .* transparent parts, which JPEG cannot hold"):
-        editing.run(tmp_path / "in.png", tmp_path / "model", tmp_path / "out.jpg", editing.Wish("anger"))
+        editing.run(tmp_path / "in.png", tmp_path / "model", tmp_path / "out.jpg", Wish("anger"))
 
 
 def test_an_opaque_photograph_with_alpha_may_become_a_jpeg(tmp_path: Path, model: Path, photograph: np.ndarray) -> None:
     Image.fromarray(photograph).convert("RGBA").save(tmp_path / "in.png")
-    editing.run(tmp_path / "in.png", model, tmp_path / "out.jpg", editing.Wish("anger"))
+    editing.run(tmp_path / "in.png", model, tmp_path / "out.jpg", Wish("anger"))
     with Image.open(tmp_path / "out.jpg") as opened:
         assert opened.mode == "RGB"
 
@@ -357,7 +334,7 @@ def test_a_size_that_the_format_cannot_hold_is_refused_before_any_work(
     monkeypatch.setattr(editing, "PhotographEditor", lambda model: pytest.fail("the model was loaded"))
     Image.new("RGB", size).save(tmp_path / "in.png")
     with pytest.raises(UserError, match=rf"out\.{ending}: the picture will have {size[0]} x {size[1]} pixels"):
-        editing.run(tmp_path / "in.png", tmp_path / "model", tmp_path / f"out.{ending}", editing.Wish("anger"))
+        editing.run(tmp_path / "in.png", tmp_path / "model", tmp_path / f"out.{ending}", Wish("anger"))
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
@@ -375,7 +352,7 @@ def test_pictures_too_thin_for_a_face_have_none(tmp_path: Path, model: Path, siz
     Image.new("RGB", size, (120, 90, 80)).save(tmp_path / "in.png")
     told = rf"no face was found .* {size[0]} x {size[1]} pixels a face needs about \d+ .* Cut out the part"
     with pytest.raises(UserError, match=told):
-        editing.run(tmp_path / "in.png", model, tmp_path / "out.png", editing.Wish("anger"))
+        editing.run(tmp_path / "in.png", model, tmp_path / "out.png", Wish("anger"))
 
 
 def profile(length: int, space: bytes = b"RGB ") -> bytes:
@@ -392,7 +369,7 @@ def test_a_colour_profile_is_copied_within_a_limit_and_the_edit_stays_readable(
     for icc, kept in ((profile(3000), True), (profile(20_000_000), False), (profile(3000, b"CMYK"), False)):
         with Image.open(portrait) as opened:
             opened.save(original, icc_profile=icc)
-        editing.run(original, model, output, editing.Wish("anger"))
+        editing.run(original, model, output, Wish("anger"))
         assert editing.read(output).profile == (icc if kept else None)
         assert ("profile" in capsys.readouterr().err) != kept
 
@@ -403,14 +380,14 @@ def test_a_colour_profile_is_copied_within_a_limit_and_the_edit_stays_readable(
 @pytest.mark.parametrize("strength", ["nan", "inf", "-inf", "1e38", "-5", "9", "2.001", "-0.1"])
 def test_strengths_out_of_range_are_refused_before_any_work(tmp_path: Path, portrait: Path, strength: str) -> None:
     with pytest.raises(UserError, match=r"--strength .*: expected a number from 0 to 2"):
-        wish = editing.Wish("anger", float(strength), "neutral")
+        wish = Wish("anger", float(strength), "neutral")
         editing.run(portrait, tmp_path / "no model", tmp_path / "out.png", wish)
 
 
 def test_a_unit_named_twice_is_refused() -> None:
-    assert editing.unit_changes(["12=0.5", "AU1=-0.2"]) == {"AU12": 0.5, "AU01": -0.2}
+    assert unit_changes(["12=0.5", "AU1=-0.2"]) == {"AU12": 0.5, "AU01": -0.2}
     with pytest.raises(UserError, match="named twice"):
-        editing.unit_changes(["12=0.5", "AU12=-0.5"])
+        unit_changes(["12=0.5", "AU12=-0.5"])
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -423,7 +400,7 @@ def test_weights_that_are_not_finite_are_refused(tmp_path: Path, portrait: Path,
     state[name].view(-1)[0] = value
     save_file(state, folder / "generator.safetensors")
     with pytest.raises(UserError, match=rf"generator\.safetensors: 1 of the .* {name} are NaN or infinite"):
-        editing.run(portrait, folder, tmp_path / "out.png", editing.Wish("anger"))
+        editing.run(portrait, folder, tmp_path / "out.png", Wish("anger"))
     assert not (tmp_path / "out.png").exists()
 
 
@@ -432,5 +409,5 @@ def test_edits_that_are_not_finite_are_refused(
 ) -> None:
     monkeypatch.setattr(stargan.Method, "translate", lambda self, images, source, target: images * float("nan"))
     with pytest.raises(UserError, match=r"generator\.safetensors: what the generator makes of this is not finite"):
-        editing.run(portrait, model, tmp_path / "out.png", editing.Wish("anger"))
+        editing.run(portrait, model, tmp_path / "out.png", Wish("anger"))
     assert not (tmp_path / "out.png").exists()

@@ -237,7 +237,7 @@ def test_the_critic_sees_the_map_that_the_generator_was_updated_on() -> None:
     batch, fresh = make_batch(), make_batch()
     task.generator_loss(batch, 0)
     assert not batch["depth/fake"].requires_grad
-    fresh["fake"] = batch["fake"]
+    fresh["fake"] = batch["edited"].detach()
     totals = []
     for given in (batch, fresh):
         torch.manual_seed(2)

@@ -1,12 +1,10 @@
 """What `mimik data check` says of archives: complete, incomplete, unusable, not fetched yet, not needed."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-import yaml
 from PIL import Image
 
 from mimik import cli
@@ -15,6 +13,7 @@ from mimik.datasets.listing import Listing, Total, incomplete
 from mimik.errors import UserError
 from mimik.inspection import archives
 from mimik.settings import params
+from mimik.settings.reading import read
 from tests.datasets import test_cfee
 from tests.datasets.test_affectnet import NpyRelease
 from tests.datasets.test_folder import by_folder
@@ -31,8 +30,8 @@ def told(module: str, raw: Path, **options: Any) -> list[str]:
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project's folder with the shipped params.yaml and nothing in data/."""
-    shutil.copy2(ROOT / "params.yaml", tmp_path)
-    (tmp_path / "workflow").symlink_to(ROOT / "workflow")
+    for name in ("params.yaml", "params", "workflow"):
+        (tmp_path / name).symlink_to(ROOT / name)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MIMIK_MIRROR", raising=False)
     return tmp_path
@@ -237,7 +236,7 @@ def test_access_is_told_once_and_everything_that_is_missing(project: Path, capsy
         told("folder", project / "empty")
 
 
-@pytest.mark.parametrize("entry", sorted(yaml.safe_load((ROOT / "params.yaml").read_text())["datasets"]))
+@pytest.mark.parametrize("entry", sorted(read(ROOT / "params.yaml")[0]["datasets"]))
 def test_every_shipped_dataset_is_checked_without_its_archive(
     entry: str, project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

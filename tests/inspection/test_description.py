@@ -11,6 +11,7 @@ from mimik import cli
 from mimik.errors import UserError
 from mimik.faces.prepared.store import FaceStore
 from mimik.inspection.description import describe
+from mimik.settings.reading import read
 from mimik.storage.files import file_sha256, read_json, write_json
 from tests.tiny import make_described_store
 
@@ -21,8 +22,8 @@ ROOT = Path(__file__).parents[2]
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project's folder with the shipped params.yaml, and the dataset `folder` prepared."""
     make_described_store(tmp_path)
-    shutil.copy2(ROOT / "params.yaml", tmp_path)
-    (tmp_path / "workflow").symlink_to(ROOT / "workflow")
+    for name in ("params.yaml", "params", "workflow"):
+        (tmp_path / name).symlink_to(ROOT / name)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -125,7 +126,7 @@ def test_sheets_go_where_no_job_writes() -> None:
     for rules in (ROOT / "workflow" / "rules").glob("*.smk"):
         declared += re.findall(r'"(report/[^"]*)"', rules.read_text())
     assert "report/index.html" in declared
-    for dataset in yaml.safe_load((ROOT / "params.yaml").read_text())["datasets"]:
+    for dataset in read(ROOT / "params.yaml")[0]["datasets"]:
         sheets = Path("report") / dataset
         for out in map(Path, declared):
             assert not sheets.is_relative_to(out)

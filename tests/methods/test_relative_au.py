@@ -198,10 +198,12 @@ def test_a_reused_fake_is_the_one_that_would_have_been_made() -> None:
     exact = {"source_noise": 0.0, "target_noise": 0.0}
     method, batch = make(condition=exact, reuse_fake=True, critic_updates=1), make_batch()
     assert [update.name for update in method.updates] == ["generator", "discriminator"]
+    fresh = make_batch()
     method.generator_loss(batch, 0)
-    reused, fresh = batch["fake"], make_batch()
-    method.discriminator_loss(fresh, 0)
-    torch.testing.assert_close(reused, fresh["fake"])
+    for given in (batch, fresh):
+        method.discriminator_loss(given, 0)
+    assert torch.equal(batch["fake"], batch["edited"]) and not batch["fake"].requires_grad
+    torch.testing.assert_close(batch["fake"], fresh["fake"])
 
 
 def test_published_schedule_ends_at_a_tenth() -> None:

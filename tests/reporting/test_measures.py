@@ -9,13 +9,13 @@ from tests.results_world import make, metric
 
 
 def test_printed_values() -> None:
-    assert printed("eea", Measured(0.93127, (0.92, 0.9449), "", {})).text == "93.1"
-    assert printed("eea", Measured(0.93127, (0.92, 0.9449), "", {})).small == "92.0 to 94.5"
-    assert printed("truth_psnr", Measured(-3.456, None, "", {})).text == "−3.46"
-    skipped = printed("fid", Measured(None, None, "get the weights", {}))
+    assert printed(MEASURES["eea"], Measured(0.93127, (0.92, 0.9449), "", {})).text == "93.1"
+    assert printed(MEASURES["eea"], Measured(0.93127, (0.92, 0.9449), "", {})).small == "92.0 to 94.5"
+    assert printed(MEASURES["truth_psnr"], Measured(-3.456, None, "", {})).text == "−3.46"
+    skipped = printed(MEASURES["fid"], Measured(None, None, "get the weights", {}))
     assert (skipped.text, skipped.small) == ("skipped", "get the weights")
-    assert printed("fid", None).text == "–"
-    assert printed("miou_after", Measured(None, None, "no segmenter", {"applies": False})).text == "–"
+    assert printed(MEASURES["fid"], None).text == "–"
+    assert printed(MEASURES["miou_after"], Measured(None, None, "no segmenter", {"applies": False})).text == "–"
 
 
 def test_best_is_chosen_among_methods_as_printed(tmp_path: Path) -> None:

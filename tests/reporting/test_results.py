@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mimik.errors import UserError
-from mimik.reporting.results import ReportSettings, choose_rows, load, true_targets
+from mimik.reporting.results import ReportSettings, choose_rows, read_result, true_targets
 from mimik.settings.configuration import build
 from tests.results_world import CLASSES, FACES, SIZE, make, make_result, make_store, metric
 
@@ -48,7 +48,7 @@ def test_translations_must_fit_their_manifest(tmp_path: Path) -> None:
     assert result.translations.shape == (FACES, 3, SIZE, SIZE, 3)
     np.save(result.directory / "translations" / "images.npy", np.zeros((2, 3, SIZE, SIZE, 3), np.uint8))
     with pytest.raises(UserError, match=r"images\.npy.*manifest promises"):
-        _ = load(result.directory, result.store_directory).translations
+        _ = read_result(result.directory, result.store_directory).translations
 
 
 @pytest.mark.parametrize("key", ["dataset", "scale", "metrics"])
@@ -58,7 +58,7 @@ def test_metrics_without_identification_are_refused(tmp_path: Path, key: str) ->
     del record[key]
     (directory / "metrics.json").write_text(json.dumps(record))
     with pytest.raises(UserError, match=f"metrics.json: lacks `{key}`"):
-        load(directory, store)
+        read_result(directory, store)
 
 
 def test_rows_take_expressions_in_turn_and_new_people_first(tmp_path: Path) -> None:

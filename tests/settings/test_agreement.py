@@ -23,7 +23,7 @@ def outside_of_dvc(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """The project as it is shipped, with nothing made."""
-    for name in ("dvc.yaml", "params.yaml", "workflow", "src"):
+    for name in ("dvc.yaml", "params.yaml", "params", "workflow", "src"):
         (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / ".dvc").mkdir()
     return tmp_path

@@ -31,26 +31,26 @@ def test_imports_are_followed_to_any_depth_and_in_functions(tmp_path: Path) -> N
             "unused.py": "",
         },
     )
-    found = [file.relative_to(tmp_path).as_posix() for file in source_files(tmp_path, "start")]
+    found = [file.relative_to(tmp_path).as_posix() for file in source_files(tmp_path, "mimik.start").values()]
     assert found == ["deep.py", "room/thing.py", "start.py"]
 
 
 def test_a_package_and_a_function_of_it(tmp_path: Path) -> None:
     files = {"start.py": "from mimik.room import act\n", "room/__init__.py": "import mimik.other\n", "other.py": ""}
     write(tmp_path, files)
-    found = [file.relative_to(tmp_path).as_posix() for file in source_files(tmp_path, "start")]
+    found = [file.relative_to(tmp_path).as_posix() for file in source_files(tmp_path, "mimik.start").values()]
     assert found == ["other.py", "room/__init__.py", "start.py"]
 
 
 def test_data_beside_a_module_decides_as_well(tmp_path: Path) -> None:
     write(tmp_path, {"start.py": "import mimik.room.map\n", "room/map.py": "", "room/map.json": "{}", "other.json": ""})
-    found = [file.relative_to(tmp_path).as_posix() for file in source_files(tmp_path, "start")]
+    found = [file.relative_to(tmp_path).as_posix() for file in source_files(tmp_path, "mimik.start").values()]
     assert found == ["room/map.json", "room/map.py", "start.py"]
 
 
 def test_a_start_that_does_not_exist_is_a_fault(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        source_files(tmp_path, "nothing")
+        source_files(tmp_path, "mimik.nothing")
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ for rule, modules in json.loads(sys.argv[1]).items():
     read, write = os.pipe()
     if os.fork() == 0:
         for module in modules:
-            importlib.import_module("mimik." + module)
+            importlib.import_module(module)
         files = [m.__file__ for n, m in sys.modules.items() if n.split(".")[0] == "mimik" and m.__file__]
         os.write(write, json.dumps(files).encode()); os._exit(0)
     os.close(write); result[rule] = json.loads(os.fdopen(read).read() or "null"); os.wait()
@@ -85,7 +85,7 @@ print(json.dumps(result))
 def test_what_a_job_really_imports_is_watched(rule: str, loaded: dict[str, list[str]]) -> None:
     values = params.load(ROOT / "params.yaml")
     at = {"dataset": "synthetic", "method": "hier_seg", "segmenter": "unet", "classifier": "small", "reader": "r"}
-    watched = set(stages.code(values, rule, at, PACKAGE))
+    watched = set(stages.code(values, rule, at, PACKAGE).values())
     assert loaded[rule], f"the modules of {rule} cannot be imported"
     unwatched = {Path(file) for file in loaded[rule]} - watched
     # A package's file that holds nothing but its docstring decides nothing; nor do the modules that never change one.
@@ -97,7 +97,7 @@ def test_what_a_job_really_imports_is_watched(rule: str, loaded: dict[str, list[
 def test_one_methods_training_does_not_watch_the_other_method() -> None:
     values = params.load(ROOT / "params.yaml")
     watched = stages.code(values, "train", {"dataset": "synthetic", "method": "stargan"}, PACKAGE)
-    names = {file.relative_to(PACKAGE).as_posix() for file in watched}
+    names = set(watched)
     assert "methods/stargan.py" in names
     assert "training/loop.py" in names
     assert names.isdisjoint(

@@ -40,7 +40,7 @@ def test_what_is_as_it_should_be_is_read(tmp_path: Path) -> None:
         ("image_size", True, "image_size: expected a side in pixels"),
         ("image_size", 64.0, "image_size: expected a side in pixels"),
         ("image_size", 10**400, "image_size: expected a side in pixels"),
-        ("module", "../os", "module: expected a name of lower-case letters"),
+        ("module", "../os", "module: expected the name of a module of mimik, or"),
         ("config", [], "config: expected a group of settings; it is []"),
         ("architectures", {"os": {}}, "architectures: expected segmenter or depth_network; it is 'os'"),
         ("architectures", {"segmenter": None}, "architectures.segmenter: expected a group of settings; it is None"),

@@ -18,8 +18,9 @@ STANDINS = Path(__file__).with_name("standins")
 WORKFLOW = ("Snakefile", "workflow", "profiles", "dvc.yaml", ".dvcignore", ".gitignore")
 LIGHT = (
     *("__init__", "cli", "console", "errors"),
-    *("settings/agreement", "settings/configuration", "settings/modules", "settings/params", "settings/place"),
-    *("settings/sources", "settings/stages", "storage/files", "storage/records", "storage/yaml_file"),
+    *("settings/agreement", "settings/configuration", "settings/external", "settings/modules", "settings/outside"),
+    *("settings/params", "settings/place", "settings/reading", "settings/sources", "settings/stages"),
+    *("storage/files", "storage/records", "storage/yaml_file"),
 )
 """Modules that are the real ones here too."""
 
@@ -42,6 +43,22 @@ class Finished:
     def stages(self) -> list[str]:
         """The stages that DVC ran, in order."""
         return re.findall(r"^Running stage '([^']+)'", self.text, re.MULTILINE)
+
+
+GUESTS = {
+    "dataset.py": (
+        "from .shared import N\nRESTRICTED = False\nLICENCE = CITATION = ACCESS = ''\n"
+        "def check(raw, options, mirror): pass\ndef fetch(raw, options, mirror): pass\n"
+        "def index(raw, options, seed): pass\n"
+    ),
+    "method.py": "from .shared import N\n",
+    "metric.py": "",
+    "guide.py": "",
+    "table.py": "",
+    "shared.py": "N = 1\n",
+    "unused.py": "",
+}
+"""A package beside params.yaml, of which the stand-ins import nothing but the dataset."""
 
 
 class Project:
@@ -88,6 +105,21 @@ class Project:
     def append(self, file: str, text: str) -> None:
         with (self.folder / file).open("a", encoding="utf-8") as opened:
             opened.write(text)
+
+    def invite(self) -> None:
+        """Put `GUESTS` beside params.yaml as `guests`, and a dataset, a method, a guide, a metric and a table of it
+        into params.yaml, with an experiment of both."""
+        for name, text in GUESTS.items():
+            (self.folder / "guests").mkdir(exist_ok=True)
+            (self.folder / "guests" / name).write_text(text, encoding="utf-8")
+        self.edit("params.yaml", "experiments:\n", "experiments:\n  - {dataset: faces, method: guest}\n")
+        entry = "{dataset: guests.dataset, scale: demo, classes: [neutral, happiness], sizes: [64]}"
+        self.edit("params.yaml", "datasets:\n", f"datasets:\n  faces: {entry}\n")
+        guest = "{method: guests.method, guidance: {guests.guide: {}}}"
+        self.edit("params.yaml", "\nmethods:\n", f"\nmethods:\n  guest: {guest}\n")
+        self.edit("params.yaml", "metrics: [eea]", "metrics: [eea, guests.metric]")
+        self.edit("params.yaml", "report: {rows: 2}", "report: {rows: 2, tables: [guests.table]}")
+        self.must("env", "PYTHONPATH=src", "python", "-m", "mimik.cli", "params", "--stages")
 
     def copy(self, folder: Path) -> "Project":
         """The same project elsewhere, time stamps kept."""

@@ -54,7 +54,7 @@ def faces(archive: Path) -> Iterator[Image.Image]:
 def run(layout: str, photographs: Path, folder: Path, cores: int) -> bool:
     """One layout in a project of its own; whether all is as planted."""
     folder.mkdir(parents=True)
-    for name in (*WORKFLOW, "params.yaml", "src/mimik"):
+    for name in (*WORKFLOW, "params.yaml", "params", "src/mimik"):
         source = ROOT / name
         if source.is_dir():
             shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))

@@ -206,6 +206,37 @@ def test_an_experiment_in_a_temporary_folder(project: Project) -> None:
     assert trained_with(project) == 0.002
 
 
+def test_files_of_the_folder_params_are_settings_like_others(project: Project) -> None:
+    mimik = ("env", "PYTHONPATH=src", "python", "-m", "mimik.cli")
+    text = (project.folder / "params.yaml").read_text(encoding="utf-8")
+    scales = text[text.index("scales:\n") : text.index("translation:")]
+    project.edit("params.yaml", scales, "")
+    (project.folder / "params").mkdir()
+    (project.folder / "params/scales.yaml").write_text(scales, encoding="utf-8")
+    assert "Run `mimik params --stages`" in project.run("dvc", "repro").text  # the folder is new
+    project.must(*mimik, "params", "--stages")
+    assert project.must("dvc", "repro").stages == ["settings"]  # the same settings from other files
+    assert project.planned() == {}
+    project.must("git", "add", "--all")
+    project.must("git", "commit", "--quiet", "--message", "scales in a file of their own")
+
+    steps = "params/scales.yaml:scales.demo.training.steps=9"
+    project.must("dvc", "exp", "run", "--temp", "--name", "far", "-S", steps, "-S", "seed=1")
+    project.must("dvc", "exp", "apply", "far")
+    made = json.loads((project.folder / "results/synthetic/stargan/generator.safetensors").read_text())[0]
+    assert (made["training"]["steps"], made["seed"]) == (9, 1)
+    assert "steps: 9" in (project.folder / "params/scales.yaml").read_text(encoding="utf-8")
+    shown = {"compare"}  # the page of all results, which no experiment keeps
+    assert status(project) == shown
+
+    (project.folder / "params/mine.yaml").write_text("methods: {mine: {method: stargan}}\n", encoding="utf-8")
+    assert status(project) == {"settings", *shown}
+    assert project.must("dvc", "repro").stages == ["settings", *shown]
+    (project.folder / "params/mine.yaml").write_text("seed: 2\n", encoding="utf-8")
+    assert "params/mine.yaml: seed stands in params.yaml already" in project.run("dvc", "repro").text
+    assert "params/mine.yaml: seed stands in params.yaml already" in project.run("snakemake", "--dry-run").text
+
+
 def test_what_is_made_of_a_restricted_dataset_is_not_pushed(project: Project, tmp_path: Path) -> None:
     """With a licensed archive among the experiments. metrics.json is in git; the page of all results stays here."""
     project.edit("src/mimik/datasets/affectnet.py", "    raise UserError", "    assert UserError")
@@ -240,6 +271,32 @@ def test_what_is_made_of_a_restricted_dataset_is_not_pushed(project: Project, tm
     assert project.must("dvc", "repro").stages == []
 
 
+def test_an_edit_of_another_package_is_noticed(project: Project) -> None:
+    assert "outside" not in project.must("dvc", "stage", "list").text
+    project.invite()
+    done = project.must("dvc", "repro")
+    assert {"outside@guests", "settings", "prepare@faces", "train@faces-guest"} <= set(done.stages)
+    assert status(project) == set()
+    assert project.must("dvc", "repro").stages == []
+    assert project.planned() == {}
+
+    project.append("guests/unused.py", "\n# an edit\n")
+    assert status(project) == {"outside@guests"}
+    assert project.must("dvc", "repro").stages == ["outside@guests", "settings"]
+    project.append("guests/method.py", "\n# an edit\n")
+    done = project.must("dvc", "repro")
+    # Stand-ins measure the same as before, so that no page is made again.
+    own = [f"{rule}@faces-guest" for rule in ("train", "translate", "evaluate")]
+    assert done.stages == ["outside@guests", "settings", *own]
+    assert status(project) == set()
+
+    project.append("guests/metric.py", "\n# an edit\n")
+    done = project.must("snakemake", "--cores", "2")
+    assert "mimik: DVC agrees with what is here" in done.text
+    assert status(project) == set()
+    assert project.must("dvc", "repro").stages == []
+
+
 def test_new_experiments_ask_for_new_stages(project: Project) -> None:
     project.edit("params.yaml", "  - {dataset: synthetic, method: hier_seg}\n", "")
     done = project.run("dvc", "repro")
@@ -261,8 +318,8 @@ def test_every_stage_of_the_shipped_experiments_is_one_rule_and_declares_its_out
         for rule, block in re.findall(r"^rule (\w+):\n(.*?)(?=^rule |\Z)", rules, re.M | re.S)
     }
     never_pushed = {f"{rule}_restricted" for rule in written} - {"evaluate_restricted", "compare_restricted"}
-    assert set(stages) == {"settings", *written, *never_pushed}
-    for name in set(stages) - {"settings"}:
+    assert set(stages) == {"outside", "settings", *written, *never_pushed}
+    for name in set(stages) - {"outside", "settings"}:
         rule = name.removesuffix("_restricted")
         files = written[rule]
         stage = stages[name].get("do", stages[name])
@@ -280,8 +337,15 @@ def test_every_stage_of_the_shipped_experiments_is_one_rule_and_declares_its_out
             assert any(file == path or file.startswith(f"{path}/") for path in plain), f"{rule}: {file} is no output"
 
 
+def test_dvc_shows_the_shipped_files_of_params() -> None:
+    from mimik.settings.reading import files_of
+
+    shown = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["params"]
+    assert shown == [str(file.relative_to(ROOT)) for file in files_of(ROOT / "params.yaml")[1:]]
+
+
 def test_the_shipped_stages_are_those_of_the_shipped_experiments() -> None:
     from mimik.settings import params, stages
 
     table = json.loads((ROOT / stages.TABLE).read_text(encoding="utf-8"))
-    assert table == stages.stage_table(params.load(ROOT / "params.yaml")), "run `mimik params --stages`"
+    assert table == stages.dvc_table(params.load(ROOT / "params.yaml"), ROOT), "run `mimik params --stages`"

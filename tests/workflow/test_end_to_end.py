@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from mimik.evaluation.metrics import attribute_accuracy, inception_score
+from mimik.settings.reading import read
 from tests.workflow.conftest import ROOT, WORKFLOW, Project
 
 
@@ -23,7 +24,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy2(ROOT / name, folder / name)
-    values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    values = read(ROOT / "params.yaml")[0]
     values["experiments"] = [{"dataset": "synthetic", "method": "hier_seg"}]
     values["datasets"]["synthetic"]["scales"]["smoke"]["identities"] = {"train": 4, "val": 1, "test": 1}
     values["scale"] = "smoke"
@@ -78,10 +79,10 @@ def test_from_nothing_to_a_report(project: Project, monkeypatch: pytest.MonkeyPa
 
 def test_every_shipped_pair_can_be_asked_for(tmp_path: Path) -> None:
     """A dry run of every method on every dataset; of one without its archive, with its faces prepared before."""
-    values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    values = read(ROOT / "params.yaml")[0]
     folder = tmp_path / "project"
     folder.mkdir()
-    for name in ("Snakefile", "workflow", "profiles", "params.yaml", "src"):
+    for name in ("Snakefile", "workflow", "profiles", "params.yaml", "params", "src"):
         (folder / name).symlink_to(ROOT / name)
     for dataset in values["datasets"]:
         for name in ("manifest.json", "index.csv", "quarantine.csv"):

@@ -90,6 +90,57 @@ def test_a_guided_method_waits_for_its_depth_network(project: Project) -> None:
     assert project.planned() == everything
 
 
+@pytest.fixture(scope="module")
+def with_guests(made: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The made project with modules of another package, made again. Not to be changed."""
+    project = made.copy(tmp_path_factory.mktemp("guests") / "project")
+    project.invite()
+    project.must("snakemake", "--cores", "8")
+    assert project.planned() == {}
+    return project
+
+
+GUEST_AND_WHAT_FOLLOWS = {"train": 1, "translate": 1, "evaluate": 1, "report": 1, "compare": 1}
+
+
+@pytest.mark.parametrize(
+    ("file", "expected"),
+    [
+        ("shared.py", {"prepare": 1, "classifier": 1, **GUEST_AND_WHAT_FOLLOWS}),
+        ("method.py", GUEST_AND_WHAT_FOLLOWS),
+        ("guide.py", GUEST_AND_WHAT_FOLLOWS),
+        ("metric.py", {"evaluate": 3, "report": 3, "compare": 1}),
+        ("table.py", {"report": 3, "compare": 1}),
+        ("unused.py", {}),
+    ],
+)
+def test_an_edit_of_another_package_reruns_what_depends_on_it(
+    with_guests: Project, tmp_path: Path, file: str, expected: dict[str, int]
+) -> None:
+    project = with_guests.copy(tmp_path / "project")
+    project.append(f"guests/{file}", "\n# an edit\n")
+    assert project.planned() == expected
+
+
+def test_a_broken_dataset_of_another_package_is_told_before_any_work(fresh: Project, tmp_path: Path) -> None:
+    project = fresh.copy(tmp_path / "project")
+    project.invite()
+    target = "data/prepared/faces/manifest.json"
+    project.edit("guests/dataset.py", "LICENCE = ", "")
+    done = project.run("snakemake", "--cores", "2", "--", target)
+    assert done.status == 2
+    assert "guests.dataset" in done.text and "lacks `LICENCE`, a text" in done.text
+    project.append("guests/dataset.py", "import nothing_like_it\n")
+    done = project.run("snakemake", "--cores", "2", "--", target)
+    assert done.status == 2
+    assert "guests/dataset.py, line 7: ModuleNotFoundError" in done.text
+    project.edit("params.yaml", "dataset: guests.dataset", "dataset: guests.nothing")
+    done = project.run("snakemake", "--cores", "2", "--", target)
+    assert done.status == 2
+    assert "datasets.faces.dataset: there is no module 'guests.nothing'" in done.text
+    assert "Traceback" not in done.text
+
+
 def test_another_scale_is_made_by_one_flag(project: Project) -> None:
     planned = project.planned("--config", "scale=smoke")
     assert planned["train"] == 2

@@ -1,5 +1,4 @@
 # What the rules share: validated settings, the slices the jobs get, the source files they depend on, threads.
-import importlib
 import os
 import shlex
 import sys
@@ -14,11 +13,12 @@ os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [str(PROJECT / "src"),
 
 from mimik.settings import agreement, params, stages
 from mimik.settings.checks import check_settings
+from mimik.settings.modules import named
 from mimik.errors import UserError
 from mimik.faces.reconstruction import tddfa
 from mimik.settings.place import check_place
+from mimik.settings.reading import read
 from mimik.storage.files import file_sha256
-from mimik.storage.yaml_file import read_yaml
 
 
 class ShellWord(str):
@@ -42,19 +42,21 @@ def stop(error):
 
 # Read strictly before Snakemake reads it: of a key that stands twice in a group it would drop one without a word.
 try:
-    read_yaml("params.yaml", "Run snakemake in the project's folder, where it stands.")
+    _, origins = read(missing="Run snakemake in the project's folder, where it stands.")
 except UserError as error:
     stop(error)
 
+# params.yaml and the files of params/, which set nothing twice; `--configfile` and `--config` win over all of them.
+for file in origins.files:
 
-configfile: "params.yaml"
+    configfile: str(file)
 
 
 try:
     check_place(PROJECT)
     check_place(Path.cwd())
-    params.validate(config, "params.yaml", PROJECT / params.SCHEMA)
-    check_settings(config)
+    params.validate(config, PROJECT / params.SCHEMA, origins)
+    check_settings(config, origins)
 except UserError as error:
     stop(error)
 
@@ -125,8 +127,10 @@ def usable_archive(wildcards):
     """
     if not Path(f"data/prepared/{wildcards.dataset}/manifest.json").exists():
         settings = stages.settings(config, "prepare", wildcards)
-        dataset = importlib.import_module(f"mimik.datasets.{settings['module']}")
         try:
+            dataset = named(
+                "datasets", settings["module"], f"params.yaml: datasets.{wildcards.dataset}.dataset"
+            )
             dataset.check(
                 Path("data/raw") / settings["module"], settings["options"], params.mirror_of(config)
             )

@@ -1,8 +1,9 @@
 """A discriminator together with what it and its generator minimise; every conditional method builds on this.
 
-The defaults are StarGAN's (Choi et al. 2018, eq. 1 to 3 with the WGAN-GP objective of section 3.2, eq. 8). The
-options serve small budgets and any method can use them: a hinge objective with the R1 penalty, one realness logit
-per class with real images under a wrong label as negatives, and augmentation of everything the critic sees.
+The defaults are StarGAN's (Choi et al. 2018, eq. 1 to 3 with the WGAN-GP objective of section 4, eq. 8;
+docs/papers/baselines.md#adversarial-objective). The options serve small budgets and any method can use them: a hinge
+objective with the R1 penalty, one realness logit per class with real images under a wrong label as negatives, and
+augmentation of everything the critic sees.
 
 What a generator is told decides what the critic's second head learns (`mimik.components.losses.condition`): it names
 expressions or attributes, or estimates action units (GANimation's regression). The option of per-class realness is, for
@@ -11,7 +12,6 @@ state, or quadratic in action units, whose strength counts too. Wrong states are
 batch.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +34,7 @@ class AdversaryConfig:
     """Settings of one discriminator (or of the four discriminators of the face's parts).
 
     Attributes:
-        objective: `wgan-gp`, `vanilla` or `hinge`.
+        objective: the adversarial loss of both players.
         conv_dim, layers, max_conv_dim: see `mimik.networks.stargan.Discriminator`.
         negative_slope, initialisation: likewise.
         learning_rate: factor on the run's learning rate.
@@ -43,11 +43,12 @@ class AdversaryConfig:
         labels: the condition term of expressions, `auto`: softmax cross-entropy, or `binary` like attributes.
         label_reduction: binary cross-entropies are summed over the labels (StarGAN's code) or averaged (AttGAN's).
         lambda_gradient_penalty: weight of the WGAN-GP penalty.
-        r1_gamma: gamma of the R1 penalty (0: none); applied every `r1_every` steps, `r1_every` times as strong.
+        r1_gamma: gamma of the R1 penalty (0: none).
+        r1_every: steps from one R1 penalty to the next, which is as many times as strong.
         unit_loss: of the condition term for action units, `squared` or `logistic`; see
             `mimik.components.losses.condition`.
-        per_class: realness given the state, weight `lambda_matching`.
-        lambda_matching: weight of that term, for both players.
+        per_class: learn realness given the state as well, with the weight `lambda_matching`.
+        lambda_matching: weight of the term of `per_class`, for both players.
         augment: largest shift, as a fraction of the side, of the random shift and colour jitter of everything the
             critic sees (real and fake alike, differentiable); 0: none.
     """
@@ -136,38 +137,11 @@ class Adversary(nn.Module):
         """What the discriminator's update trains, for the training loop."""
         return [{"params": list(self.parameters()), "learning_rate": self.config.learning_rate}]
 
-    def update_loss(
-        self,
-        batch: dict[str, Tensor],
-        source: Tensor,
-        target: Tensor,
-        step: int,
-        head_start: int,
-        make: Callable[[], Tensor],
-        penalised: bool = True,
-    ) -> Loss:
-        """A whole discriminator update of a method with this one discriminator.
-
-        Args:
-            batch: uses `image`, and `fake` where it is there; else the fake is made and left there.
-            source, target: float (B, K) states.
-            step: current step; before `head_start` only states of real images are learned.
-            head_start: see `step`.
-            make: makes the fake; called without a graph.
-            penalised: see `discriminator_loss`.
-        """
-        if step < head_start:
-            return self.label_loss(batch["image"], source, target)
-        if "fake" not in batch:
-            with torch.no_grad():
-                batch["fake"] = make()
-        return self.discriminator_loss(batch["image"], batch["fake"], source, target, step, penalised=penalised)
-
     @shared_casts()
     def discriminator_loss(
         self,
         real: Tensor,
-        fake: Tensor,
+        fake: Tensor | None,
         source: Tensor,
         target: Tensor,
         step: int,
@@ -178,7 +152,8 @@ class Adversary(nn.Module):
 
         Args:
             real: (B, P*3, H, W) in [-1, 1], in the state `source`.
-            fake: (B, P*3, H, W), asked to show `target`; no gradient flows into it.
+            fake: (B, P*3, H, W), asked to show `target`; no gradient flows into it. None while the discriminator is
+                trained alone: it then minimises only what the states of real images teach.
             source, target: float (B, K) states, see `mimik.components.conditions`.
             step: current step; decides whether R1 is due.
             weight: (B, P), 0 where a sample has no such part; None: all count.
@@ -187,6 +162,8 @@ class Adversary(nn.Module):
         Returns:
             Scalar total and its unweighted terms, each summed over the parts.
         """
+        if fake is None:
+            return self._state_loss(real, source, target, weight)
         config = self.config
         real, fake = real.detach(), fake.detach()
         both = self._augment(torch.cat([real, fake]))
@@ -233,24 +210,6 @@ class Adversary(nn.Module):
         zero = sum(0 * parameter.sum() for parameter in self.parameters())
         return self.config.lambda_gradient_penalty * terms["gp"] + zero, terms
 
-    def label_loss(self, real: Tensor, source: Tensor, target: Tensor, weight: Tensor | None = None) -> Loss:
-        """What the discriminator minimises while it is trained alone: only what states of real images teach.
-
-        Args:
-            real, source, target, weight: like `discriminator_loss`.
-
-        Returns:
-            Scalar total and its unweighted terms, each summed over the parts.
-        """
-        config = self.config
-        _, logits, matching = self.network(self._augment(real.detach()))
-        terms = {"cls": part_mean(self._condition_loss(logits, source), weight)}
-        total = config.lambda_classification * terms["cls"]
-        if matching is not None:
-            terms["match"] = part_mean(self._matching_loss(matching, None, source, target), weight)
-            total = total + config.lambda_matching * terms["match"]
-        return total, terms
-
     def generator_loss(self, fake: Tensor, target: Tensor, weight: Tensor | None = None) -> Loss:
         """What the generator minimises against this discriminator: adversarial and class terms.
 
@@ -272,6 +231,17 @@ class Adversary(nn.Module):
         total = terms["adv"] + (config.lambda_classification if own is None else own) * terms["cls"]
         if matching is not None:
             terms["match"] = part_mean(-self._own(matching, target), weight)
+            total = total + config.lambda_matching * terms["match"]
+        return total, terms
+
+    def _state_loss(self, real: Tensor, source: Tensor, target: Tensor, weight: Tensor | None) -> Loss:
+        """`discriminator_loss` without a fake."""
+        config = self.config
+        _, logits, matching = self.network(self._augment(real.detach()))
+        terms = {"cls": part_mean(self._condition_loss(logits, source), weight)}
+        total = config.lambda_classification * terms["cls"]
+        if matching is not None:
+            terms["match"] = part_mean(self._matching_loss(matching, None, source, target), weight)
             total = total + config.lambda_matching * terms["match"]
         return total, terms
 

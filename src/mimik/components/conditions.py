@@ -29,8 +29,8 @@ class ConditionConfig:
     """Settings: the `condition` of an entry of `methods`.
 
     Attributes:
-        space: what a state is made of.
-        form: what the networks are told of source and target.
+        space: what a state is made of: an expression, attributes, or action units.
+        form: what the networks are told: the target (`absolute`), or target minus source (`relative`).
         names: which attributes, or which action units (by name, AU01 ... AU45); empty: all there are. Not for
             expressions, which are the dataset's classes.
         source_noise, target_noise: half-width of uniform noise on the states in training (action units only).

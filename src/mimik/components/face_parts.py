@@ -1,7 +1,7 @@
 """Cutting the parts out of a face and putting their translations back, differentiably in images and masks.
 
 Boxes are (B, P, 4) floats: left, top, right, bottom in pixels, right and bottom exclusive. No gradient flows through
-them (Bodur et al., section 3.1; papers/spec hier_seg c, steps 5 to 12).
+them (Bodur et al., section 3.1; steps 4 to 12 of docs/papers/hier_seg.md#data-flow).
 """
 
 from collections.abc import Mapping

@@ -57,7 +57,7 @@ def gradient_penalty(gradient: Callable[[Tensor], Tensor], real: Tensor, fake: T
     """The gradient penalty of WGAN-GP, (||grad_x D(x)||_2 - 1)^2 at random points between real and fake.
 
     D is the SUM over its patch map, as in StarGAN's code: the scale of the penalty follows from it
-    (papers/spec: baselines 1).
+    (docs/papers/baselines.md#gradient-penalty).
 
     Args:
         gradient: images (B, P*3, H, W) -> gradient of D there, of the same shape, differentiable in D's weights.

@@ -10,7 +10,10 @@ from mimik.networks.ef_gan import PatchCritic
 
 
 class Realness(nn.Module):
-    """`mimik.components.adversary.Adversary` without what has to do with states; any size that the layers divide."""
+    """`mimik.components.adversary.Adversary` without what has to do with states; any size that the layers divide.
+
+    Its losses take the states that those of `Adversary` take, and do not look at them.
+    """
 
     def __init__(self, config: AdversaryConfig) -> None:
         """Build the network.
@@ -33,12 +36,15 @@ class Realness(nn.Module):
             initialisation=config.initialisation,
         )
 
-    def discriminator_loss(self, real: Tensor, fake: Tensor, step: int) -> Loss:
+    def discriminator_loss(self, real: Tensor, fake: Tensor | None, source: Tensor, target: Tensor, step: int) -> Loss:
         """What the discriminator minimises on images (B, 3, H, W) in [-1, 1]; no gradient flows into `fake`.
 
         Returns:
             Scalar total and its unweighted terms `adv`, and `gp` or `r1` where the objective or R1 asks for them.
+            Without a fake there is nothing to learn: 0 and no terms.
         """
+        if fake is None:
+            return real.new_zeros(()), {}
         config, real, fake = self.config, real.detach(), fake.detach()
         with shared_casts():
             real_map, fake_map = self.network.realness(torch.cat([real, fake])).chunk(2)
@@ -54,7 +60,7 @@ class Realness(nn.Module):
                 total = total + 0.5 * config.r1_gamma * config.r1_every * terms["r1"]
         return total, terms
 
-    def generator_loss(self, fake: Tensor) -> Loss:
+    def generator_loss(self, fake: Tensor, target: Tensor) -> Loss:
         """What the generator minimises against this discriminator: the adversarial term `adv` of (B, 3, H, W)."""
         terms = {"adv": losses.generator_adversarial(self.network.realness(fake), self.config.objective).mean()}
         return terms["adv"], terms

@@ -1,6 +1,7 @@
 """Faces as label maps: a frozen parser, and SeCGAN's 12 classes merged from its 19 (Sun et al., section 3).
 
-A mask is float (B, 12, H, W), a distribution over `labels.SECGAN_CLASSES` at every pixel; one-hot, or soft.
+A mask is float (B, 12, H, W), a distribution over `labels.SECGAN_CLASSES` at every pixel; one-hot, or soft. Parser and
+classes: docs/papers/secgan.md#parser.
 """
 
 from collections.abc import Mapping

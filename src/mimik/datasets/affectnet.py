@@ -1,5 +1,7 @@
 """AffectNet (Mollahosseini, Hasani, Mahoor 2017), given out on request: its CSV release and its newer npy release.
 
+What it holds, and which part of it each paper uses: docs/papers/datasets.md#affectnet.
+
 CSV release: uncropped photographs and lists with eleven codes, of which 0 to 7 are expressions. npy release:
 224 px crops and one small array per annotation. Which of the two lies at `raw` is found out from its folders.
 

@@ -1,5 +1,7 @@
 """CelebA (Liu, Luo, Wang, Tang 2015): 202,599 aligned photographs of 178 x 218 px with 40 binary attributes.
 
+What it holds, and which part of it each paper uses: docs/papers/datasets.md#celeba.
+
 Layout: `img_align_celeba/000001.jpg ...`, `list_attr_celeba.txt`, `list_eval_partition.txt` (for the official split)
 and, where it was given, `identity_CelebA.txt`. The lists and the folder may also lie in the authors' folders Anno,
 Eval and Img.

@@ -1,5 +1,7 @@
 """CelebA-HQ (Karras, Aila, Laine, Lehtinen 2018): 30,000 photographs of CelebA, restored to 1024 px.
 
+What it holds, and which part of it each paper uses: docs/papers/datasets.md#celeba-hq.
+
 Layout: the images `<idx>.jpg`, idx from 0, in `CelebA-HQ-img/` (as in CelebAMask-HQ) or `celeba-hq/celeba-<side>/`
 (as AttGAN's code has it); the list that leads to CelebA, `CelebA-HQ-to-CelebA-mapping.txt` or `image_list.txt`; and
 CelebA's own `list_attr_celeba.txt`, which labels them, with `identity_CelebA.txt` where it was given.

@@ -1,5 +1,7 @@
 """What CelebA and the two sets made from it share: lists of attributes, partitions and persons, the mapping, splits.
 
+What the three hold: docs/papers/datasets.md#celeba.
+
 The lists are texts of fields separated by blanks. A list whose structure is broken (a line with too few fields, another
 number of lines than line 1 says) was cut off or edited and is refused. A wrong value concerns one image, which is
 then left out with the reason.

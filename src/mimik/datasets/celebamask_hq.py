@@ -1,5 +1,7 @@
 """CelebAMask-HQ (Lee, Liu, Wu, Luo 2020): the 30,000 faces of CelebA-HQ with masks of 18 parts, drawn by hand.
 
+What it holds, and which part of it each paper uses: docs/papers/datasets.md#celebamask-hq.
+
 Layout, at the folder of the archive or in `CelebAMask-HQ/` below it:
 
     CelebA-HQ-img/<idx>.jpg                                           1024 px, idx from 0

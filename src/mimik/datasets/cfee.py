@@ -1,5 +1,7 @@
 """CFEE, the Compound Facial Expressions of Emotion database (Du, Tao, Martinez 2014), given out on request.
 
+What it holds, and which part of it each paper uses: docs/papers/datasets.md#cfee.
+
 230 persons show 22 categories each: neutral, the 6 basic emotions and 15 compound ones. How the files of a copy are
 named differs, so a CSV says what they are: columns `path` (relative to data/raw/cfee), `label` and `subject`. A
 label is one of the categories, in CFEE's words or in those of the other datasets ("happy" and "happiness" are the

@@ -1,5 +1,7 @@
 """open_faces: the open photo set muxspace/facial_expressions, pinned to one commit.
 
+What it holds: docs/papers/datasets.md#open_faces.
+
 Layout: `images/*.jpg`, `data/legend.csv` (user.id, image, emotion), an unlabelled `test/`. Decisions:
 
 - Labels are lower-cased (the case is mixed). `data/500_picts_satz.csv`, another annotator's list that agrees

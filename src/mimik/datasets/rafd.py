@@ -1,5 +1,7 @@
 """RaFD, the Radboud Faces Database (Langner et al. 2010), given out on request.
 
+What it holds, and which part of it each paper uses: docs/papers/datasets.md#rafd.
+
 Layout: `Rafd<angle>_<model>_<ethnicity>_<gender>_<expression>_<gaze>.jpg`, such as
 `Rafd090_28_Caucasian_male_angry_frontal.jpg`, in one folder or in any tree of folders. A complete release has 67 models
 with 8 expressions, 3 directions of gaze and 5 cameras each: 8,040 photographs. The models' numbers go up to 73, six of

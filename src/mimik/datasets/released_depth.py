@@ -1,5 +1,7 @@
 """AffectNet-D and RaFD-D: depth maps that were released for photographs of AffectNet and RaFD.
 
+What it holds, and which part of it each paper uses: docs/papers/datasets.md#affectnet-d-and-rafd-d.
+
 Bodur, Bhattarai and Kim (3D Dense Geometry-Guided Facial Expression Synthesis by Adversarial Learning, WACV 2021)
 released the depth maps of the images that they use. Their page counts the maps of each expression and says no more of
 the archives, so a map is found by its name: it is that of the photograph, whatever folder, ending or format it has.

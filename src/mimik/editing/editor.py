@@ -7,11 +7,11 @@ where much was. Outside of the faces every pixel stays as it was.
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -19,13 +19,13 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from mimik.components.conditions import Condition, part_way
+from mimik.editing.wishes import Wish, check_strength
 from mimik.errors import UserError, alike
 from mimik.faces import alignment
 from mimik.faces.action_units import geometric
 from mimik.faces.mesh.mesher import FaceMesher, smallest_face
 from mimik.faces.mesh.topology import IBUG_68
 from mimik.faces.photograph import Photograph, read_layers
-from mimik.labels import ACTION_UNITS
 from mimik.storage.pictures import UnreadableError
 from mimik.storage.provenance import KINDS, check_output, check_size, usable_profile, write_edit
 from mimik.training.batches import to_tensor, to_uint8
@@ -44,29 +44,12 @@ REPLACED = 32.0
 STRENGTHS = (0.25, 0.5, 0.75, 1.0, 1.25)
 """Columns of a sheet of strengths."""
 
-STRONGEST = 2.0
-"""Largest strength that can be asked for: so far beyond what was trained, faces dissolve."""
-
 SIDE, GAP, HEAD = 256, 4, 24
 """A face on a sheet, the space between two, and that for the names above, pixels."""
 
 
-@dataclass(frozen=True)
-class Wish:
-    """What a face is asked for.
-
-    Attributes:
-        to: an expression by name; None where only action units are asked for.
-        strength: share of the way to it, from 0 to `STRONGEST`; above 1 goes beyond.
-        shown: the expression that the photograph shows, where the model has to know it (label difference, or a strength
-            other than 1, of a method that is told labels).
-        units: changes of action units by name (AU12: +0.5), in [-1, 1].
-    """
-
-    to: str | None = None
-    strength: float = 1.0
-    shown: str | None = None
-    units: Mapping[str, float] = field(default_factory=dict)
+AT_ONCE = 64
+"""Aligned faces that are edited at a time."""
 
 
 @dataclass(frozen=True)
@@ -85,14 +68,15 @@ class Found:
 class PhotographEditor:
     """Edits the faces of photographs with one trained method."""
 
-    def __init__(self, model: Path | str) -> None:
-        """Load the model and what finds faces.
+    def __init__(self, model: Path | str, device: torch.device | None = None) -> None:
+        """Load the model; what finds faces is loaded when the first photograph needs it.
 
         Args:
             model: results/<dataset>/<method>, with `generator.safetensors` and `config.json`.
+            device: where to compute; None takes a free GPU, or the CPU where there is none.
 
         Raises:
-            UserError: no trained method there, one of another alignment, or mediapipe is not installed.
+            UserError: no trained method there, or one of another alignment.
         """
         self.folder = Path(model)
         method: Any
@@ -102,71 +86,104 @@ class PhotographEditor:
                 f"{self.folder / 'config.json'}: its faces were aligned by the template {self.config['template']!r}; "
                 f"this version of mimik has {alignment.TEMPLATE_NAME!r}. Prepare the dataset and train again."
             )
-        self.device = pick_device()
+        self.device = pick_device() if device is None else device
         self.method: Any = method.to(self.device, memory_format=torch.channels_last)
         self.dtype = autocast_dtype("auto", self.device)
         self.condition: Condition = self.method.condition
         self.classes: list[str] = self.config["classes"]
         self.size = int(self.config["image_size"])
-        self._mesher = FaceMesher()
-        self._units = geometric.estimator()
+        self.name = f"{self.config['method']} trained on {self.config['dataset']}, scale {self.config['scale']}"
+
+    @cached_property
+    def _mesher(self) -> FaceMesher:
+        return FaceMesher()
+
+    @cached_property
+    def _units(self) -> geometric.Estimator:
+        return geometric.estimator()
 
     def faces(self, photograph: Picture) -> list[Found]:
-        """All faces of a photograph uint8 (H, W, 3), the most prominent first."""
+        """All faces of a photograph uint8 (H, W, 3), the most prominent first.
+
+        Raises:
+            UserError: mediapipe, which finds them, is not installed.
+        """
         found = []
         for mesh in self._mesher.every(photograph):
             transform = alignment.alignment(mesh[list(IBUG_68), :2])
             found.append(Found(transform, self._units(geometric.measures(mesh))))
         return found
 
-    def check(self, wish: Wish) -> None:
-        """Raise `UserError` when the model cannot be asked for this."""
+    def check(self, wish: Wish, *, aligned: bool = False) -> None:
+        """Raise `UserError` when the model cannot be asked for this.
+
+        Args:
+            wish: what is asked for.
+            aligned: of aligned faces, of which the caller says what they show; not of a photograph.
+        """
         check_strength(wish)
-        space = self.condition.space
-        if space == "attributes":
+        space, words = self.condition.space, wish.words
+        if space == "attributes" and not aligned:
             raise UserError(f"{self.folder}: this model was trained for attributes; `mimik edit` asks for expressions.")
-        for option, name in (("--to", wish.to), ("--from", wish.shown)):
-            if name is not None and name not in self.classes:
-                meant = "".join(f" Did you mean {other}?" for other in alike(name, self.classes)[:1])
-                raise UserError(f"{option} {name}: this model knows {', '.join(self.classes)}.{meant}")
-        if wish.to is None and not wish.units:
-            raise UserError("--to: name an expression, or action units by --au.")
+        known = self.condition.edits
+        for word, name in wish.named:
+            if name not in known:
+                meant = "".join(f" Did you mean {other}?" for other in alike(name, known)[:1])
+                raise UserError(f"{word} {name}: this model knows {', '.join(known)}.{meant}")
+        if wish.to is None and not (wish.units and space != "attributes"):
+            what = "attribute" if space == "attributes" else f"expression, or action units by {words['units']}"
+            raise UserError(f"{words['to']}: name an {what}.")
+        if wish.units and space != "action_units":
+            raise UserError(
+                f"{words['units']}: {self.folder} is told {space.removesuffix('s')}s, not action units. Take a model "
+                "of a method that is told action units, such as relative_au."
+            )
         if space == "expression":
-            if wish.units:
-                raise UserError(
-                    f"--au: {self.folder} is told expressions, not action units. Take a model of a method that is "
-                    "told action units, such as relative_au."
-                )
             relative = self.condition.config.form == "relative"
             if wish.shown is None and (relative or wish.strength != 1):
                 reason = "is told the difference of labels" if relative else "goes part of the way between two labels"
                 raise UserError(
-                    f"--from: name the expression that the photograph shows; {self.config['method']} {reason}."
+                    f"{words['shown']}: name the expression that the photograph shows; "
+                    f"{self.config['method']} {reason}."
                 )
         unknown = [name for name in wish.units if name not in self.condition.names]
-        if space == "action_units" and unknown:
-            raise UserError(f"--au: {', '.join(unknown)}: this model knows {', '.join(self.condition.names)}.")
+        if unknown:
+            raise UserError(
+                f"{words['units']}: {', '.join(unknown)}: this model knows {', '.join(self.condition.names)}."
+            )
 
     def states(self, found: Sequence[Found], wish: Wish) -> tuple[Tensor, Tensor]:
         """Source and target states float (B, K) of faces, see `mimik.components.conditions`."""
         self.check(wish)
-        count = len(found)
+        measured = np.stack([face.units for face in found]) if self.condition.space == "action_units" else None
+        return self._states(len(found), measured, wish)
 
-        def named(expression: str) -> Tensor:
-            labels = torch.full((count,), self.classes.index(expression), device=self.device)
-            state: Tensor = self.condition.of_labels(labels)
-            return state
+    def _states(self, count: int, measured: npt.NDArray[np.floating[Any]] | None, wish: Wish) -> tuple[Tensor, Tensor]:
+        """The states of `count` faces; `measured` as `Condition.of_faces` takes it."""
+        condition = self.condition
 
-        if self.condition.space == "expression":
+        def labels(names: str | Sequence[str]) -> Tensor:
+            every = [names] * count if isinstance(names, str) else names
+            positions = [condition.edits.index(name) for name in every]
+            return torch.tensor(positions, dtype=torch.int64, device=self.device)
+
+        if condition.space == "expression":
             assert wish.to is not None
-            target = named(wish.to)
-            # Without --from the source says nothing: the networks are told the whole target (see `check`).
-            source = target if wish.shown is None else named(wish.shown)
+            target = condition.of_labels(labels(wish.to))
+            # Without `shown` the source says nothing: the networks are told the whole target (see `check`).
+            source = target if wish.shown is None else condition.of_labels(labels(wish.shown))
             return source, part_way(source, target, wish.strength)
-        measured = torch.from_numpy(np.stack([face.units for face in found])).to(self.device)
-        source = self.condition.of_faces(torch.zeros(count, dtype=torch.int64, device=self.device), measured)
-        target = source if wish.to is None else part_way(source, named(wish.to), wish.strength)
-        return source, target + self.condition.change(wish.units)
+        shown = torch.zeros(count, dtype=torch.int64, device=self.device)
+        if measured is None:
+            assert wish.shown is not None  # see `edit_aligned`
+            source = condition.of_labels(labels(wish.shown))
+        else:
+            source = condition.of_faces(shown, torch.from_numpy(measured).to(self.device))
+        if condition.space == "attributes":
+            assert wish.to is not None
+            return source, part_way(source, condition.asked(source, shown, labels(wish.to)), wish.strength)
+        target = source if wish.to is None else part_way(source, condition.of_labels(labels(wish.to)), wish.strength)
+        return source, target + condition.change(wish.units)
 
     def crops(self, photograph: Picture, found: Sequence[Found]) -> Picture:
         """Aligned faces uint8 (B, S, S, 3), as the training's were."""
@@ -175,7 +192,40 @@ class PhotographEditor:
 
     def translate(self, crops: Picture, found: Sequence[Found], wish: Wish) -> Picture:
         """Edit aligned faces uint8 (B, S, S, 3)."""
-        source, target = self.states(found, wish)
+        return self._generated(crops, *self.states(found, wish))
+
+    def edit_aligned(
+        self, faces: Picture, wish: Wish, measured: npt.NDArray[np.floating[Any]] | None = None
+    ) -> Picture:
+        """Edit aligned faces that were found elsewhere, some at a time.
+
+        Args:
+            faces: uint8 (B, S, S, 3), aligned like the training's.
+            wish: what is asked for; `to` names an attribute to be reversed where the model was trained for attributes.
+            measured: what the faces show: float (B, 17) action units in [0, 1], or (B, A) attributes of 0 and 1 in the
+                order of config.json. Not read by models that are told expressions.
+
+        Returns:
+            uint8 (B, S, S, 3).
+
+        Raises:
+            UserError: the model cannot be asked for this, or has to know what the faces show.
+        """
+        self.check(wish, aligned=True)
+        space = self.condition.space
+        if measured is None and space == "attributes":
+            raise UserError(f"measured: {self.folder} has to know the attributes of the faces, 0 and 1.")
+        if measured is None and space == "action_units" and wish.shown is None:
+            raise UserError(
+                f"measured: {self.folder} has to know the action units of the faces, or by {wish.words['shown']} what "
+                "expression they show, whose mean action units then stand for theirs."
+            )
+        source, target = self._states(len(faces), measured, wish)
+        parts = [slice(start, start + AT_ONCE) for start in range(0, len(faces), AT_ONCE)]
+        edits = [self._generated(faces[part], source[part], target[part]) for part in parts]
+        return np.concatenate(edits) if edits else faces.copy()
+
+    def _generated(self, crops: Picture, source: Tensor, target: Tensor) -> Picture:
         autocast = torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None)
         with torch.inference_mode(), autocast:
             return to_uint8(finite(self.method.translate(to_tensor(crops, self.device), source, target), self.folder))
@@ -189,8 +239,9 @@ class PhotographEditor:
         return result
 
     def close(self) -> None:
-        """Free what finds faces."""
-        self._mesher.close()
+        """Free what finds faces, if it was needed."""
+        if (mesher := self.__dict__.pop("_mesher", None)) is not None:
+            mesher.close()
 
 
 def put_back(photograph: Picture, before: Picture, after: Picture, transform: Array) -> None:
@@ -201,6 +252,8 @@ def put_back(photograph: Picture, before: Picture, after: Picture, transform: Ar
         before, after: uint8 (S, S, 3), the aligned face and its edit.
         transform: (2, 3) source pixel -> fraction of the crop's side.
     """
+    import cv2  # comes with what finds faces; faces that are aligned already are edited without it
+
     height, width = photograph.shape[:2]
     corners = alignment.apply(alignment.inverse(transform), np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]))
     left, top = (max(0, int(value)) for value in np.floor(corners.min(axis=0)))
@@ -265,10 +318,8 @@ def run(
     check_output(output, photograph, overwrite=overwrite)
     check_strength(wish)
     picture = read(photograph)
-    height, width = picture.colours.shape[:2]
     if sheet_of is None:
-        transparent = picture.alpha is not None and bool((picture.alpha < 255).any())
-        check_size(output, width, height, transparent=transparent)
+        check_fits(picture, output)
     editor = PhotographEditor(model)
     if sheet_of == "expressions":
         wishes = {name: replace(wish, to=name) for name in editor.classes}
@@ -281,25 +332,48 @@ def run(
     seen = picture.seen
     found = editor.faces(seen)
     if not found:
-        raise UserError(
-            f"{photograph}: no face was found in it. In a picture of {width} x {height} pixels a face needs about "
-            f"{smallest_face(height, width)} of them and a view of both eyes. Cut out the part with the face if it is "
-            "smaller."
-        )
+        raise UserError(no_face(str(photograph), seen))
     if sheet_of is None:
-        result, profile = _layered(picture, seen, editor.edit(seen, found, wish), output), picture.profile
+        remark = write(editor, picture, seen, found, wish, output)
     else:
         check_size(output, *sheet_size(len(wishes), len(found)))
-        result, profile = sheet(editor, seen, found, wishes), None
-    units = ", ".join(f"{name} {change:+g}" for name, change in wish.units.items())
-    asked_for = ", ".join(filter(None, [wish.to or "", units, sheet_of or f"strength {wish.strength:g}"]))
-    name = f"{editor.config['method']} trained on {editor.config['dataset']}, scale {editor.config['scale']}"
-    profile, remark = usable_profile(profile)
-    write_edit(output, result, name, asked_for, profile)
+        write_edit(output, sheet(editor, seen, found, wishes), editor.name, _asked_for(wish, sheet_of))
+        remark = None
     editor.close()
     if remark is not None:
         print(f"{photograph}: {remark}.", file=sys.stderr)
-    print(f"{output}: {len(found)} face(s) edited by {name}.")
+    print(f"{output}: {len(found)} face(s) edited by {editor.name}.")
+
+
+def write(
+    editor: PhotographEditor, photograph: Photograph, seen: Picture, found: Sequence[Found], wish: Wish, output: Path
+) -> str | None:
+    """Edit a photograph and write it, marked as synthetic.
+
+    Args:
+        editor: the model.
+        photograph: what was read.
+        seen: its `seen`, uint8 (H, W, 3).
+        found: the faces to edit.
+        wish: what is asked for.
+        output: the picture to write.
+
+    Returns:
+        what could not be kept, for the person; None if there is nothing to say.
+
+    Raises:
+        UserError: the model cannot be asked for this, or the file cannot be written.
+    """
+    profile, remark = usable_profile(photograph.profile)
+    result = _layered(photograph, seen, editor.edit(seen, found, wish), output)
+    write_edit(output, result, editor.name, _asked_for(wish), profile)
+    return remark
+
+
+def _asked_for(wish: Wish, sheet_of: str | None = None) -> str:
+    """A wish in words, for the description that goes with the picture."""
+    units = ", ".join(f"{name} {change:+g}" for name, change in wish.units.items())
+    return ", ".join(filter(None, [wish.to or "", units, sheet_of or f"strength {wish.strength:g}"]))
 
 
 def read(path: Path) -> Photograph:
@@ -308,6 +382,23 @@ def read(path: Path) -> Photograph:
         return read_layers(path)
     except UnreadableError as error:
         raise UserError(f"{path}: expected a photograph, but {error}.") from error
+
+
+def check_fits(photograph: Photograph, output: Path) -> None:
+    """Raise `UserError` when the format of the output cannot hold the edit of a photograph."""
+    height, width = photograph.colours.shape[:2]
+    transparent = photograph.alpha is not None and bool((photograph.alpha < 255).any())
+    check_size(output, width, height, transparent=transparent)
+
+
+def no_face(name: str, photograph: Picture) -> str:
+    """What to say of a photograph uint8 (H, W, 3) in which no face was found."""
+    height, width = photograph.shape[:2]
+    return (
+        f"{name}: no face was found in it. In a picture of {width} x {height} pixels a face needs about "
+        f"{smallest_face(height, width)} of them and a view of both eyes. Cut out the part with the face if it is "
+        "smaller."
+    )
 
 
 def _layered(photograph: Photograph, seen: Picture, edited: Picture, output: Path) -> Picture:
@@ -331,12 +422,6 @@ def _layered(photograph: Photograph, seen: Picture, edited: Picture, output: Pat
 def sheet_size(wishes: int, faces: int) -> tuple[int, int]:
     """Width and height of a `sheet`, pixels."""
     return (1 + wishes) * (SIDE + GAP) - GAP, HEAD + faces * (SIDE + GAP) - GAP
-
-
-def check_strength(wish: Wish) -> None:
-    """Raise `UserError` for a strength that is no share of a way."""
-    if not 0 <= wish.strength <= STRONGEST:  # not so for NaN either
-        raise UserError(f"--strength {wish.strength:g}: expected a number from 0 to {STRONGEST:g}; 1 is the whole way.")
 
 
 def sheet(editor: PhotographEditor, photograph: Picture, found: Sequence[Found], wishes: Mapping[str, Wish]) -> Picture:
@@ -365,26 +450,3 @@ def sheet(editor: PhotographEditor, photograph: Picture, found: Sequence[Found],
             cut = alignment.crop(picture, face.transform, side)
             canvas.paste(Image.fromarray(cut), (x, head + row * (side + gap)))
     return np.asarray(canvas)
-
-
-def unit_changes(texts: Sequence[str]) -> dict[str, float]:
-    """`12=+0.5` or `AU12=-0.3` as changes by name.
-
-    Raises:
-        UserError: something else, a unit that is not known or named twice, or a change that is not from -1 to 1.
-    """
-    changes = {}
-    for text in texts:
-        unit, _, value = text.partition("=")
-        number = unit.strip().upper().removeprefix("AU")
-        name = f"AU{number.zfill(2)}"
-        if name in changes:
-            raise UserError(f"--au {text}: this unit is named twice. Name every unit once.")
-        try:
-            changes[name] = float(value)
-        except ValueError as error:
-            raise UserError(f"--au {text}: expected a number of an action unit and a change, like 12=+0.5.") from error
-        if name not in ACTION_UNITS or not -1 <= changes[name] <= 1:
-            known = ", ".join(unit.removeprefix("AU").lstrip("0") for unit in ACTION_UNITS)
-            raise UserError(f"--au {text}: expected one of the units {known}, and a change from -1 to 1.")
-    return changes

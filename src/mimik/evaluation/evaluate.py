@@ -3,7 +3,7 @@
 import math
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -15,12 +15,13 @@ from safetensors.numpy import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from mimik import mirror as mirrors
 from mimik.components.conditions import Condition
 from mimik.errors import UserError
-from mimik.evaluation.measurements import PER_FACE, Entry, EvaluationSettings, Extractor, Measurements, Missing
+from mimik.evaluation.extractors import open_arcface, open_classifier, open_inception, open_reader
+from mimik.evaluation.measurements import PER_FACE, PRINTED, Entry, EvaluationSettings, Extractor, Measurements, Missing
 from mimik.faces.prepared.store import FaceStore
-from mimik.networks import arcface, face_classifier, face_reader, inception, segmenter
+from mimik.networks import segmenter
+from mimik.settings.external import is_external
 from mimik.settings.modules import named
 from mimik.storage.arrays import read_array
 from mimik.storage.files import atomic_path, file_sha256, told_if_full, write_json
@@ -88,19 +89,15 @@ def evaluate(
             rows=np.array(manifest["rows"], dtype=np.int64),
             settings=settings,
             scratch=scratch,
-            classifier=_classifier(classifier_dir, store, attributes, device),
-            inception=_inception(weights_dir, mirror, device),
-            arcface=_arcface(weights_dir, mirror, device),
-            reader=_reader(reader_dir, device),
+            classifier=open_classifier(classifier_dir, store, attributes, device),
+            inception=open_inception(weights_dir, mirror, device),
+            arcface=open_arcface(weights_dir, mirror, device),
+            reader=open_reader(reader_dir, device),
             segmenter_before=before,
             segmenter_after=after,
             attributes=attributes,
         )
-        entries: dict[str, Entry] = {}
-        with tqdm(modules.items(), desc="evaluate", unit="metric") as progress:
-            for name, module in progress:
-                progress.set_postfix_str(name)
-                entries |= _computed(module, measurements)
+        entries = measure(measurements, modules)
     per_face = {name: entry.pop(PER_FACE) for name, entry in entries.items() if PER_FACE in entry}
     arrays = {
         f"{name}/{part}": np.ascontiguousarray(getattr(faces, part), dtype=np.float32)
@@ -121,23 +118,66 @@ def evaluate(
             "config_digest": config["config_digest"],
             "mlflow_run_id": run_id,
             "classes": list(condition.edits),
-            "metrics": {name: _finite(entry, name) for name, entry in entries.items()},
+            "metrics": entries,
         },
     )
 
 
-def _computed(module: ModuleType, measurements: Measurements) -> dict[str, Entry]:
-    """The entries of one metric; one that needs expressions as targets is skipped where attributes are reversed."""
-    if measurements.attributes and getattr(module, "NEEDS_EXPRESSIONS", False):
-        reason = "it looks for expressions; this method is told attributes, each of which is reversed in turn."
-        return {name: Missing(reason, applies=False).entry for name in module.NAMES}
-    entries: dict[str, Entry] = module.compute(measurements)
-    return entries
+def measure(measurements: Measurements, modules: Mapping[str, ModuleType]) -> dict[str, Entry]:
+    """The entries of metrics in turn, some of which carry a `PerFace`.
+
+    A metric that needs expressions as targets is skipped where attributes are reversed.
+
+    Args:
+        measurements: what is measured.
+        modules: the metrics by name, see `metric_modules`.
+
+    Raises:
+        ValueError: a metric yields a number that is not finite, which is a defect of the metric.
+    """
+    entries: dict[str, Entry] = {}
+    with tqdm(modules.items(), desc="evaluate", unit="metric") as progress:
+        for name, module in progress:
+            progress.set_postfix_str(name)
+            if measurements.attributes and getattr(module, "NEEDS_EXPRESSIONS", False):
+                reason = "it looks for expressions; this method is told attributes, each of which is reversed in turn."
+                computed = {entry: Missing(reason, applies=False).entry for entry in module.NAMES}
+            else:
+                computed = module.compute(measurements)
+            entries |= _with_printing(module, computed) if is_external(name) else computed
+    return {name: _finite(entry, name) for name, entry in entries.items()}
 
 
 def metric_modules(names: tuple[str, ...]) -> dict[str, ModuleType]:
-    """The modules of mimik.evaluation.metrics by name, in this order. Raises `UserError` for a name without a file."""
-    return {name: named("metrics", name, "evaluation.metrics") for name in names}
+    """The modules of mimik.evaluation.metrics, or with a dot of other packages, by name, in this order.
+
+    Raises:
+        UserError: a name without a file, or two metrics that make an entry of the same name.
+    """
+    modules = {name: named("metrics", name, "evaluation.metrics") for name in names}
+    makers: dict[str, str] = {}
+    for name, module in modules.items():
+        for entry in module.NAMES:
+            if (other := makers.setdefault(entry, name)) != name:
+                raise UserError(f"evaluation.metrics: {other} and {name} both make the entry {entry!r}. Rename one.")
+    return modules
+
+
+def _with_printing(module: ModuleType, entries: dict[str, Entry]) -> dict[str, Entry]:
+    """Entries of a metric of another package, each with how the report is to print it (`mimik.reporting.measures`)."""
+    directions = {True: "up", False: "down", None: ""}
+    return {
+        name: {
+            **entry,
+            PRINTED: {
+                "direction": directions[module.HIGHER_IS_BETTER[name]],
+                "unit": module.UNIT[name],
+                "format": module.FORMAT[name],
+                "explanation": module.PROTOCOL,
+            },
+        }
+        for name, entry in entries.items()
+    }
 
 
 def _check_match(manifest: Mapping[str, Any], store: FaceStore, result_dir: Path) -> None:
@@ -169,50 +209,6 @@ def _translations(result_dir: Path, name: str, manifest: Mapping[str, Any]) -> A
     return array
 
 
-def _classifier(
-    directory: Path | str | None, store: FaceStore, attributes: Sequence[str], device: torch.device
-) -> Extractor | Missing:
-    """The judge: of the dataset's classes, or of the attributes that are reversed, if any."""
-    if directory is None:
-        what = (
-            ("attribute classifier", "attribute_classifier") if attributes else ("expression classifier", "classifier")
-        )
-        return Missing("name an {} for this scale in params.yaml (`{}`).".format(*what))
-    network = face_classifier.load(directory).to(device)
-    wanted = "attributes" if attributes else "expression"
-    if network.predicts != wanted:
-        raise UserError(f"{directory}: tells the {network.predicts} of a face; this method needs one of {wanted}.")
-    if attributes and (unknown := set(attributes) - set(network.classes)):
-        raise UserError(
-            f"{directory}: does not know {', '.join(sorted(unknown))}, which the method reverses. Add them to `names` "
-            "of the classifier in params.yaml and train it again."
-        )
-    if not attributes and network.classes != store.classes:
-        raise UserError(
-            f"{directory}: knows the classes {network.classes}, but {store.directory} has {store.classes}. Train the "
-            "classifier again on this dataset."
-        )
-    chosen = [network.classes.index(name) for name in attributes or network.classes]
-
-    def outputs(images: Tensor) -> dict[str, Tensor]:
-        features = network.features(images.to(device))
-        return {"features": features, "logits": network.classify(features)[:, chosen]}
-
-    return Extractor(network.name, network.sha256, outputs)
-
-
-def _reader(directory: Path | str | None, device: torch.device) -> Extractor | Missing:
-    if directory is None:
-        return Missing("name a face reader for this scale in params.yaml (`reader`); it needs a rendered dataset.")
-    network = face_reader.load(directory).to(device)
-
-    def outputs(images: Tensor) -> dict[str, Tensor]:
-        units, identity = network(images.to(device))
-        return {"action_units": units, "identity": identity}
-
-    return Extractor(network.name, network.sha256, outputs, network.action_unit_extractor)
-
-
 def _segmenters(
     method: nn.Module, directory: Path | str | None, result_dir: Path, generator_sha256: str, device: torch.device
 ) -> tuple[Extractor | Missing, Extractor | Missing]:
@@ -236,30 +232,6 @@ def _parser(network: nn.Module, device: torch.device) -> Callable[[Tensor], Mapp
         return {"classes": network(images.to(device)).argmax(1).to(torch.uint8)}
 
     return outputs
-
-
-def _inception(folder: Path | str, mirror: Path | str | None, device: torch.device) -> Extractor | Missing:
-    path = next((found for name in inception.WEIGHTS if (found := mirrors.find(name, mirror, folder))), None)
-    if path is None:
-        return Missing(f"put {inception.WEIGHTS[0]} into {folder} or the mirror folder; it is at {inception.URL}")
-    network = inception.load(path).to(device)
-
-    def outputs(images: Tensor) -> dict[str, Tensor]:
-        features = network(images.to(device))
-        return {"features": features, "logits": network.classify(features)}
-
-    return Extractor("inception-2015-12-05", file_sha256(path), outputs)
-
-
-def _arcface(folder: Path | str, mirror: Path | str | None, device: torch.device) -> Extractor | Missing:
-    path = mirrors.find(arcface.WEIGHTS, mirror, folder)
-    if path is None:
-        return Missing(
-            f"put {arcface.WEIGHTS} (ArcFace IR-SE50 of the GitHub project TreB1eN/InsightFace_Pytorch) into {folder} "
-            "or the mirror folder."
-        )
-    network = arcface.load(path).to(device)
-    return Extractor("arcface_ir_se50", file_sha256(path), lambda faces: {"features": network(faces.to(device))})
 
 
 def _git_commit() -> str | None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -45,10 +45,11 @@ class EvaluationSettings:
     """The `evaluation` slice of params.yaml.
 
     Attributes:
-        metrics: names of the modules in `mimik.evaluation.metrics` to run, in the order of metrics.json.
-        class_filter: see `ClassFilter`; for accuracy, EEA, its per-class table, confusion and preservation error.
-        bootstrap: number of resamples.
-        seed: of resamples and kernel-distance subsets.
+        metrics: the modules to run, in the order of metrics.json: names of `mimik.evaluation.metrics`, or with a dot
+            of other packages.
+        class_filter: which classes count for accuracy, EEA, its per-class table, confusion and preservation error.
+        bootstrap: number of resamples of the confidence intervals.
+        seed: of resamples and kernel-distance subsets; always the `seed` of params.yaml.
         kid_subsets: number of subsets of the kernel distances.
         kid_subset_size: images per subset, at most (fewer when there are fewer images).
         batch_size: images per call of an extractor.
@@ -106,6 +107,10 @@ PER_FACE = "per_face"
 """Key under which an entry carries its `PerFace` until the evaluation writes it to a file of its own."""
 
 
+PRINTED = "printed"
+"""Key of metrics.json under which an entry of a metric of another package says how it is printed."""
+
+
 @dataclass(frozen=True)
 class Missing:
     """Why something is not there, and what to do about it.
@@ -143,7 +148,8 @@ class Measurements:
     """Everything about one method's translations. N test images, C classes, S pixels.
 
     Attributes:
-        translations, cycle: uint8 (N, C, S, S, 3), see mimik.evaluation.translation.
+        translations: uint8 (N, C, S, S, 3), see mimik.evaluation.translation.
+        cycle: the same sent back, or why there are none.
         store: the prepared dataset.
         rows: int64 (N,) row of the store of each translated image.
         settings: see `EvaluationSettings`.
@@ -154,7 +160,7 @@ class Measurements:
     """
 
     translations: Array
-    cycle: Array
+    cycle: Array | Missing
     store: FaceStore
     rows: Labels
     settings: EvaluationSettings
@@ -166,6 +172,13 @@ class Measurements:
     segmenter_before: Extractor | Missing
     segmenter_after: Extractor | Missing
     attributes: tuple[str, ...] = ()
+
+    TESTED: ClassVar[str] = "Test split"
+    """What the images are, for the protocol of every entry."""
+
+    def lacking(self, what: str, reason: str) -> Missing:
+        """That the dataset has no `what` (masks, landmarks, truth, truth_action_units, action_units), for `reason`."""
+        return Missing(reason)
 
     @property
     def classes(self) -> list[str]:
@@ -209,7 +222,7 @@ class Measurements:
     @property
     def truth(self) -> Rows | Missing:
         """The true targets of the N images, uint8 (N, C, S, S, 3); those of the source's own class too."""
-        return self._true(self.store.truth)
+        return self._true("truth", self.store.truth)
 
     @property
     def action_unit_reader(self) -> Extractor | Missing:
@@ -224,15 +237,16 @@ class Measurements:
     @property
     def true_action_units(self) -> Rows | Missing:
         """Action units of the true targets, float32 (N, C, 17)."""
-        return self._true(self.store.truth_action_units)
+        return self._true("truth_action_units", self.store.truth_action_units)
 
-    def _true(self, array: Array | None) -> Rows | Missing:
+    def _true(self, what: str, array: Array | None) -> Rows | Missing:
         if self.attributes:
             return Missing("true target images are those of expressions; this method reverses attributes.")
         if array is None:
-            return Missing(
+            return self.lacking(
+                what,
                 f"only datasets with ground truth (synthetic) have true target images; {self.store.directory} has none "
-                f"at {self.size} px."
+                f"at {self.size} px.",
             )
         return Rows(array, self.store.truth_positions(self.rows))
 
@@ -397,7 +411,7 @@ class Measurements:
             "n": number,
             "extractor": extractor.name if extractor else None,
             "extractor_sha256": extractor.sha256 if extractor else None,
-            "protocol": f"{protocol} Test split, {self.size} px, uint8.{limited}",
+            "protocol": f"{protocol} {self.TESTED}, {self.size} px, uint8.{limited}",
             **extra,
         }
 

@@ -47,7 +47,8 @@ class TranslationSettings:
         strengths: of the continuous edits, see `mimik.evaluation.continuous`: 0 is the face as it is, 1 the whole edit.
         action_units: units that are edited one at a time, by methods that are told them.
         intensities: in [0, 1], to which each of these units is set.
-        seed: of the choice that `limit` makes, and of the draw of the faces that are edited continuously.
+        seed: of the choice that `limit` makes, and of the draw of the faces that are edited continuously; always the
+            `seed` of params.yaml.
     """
 
     batch_size: int = 64

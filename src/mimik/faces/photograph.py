@@ -65,7 +65,20 @@ def read_photograph(path: Path, *, grey: bool = False, content: bytes | None = N
 
 def read_layers(path: Path, *, content: bytes | None = None) -> Photograph:
     """Read an image file like `read_photograph`, with its transparency and its colour profile kept apart."""
-    opened = decode(read_content(path) if content is None else content)
+    return _photograph(decode(read_content(path) if content is None else content))
+
+
+def layers_of(image: Image.Image) -> Photograph:
+    """What an image that Pillow has opened shows, like `read_layers`; the image itself is not changed."""
+    try:
+        own = image.copy()
+    except DAMAGED as error:
+        raise UnreadableError(f"cannot be decoded: {error or type(error).__name__}") from error
+    return _photograph(own)
+
+
+def _photograph(opened: Image.Image) -> Photograph:
+    """An image that is closed afterwards."""
     try:
         with opened, quietly():
             profile = opened.info.get("icc_profile") if opened.mode in ("RGB", "RGBA") else None

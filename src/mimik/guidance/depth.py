@@ -8,12 +8,13 @@ signs put right, to be minimised (y_s, y_t: source and target state; beta H: con
     G_depth:  -E[D(d_t)] + lambda_cls CE(D_cls(d_t), y_t) + lambda_rec |I_t - G'_depth(d_t)|_1              Eq. 8
     method:   its own loss + w {-E[D(d_t)] + lambda_cls CE(D_cls(d_t), y_t)} + lambda_rec |I_t - G'_depth(d_t)|_1
 
-Choices where the paper is silent or contradicts itself (papers/spec depth_guided): WGAN-GP and StarGAN's weights, since
-it names StarGAN; D_depth sees maps only; it alone minimises the confidence penalty, on true and made maps; w, the
-"depth network weight" of Table 3, scales what the adversarial and the classification term tell the method, while
-G_depth and D_depth train on unscaled losses. The row w = 0 of that table is StarGAN itself, so there nothing of
-L_rec may reach the method either: `weight_reconstruction: 0`. The paper does not say whether D_depth is pre-trained;
-here it is, as part of the depth network. Where the method is told anything but expressions, its second head is new.
+Choices where the paper is silent or contradicts itself (docs/papers/depth_guided.md#what-the-paper-leaves-open):
+WGAN-GP and StarGAN's weights, since it names StarGAN; D_depth sees maps only; it alone minimises the confidence
+penalty, on true and made maps; w, the "depth network weight" of Table 3, scales what the adversarial and the
+classification term tell the method, while G_depth and D_depth train on unscaled losses. The row w = 0 of that table is
+StarGAN itself, so there nothing of L_rec may reach the method either: `weight_reconstruction: 0`. The paper does not
+say whether D_depth is pre-trained; here it is, as part of the depth network. Where the method is told anything but
+expressions, its second head is new.
 """
 
 from dataclasses import dataclass, field
@@ -22,8 +23,9 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
-from mimik.components import losses
+from mimik.components import budget, losses
 from mimik.components.adversary import Adversary, AdversaryConfig, Terms
+from mimik.components.budget import LazyReconstruction
 from mimik.components.context import Context
 from mimik.networks.depth_network import DepthNetwork, Domains, Geometry
 from mimik.networks.stargan import Discriminator, Stem
@@ -31,8 +33,9 @@ from mimik.training.batches import Batch
 
 
 @dataclass(frozen=True)
-class Config:
-    """Settings; the defaults are those of the spec, which the paper gives in part.
+class Config(LazyReconstruction):
+    """Settings; the defaults are those of docs/papers/depth_guided.md#schedule-and-weights, where the
+    paper prints only some.
 
     Attributes:
         weight: w of Table 3: how strongly the adversarial and the classification term act on the method.
@@ -40,11 +43,12 @@ class Config:
             pass of G_depth.
         start: `pretrained`: from the entry's `depth_network`; `frozen`: the same, and G_depth learns no more (D_depth
             does); `scratch`: from random weights.
-        geometry, domains, conv_dim, residual_blocks, stem: of a network from `scratch`, see
-            `mimik.networks.depth_network.DepthNetwork`; a pre-trained one brings its own.
+        geometry, domains: of a network from `scratch`, like those of
+            `mimik.pretraining.depth_network.DepthNetworkConfig`. A pre-trained one brings its own.
+        conv_dim, residual_blocks, stem: of a network from `scratch`, see `mimik.networks.stargan.Generator`. A
+            pre-trained one brings its own.
         confidence_penalty: beta of Eq. 11 (0: none; methods told action units have none).
         lambda_reconstruction: weight of L_rec.
-        reconstruction_every: compute L_rec on every so many steps only, as many times as strong.
         adversary: settings of D_depth; lambda_classification is that of Eq. 8 for both players.
     """
 
@@ -58,15 +62,13 @@ class Config:
     stem: Stem = "conv"
     confidence_penalty: float = 0.1
     lambda_reconstruction: float = 10.0
-    reconstruction_every: int = 1
     adversary: AdversaryConfig = field(default_factory=AdversaryConfig)
 
     def __post_init__(self) -> None:
         """Refuse values that make no sense."""
+        super().__post_init__()
         if min(self.weight, self.weight_reconstruction, self.confidence_penalty, self.lambda_reconstruction) < 0:
             raise ValueError("weights and confidence_penalty are not negative")
-        if self.reconstruction_every < 1:
-            raise ValueError("reconstruction_every must be at least 1")
 
 
 class Guide(nn.Module):
@@ -140,16 +142,14 @@ class Guide(nn.Module):
         config, network = self.config, self.network
         edited = batch["edited"]
         maps = network.to_maps(weigh(edited, config.weight))
-        if "fake" in batch:
-            # The edit's twin without its graph: D_depth need not have it translated again.
-            batch["depth/fake"] = maps.detach()
+        batch["depth/fake"] = maps.detach()
         total, terms = self.adversary.generator_loss(maps, self.condition.target(batch))
-        if network.two_way and step % config.reconstruction_every == 0:
+        if network.two_way and (lazy := budget.due(step, config.reconstruction_every)):
             seen = weigh(edited, config.weight_reconstruction)
             if config.weight_reconstruction != config.weight:
                 maps = network.to_maps(seen)
             terms["rec"] = losses.reconstruction(seen, network.to_images(maps)).mean()
-            total = total + config.lambda_reconstruction * config.reconstruction_every * terms["rec"]
+            total = total + lazy * config.lambda_reconstruction * terms["rec"]
         return total, terms
 
 

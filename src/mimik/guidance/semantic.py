@@ -1,5 +1,7 @@
 """The semantic branch of SeCGAN (Sun et al. 2021): a second GAN edits the face's label map beside the images' GAN.
 
+Notation, layers, schedule and published numbers: docs/papers/secgan.md.
+
 A frozen parser P reads the input; the branch translates that mask under the same label as the method translates the
 image; P reads the edited image as well, and both generators are held to the same semantics. With signs put right, to
 be minimised (the images' own terms, eq. 1 to 5, 13 and 14, are the method's):
@@ -26,7 +28,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from mimik.components import budget
 from mimik.components.adversary import Adversary, AdversaryConfig, Terms
+from mimik.components.budget import LazyReconstruction
 from mimik.components.context import Context
 from mimik.components.semantics import MASK_CHANNELS, Parser, compose_masks, cross_entropy, one_hot
 from mimik.methods.attgan import CriticConfig, critic
@@ -76,7 +80,7 @@ class AttGANBranch:
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(LazyReconstruction):
     """Settings; the defaults are the published ones.
 
     Attributes:
@@ -85,7 +89,6 @@ class Config:
             or the branch's (`seg_only`: eq. 12 alone, which leaves the method without guidance).
         targets: `hard` (one-hot, eq. 11 and 12) or `soft`.
         lambda_consistency: lambda_sc, weight of eq. 11 and 12.
-        reconstruction_every: compute eq. 10 on every so many steps only, as many times as strong.
         stargan, attgan: settings of the branch with that backbone.
     """
 
@@ -93,14 +96,14 @@ class Config:
     direction: Literal["both", "rgb_only", "seg_only"] = "both"
     targets: Literal["hard", "soft"] = "hard"
     lambda_consistency: float = 0.01
-    reconstruction_every: int = 1
     stargan: StarGANBranch = field(default_factory=StarGANBranch)
     attgan: AttGANBranch = field(default_factory=AttGANBranch)
 
     def __post_init__(self) -> None:
         """Refuse values that make no sense."""
-        if self.reconstruction_every < 1 or self.lambda_consistency < 0:
-            raise ValueError("reconstruction_every is at least 1, lambda_consistency not negative")
+        super().__post_init__()
+        if self.lambda_consistency < 0:
+            raise ValueError("lambda_consistency is not negative")
 
 
 class StarGANMasks(nn.Module):
@@ -199,9 +202,9 @@ class Guide(nn.Module):
         probabilities = edited.exp()
         batch["semantic/fake"] = probabilities.detach()
         total, terms = self.discriminator.generator_loss(probabilities, target)
-        if step % config.reconstruction_every == 0:
+        if lazy := budget.due(step, config.reconstruction_every):
             terms["rec"] = cross_entropy(masks, self.generator(masks, told(source, source)))
-            total = total + self.lambda_reconstruction * config.reconstruction_every * terms["rec"]
+            total = total + lazy * self.lambda_reconstruction * terms["rec"]
         parsed = self.parser(batch["edited"])
         terms["sc_rgb"] = cross_entropy(self._constant(edited), parsed)
         terms["sc_seg"] = cross_entropy(self._constant(parsed), edited)

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,6 +14,7 @@ from mimik.datasets.photographs import gaps, require_usable
 from mimik.errors import NotFetchedError, UserError
 from mimik.faces.action_units import extractors
 from mimik.faces.reconstruction import tddfa
+from mimik.settings.modules import named
 
 REASONS = 12
 """Most reasons that are printed; the commonest come first."""
@@ -32,7 +32,7 @@ def inspect(
 
     Args:
         name: entry of params.yaml.
-        module: its module in `mimik.datasets`.
+        module: its module in `mimik.datasets`, or with a dot in another package.
         raw: folder of the archive.
         options: settings of the dataset.
         seed: of the splits.
@@ -41,7 +41,7 @@ def inspect(
     Raises:
         UserError: the archive or an option is not usable; the lines before it say where to get the archive.
     """
-    dataset = import_module(f"mimik.datasets.{module}")
+    dataset = named("datasets", module, f"params.yaml, datasets.{name}.dataset")
     maps = released_depth.wanted(options) and hasattr(dataset, "depth")
     yield name if name == module else f"{name} (a selection of {module})"
     yield f"  access   {dataset.ACCESS}"

@@ -1,7 +1,7 @@
 """AttGAN (He et al., TIP 2019, arXiv 1711.10678): an encoder and a decoder that is told the labels, not a cycle.
 
-Losses with the WGAN-GP objective (sections 3.1 to 3.3), to be minimised, as elvisyjlin/AttGAN-PyTorch has them, which
-SeCGAN builds on:
+Losses with the WGAN-GP objective (section III-B, eq. 7 to 15; docs/papers/baselines.md#attgan), to be minimised, as
+elvisyjlin/AttGAN-PyTorch has them, which SeCGAN builds on:
 
     D: E[D(x_b)] - E[D(x)] + 10 GP + lambda_3 BCE(C(x), a)                               lambda_3 = 1
     G: -E[D(x_b)] + lambda_2 BCE(C(x_b), b) + lambda_1 |x - x_a|_1                       lambda_2 = 10, lambda_1 = 100
@@ -23,14 +23,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mimik.components import losses
+from mimik.components import budget, losses
 from mimik.components.adversary import Adversary, AdversaryConfig, Terms, matching_logits
+from mimik.components.budget import LazyReconstruction, OutputHead, Rounds
 from mimik.components.conditions import Condition
 from mimik.components.context import Context, load_stored_state, stored_state
 from mimik.components.losses import LabelReduction
 from mimik.components.semantics import MASK_CHANNELS, Parser
 from mimik.networks.attgan import CriticNorm, Discriminator, Generator
-from mimik.networks.stargan import Head
 from mimik.training.batches import Batch
 from mimik.training.schedule import Update, critic_and_generator
 
@@ -56,8 +56,9 @@ class CriticConfig(AdversaryConfig):
     """Settings of AttGAN's discriminator.
 
     Attributes:
-        hidden, norm: see `mimik.networks.attgan.Discriminator`. Normalised, every penalty on its gradient is
-            differentiated twice.
+        hidden: see `mimik.networks.attgan.Discriminator`.
+        norm: see `mimik.networks.attgan.Discriminator`. Normalised, every penalty on its gradient is differentiated
+            twice.
     """
 
     layers: int = 5
@@ -69,17 +70,15 @@ class CriticConfig(AdversaryConfig):
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Rounds, LazyReconstruction, OutputHead):
     """Settings; the defaults are the published ones.
 
     Attributes:
-        conv_dim, layers, max_conv_dim, shortcut_layers, inject_layers, head: see `mimik.networks.attgan.Generator`.
-        lambda_reconstruction: lambda_1.
+        conv_dim, layers, max_conv_dim, shortcut_layers, inject_layers: see `mimik.networks.attgan.Generator`.
+        lambda_reconstruction: lambda_1, weight of the reconstruction.
         label_scale: absolute labels of 0 and 1 are told as minus and plus this.
         see_masks: the encoder sees the input's label map too, made by a frozen segmenter ("Baseline + Concat" of Sun
             et al., section 4.5).
-        critic_updates, critic_head_start, reuse_fake, reconstruction_every, lambda_change, lambda_smooth: like those of
-            `mimik.methods.stargan.Config`.
         adversary: settings of the discriminator; lambda_3 is its `lambda_classification`, lambda_2 its
             `lambda_classification_generator`.
     """
@@ -89,24 +88,10 @@ class Config:
     max_conv_dim: int = 1024
     shortcut_layers: int = 1
     inject_layers: int = 1
-    head: Head = "direct"
     lambda_reconstruction: float = 100.0
     label_scale: float = 0.5
     see_masks: bool = False
-    critic_updates: int = 5
-    critic_head_start: int = 0
-    reuse_fake: bool = False
-    reconstruction_every: int = 1
-    lambda_change: float = 0.0
-    lambda_smooth: float = 0.0
     adversary: CriticConfig = field(default_factory=CriticConfig)
-
-    def __post_init__(self) -> None:
-        """Refuse combinations that make no sense."""
-        if self.head == "direct" and (self.lambda_change or self.lambda_smooth):
-            raise ValueError("lambda_change and lambda_smooth need another head than direct")
-        if self.critic_updates < 1 or self.reconstruction_every < 1:
-            raise ValueError("critic_updates and reconstruction_every must be at least 1")
 
 
 def critic(config: CriticConfig, image_size: int, condition: Condition, channels: int = 3) -> Adversary:
@@ -151,9 +136,7 @@ class Method(nn.Module):
         )
         self.discriminator = critic(config.adversary, context.image_size, self.condition)
         self.parser = Parser(context.needed("segmenter", "see_masks")) if config.see_masks else None
-        self.updates: Sequence[Update] = critic_and_generator(
-            config.critic_updates, config.critic_head_start, config.reuse_fake
-        )
+        self.updates: Sequence[Update] = critic_and_generator(config)
 
     @property
     def averaged(self) -> nn.Module:
@@ -187,10 +170,8 @@ class Method(nn.Module):
     def discriminator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
         """First line of the losses. See `mimik.components.adversary.Adversary.discriminator_loss` for the terms."""
         source, target = self.condition.source(batch), self.condition.target(batch)
-        head_start = self.config.critic_head_start
-        return self.discriminator.update_loss(
-            batch, source, target, step, head_start, lambda: self.translate(batch["image"], source, target)
-        )
+        fake = budget.fake(self.config, batch, step, lambda: self.translate(batch["image"], source, target))
+        return self.discriminator.discriminator_loss(batch["image"], fake, source, target, step)
 
     def generator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
         """Second line of the losses: terms `adv`, `cls`, `rec` (and `match`, `change`, `smooth` where switched on)."""
@@ -200,18 +181,12 @@ class Method(nn.Module):
         code = self.encode(image)
         fake, change = self.generator.decode(image, code, self.told(source, target))
         batch["edited"] = fake
-        if config.reuse_fake:
-            batch["fake"] = fake.detach()
         total, terms = self.discriminator.generator_loss(fake, target)
-        if step % config.reconstruction_every == 0:
+        if lazy := budget.due(step, config.reconstruction_every):
             own, _ = self.generator.decode(image, code, self.told(source, source))
             terms["rec"] = losses.reconstruction(image, own).mean()
-            total = total + config.lambda_reconstruction * config.reconstruction_every * terms["rec"]
-        if change is not None:
-            terms["change"] = change.mean()
-            terms["smooth"] = losses.total_variation(change)
-            total = total + config.lambda_change * terms["change"] + config.lambda_smooth * terms["smooth"]
-        return total, terms
+            total = total + lazy * config.lambda_reconstruction * terms["rec"]
+        return budget.restrained(config, total, terms, change)
 
     def translate(self, images: Tensor, source: Tensor, target: Tensor) -> Tensor:
         """Edit images (B, 3, H, W) in [-1, 1] from the states `source` to `target`, float (B, K)."""

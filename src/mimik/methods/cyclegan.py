@@ -1,7 +1,7 @@
 """CycleGAN (Zhu et al., ICCV 2017, arXiv 1703.10593): two generators for every pair of expressions, told nothing.
 
 For a pair (X, Y) with generators G: X -> Y, F: Y -> X and discriminators D_X, D_Y, to be minimised (section 3, eq. 3,
-with the least squares of section 4 and the identity loss of section 5.2):
+with the least squares of section 4 and the identity loss of section 5.2; docs/papers/baselines.md#cyclegan):
 
     G, F: (D_Y(G(x)) - 1)^2 + (D_X(F(y)) - 1)^2 + 10 (|F(G(x)) - x|_1 + |G(F(y)) - y|_1)
           + 5 (|G(y) - y|_1 + |F(x) - x|_1)
@@ -60,11 +60,12 @@ class Config:
         pairs: `hub`: the hub with every other class; `all`: every two classes.
         hub: the class through which edits between two others go.
         conv_dim, residual_blocks, head, stem: see `mimik.networks.cyclegan.Generator`.
-        critic_conv_dim, critic_layers: of its `Discriminator`.
+        critic_conv_dim, critic_layers: see `mimik.networks.cyclegan.Discriminator`.
         critic_learning_rate: factor on the run's learning rate.
         critic_head_start: steps in which the discriminators are trained alone. A generator with a `residual` head
             outputs its input meanwhile, so that they learn to tell the classes of real faces.
-        lambda_cycle, lambda_identity: weights of those terms.
+        lambda_cycle: weight of the cycle.
+        lambda_identity: weight of the identity term.
         buffer: number of edits that are kept for every discriminator.
     """
 

@@ -1,4 +1,4 @@
-"""EF-GAN and Cascade EF-GAN (Wu, Zhang, Lu, Chen, CVPR 2020, supplementary material; papers/spec ef_gan).
+"""EF-GAN and Cascade EF-GAN (Wu, Zhang, Lu, Chen, CVPR 2020, supplementary material; docs/papers/ef_gan.md).
 
 A global branch translates the face, local ones its eyes, nose and mouth, each with an attention mask; a refiner makes
 the result of all of them. K such modules in a row (a cascade; K = 1 is EF-GAN) take a large change in steps: an
@@ -21,8 +21,8 @@ own). I_rec is I_z sent back by the same module with the same boxes. As printed 
 that are said to be WGAN-GP's, and square outside of the penalty's bracket; both are read as WGAN-GP. L_cond trains ET
 and R only (section 1), so the interpolator learns from Eq. 5 alone, and in cascades: K = 1 has no state to propose.
 
-Choices where the supplement is silent (its layer tables are not readable, there is no code): the networks, see
-`mimik.networks.ef_gan`; |M_A|^2 is the mean over the pixels; five D updates per G update; 128 px; cascades train for 20
+Choices where the supplement is silent: the networks, see `mimik.networks.ef_gan`; |M_A|^2 is the mean over the pixels;
+five D updates per G update; boxes for 128 px, scaled with the image (256 px at scale `paper`); cascades train for 20
 epochs, 10 of them at 1e-5 before the decay, which fits the published hours (params.yaml, `scales.paper`).
 
 Boxes have fixed sizes and are centred on each face's landmarks while training. A translation knows no landmarks: there
@@ -41,8 +41,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from mimik.components import losses
+from mimik.components import budget, losses
 from mimik.components.adversary import Adversary, AdversaryConfig, Loss, Terms
+from mimik.components.budget import LazyReconstruction, Rounds
 from mimik.components.context import Context, load_stored_state, stored_state
 from mimik.components.face_parts import cut_at, paste_at
 from mimik.components.realness import Realness
@@ -90,14 +91,14 @@ CENTRES: Mapping[str, tuple[float, float]] = MappingProxyType(
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Rounds, LazyReconstruction):
     """Settings; the defaults are the published ones where the supplement gives them.
 
     Attributes:
         modules: K, the length of the cascade.
         interpolator: `mlp`, or `linear`: y_x + r itself, with nothing to learn.
         branches: which parts have a branch, in the order in which they are pasted.
-        eyes_box, nose_box, mouth_box: width and height of the boxes, in pixels of a 128 px image.
+        eyes_box, nose_box, mouth_box: width and height of the part's box, in pixels of a 128 px image.
         attention: without it ET_i paint all of their image.
         attention_convention: what M_A of Eq. 4 is 1 for: `change`, which makes changes sparse, or `keep`, the mask of
             GANimation's code, which the same equation drives towards change.
@@ -105,15 +106,17 @@ class Config:
         spectral_norm, initialisation: of all convolutions of ET, R and D but their output layers.
         cond_reduction: what |.|^2 of Eq. 2 is over the action units: their mean over the published batch size of 2
             (GANimation's code divides by it), their `mean`, or their `sum`. It scales lambda_classification.
-        lambda_content, lambda_attention, lambda_interpolation: lambda_2 to lambda_4; lambda_natural: lambda_int.
-        reconstruction_every: compute I_rec on every so many steps only, its term as many times as strong.
-        conv_dim, residual_blocks: of ET_face; local_conv_dim, local_residual_blocks: of the parts'; stem: of all four,
-            see `mimik.networks.stargan.Generator`.
-        refiner_conv_dim, refiner_residual_blocks, refiner_head: of R, see `mimik.networks.ef_gan.Refiner`.
-        critic_updates, critic_head_start, reuse_fake: like those of `mimik.methods.stargan.Config`.
+        lambda_content: lambda_2, weight of the content.
+        lambda_attention: lambda_3, weight of the attention.
+        lambda_interpolation: lambda_4, weight of the interpolator's loss.
+        lambda_natural: lambda_int, weight of the interpolator's critic in that loss.
+        conv_dim, residual_blocks: of ET_face, see `mimik.networks.stargan.Generator`.
+        local_conv_dim, local_residual_blocks: of the parts' ET, see `mimik.networks.stargan.Generator`.
+        stem: of all four, see `mimik.networks.stargan.Generator`.
+        refiner_conv_dim, refiner_residual_blocks, refiner_head: of R, see `mimik.networks.stargan.Generator`.
         face_states: let D_face learn states too; as published only D_final does.
-        adversary: of D_final (its lambda_classification is lambda_1) and D_face.
-        local_adversary: of the parts' discriminators.
+        adversary: settings of D_final (its lambda_classification is lambda_1) and D_face.
+        local_adversary: settings of the parts' discriminators.
     """
 
     modules: int = 1
@@ -132,7 +135,6 @@ class Config:
     lambda_attention: float = 0.1
     lambda_interpolation: float = 1.0
     lambda_natural: float = 0.1
-    reconstruction_every: int = 1
     conv_dim: int = 64
     residual_blocks: int = 6
     local_conv_dim: int = 64
@@ -141,21 +143,19 @@ class Config:
     refiner_conv_dim: int = 64
     refiner_residual_blocks: int = 6
     refiner_head: Head = "direct"
-    critic_updates: int = 5
-    critic_head_start: int = 0
-    reuse_fake: bool = False
     face_states: bool = False
     adversary: AdversaryConfig = field(default_factory=lambda: AdversaryConfig(lambda_classification=3000.0))
     local_adversary: AdversaryConfig = field(default_factory=lambda: AdversaryConfig(layers=4))
 
     def __post_init__(self) -> None:
         """Refuse combinations that make no sense."""
+        super().__post_init__()
         if set(self.branches) - set(LANDMARKS) or len(set(self.branches)) < len(self.branches):
             raise ValueError(f"branches is a list of distinct names out of {', '.join(LANDMARKS)}")
         if any(len(box) != 2 for box in (self.eyes_box, self.nose_box, self.mouth_box)):
             raise ValueError("a box has two sizes, width and height")
-        if min(self.modules, self.critic_updates, self.reconstruction_every) < 1:
-            raise ValueError("modules, critic_updates and reconstruction_every must be at least 1")
+        if self.modules < 1:
+            raise ValueError("modules must be at least 1")
 
 
 @dataclass(frozen=True)
@@ -206,9 +206,7 @@ class Method(nn.Module):
             self.discriminator["interpolator"] = UnitsCritic(self.condition.dim)
         self.register_buffer("centres", torch.tensor([CENTRES[part] for part in config.branches]).view(-1, 2))
         self.centres: Tensor
-        self.updates: Sequence[Update] = critic_and_generator(
-            config.critic_updates, config.critic_head_start, config.reuse_fake
-        )
+        self.updates: Sequence[Update] = critic_and_generator(config)
 
     def _make_generator(self) -> nn.ModuleDict:
         """ET and R of one module."""
@@ -358,7 +356,7 @@ class Method(nn.Module):
         """
         image = batch["image"]
         source, target = self.condition.source(batch), self.condition.target(batch)
-        alone = step < self.config.critic_head_start
+        alone = self.config.alone(step)
         if "fake" not in batch and not alone:
             with torch.no_grad(), normalised_once(self.generator):
                 path, _ = self.waypoints(source, target)
@@ -366,18 +364,13 @@ class Method(nn.Module):
                 batch.update(_seen(self.run(image, path, corners), path))
         with normalised_once(self.discriminator):
             total, terms = image.new_zeros(()), Terms()
+            # While they are trained alone, all that the critics have is `image` and its states.
             for index, critics in enumerate(self.discriminator["cascade"]):
                 label = f"{index + 1}/" if self.config.modules > 1 else ""
                 for name, critic in critics.items():
-                    told = isinstance(critic, Adversary)
-                    if alone and not told:
-                        continue
-                    if alone:
-                        loss, own = critic.label_loss(image, source, target)
-                    else:
-                        real, fake = batch[f"real/{name}"], batch[f"fake/{index}/{name}"]
-                        states = (source, batch[f"state/{index + 1}"]) if told else ()
-                        loss, own = critic.discriminator_loss(real, fake, *states, step)
+                    real, fake = batch.get(f"real/{name}", image), batch.get(f"fake/{index}/{name}")
+                    asked = batch.get(f"state/{index + 1}", target)
+                    loss, own = critic.discriminator_loss(real, fake, source, asked, step)
                     total = total + loss
                     terms.update({f"{label}{name}/{term}": value for term, value in own.items()})
         if "interpolator" in self.discriminator and not alone:
@@ -415,8 +408,7 @@ class Method(nn.Module):
         with normalised_once(self.generator, self.discriminator):
             steps = self.run(image, path, corners)
             batch["edited"] = steps[-1].made["final"]
-            if config.reuse_fake:
-                batch.update(_seen(steps, path))
+            batch.update(_seen(steps, path))
             for index, (done, critics) in enumerate(zip(steps, self.discriminator["cascade"], strict=True)):
                 loss, own = self._module_loss(index, done, critics, corners, step)
                 total = total + loss
@@ -432,16 +424,15 @@ class Method(nn.Module):
         config = self.config
         total, terms = done.made["final"].new_zeros(()), Terms()
         for name, critic in critics.items():
-            states = (done.target,) if isinstance(critic, Adversary) else ()
-            loss, own = critic.generator_loss(done.made[name], *states)
+            loss, own = critic.generator_loss(done.made[name], done.target)
             total = total + loss
             terms.update({f"{name}/{term}": value for term, value in own.items()})
-        if step % config.reconstruction_every == 0:
+        if lazy := budget.due(step, config.reconstruction_every):
             module = self.generator["cascade"][index]
             back = self.module_step(module, done.made["final"], done.target, done.source, corners).made["final"]
             # What a later module is given is another one's work: it is to be reconstructed, not to become easier.
             terms["content"] = losses.reconstruction(done.images["face"].detach(), back).mean()
-            total = total + config.lambda_content * config.reconstruction_every * terms["content"]
+            total = total + lazy * config.lambda_content * terms["content"]
         if done.attention:
             masks = done.attention.values()
             marked = masks if config.attention_convention == "change" else [1 - mask for mask in masks]

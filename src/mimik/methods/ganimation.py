@@ -1,7 +1,7 @@
 """GANimation (Pumarola et al., ECCV 2018, arXiv 1807.09251): told action units, with a keep-mask (attention).
 
-The generator gives a colour image C and a mask A, and the edit is A x + (1 - A) C (eq. 1). Losses to be minimised,
-with the released code's weights (papers/spec: baselines 3), x' = G(x, v_t) with mask A_1, x'' = G(x', v_s) with A_2:
+The generator gives a colour image C and a mask A, and the edit is A x + (1 - A) C. Losses to be minimised, with the
+released code's weights (docs/papers/baselines.md#ganimation), x' = G(x, v_t) with mask A_1, x'' = G(x', v_s) with A_2:
 
     D: E D(x') - E D(x) + 10 GP + 160 MSE(D_cond(x), v_s)
     G: -E D(x') + 160 MSE(D_cond(x'), v_t) + 10 |x - x''|_1 + 0.1 (mean A_1 + mean A_2) + 2.5e-4 (TV A_1 + TV A_2)
@@ -20,8 +20,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mimik.components import losses
+from mimik.components import budget, losses
 from mimik.components.adversary import Adversary, AdversaryConfig, Terms
+from mimik.components.budget import LazyReconstruction, Rounds
 from mimik.components.context import Context, load_stored_state, stored_state
 from mimik.networks.stargan import Generator, Stem
 from mimik.training.batches import Batch
@@ -44,15 +45,12 @@ CONDITION: Mapping[str, Any] = MappingProxyType({"space": "action_units", "targe
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Rounds, LazyReconstruction):
     """Settings; the defaults are the published ones.
 
     Attributes:
         conv_dim, residual_blocks, stem: see `mimik.networks.stargan.Generator`; its head is `masked`.
-        critic_updates: D updates per G update.
-        critic_head_start, reuse_fake: like those of `mimik.methods.stargan.Config`.
         lambda_reconstruction: weight of the cycle.
-        reconstruction_every: compute the cycle, and with it A_2, on every so many steps only, as many times as strong.
         lambda_attention: weight of the masks' means. A = 1 keeps the input: this drives the generator to edit.
         lambda_smooth: weight of the masks' total variations.
         adversary: settings of the discriminator.
@@ -61,21 +59,12 @@ class Config:
     conv_dim: int = 64
     residual_blocks: int = 6
     stem: Stem = "conv"
-    critic_updates: int = 5
-    critic_head_start: int = 0
-    reuse_fake: bool = False
     lambda_reconstruction: float = 10.0
-    reconstruction_every: int = 1
     lambda_attention: float = 0.1
     lambda_smooth: float = 2.5e-4
     adversary: AdversaryConfig = field(
         default_factory=lambda: AdversaryConfig(lambda_classification=160.0, initialisation="normal")
     )
-
-    def __post_init__(self) -> None:
-        """Refuse combinations that make no sense."""
-        if self.critic_updates < 1 or self.reconstruction_every < 1:
-            raise ValueError("critic_updates and reconstruction_every must be at least 1")
 
 
 class Method(nn.Module):
@@ -95,9 +84,7 @@ class Method(nn.Module):
             initialisation="normal",
         )
         self.discriminator = Adversary(config.adversary, context.image_size, self.condition)
-        self.updates: Sequence[Update] = critic_and_generator(
-            config.critic_updates, config.critic_head_start, config.reuse_fake
-        )
+        self.updates: Sequence[Update] = critic_and_generator(config)
 
     @property
     def averaged(self) -> nn.Module:
@@ -126,29 +113,28 @@ class Method(nn.Module):
     def discriminator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
         """D's line; its terms are those of `mimik.components.adversary.Adversary`, where `cls` is the regression."""
         source, target = self.condition.source(batch), self.condition.target(batch)
-        head_start = self.config.critic_head_start
-        return self.discriminator.update_loss(
-            batch, source, target, step, head_start, lambda: self.translate(batch["image"], source, target)
-        )
+        fake = budget.fake(self.config, batch, step, lambda: self.translate(batch["image"], source, target))
+        return self.discriminator.discriminator_loss(batch["image"], fake, source, target, step)
 
     def generator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
-        """G's line: terms `adv`, `cls` (the regression), `rec`, `attention`, `smooth` (`match` where switched on)."""
+        """G's line: terms `adv`, `cls` (the regression), `rec`, `attention`, `smooth` (`match` where switched on).
+
+        A_2 is there on the steps that compute the cycle only.
+        """
         config = self.config
         image = batch["image"]
         source, target = self.condition.source(batch), self.condition.target(batch)
         fake, mask = self.edit(image, source, target)
         batch["edited"] = fake
-        if config.reuse_fake:
-            batch["fake"] = fake.detach()
         total, terms = self.discriminator.generator_loss(fake, target)
-        masks = [(mask, 1)]
-        if step % config.reconstruction_every == 0:
+        attention, smooth = mask.mean(), losses.summed_variation(mask).mean()
+        if lazy := budget.due(step, config.reconstruction_every):
             again, back = self.edit(fake, target, source)
             terms["rec"] = losses.reconstruction(image, again).mean()
-            total = total + config.lambda_reconstruction * config.reconstruction_every * terms["rec"]
-            masks.append((back, config.reconstruction_every))
-        means, variations = zip(*((w * a.mean(), w * losses.summed_variation(a).mean()) for a, w in masks), strict=True)
-        terms["attention"], terms["smooth"] = sum(means), sum(variations)
+            total = total + lazy * config.lambda_reconstruction * terms["rec"]
+            attention = attention + lazy * back.mean()
+            smooth = smooth + lazy * losses.summed_variation(back).mean()
+        terms["attention"], terms["smooth"] = attention, smooth
         return total + config.lambda_attention * terms["attention"] + config.lambda_smooth * terms["smooth"], terms
 
     def translate(self, images: Tensor, source: Tensor, target: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ landmarks s is asked for, and c those of a third face, to be minimised (G; D has
     lambda_adversarial L_adv + lambda_self |x - G(G(x, b), s)|_1 + lambda_triple |G(x, c) - G(G(x, b), c)|_1
 
 Written for videos of one person, where the target frame is known; here as in the comparison of Bodur et al. 2021 on
-faces without pairs (papers/spec baselines 4). What follows from that:
+faces without pairs (docs/papers/baselines.md#gannotation). What follows from that:
 - b is the shape of another face of the batch, brought to the source's face by the similarity transform that is nearest
   (Procrustes, all 68 points): it asks for that face's expression, and within limits for its proportions;
 - there is no pixel loss towards the target frame. It is what made the picture follow the landmarks, and without it a
@@ -30,11 +30,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mimik.components import losses
+from mimik.components import budget, losses
 from mimik.components.adversary import Adversary, AdversaryConfig, Terms
+from mimik.components.budget import OutputHead, Rounds
 from mimik.components.context import Context, load_stored_state, stored_state
 from mimik.networks.gannotation import POINTS, LandmarkGenerator
-from mimik.networks.stargan import Head, Stem
+from mimik.networks.stargan import Stem
 from mimik.training.batches import Batch
 from mimik.training.schedule import Update, critic_and_generator
 
@@ -56,42 +57,35 @@ CONDITION: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Rounds, OutputHead):
     """Settings; the defaults are the published ones (their training script's where it differs from the class's).
 
     Attributes:
-        conv_dim, residual_blocks, head, stem, deviation: see `mimik.networks.gannotation.LandmarkGenerator`.
-        critic_updates, critic_head_start, reuse_fake, lambda_change, lambda_smooth: like those of
-            `mimik.methods.stargan.Config`.
+        conv_dim, residual_blocks, stem, deviation: see `mimik.networks.gannotation.LandmarkGenerator`.
         lambda_adversarial: weight of all that D tells G.
-        lambda_self, lambda_triple: of the two consistencies.
+        lambda_self: weight of the self-consistency.
+        lambda_triple: weight of the triple consistency.
         consistency_every: compute the consistencies on every so many steps only, as many times as strong.
         adversary: settings of the discriminator.
     """
 
     conv_dim: int = 64
     residual_blocks: int = 6
-    head: Head = "direct"
     stem: Stem = "conv"
     deviation: float = 1.75 / 128
     critic_updates: int = 4
-    critic_head_start: int = 0
-    reuse_fake: bool = False
     lambda_adversarial: float = 0.01
     lambda_self: float = 1.0
     lambda_triple: float = 1.0
     consistency_every: int = 1
-    lambda_change: float = 0.0
-    lambda_smooth: float = 0.0
     # Ours: with lambda_adversarial, StarGAN's proportion of naming the class (0.1) to reconstruction (1).
     adversary: AdversaryConfig = field(default_factory=lambda: AdversaryConfig(lambda_classification=10.0))
 
     def __post_init__(self) -> None:
         """Refuse combinations that make no sense."""
-        if self.head == "direct" and (self.lambda_change or self.lambda_smooth):
-            raise ValueError("lambda_change and lambda_smooth need another head than direct")
-        if self.critic_updates < 1 or self.consistency_every < 1:
-            raise ValueError("critic_updates and consistency_every must be at least 1")
+        super().__post_init__()
+        if self.consistency_every < 1:
+            raise ValueError("consistency_every must be at least 1")
         if self.deviation <= 0:
             raise ValueError("deviation must be positive")
 
@@ -123,9 +117,7 @@ class Method(nn.Module):
         self.register_buffer("class_faces", torch.zeros(classes))
         self.class_landmarks: Tensor
         self.class_faces: Tensor
-        self.updates: Sequence[Update] = critic_and_generator(
-            config.critic_updates, config.critic_head_start, config.reuse_fake
-        )
+        self.updates: Sequence[Update] = critic_and_generator(config)
 
     @property
     def averaged(self) -> nn.Module:
@@ -155,10 +147,8 @@ class Method(nn.Module):
         source, target = self.condition.source(batch), self.condition.target(batch)
         own, asked = self._shapes(batch)
         self._keep_means(own, source)
-        head_start = self.config.critic_head_start
-        return self.discriminator.update_loss(
-            batch, source, target, step, head_start, lambda: self.generator(batch["image"], asked)
-        )
+        fake = budget.fake(self.config, batch, step, lambda: self.generator(batch["image"], asked))
+        return self.discriminator.discriminator_loss(batch["image"], fake, source, target, step)
 
     @torch.no_grad()
     def _keep_means(self, shapes: Tensor, states: Tensor) -> None:
@@ -175,11 +165,9 @@ class Method(nn.Module):
         own, asked = self._shapes(batch)
         fake, change = self.generator.edit(image, asked)
         batch["edited"] = fake
-        if config.reuse_fake:
-            batch["fake"] = fake.detach()
         judged, terms = self.discriminator.generator_loss(fake, target)
         total = config.lambda_adversarial * judged
-        if step % config.consistency_every == 0:
+        if lazy := budget.due(step, config.consistency_every):
             # The face after the next one lends the third shape; three passes as one.
             third = fitted(asked.roll(-1, 0), own)
             passes = torch.cat([fake, fake, image]), torch.cat([own, third, third])
@@ -187,12 +175,8 @@ class Method(nn.Module):
             terms["self"] = losses.reconstruction(image, back).mean()
             terms["triple"] = losses.reconstruction(direct, through).mean()
             consistency = config.lambda_self * terms["self"] + config.lambda_triple * terms["triple"]
-            total = total + config.consistency_every * consistency
-        if change is not None:
-            terms["change"] = change.mean()
-            terms["smooth"] = losses.total_variation(change)
-            total = total + config.lambda_change * terms["change"] + config.lambda_smooth * terms["smooth"]
-        return total, terms
+            total = total + lazy * consistency
+        return budget.restrained(config, total, terms, change)
 
     def translate(self, images: Tensor, source: Tensor, target: Tensor) -> Tensor:
         """Edit images (B, 3, H, W) in [-1, 1] from the states `source` to `target`, float (B, C).

@@ -1,4 +1,4 @@
-"""hier_seg: semantic segmentation and hierarchical GANs in one (Bodur, Bhattarai, Kim; papers/spec hier_seg).
+"""hier_seg: semantic segmentation and hierarchical GANs in one (Bodur, Bhattarai, Kim 2021; docs/papers/hier_seg.md).
 
 A face parser S cuts the input into disjoint free-shape parts (section 3.1); every part has its own small conditional
 GAN, the whole face a global one, and a fusion network makes the result from both (section 3.2). A sharp softmax
@@ -28,13 +28,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mimik.components import face_parts, losses
+from mimik.components import budget, face_parts, losses
 from mimik.components.adversary import Adversary, AdversaryConfig, Terms, part_mean
+from mimik.components.budget import LazyReconstruction, OutputHead, Rounds
 from mimik.components.context import Context, load_stored_state, stored_state
 from mimik.components.face_parts import Combination, MaskSpace
 from mimik.labels import PARTS
 from mimik.networks.fusion import Fusion
-from mimik.networks.stargan import Generator, Head, Stem
+from mimik.networks.stargan import Generator, Stem
 from mimik.training.batches import Batch
 from mimik.training.schedule import Update, critic_and_generator
 
@@ -65,7 +66,7 @@ RECTANGLES: Mapping[str, tuple[float, float, float, float]] = MappingProxyType(
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Rounds, LazyReconstruction, OutputHead):
     """Settings; the defaults are the published ones where the paper gives them.
 
     Attributes:
@@ -76,19 +77,24 @@ class Config:
         mask_space: background of masked parts, see `mimik.components.face_parts.cut`.
         combine: how parts are stitched.
         local_size: side of the local GANs' images.
-        margin, least_side, least_area: of a part's box, in pixels of a 256 px image.
-        lambda_global, lambda_local, lambda_fusion: of Eq. 8.
+        margin: how far a part's box reaches beyond the part, in pixels of a 256 px image.
+        least_side: least side of that box, in pixels of a 256 px image.
+        least_area: least number of pixels, of a 256 px image, of a part that counts as visible.
+        lambda_global: weight of the global GAN in Eq. 8.
+        lambda_local: weight of the parts' GANs in Eq. 8.
+        lambda_fusion: weight of the fusion network's GAN in Eq. 8.
         lambda_reconstruction: weight of L_rec within every bracket of Eq. 8.
         fusion_reconstruction: `composed` or `full`, see the module's docstring.
         segmenter_learning_rate: factor on the run's learning rate for the segmenter.
         segmenter_every: let gradients reach the segmenter on every so many steps only.
         segmenter_batch_norm: `frozen` running statistics (a batch of another domain would shift them) or `train`.
         segmenter_anchor: weight of the divergence from the pre-trained segmenter (0: none, as published).
-        conv_dim, residual_blocks, local_conv_dim, local_residual_blocks, fusion_conv_dim, fusion_residual_blocks,
-        head, stem: of the generators.
-        critic_updates, critic_head_start, reuse_fake, reconstruction_every, lambda_change, lambda_smooth: like those of
-            `mimik.methods.stargan.Config`.
-        adversary: of the global and the fusion discriminator; local_adversary: of the parts'.
+        conv_dim, residual_blocks: of the global generator, see `mimik.networks.stargan.Generator`.
+        local_conv_dim, local_residual_blocks: of the parts' generators, see `mimik.networks.stargan.Generator`.
+        fusion_conv_dim: width of the fusion network; fusion_residual_blocks: number of its residual blocks.
+        stem: of the generators, see `mimik.networks.stargan.Generator`.
+        adversary: settings of the global and the fusion discriminator.
+        local_adversary: settings of the parts' discriminators.
     """
 
     extract: Literal["segmentation", "rectangles"] = "segmentation"
@@ -105,7 +111,6 @@ class Config:
     lambda_local: float = 0.3
     lambda_fusion: float = 0.5
     lambda_reconstruction: float = 10.0
-    reconstruction_every: int = 1
     fusion_reconstruction: Literal["composed", "full"] = "composed"
     segmenter_learning_rate: float = 1.0
     segmenter_every: int = 1
@@ -117,27 +122,20 @@ class Config:
     local_residual_blocks: int = 6
     fusion_conv_dim: int = 64
     fusion_residual_blocks: int = 4
-    head: Head = "direct"
     stem: Stem = "conv"
-    critic_updates: int = 5
-    critic_head_start: int = 0
-    reuse_fake: bool = False
-    lambda_change: float = 0.0
-    lambda_smooth: float = 0.0
     adversary: AdversaryConfig = field(default_factory=AdversaryConfig)
     local_adversary: AdversaryConfig = field(default_factory=lambda: AdversaryConfig(layers=5))
 
     def __post_init__(self) -> None:
         """Refuse combinations that make no sense."""
+        super().__post_init__()
         unknown = set(self.parts) - set(PARTS)
         if unknown or not self.parts or len(set(self.parts)) < len(self.parts):
             raise ValueError(f"parts is a list of distinct names out of {', '.join(PARTS)}")
-        if self.head == "direct" and (self.lambda_change or self.lambda_smooth):
-            raise ValueError("lambda_change and lambda_smooth need another head than direct")
         if self.extract == "rectangles" and self.end_to_end:
             raise ValueError("rectangles carry no gradient to a segmenter; set end_to_end: false")
-        if min(self.critic_updates, self.reconstruction_every, self.segmenter_every) < 1:
-            raise ValueError("critic_updates, reconstruction_every and segmenter_every must be at least 1")
+        if self.segmenter_every < 1:
+            raise ValueError("segmenter_every must be at least 1")
         if self.phi <= 0:
             raise ValueError("phi must be positive")
 
@@ -215,9 +213,7 @@ class Method(nn.Module):
         self.mean_boxes: Tensor
         self.extent: Tensor
         self.anchor = copy.deepcopy(segmenter).requires_grad_(False).eval() if config.segmenter_anchor else None
-        self.updates: Sequence[Update] = critic_and_generator(
-            config.critic_updates, config.critic_head_start, config.reuse_fake
-        )
+        self.updates: Sequence[Update] = critic_and_generator(config)
         if not config.end_to_end:
             segmenter.requires_grad_(False)
 
@@ -307,7 +303,7 @@ class Method(nn.Module):
         local, local_change = self.generator["local"].edit(cut.crops, condition)
         whole, whole_change = self.generator["whole"].edit(images, condition)
         result, fusion_change = self.generator["fusion"].blend(whole, self.stitch(local, cut))
-        changes = [change for change in (whole_change, local_change, fusion_change) if change is not None]
+        changes = (whole_change, local_change, fusion_change)
         return {"cut": cut, "local": local, "global": whole, "fusion": result, "changes": changes}
 
     # Losses ----------------------------------------------------------------------------------------------------------
@@ -316,21 +312,17 @@ class Method(nn.Module):
         """All discriminators, each with its own optimum, so without the lambda_p of Eq. 8."""
         image = batch["image"]
         source, target = self.condition.source(batch), self.condition.target(batch)
-        alone = step < self.config.critic_head_start
         if "fake/fusion" not in batch:
             with torch.no_grad():
                 told = self.condition.told(source, target)
-                out = {"cut": self.cut(image)} if alone else self.run(image, told)
-                batch.update(_seen(out["cut"], out))
+                out = {"cut": self.cut(image)} if self.config.alone(step) else self.run(image, told)
+                batch.update(_seen(out))
         total = image.new_zeros(())
         terms: Terms = {}
         crops, valid = batch["crops"], batch["valid"]
         for name, real, weight in (("global", image, None), ("fusion", image, None), ("local", crops, valid)):
-            adversary = self.discriminator[name]
-            if alone:
-                loss, own = adversary.label_loss(real, source, target, weight)
-            else:
-                loss, own = adversary.discriminator_loss(real, batch[f"fake/{name}"], source, target, step, weight)
+            fake = batch.get(f"fake/{name}")
+            loss, own = self.discriminator[name].discriminator_loss(real, fake, source, target, step, weight)
             total = total + loss
             terms.update({f"{name}/{term}": value for term, value in own.items()})
         return total, terms
@@ -345,10 +337,9 @@ class Method(nn.Module):
         out = self.run(image, asked, end_to_end=step % config.segmenter_every == 0)
         cut: Cut = out["cut"]
         batch["edited"] = out["fusion"]
-        if config.reuse_fake:
-            batch.update(_seen(cut, out))
-        due = step % config.reconstruction_every == 0
-        cycled = self._cycle(out, back) if due else {}
+        batch.update(_seen(out))
+        lazy = budget.due(step, config.reconstruction_every)
+        cycled = self._cycle(out, back) if lazy else {}
         total = image.new_zeros(())
         terms: Terms = {}
         # The target of a part's reconstruction is detached: both sides are functions of S, and an empty mask would win.
@@ -357,17 +348,14 @@ class Method(nn.Module):
         for name, original in originals.items():
             weight = cut.valid if name == "local" else None
             loss, own = self.discriminator[name].generator_loss(out[name], target, weight)
-            if due:
+            if lazy:
                 own["rec"] = part_mean(losses.reconstruction(original, cycled[name], parts[name]), weight)
-                loss = loss + config.lambda_reconstruction * config.reconstruction_every * own["rec"]
+                loss = loss + lazy * config.lambda_reconstruction * own["rec"]
             total = total + lambdas[name] * loss
             terms.update({f"{name}/{term}": value for term, value in own.items()})
         for index, part in enumerate(config.parts):
             terms[f"area/{part}"] = cut.masks[:, index].mean()
-        if config.head != "direct":
-            terms["change"] = torch.stack([change.mean() for change in out["changes"]]).sum()
-            terms["smooth"] = torch.stack([losses.total_variation(change) for change in out["changes"]]).sum()
-            total = total + config.lambda_change * terms["change"] + config.lambda_smooth * terms["smooth"]
+        total, terms = budget.restrained(config, total, terms, *out["changes"])
         if self.anchor is not None and cut.logits is not None and cut.logits.requires_grad:
             with torch.no_grad():
                 before = torch.log_softmax(self.anchor(image).float(), 1)
@@ -405,8 +393,9 @@ class Method(nn.Module):
         load_stored_state(own, self.generator, self.condition)
 
 
-def _seen(cut: Cut, out: Mapping[str, Any]) -> dict[str, Tensor]:
-    """What the discriminators see of a pass, without its graph: the real parts and the fakes by name."""
+def _seen(out: Mapping[str, Any]) -> dict[str, Tensor]:
+    """What the discriminators see of a pass, without its graph: the real parts and, where made, the fakes by name."""
+    cut: Cut = out["cut"]
     fakes = {f"fake/{name}": out[name].detach() for name in ("global", "fusion", "local") if name in out}
     if fakes:
         fakes["fake"] = fakes["fake/fusion"]

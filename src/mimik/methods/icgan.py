@@ -1,7 +1,7 @@
 """IcGAN (Perarnau et al. 2016, arXiv 1611.06355): a conditional GAN, then encoders that find a face's place in it.
 
-Three stages (sections 3.1 to 3.3), the first two of which are one here, to be minimised; y is the state of a real face
-x, y' that of another one, z from N(0, 1):
+Three stages (docs/papers/baselines.md#icgan), the first two of which are one here, to be minimised; y is the state of a
+real face x, y' that of another one, z from N(0, 1):
 
     D:    -log D(x, y) - 1/2 log(1 - D(x, y')) - 1/2 log(1 - D(G(z, y'), y'))
     G:    -log D(G(z, y'), y')
@@ -54,8 +54,9 @@ class Config:
     Attributes:
         resolution: side in pixels of the images that the networks see.
         noise_dim: length of z.
-        conv_dim: of G and D, see `mimik.networks.icgan`.
-        encoder_conv_dim: of both encoders; state_hidden: of E_y.
+        conv_dim: width of G's last layer but one and of D's first.
+        encoder_conv_dim: width of the first layer of both encoders.
+        state_hidden: length of the hidden layer of E_y.
         gan_steps: how long the GAN is trained; the rest of the run (`training.steps`, which must be longer) trains the
             encoders.
         encoder_learning_rate: factor on the run's learning rate.

@@ -1,4 +1,4 @@
-"""relative_au: relative action units and an MSF U-Net (Ling et al., ECCV 2020; papers/spec relative_au).
+"""relative_au: relative action units and an MSF U-Net (Ling et al., ECCV 2020; docs/papers/relative_au.md).
 
 The generator is told the difference of target and source action units, of which zero means "leave alone", and
 transforms the encoder's features at every scale under it. Equations, as losses to be minimised:
@@ -23,11 +23,11 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
-from mimik.components import losses
+from mimik.components import budget, losses
 from mimik.components.adversary import Adversary, AdversaryConfig, Terms
+from mimik.components.budget import LazyReconstruction, Rounds
 from mimik.components.context import Context, load_stored_state, stored_state
 from mimik.networks.msf_unet import Fusing, Generator
 from mimik.networks.stargan import Head, Stem
@@ -54,16 +54,13 @@ CONDITION: Mapping[str, Any] = MappingProxyType(
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Rounds, LazyReconstruction):
     """Settings; the defaults are the published ones.
 
     Attributes:
         conv_dim, max_conv_dim, k_msf, head, stem: see `mimik.networks.msf_unet.Generator`.
         msf: `exchange` (the authors' code) or `text` (as the paper words it).
-        critic_updates: D updates per G update.
-        critic_head_start, reuse_fake: like those of `mimik.methods.stargan.Config`.
         lambda_reconstruction: weight of both terms of L_rec.
-        reconstruction_every: compute L_rec on every so many steps only, as many times as strong.
         lambda_smooth: weight of TV(x').
         tv_reduction: of TV over the batch: `batch_sum`, or `per_image`, the mean of the images' sums.
         cond_reduction: of L_cond over the action units: `mean` or `sum`.
@@ -79,10 +76,7 @@ class Config:
     head: Head = "direct"
     stem: Stem = "conv"
     critic_updates: int = 4
-    critic_head_start: int = 0
-    reuse_fake: bool = False
     lambda_reconstruction: float = 30.0
-    reconstruction_every: int = 1
     lambda_smooth: float = 5e-6
     tv_reduction: Literal["batch_sum", "per_image"] = "batch_sum"
     cond_reduction: Literal["mean", "sum"] = "mean"
@@ -93,8 +87,7 @@ class Config:
 
     def __post_init__(self) -> None:
         """Refuse combinations that make no sense."""
-        if self.critic_updates < 1 or self.reconstruction_every < 1:
-            raise ValueError("critic_updates and reconstruction_every must be at least 1")
+        super().__post_init__()
         if self.gp_step == "separate" and self.adversary.objective != "wgan-gp":
             raise ValueError("gp_step: separate needs the objective wgan-gp; others have no gradient penalty")
 
@@ -121,9 +114,7 @@ class Method(nn.Module):
             weight = adversary.lambda_classification * self.condition.dim
             adversary = replace(adversary, lambda_classification=weight)
         self.discriminator = Adversary(adversary, context.image_size, self.condition)
-        self.updates: Sequence[Update] = critic_and_generator(
-            config.critic_updates, config.critic_head_start, config.reuse_fake, config.gp_step == "separate"
-        )
+        self.updates: Sequence[Update] = critic_and_generator(config, config.gp_step == "separate")
 
     @property
     def averaged(self) -> nn.Module:
@@ -148,26 +139,16 @@ class Method(nn.Module):
 
         See `mimik.components.adversary.Adversary.discriminator_loss` for the terms; `cls` is L_cond.
         """
-        config = self.config
+        image, joint = batch["image"], self.config.gp_step == "joint"
         source, target = self.condition.source(batch), self.condition.target(batch)
-        return self.discriminator.update_loss(
-            batch,
-            source,
-            target,
-            step,
-            config.critic_head_start,
-            lambda: self.translate(batch["image"], source, target),
-            penalised=config.gp_step == "joint",
-        )
+        fake = budget.fake(self.config, batch, step, lambda: self.translate(image, source, target))
+        return self.discriminator.discriminator_loss(image, fake, source, target, step, penalised=joint)
 
     def penalty_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
         """The penalty of Eq. 8 between the batch's faces and the edits that D's update before has seen."""
-        if "fake" not in batch:
-            with torch.no_grad():
-                batch["fake"] = self.translate(
-                    batch["image"], self.condition.source(batch), self.condition.target(batch)
-                )
-        return self.discriminator.penalty_loss(batch["image"], batch["fake"])
+        image, condition = batch["image"], self.condition
+        fake = budget.made(batch, lambda: self.translate(image, condition.source(batch), condition.target(batch)))
+        return self.discriminator.penalty_loss(image, fake)
 
     def generator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
         """Eq. 9: terms `adv`, `cls` (L_cond), `self`, `cycle` (Eq. 7), `tv` (and `match` where switched on)."""
@@ -176,15 +157,12 @@ class Method(nn.Module):
         source, target = self.condition.source(batch), self.condition.target(batch)
         fake = self.generator(image, told(source, target))
         batch["edited"] = fake
-        if config.reuse_fake:
-            batch["fake"] = fake.detach()
         total, terms = self.discriminator.generator_loss(fake, target)
-        if step % config.reconstruction_every == 0:
+        if lazy := budget.due(step, config.reconstruction_every):
             # Told absolute states, Eq. 7's zero and -v_rel are the source state (Table 3, "w/o v_rel").
             terms["self"] = losses.reconstruction(image, self.generator(image, told(source, source))).mean()
             terms["cycle"] = losses.reconstruction(image, self.generator(fake, told(target, source))).mean()
-            weight = config.lambda_reconstruction * config.reconstruction_every
-            total = total + weight * (terms["self"] + terms["cycle"])
+            total = total + lazy * config.lambda_reconstruction * (terms["self"] + terms["cycle"])
         sums = losses.summed_variation(fake)
         terms["tv"] = sums.sum() if config.tv_reduction == "batch_sum" else sums.mean()
         return total + config.lambda_smooth * terms["tv"], terms

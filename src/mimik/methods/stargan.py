@@ -1,6 +1,6 @@
 """StarGAN (Choi et al., CVPR 2018, arXiv 1711.09020): one generator for all classes, told the target label.
 
-Losses (section 3.1, eq. 1 to 6, with the WGAN-GP objective of eq. 8), to be minimised:
+Losses to be minimised (section 3.1, eq. 1 to 6, with the WGAN-GP objective of eq. 8; docs/papers/baselines.md#stargan):
 
     D: E[D(G(x, t))] - E[D(x)] + 10 GP + lambda_cls CE(D_cls(x), s)
     G: -E[D(G(x, t))] + lambda_cls CE(D_cls(G(x, t)), t) + lambda_rec |x - G(G(x, t), s)|_1
@@ -20,11 +20,12 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from mimik.components import losses
+from mimik.components import budget, losses
 from mimik.components.adversary import Adversary, AdversaryConfig, Terms
+from mimik.components.budget import LazyReconstruction, OutputHead, Rounds
 from mimik.components.context import Context, load_stored_state, stored_state
 from mimik.components.semantics import MASK_CHANNELS, Parser
-from mimik.networks.stargan import Generator, Head, Stem
+from mimik.networks.stargan import Generator, Stem
 from mimik.training.batches import Batch
 from mimik.training.schedule import Update, critic_and_generator
 
@@ -45,21 +46,13 @@ CONDITION: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Rounds, LazyReconstruction, OutputHead):
     """Settings; the defaults are the published ones.
 
     Attributes:
-        conv_dim, residual_blocks, head, stem: see `mimik.networks.stargan.Generator`.
-        critic_updates: D updates per G update.
-        critic_head_start: steps in which D is trained alone, on the labels of real images.
-        reuse_fake: update G before D within a round and let D see the fake that G was updated on, instead of making
-            another one: one generator pass less per step, and D lags one G update behind.
+        conv_dim, residual_blocks, stem: see `mimik.networks.stargan.Generator`.
         reconstruction: `cycle`, or `self`: asked for no change.
-        lambda_reconstruction: weight of that term.
-        reconstruction_every: compute it on every so many steps only, as many times as strong (its pass is half of a
-            generator update).
-        lambda_change: weight of the mean share of every pixel that the head replaces (not for the direct head).
-        lambda_smooth: weight of that map's total variation.
+        lambda_reconstruction: weight of the reconstruction.
         see_masks: the generator sees the input's label map too, made by a frozen segmenter ("Baseline + Concat" of Sun
             et al., section 4.5).
         adversary: settings of the discriminator.
@@ -67,25 +60,11 @@ class Config:
 
     conv_dim: int = 64
     residual_blocks: int = 6
-    head: Head = "direct"
     stem: Stem = "conv"
-    critic_updates: int = 5
-    critic_head_start: int = 0
-    reuse_fake: bool = False
     reconstruction: Literal["cycle", "self"] = "cycle"
     lambda_reconstruction: float = 10.0
-    reconstruction_every: int = 1
-    lambda_change: float = 0.0
-    lambda_smooth: float = 0.0
     see_masks: bool = False
     adversary: AdversaryConfig = field(default_factory=AdversaryConfig)
-
-    def __post_init__(self) -> None:
-        """Refuse combinations that make no sense."""
-        if self.head == "direct" and (self.lambda_change or self.lambda_smooth):
-            raise ValueError("lambda_change and lambda_smooth need another head than direct")
-        if self.critic_updates < 1 or self.reconstruction_every < 1:
-            raise ValueError("critic_updates and reconstruction_every must be at least 1")
 
 
 class Method(nn.Module):
@@ -110,9 +89,7 @@ class Method(nn.Module):
         )
         self.discriminator = Adversary(config.adversary, context.image_size, self.condition)
         self.parser = Parser(context.needed("segmenter", "see_masks")) if config.see_masks else None
-        self.updates: Sequence[Update] = critic_and_generator(
-            config.critic_updates, config.critic_head_start, config.reuse_fake
-        )
+        self.updates: Sequence[Update] = critic_and_generator(config)
 
     @property
     def averaged(self) -> nn.Module:
@@ -135,10 +112,8 @@ class Method(nn.Module):
     def discriminator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
         """Eq. 6, first line. See `mimik.components.adversary.Adversary.discriminator_loss` for the terms."""
         source, target = self.condition.source(batch), self.condition.target(batch)
-        head_start = self.config.critic_head_start
-        return self.discriminator.update_loss(
-            batch, source, target, step, head_start, lambda: self.translate(batch["image"], source, target)
-        )
+        fake = budget.fake(self.config, batch, step, lambda: self.translate(batch["image"], source, target))
+        return self.discriminator.discriminator_loss(batch["image"], fake, source, target, step)
 
     def generator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
         """Eq. 6, second line: terms `adv`, `cls`, `rec` (and `match`, `change`, `smooth` where switched on)."""
@@ -147,19 +122,13 @@ class Method(nn.Module):
         source, target = self.condition.source(batch), self.condition.target(batch)
         fake, change = self.edit(image, told(source, target))
         batch["edited"] = fake
-        if config.reuse_fake:
-            batch["fake"] = fake.detach()
         total, terms = self.discriminator.generator_loss(fake, target)
-        if step % config.reconstruction_every == 0:
+        if lazy := budget.due(step, config.reconstruction_every):
             cycle = config.reconstruction == "cycle"
             again, _ = self.edit(fake, told(target, source)) if cycle else self.edit(image, told(source, source))
             terms["rec"] = losses.reconstruction(image, again).mean()
-            total = total + config.lambda_reconstruction * config.reconstruction_every * terms["rec"]
-        if change is not None:
-            terms["change"] = change.mean()
-            terms["smooth"] = losses.total_variation(change)
-            total = total + config.lambda_change * terms["change"] + config.lambda_smooth * terms["smooth"]
-        return total, terms
+            total = total + lazy * config.lambda_reconstruction * terms["rec"]
+        return budget.restrained(config, total, terms, change)
 
     def edit(self, images: Tensor, told: Tensor) -> tuple[Tensor, Tensor | None]:
         """The generator's edit of images told so, and how much of every pixel was replaced; see its `edit`."""

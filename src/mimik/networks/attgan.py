@@ -1,5 +1,7 @@
 """Generator and discriminator of AttGAN (He et al., TIP 2019, arXiv 1711.10678) as SeCGAN uses them.
 
+Layer table: docs/papers/baselines.md#attgan-layers.
+
 An encoder of stride-2 convolutions, a decoder of transposed ones; the condition is tiled onto the latent code and onto
 the input of the next `inject_layers` decoder layers, features of the encoder are joined to the outputs of the first
 `shortcut_layers` decoder layers. Layers and counts follow elvisyjlin/AttGAN-PyTorch, which SeCGAN builds on (Sun et

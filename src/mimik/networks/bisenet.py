@@ -1,5 +1,7 @@
 """BiSeNet (Yu et al., ECCV 2018, arXiv 1808.00897) as it is used for face parsing, without a spatial path.
 
+Layer table: docs/papers/hier_seg.md#bisenet.
+
 The variant of the widely used face parser for CelebAMask-HQ: the stage of the ResNet-18 context path at one
 eighth of the size takes the place of the spatial path. 13,300,416 parameters with 19 classes, of which the
 ResNet-18 has 11,176,512. Names inside `ResNet18` are those of the usual ImageNet weights files.

@@ -1,5 +1,7 @@
 """Generator and discriminator of CycleGAN (Zhu et al., ICCV 2017, arXiv 1703.10593, appendix 7.2), P of each at once.
 
+Layers: docs/papers/baselines.md#cyclegan-layers.
+
 P networks of equal shape run side by side as one grouped network: part p owns the p-th slice of every channel axis.
 Known deviation from the authors' code: instance normalisation is affine, as in the other generators here; the biases
 of the convolutions before it, which it would cancel, are left out. 11,383,427 and 2,765,633 parameters a part.

@@ -1,5 +1,7 @@
 """From a face to the map of its geometry and back (Bodur et al., WACV 2021, section 3.2): depth, or surface normals.
 
+Beside the other networks of the paper: docs/papers/depth_guided.md#networks.
+
 The generator of StarGAN, told by a code of two which domain to translate to (pictures or maps), so that one network
 is both G_depth and G'_depth: 8,421,120 parameters. Maps have three channels, as pictures do: a depth map three times
 the same, normals x, y and z. A network of one way has no code and cannot go back.

@@ -1,7 +1,7 @@
 """Networks of EF-GAN (Wu et al., Cascade EF-GAN, CVPR 2020, supplementary material, sections 1 to 3).
 
 The layer tables of the supplement (its figure 1) are not readable and no code was published, so the designs below are
-reconstructions (papers/spec ef_gan b):
+reconstructions (docs/papers/ef_gan.md#networks):
 - The expression transformers are GANimation's, to which the paper compares itself: `mimik.networks.stargan` with the
   masked head, 8,471,296 parameters for 17 action units. So is the critic of the final image; the others lack its head.
 - The refiner is the same encoder and decoder without a condition: 8,424,256 parameters.

@@ -16,6 +16,8 @@ from mimik.networks.small_classifier import SmallClassifier
 from mimik.networks.stgan_classifier import STGANClassifier
 from mimik.networks.stored import build_stored, load_weights, read_network
 from mimik.networks.vgg16 import VGG16
+from mimik.settings.external import is_external
+from mimik.settings.outside import named_in_file
 
 KIND = "classifier"
 
@@ -23,7 +25,7 @@ Predicts = Literal["expression", "attributes"]
 
 
 class FaceClassifier(nn.Module):
-    """VGG-16, STGAN's classifier or the small network.
+    """VGG-16, STGAN's classifier, the small network or one of another package.
 
     Attributes:
         classes: names of the expressions, a label is a position in this list; or of the attributes.
@@ -34,7 +36,7 @@ class FaceClassifier(nn.Module):
 
     def __init__(
         self,
-        network: VGG16 | STGANClassifier | SmallClassifier,
+        network: Any,
         classes: Sequence[str],
         predicts: Predicts = "expression",
     ) -> None:
@@ -50,14 +52,16 @@ class FaceClassifier(nn.Module):
         """Images (B, 3, H, W) in [-1, 1] -> penultimate activations (B, D), float32.
 
         They are resized bilinearly to the side that the network was made for, 224 (VGG-16, which also gets ImageNet's
-        normalisation) or 128 (STGAN's); the small network takes them as they are.
+        normalisation) or 128 (STGAN's); the small network, and any other without an `input_size`, takes them as they
+        are.
         """
-        if not isinstance(self.network, SmallClassifier):
-            size = self.network.input_size
+        size = getattr(self.network, "input_size", None)
+        if size is not None:
             images = F.interpolate(images, (size, size), mode="bilinear", align_corners=False)
         if isinstance(self.network, VGG16):
             images = normalise(images, "imagenet")
-        return self.network.embed(images).float()
+        embedded: Tensor = self.network.embed(images).float()
+        return embedded
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W) in [-1, 1] -> logits (B, C), float32."""
@@ -65,28 +69,34 @@ class FaceClassifier(nn.Module):
 
     def classify(self, features: Tensor) -> Tensor:
         """What `features` returned, (B, D) -> logits (B, C), float32."""
-        return self.network.classify(features).float()
+        logits: Tensor = self.network.classify(features).float()
+        return logits
 
 
 def build(settings: Mapping[str, Any], classes: Sequence[str]) -> FaceClassifier:
     """A freshly initialised classifier.
 
     Args:
-        settings: `network` (`vgg16`, `stgan_classifier` or `small`); optional `width` of the small one (32) and
-            `predicts` (`expression`, or `attributes`). Other entries are not read.
+        settings: `network` (`vgg16`, `stgan_classifier`, `small`, or with a dot a module of another package, the
+            `Network` of which has `feature_dim`, `embed` and `classify` like these); optional `width` of the small one
+            (32) and `predicts` (`expression`, or `attributes`). Other entries are not read.
         classes: names of the expressions, or of the attributes.
 
     Raises:
-        UserError: an unknown network.
+        UserError: an unknown network, or one of another package that params.yaml does not name.
     """
-    networks: Mapping[str, Callable[[int], VGG16 | STGANClassifier | SmallClassifier]] = {
+    networks: dict[str, Callable[[int], nn.Module]] = {
         "vgg16": VGG16,
         "stgan_classifier": STGANClassifier,
         "small": lambda outputs: SmallClassifier(outputs, width=settings.get("width") or 32),
     }
-    if settings["network"] not in networks:
-        raise UserError(f"classifiers: network must be one of {', '.join(networks)}, got {settings['network']!r}.")
-    network = networks[settings["network"]](len(classes))
+    kind = settings["network"]
+    if is_external(kind):
+        module = named_in_file("networks", kind, "classifiers: network")
+        networks[kind] = lambda outputs: module.Network(outputs, settings.get("width"))
+    if kind not in networks:
+        raise UserError(f"classifiers: network must be {', '.join(networks)} or PACKAGE.MODULE, got {kind!r}.")
+    network = networks[kind](len(classes))
     return FaceClassifier(network, classes, settings.get("predicts", "expression"))
 
 

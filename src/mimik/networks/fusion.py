@@ -1,5 +1,7 @@
 """The fusion network of hier_seg (Bodur et al., section 3.2): global and local translation in, result out.
 
+Layer table: docs/papers/hier_seg.md#fusion-network.
+
 "Two convolution blocks, four residual blocks and a convolution layer", without resampling. The paper prints no
 widths; 64 channels throughout follows APDrawingGAN's combiner (Yi et al., CVPR 2019), the model of the design.
 361,280 parameters at the default width.

@@ -1,5 +1,7 @@
 """Generator of GANnotation (Sanchez and Valstar 2018, arXiv 1811.03492): StarGAN's, told where 68 landmarks shall lie.
 
+Layers: docs/papers/baselines.md#gannotation-layers.
+
 Known deviations from the authors' released code: the Gaussians are neither moved to whole pixels nor cut off beyond
 seven; and those of `mimik.networks.stargan`. 8,628,096 parameters at the default settings (theirs with 68 maps).
 """

@@ -1,5 +1,7 @@
 """Networks of IcGAN (Perarnau et al. 2016, arXiv 1611.06355): a DCGAN that is told a condition, and encoders.
 
+Layer table: docs/papers/baselines.md#icgan-layers.
+
 Layers as in the authors' code, for images of 64 pixels and any other power of two: the generator starts at 4 pixels and
 halves its channels with every doubling; the discriminator sees the condition as planes after its first layer.
 """

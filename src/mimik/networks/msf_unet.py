@@ -1,5 +1,7 @@
 """U-Net with multi-scale fusion (MSF) modules as skip connections (Ling et al., ECCV 2020, sections 3.2 and 3.3).
 
+Layer table: docs/papers/relative_au.md#generator.
+
 Where paper and authors' code differ (kernel sizes, number of modules, the module's inside) this is the code:
 57,632,768 parameters for 17 action units, 57,524,736 for 13. The condition enters at the bottleneck and in every
 module. The modules depend on each other from the bottom up, so fewer of them (Table 1's k_MSF) are the deepest ones;

@@ -17,6 +17,8 @@ from mimik.networks.bisenet import BiSeNet
 from mimik.networks.normalisation import Normalisation, normalise
 from mimik.networks.stored import build_stored, load_weights, read_network
 from mimik.networks.unet import UNet
+from mimik.settings.external import is_external
+from mimik.settings.outside import named_in_file
 
 KIND = "segmenter"
 
@@ -37,7 +39,7 @@ class Segmenter(nn.Module):
 
     def __init__(
         self,
-        network: BiSeNet | UNet,
+        network: nn.Module,
         num_classes: int,
         normalisation: Normalisation,
         input_size: int,
@@ -47,7 +49,7 @@ class Segmenter(nn.Module):
         """Wrap a network.
 
         Args:
-            network: a BiSeNet or a UNet of `num_classes` classes.
+            network: a BiSeNet, a UNet or another network of `num_classes` classes that takes and gives what UNet does.
             num_classes: C.
             normalisation: of the network's input.
             input_size: see the class.
@@ -109,22 +111,29 @@ def build(settings: Mapping[str, Any]) -> Segmenter:
     """A freshly initialised segmenter of the 19 classes of `mimik.labels.SEGMENTATION_CLASSES`.
 
     Args:
-        settings: `network` (`bisenet` or `unet`); `image_size`; optional `width` (channels of the first layer: 64 of
-            BiSeNet, 16 of U-Net as published) and `upscale` (1). Other entries are not read.
+        settings: `network` (`bisenet`, `unet`, or with a dot a module of another package, the `Network` of which sees
+            images in [-1, 1]); `image_size`; optional `width` (channels of the first layer: 64 of BiSeNet, 16 of U-Net
+            as published) and `upscale` (1). Other entries are not read.
 
     Raises:
-        UserError: an unknown network.
+        UserError: an unknown network, or one of another package that params.yaml does not name.
     """
     classes = len(SEGMENTATION_CLASSES)
     size, upscale = int(settings["image_size"]), int(settings.get("upscale") or 1)
     kind = settings["network"]
+    if is_external(kind):
+        chosen = settings.get("width")
+        network = named_in_file("networks", kind, "segmenters: network").Network(classes, chosen)
+        segmenter = Segmenter(network, classes, "half", size, upscale=upscale)
+        segmenter.settings = {"network": kind, "image_size": size, "width": chosen, "upscale": upscale}
+        return segmenter
     width = int(settings.get("width") or _PUBLISHED_WIDTH.get(kind, 0))
     if kind == "bisenet":
         segmenter = Segmenter(BiSeNet(classes, width=width), classes, "imagenet", size, upscale=upscale)
     elif kind == "unet":
         segmenter = Segmenter(UNet(classes, base=width), classes, "half", size, upscale=upscale)
     else:
-        raise UserError(f"segmenters: network must be `bisenet` or `unet`, got {kind!r}.")
+        raise UserError(f"segmenters: network must be `bisenet`, `unet` or PACKAGE.MODULE, got {kind!r}.")
     segmenter.settings = {"network": kind, "image_size": size, "width": width, "upscale": upscale}
     return segmenter
 

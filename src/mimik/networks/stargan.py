@@ -1,5 +1,7 @@
 """Generator and discriminator of StarGAN (Choi et al., CVPR 2018, arXiv 1711.09020, tables 4 and 5).
 
+Layer tables: docs/papers/baselines.md#stargan-layers.
+
 Known deviations from the authors' released code: instance normalisation keeps no running statistics (their test
 code never leaves training mode, so their published images use instance statistics as well). Everything else at
 the default settings is theirs: 8,439,936 generator parameters for 8 classes.
@@ -277,8 +279,8 @@ class Discriminator(nn.Module):
             parts: P discriminators side by side.
             matching: M, number of the further realness logits.
             negative_slope: of the leaky ReLUs.
-            initialisation: see `initialise`; under `kaiming` a critic without normalisation learns its classes in a
-                fraction of the steps.
+            initialisation: see `mimik.networks.stargan.initialise`; under `kaiming` a critic without normalisation
+                learns its classes in a fraction of the steps.
         """
         super().__init__()
         if image_size % 2**layers:

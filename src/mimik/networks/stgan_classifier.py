@@ -1,5 +1,7 @@
 """The classifier by which the authors of STGAN judge edits of attributes, and with them the tables of CelebA.
 
+What it is for: docs/papers/secgan.md#measurements.
+
 Liu et al., "STGAN: A unified selective transfer network for arbitrary image attribute editing", CVPR 2019: the paper
 does not describe it, the folder `att_classification` of its code does. Five times two 3x3 convolutions with batch
 normalisation and max-pooling, then a hidden layer of 512 without normalisation. Its input is 128 x 128 in [-1, 1]. With

@@ -1,5 +1,7 @@
 """U-Net (Ronneberger et al., MICCAI 2015) as CelebAMask-HQ's own face parser has it (MaskGAN, CVPR 2020).
 
+Layers: docs/papers/hier_seg.md#u-net.
+
 Every double convolution is batch-normalised, and the channels are a quarter of the original's (`base` 16, 32, 64,
 128, centre 256): 1,944,355 parameters with 19 classes; the original's `base` of 64 gives 31,044,691. Convolutions are
 padded, so that the logits have the size of the image.

@@ -1,7 +1,7 @@
 """Training of the classifier that judges edits: of expressions, or of binary attributes, on the real train split.
 
 Bodur et al., section 4, judge expressions with VGG-16; Sun et al. (SeCGAN), section 4, judge attributes with a network
-that they do not describe, for which that of STGAN's authors stands here (papers/spec/secgan.md (g)).
+that they do not describe, for which that of STGAN's authors stands here (docs/papers/secgan.md#measurements).
 
 It judges the pictures of generators, so it must see expressions and not the high-frequency traces that generators
 leave: every training image is moved, softened, dimmed and made noisy a little. The papers print no schedule; `TRAINING`
@@ -13,7 +13,7 @@ of its authors' code (25 epochs of 182,637 faces).
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,7 @@ from mimik.networks.vgg16 import VGG16
 from mimik.pretraining import runs
 from mimik.pretraining.augmentation import add_noise, colour_jitter, shift, soften
 from mimik.settings.configuration import build as build_config
+from mimik.settings.external import is_external
 from mimik.statistics.confusion import accuracy, confusion_matrix, macro_f1, per_class_accuracy
 from mimik.training.batches import Batch
 from mimik.training.loop import Logger, Terms, Update
@@ -53,10 +54,10 @@ class ClassifierConfig:
     """Settings of one classifier.
 
     Attributes:
-        network: `vgg16`, `stgan_classifier` or `small`.
+        network: `vgg16`, `stgan_classifier`, `small`, or the full name of a module of another package.
         predicts: `expression`, or `attributes`, each by itself.
         names: which attributes; empty: all that the dataset has. Not for expressions, which are its classes.
-        width: channels of the first layer of the small network; None: 32.
+        width: channels of the first layer of the small network; None: 32. Networks of other packages take it, too.
         shift: largest move of a training image, as a fraction of its side.
         jitter: strength of the changes of brightness, contrast and saturation.
         soften: probability of a slight blur.
@@ -65,7 +66,7 @@ class ClassifierConfig:
         initial_weights: path of ImageNet weights of VGG-16 (.pth); None starts from random weights.
     """
 
-    network: Literal["vgg16", "stgan_classifier", "small"] = "vgg16"
+    network: str = "vgg16"
     predicts: Predicts = "expression"
     names: tuple[str, ...] = ()
     width: int | None = None
@@ -77,10 +78,14 @@ class ClassifierConfig:
     initial_weights: str | None = None
 
     def __post_init__(self) -> None:
+        if self.network not in ("vgg16", "stgan_classifier", "small") and not is_external(self.network):
+            known = "vgg16, stgan_classifier, small or PACKAGE.MODULE"
+            raise ValueError(f"network must be {known}, not {self.network!r}")
         for name in ("shift", "jitter", "soften", "noise", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 0 and below 1, not {getattr(self, name)}")
-        if self.width is not None and (self.network != "small" or self.width < 1):
+        takes_width = self.network == "small" or is_external(self.network)
+        if self.width is not None and (not takes_width or self.width < 1):
             raise ValueError("width is for the small network, at least 1")
         if self.names and self.predicts == "expression":
             raise ValueError("names choose attributes; the expressions are the dataset's classes")
@@ -203,7 +208,7 @@ def pretrain_classifier(
     where = f"classifiers.{settings['name']}"
     config = build_config(ClassifierConfig, settings["config"], where)
     of_attributes = config.predicts == "attributes"
-    published = {"balanced": not of_attributes, "flip": True, **TRAINING[config.network]}
+    published = {"balanced": not of_attributes, "flip": True, **runs.published(TRAINING, config.network, where)}
     training = runs.training_config(published, settings, where)
     if of_attributes and (training.balanced or training.stratified):
         raise UserError(f"{where}.training: balanced batches go by expression; leave `balanced` false for attributes.")

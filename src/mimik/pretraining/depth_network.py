@@ -23,8 +23,9 @@ import torch
 from torch import Tensor, nn
 
 from mimik import mirror
-from mimik.components import losses
+from mimik.components import budget, losses
 from mimik.components.adversary import Adversary, AdversaryConfig
+from mimik.components.budget import Rounds
 from mimik.components.conditions import Condition, ConditionConfig
 from mimik.errors import UserError
 from mimik.faces.prepared.store import FaceStore
@@ -35,7 +36,8 @@ from mimik.pretraining import runs
 from mimik.settings.configuration import build as build_config
 from mimik.storage.files import file_sha256
 from mimik.training.batches import Batch
-from mimik.training.loop import Logger, Terms, Update
+from mimik.training.loop import Logger, Terms
+from mimik.training.schedule import Update, critic_and_generator
 
 __all__ = ["DepthNetworkConfig", "DepthNetworkTask", "load", "map_errors", "pretrain_depth_network"]
 
@@ -54,21 +56,21 @@ WEIGHTS = Path("data/weights")
 
 
 @dataclass(frozen=True)
-class DepthNetworkConfig:
-    """Settings; the defaults are those of the spec, which the paper gives in part.
+class DepthNetworkConfig(Rounds):
+    """Settings; the defaults are those of docs/papers/depth_guided.md#schedule-and-weights, where the
+    paper prints only some.
 
     Attributes:
-        network: `depth_network`, the only one.
-        geometry: `depth` or `normals`.
+        network: the only one there is.
+        geometry: what its maps show.
         domains: `two_way`: one network for both directions; `one_way`: without G'_depth and L_rec.
         conv_dim, residual_blocks, stem: of the generator, see `mimik.networks.stargan.Generator`.
-        critic_updates: D_depth updates per G_depth update.
-        critic_head_start: steps in which D_depth is trained alone, on the labels of true maps.
-        reuse_fake: update G_depth first and let D_depth see the map that it was updated on.
-        lambda_reconstruction, lambda_pixel, lambda_perceptual: weights of the terms.
+        lambda_reconstruction: weight of L_rec.
+        lambda_pixel: weight of the distance to the true map.
+        lambda_perceptual: weight of the perceptual term.
         confidence_penalty: beta (0: none).
         perceptual: `vgg19`, or `none`: no such term.
-        perceptual_layers: see `mimik.networks.vgg19.LAYERS`.
+        perceptual_layers: whose features are compared, of `mimik.networks.vgg19.LAYERS`.
         adversary: settings of D_depth.
     """
 
@@ -78,9 +80,6 @@ class DepthNetworkConfig:
     conv_dim: int = 64
     residual_blocks: int = 6
     stem: Stem = "conv"
-    critic_updates: int = 5
-    critic_head_start: int = 0
-    reuse_fake: bool = False
     lambda_reconstruction: float = 10.0
     lambda_pixel: float = 10.0
     lambda_perceptual: float = 1.0
@@ -91,11 +90,10 @@ class DepthNetworkConfig:
 
     def __post_init__(self) -> None:
         """Refuse values that make no sense."""
+        super().__post_init__()
         weights = (self.lambda_reconstruction, self.lambda_pixel, self.lambda_perceptual, self.confidence_penalty)
         if min(weights) < 0:
             raise ValueError("the lambdas and confidence_penalty are not negative")
-        if self.critic_updates < 1:
-            raise ValueError("critic_updates must be at least 1")
         if self.perceptual == "vgg19" and (
             not self.perceptual_layers or set(self.perceptual_layers) - set(vgg19.LAYERS)
         ):
@@ -115,11 +113,7 @@ class DepthNetworkTask(nn.Module):
         self.network, self.config, self.adversary = network, config, adversary
         # In a list, so that the checkpoint does not hold weights that nobody trains.
         self._vgg = [] if vgg is None else [vgg]
-        order = (
-            Update("discriminator", config.critic_updates),
-            Update("generator", 1, start=config.critic_head_start),
-        )
-        self.updates: Sequence[Update] = order[::-1] if config.reuse_fake else order
+        self.updates: Sequence[Update] = critic_and_generator(config)
         self.reads: frozenset[str] = frozenset({"label", network.geometry})
 
     def _apply(self, *arguments: Any, **settings: Any) -> "DepthNetworkTask":
@@ -145,20 +139,15 @@ class DepthNetworkTask(nn.Module):
     def discriminator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
         """First line. See `mimik.components.adversary.Adversary.discriminator_loss` for the terms."""
         state, truth = self._states(batch), self.network.true_maps(batch)
-        if step < self.config.critic_head_start:
-            return self.adversary.label_loss(truth, state, state)
-        if "fake" not in batch:
-            with torch.no_grad():
-                batch["fake"] = self.network.to_maps(batch["image"])
-        return self.adversary.discriminator_loss(truth, batch["fake"], state, state, step)
+        fake = budget.fake(self.config, batch, step, lambda: self.network.to_maps(batch["image"]))
+        return self.adversary.discriminator_loss(truth, fake, state, state, step)
 
     def generator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
         """Second and third line: terms `adv`, `cls`, `rec`, `pix`, `per` (and `match` where switched on)."""
         config, network, image = self.config, self.network, batch["image"]
         truth = network.true_maps(batch)
         maps = network.to_maps(image)
-        if config.reuse_fake:
-            batch["fake"] = maps.detach()
+        batch["edited"] = maps
         total, terms = self.adversary.generator_loss(maps, self._states(batch))
         if network.two_way:
             terms["rec"] = losses.reconstruction(image, network.to_images(maps)).mean()

@@ -39,7 +39,7 @@ class PredictedMasks:
 
     directory: Path
     confidence: float = 0.0
-    modules = ("pretraining.predicted_masks",)
+    modules = ("mimik.pretraining.predicted_masks",)
 
     def __post_init__(self) -> None:
         if not 0 <= self.confidence < 1:

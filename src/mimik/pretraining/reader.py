@@ -44,10 +44,11 @@ class ReaderConfig:
     """Settings of the reader.
 
     Attributes:
-        network: `face_reader`, the only one.
+        network: the only one there is.
         width: channels of the first convolution.
-        identity_weight: of the identity term beside the action units' one.
-        shift, soften, noise: like the classifier's; colours stay as they are, since they belong to the identity.
+        identity_weight: weight of the identity term beside the action units' one.
+        shift, soften, noise: like those of `mimik.pretraining.classifier.ClassifierConfig`. Colours stay as they are,
+            since they belong to the identity.
     """
 
     network: Literal["face_reader"] = "face_reader"

@@ -15,6 +15,7 @@ from mimik.errors import UserError
 from mimik.faces.prepared.store import FaceStore
 from mimik.networks.stored import save_network
 from mimik.settings.configuration import build
+from mimik.settings.modules import named
 from mimik.storage.files import file_sha256, write_json, write_text
 from mimik.storage.weights import read_pth
 from mimik.training.batches import to_tensor
@@ -31,6 +32,14 @@ def training_config(published: Mapping[str, Any], settings: Mapping[str, Any], w
             "to their average. Let the learning rate fall instead (schedule: cosine)."
         )
     return config
+
+
+def published(schedules: Mapping[str, Mapping[str, Any]], network: str, where: str) -> Mapping[str, Any]:
+    """The published schedule of a network, of mimik's own `schedules` or of another package. Raises `UserError`."""
+    if network in schedules:
+        return schedules[network]
+    schedule: Mapping[str, Any] = named("networks", network, f"{where}.network").TRAINING
+    return schedule
 
 
 def fit(

@@ -1,5 +1,7 @@
 """Pre-training of the face parsers of hier_seg (Bodur et al., section 3.1) on label maps.
 
+Published and own settings side by side: docs/papers/hier_seg.md#segmenter-pre-training.
+
 BiSeNet: OHEM cross-entropy (Shrivastava et al., CVPR 2016, in the form of the face parser's code: threshold 0.7, at
 least a sixteenth of the pixels) on the main and both auxiliary heads; SGD with momentum, warm-up and polynomial decay,
 ten times the learning rate on feature fusion and heads, no weight decay on biases and batch normalisation; colour
@@ -10,7 +12,7 @@ U-Net: plain cross-entropy, Adam, no augmentation. `TRAINING` and `CONFIG` hold 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +28,7 @@ from mimik.networks.segmenter import KIND, Segmenter, build, load
 from mimik.pretraining import runs
 from mimik.pretraining.augmentation import colour_jitter, scale_and_crop
 from mimik.settings.configuration import build as build_config
+from mimik.settings.external import is_external
 from mimik.statistics.confusion import accuracy, confusion_matrix, intersection_over_union
 from mimik.training.batches import Batch
 from mimik.training.loop import Logger, Terms, Update
@@ -60,7 +63,7 @@ class SegmenterConfig:
     """Settings of one segmenter; what is left out is as published for its network (`CONFIG`).
 
     Attributes:
-        network: `bisenet` or `unet`.
+        network: `bisenet`, `unet`, or the full name of a module of another package.
         fraction: part of the training faces that is used, chosen under the seed; smaller parts lie within larger ones
             (Bodur et al., figure 5).
         width: channels of the first layer; None as published (64 and 16).
@@ -74,7 +77,7 @@ class SegmenterConfig:
         initial_weights: path of ImageNet weights of ResNet-18 (.pth) for BiSeNet; None starts from random weights.
     """
 
-    network: Literal["bisenet", "unet"] = "bisenet"
+    network: str = "bisenet"
     fraction: float = 1.0
     width: int | None = None
     upscale: int = 1
@@ -86,6 +89,8 @@ class SegmenterConfig:
     initial_weights: str | None = None
 
     def __post_init__(self) -> None:
+        if self.network not in ("bisenet", "unet") and not is_external(self.network):
+            raise ValueError(f"network must be bisenet, unet or PACKAGE.MODULE, not {self.network!r}")
         if not 0 < self.fraction <= 1:
             raise ValueError(f"fraction must be above 0 and at most 1, not {self.fraction}")
         if not 0 < self.crop <= 1:
@@ -254,7 +259,7 @@ def pretrain_segmenter(
     where = f"segmenters.{settings['name']}"
     network_name = settings["config"].get("network", "bisenet")
     config = build_config(SegmenterConfig, {**CONFIG.get(network_name, {}), **settings["config"]}, where)
-    training = runs.training_config(TRAINING[config.network], settings, where)
+    training = runs.training_config(runs.published(TRAINING, config.network, where), settings, where)
     store = FaceStore(store_dir, settings["image_size"])
     rows = nested_fraction(store.rows("train"), config.fraction, settings["seed"])
     test_rows = store.rows("test")

@@ -1,10 +1,15 @@
-"""How each measure is printed: heading, direction, unit, digits. One place, so that all tables agree."""
+"""How each measure is printed: heading, direction, unit, digits. One place, so that all tables agree.
 
+How a metric of another package is printed its module says; evaluation has put that into metrics.json.
+"""
+
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mimik.reporting.results import BASELINES, Measured, Result
 from mimik.reporting.tabular import EMPTY, Cell, Column, Direction, Line, Table
+from mimik.settings.configuration import build
 
 
 @dataclass(frozen=True)
@@ -107,7 +112,6 @@ MEASURES: Mapping[str, Measure] = {
     "attribute_classifier_accuracy": _percent(
         "Accuracy, attributes", "", "of the judging classifier on real test faces, mean over the attributes", "Judge"
     ),
-    "aligned_fraction": _percent("Aligned", "", "share of the outputs in which a face is found", "Judge"),
 }
 
 EXACT: Mapping[str, Mapping[str, str]] = {
@@ -117,7 +121,51 @@ EXACT: Mapping[str, Mapping[str, str]] = {
 """What a baseline scores by definition."""
 
 
-def printed(name: str, measured: Measured | None) -> Cell:
+PRINTED = "printed"
+"""Key of an entry of metrics.json: how it is printed, where it is none of `MEASURES`."""
+
+_FORMAT = re.compile(r"\{:(?:\.(\d))?([f%d])\}")
+
+
+@dataclass(frozen=True)
+class _Printed:
+    """What stands under `PRINTED`: direction, unit, a format such as {:.3f} or {:.1%}, and what is measured."""
+
+    direction: Direction
+    unit: str
+    format: str
+    explanation: str
+
+    def __post_init__(self) -> None:
+        if not _FORMAT.fullmatch(self.format):
+            raise ValueError(f"expected a format such as {{:.3f}}, {{:.1%}} or {{:d}}, found {self.format!r}")
+
+    def measure(self, name: str) -> Measure:
+        found = _FORMAT.fullmatch(self.format)
+        assert found is not None
+        digits, kind = int(found[1] or 0), found[2]
+        unit, factor = ("%", 100.0) if kind == "%" else (self.unit, 1.0)
+        heading = name.replace("_", " ").capitalize()
+        return Measure(heading, self.direction, self.explanation, unit, digits, factor, "Further measures")
+
+
+def further(results: Sequence[Result]) -> dict[str, Measure]:
+    """Measures of other packages that results have, by name, in the order of metrics.json; no baselines' values.
+
+    Raises:
+        UserError: an entry that does not say how it is printed in the form that evaluation writes.
+    """
+    found: dict[str, Measure] = {}
+    for result in results:
+        for name, entry in result.record["metrics"].items():
+            if name not in MEASURES and isinstance(entry, Mapping) and PRINTED in entry:
+                where = f"{result.directory / 'metrics.json'}: metrics.{name}.{PRINTED}"
+                found.setdefault(name, build(_Printed, entry[PRINTED], where).measure(name))
+    baselines = {pattern.format(name) for patterns in BASELINES.values() for pattern in patterns for name in found}
+    return {name: measure for name, measure in found.items() if name not in baselines}
+
+
+def printed(measure: Measure, measured: Measured | None) -> Cell:
     """A metric as a cell: value, interval in the small line; 'skipped' with the reason when there is no value.
 
     A dash where there is no entry, or one that is for other methods.
@@ -126,7 +174,6 @@ def printed(name: str, measured: Measured | None) -> Cell:
         return EMPTY
     if measured.value is None:
         return Cell("skipped", measured.skipped, muted=True)
-    measure = MEASURES[name]
 
     def text(value: float) -> str:
         return f"{value * measure.factor:.{measure.digits}f}".replace("-", "−")
@@ -140,10 +187,13 @@ def printed(name: str, measured: Measured | None) -> Cell:
 def table(results: Sequence[Result], names: Sequence[str]) -> Table | None:
     """Rows: the results, then the baselines; columns: those of `names` that any result has measured.
 
+    Names are those of `MEASURES` and of `further`.
+
     The best of every column is chosen among the results, as printed (equal print is equally good), never among the
     baselines. A measure that no result has taken, though it is for such methods, becomes a note with the reason. None
     when nothing was measured.
     """
+    measures = {**MEASURES, **further(results)}
     taken = [name for name in names if any(_has_value(result.metric(name)) for result in results)]
     left_out: dict[str, list[str]] = {}
     for name in names:
@@ -151,20 +201,20 @@ def table(results: Sequence[Result], names: Sequence[str]) -> Table | None:
         # What is for other methods than these is no news to anybody who reads their table.
         reasons = {found.skipped for found in absent if found.entry.get("applies", True)}
         for reason in sorted(reasons) if name not in taken else ():
-            left_out.setdefault(reason, []).append(_full_heading(MEASURES[name]))
+            left_out.setdefault(reason, []).append(_full_heading(measures[name]))
     notes = [f"{', '.join(headings)} skipped: {reason}" for reason, headings in left_out.items()]
     if not taken and not notes:
         return None
-    grid = [[printed(name, result.metric(name)) for name in taken] for result in results]
+    grid = [[printed(measures[name], result.metric(name)) for name in taken] for result in results]
     if len(results) > 1:
         for column, name in enumerate(taken):
-            _mark_best(grid, column, MEASURES[name].direction)
+            _mark_best(grid, column, measures[name].direction)
     lines = [Line(result.method, cells) for result, cells in zip(results, grid, strict=True)]
-    lines += [line for name in BASELINES if (line := _baseline(results, taken, name)) is not None]
+    lines += [line for name in BASELINES if (line := _baseline(results, measures, taken, name)) is not None]
     columns = [
         Column(name, m.heading, m.direction, m.unit, m.explanation, m.group)
         for name in taken
-        for m in (MEASURES[name],)
+        for m in (measures[name],)
     ]
     return Table("", columns, lines, tuple(notes))
 
@@ -191,7 +241,9 @@ def _mark_best(grid: list[list[Cell]], column: int, direction: Direction) -> Non
             row[column] = Cell(cell.text, cell.small, cell.number, best=True)
 
 
-def _baseline(results: Sequence[Result], names: Sequence[str], baseline: str) -> Line | None:
+def _baseline(
+    results: Sequence[Result], measures: Mapping[str, Measure], names: Sequence[str], baseline: str
+) -> Line | None:
     """The row of a baseline: the first result that has measured it; what holds by definition is printed so.
 
     None when nothing was measured for it: then the row would only say what everybody knows.
@@ -202,7 +254,7 @@ def _baseline(results: Sequence[Result], names: Sequence[str], baseline: str) ->
         found = next((m for result in results if (m := result.baseline(baseline, name)) is not None), None)
         known = known or found is not None
         if found is not None:
-            cells.append(printed(name, found))
+            cells.append(printed(measures[name], found))
         elif name in EXACT[baseline]:
             cells.append(Cell(EXACT[baseline][name], "by definition"))
         else:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mimik.errors import UserError
 from mimik.reporting.measures import table
-from mimik.reporting.results import load
+from mimik.reporting.results import read_result
 from mimik.storage.files import atomic_path, first_line
 
 BEGIN, END = "<!-- systems: written by `mimik compare --readme` -->", "<!-- systems: end -->"
@@ -28,7 +28,7 @@ def write_systems(readme: Path, folders: Sequence[Path], store: Path) -> None:
             markers, once and in this order.
     """
     readme = readme.resolve()
-    results = [load(folder, store) for folder in folders]
+    results = [read_result(folder, store) for folder in folders]
     scales = sorted({result.scale for result in results})
     if len(scales) != 1:
         raise UserError(

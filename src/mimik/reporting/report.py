@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from mimik.errors import UserError
 from mimik.reporting.plotting import Absent, Drawing
-from mimik.reporting.results import ReportSettings, Result, load
+from mimik.reporting.results import ReportSettings, Result, read_result
 from mimik.reporting.tabular import Table
 from mimik.settings.configuration import build
 from mimik.settings.modules import named
@@ -80,7 +80,7 @@ def method_report(
         UserError: a file is missing or does not fit, an unknown setting, table or figure.
     """
     chosen = build(ReportSettings, settings, "report")
-    result = load(result_dir, store_dir)
+    result = read_result(result_dir, store_dir)
     group = _group([result], chosen, "method", "result")
     _write("method.html.j2", Path(output), group=group, result=result)
 
@@ -106,8 +106,8 @@ def comparison(
         raise UserError("report: there is no result to compare. Make one first, for example with `snakemake`.")
     results = []
     for directory in result_dirs:
-        dataset = load(directory, prepared_root).dataset
-        results.append(load(directory, Path(prepared_root) / dataset))
+        dataset = read_result(directory, prepared_root).dataset
+        results.append(read_result(directory, Path(prepared_root) / dataset))
     gathered: dict[tuple[str, str, int, tuple[str, ...]], list[Result]] = {}
     for result in results:
         gathered.setdefault((result.dataset, result.scale, result.size, tuple(result.classes)), []).append(result)

@@ -38,13 +38,13 @@ class ReportSettings:
     """The section `report` of params.yaml.
 
     Attributes:
-        figures: modules of mimik.reporting.figures in the order of the page.
-        tables: modules of mimik.reporting.tables in the order of the page.
+        figures: modules of mimik.reporting.figures, or with a dot of other packages, in the order of the page.
+        tables: modules of mimik.reporting.tables, or of other packages, in the order of the page.
         rows: how many test faces an image grid shows.
         seed: seed of the draw that picks them.
         ids: ids of test faces to show instead of a draw.
         difference_maximum: top of the colour scale of difference maps, in levels of 0 to 255.
-        resamples: of the bootstrap in paired comparisons.
+        resamples: number of resamples of the bootstrap in paired comparisons.
         smoothing: share of a loss curve's points that the moving average covers, in (0, 1).
     """
 
@@ -95,6 +95,11 @@ class Measured:
     interval: tuple[float, float] | None
     skipped: str
     entry: Mapping[str, Any]
+
+    @property
+    def n(self) -> int | None:
+        """How many pairs of a face and a target, or images, it was measured on; None when it was skipped."""
+        return self.entry.get("n")
 
 
 @dataclass(frozen=True)
@@ -285,6 +290,12 @@ class Result:
             )
         return found
 
+    @property
+    def metrics(self) -> dict[str, Measured]:
+        """The scalar metrics by name, in the order of metrics.json, those that were skipped too; see `parts`."""
+        measured = {name: self.metric(name) for name in self.record["metrics"]}
+        return {name: metric for name, metric in measured.items() if metric is not None}
+
     def metric(self, name: str) -> Measured | None:
         """A scalar metric, or None when metrics.json does not have it or it is not a scalar."""
         entry = self.record["metrics"].get(name)
@@ -336,14 +347,22 @@ def _interval(value: Any) -> tuple[float, float] | None:
     return None
 
 
-def load(directory: Path | str, store_directory: Path | str) -> Result:
-    """Open a result directory.
+def read_result(directory: Path | str, store_directory: Path | str | None = None) -> Result:
+    """Open a result directory, of an evaluated method.
+
+    Args:
+        directory: results/<dataset>/<method>.
+        store_directory: the prepared dataset; None for data/prepared/<dataset> beside `results`. It is opened when
+            `Result.store` is used, and needed for nothing else.
 
     Raises:
         UserError: metrics.json or config.json is missing, not JSON, or lacks what identifies the result.
     """
     directory = Path(directory)
     record = read_record(directory / "metrics.json", "metrics", ("dataset", "method", "scale", "metrics"))
+    if store_directory is None:
+        project = directory.resolve().parent.parent.parent
+        store_directory = project / "data" / "prepared" / record["dataset"]
     return Result(directory, Path(store_directory), record, read_record(directory / "config.json", "method"))
 
 

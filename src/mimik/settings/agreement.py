@@ -35,7 +35,10 @@ MARKS = stages.DECISIONS / "snakemake"
 """A file for every run of Snakemake that DVC has not been told of; held by a lock as long as the run goes on."""
 
 FIRST = "settings"
-"""DVC's first stage."""
+"""DVC's stage before all that are jobs of Snakemake."""
+
+OUTSIDE = "outside"
+"""DVC's stages before that: of the folders from which params.yaml takes modules."""
 
 LATER = "`mimik dvc` tells it."
 
@@ -126,8 +129,11 @@ def tell(project: Path) -> str:
 def _tell(project: Path) -> str:
     params = resolution.load(project / "params.yaml")
     stages.write_decisions(params, project)
+    for package in stages.stage_table(params)["outside"]["folders"]:
+        stages.write_outside(params, project, package)
     status = _status(project)
-    changed = [name for name in status if name != FIRST]
+    first = [name for name in status if name.partition("@")[0] in (FIRST, OUTSIDE)]
+    changed = [name for name in status if name not in first]
     known = {stage.name: stage for stage in _stages(project, params)}
     there = [known[name] for name in changed if name in known and (project / known[name].target).exists()]
     made = _made(project, there) if there else []
@@ -143,9 +149,9 @@ def _tell(project: Path) -> str:
             f"{', '.join(mark.name for mark in others)}): `dvc repro` waits until it has ended."
         )
     _forget(project, _marks(project))
-    if FIRST in status:
+    if first:
         try:
-            _commit(project, [FIRST])
+            _commit(project, first)
         except UserError:
             (project / MARKS).mkdir(exist_ok=True)
             own.touch()
@@ -176,7 +182,7 @@ def _stages(project: Path, params: resolution.Params) -> Iterator[Stage]:
     table = stages.stage_table(params)
     written = yaml.safe_load((project / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     for name, stage in written.items():
-        if name == FIRST:
+        if name in (FIRST, OUTSIDE):
             continue
         items: Mapping[str, Mapping[str, Any]] = {"": {}}
         if "foreach" in stage:

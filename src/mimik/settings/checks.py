@@ -7,19 +7,23 @@ nothing.
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import is_dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from mimik.errors import UserError, unknown_name
 from mimik.settings import modules
 from mimik.settings import params as resolution
 from mimik.settings.configuration import build, check
-from mimik.settings.declarations import declared
-from mimik.settings.params import Params
+from mimik.settings.declarations import declared, declared_in
+from mimik.settings.external import is_external
+from mimik.settings.params import Params, Settings
+from mimik.settings.reading import Origins
+from mimik.settings.sources import outside_files
 from mimik.storage.files import read_json
+from mimik.storage.records import shown
 
-_NETWORKS: Mapping[str, tuple[str, str]] = {
+NETWORKS: Mapping[str, tuple[str, str]] = {
     "segmenters": ("pretraining.segmenter", "SegmenterConfig"),
     "depth_networks": ("pretraining.depth_network", "DepthNetworkConfig"),
     "classifiers": ("pretraining.classifier", "ClassifierConfig"),
@@ -28,19 +32,19 @@ _NETWORKS: Mapping[str, tuple[str, str]] = {
 """Groups of pre-trained networks, with the module and the dataclass of their settings."""
 
 
-def check_settings(params: Params, source: Path | str = "params.yaml") -> None:
+def check_settings(params: Params, origins: Origins | None = None) -> None:
     """Check that every setting is read by something, and is what that takes.
 
     Args:
         params: that `mimik.settings.params.validate` has passed.
-        source: file to name in messages.
+        origins: which file each stands in, for messages; None: params.yaml.
 
     Raises:
         UserError: lists every fault with its place.
     """
     found = list(dict.fromkeys(_faults(params)))
     if found:
-        raise UserError("\n  ".join([f"{source}: {len(found)} setting(s) cannot be used.", *found]))
+        raise (origins or Origins()).refusal(found)
 
 
 def _faults(params: Params) -> Iterator[str]:
@@ -58,8 +62,10 @@ def _faults(params: Params) -> Iterator[str]:
     for scale in params["scales"]:
         for name in params["methods"]:
             yield from _method_faults(params, dataset, name, scale)
-        for group, (module, config) in _NETWORKS.items():
-            for name in params[group]:
+        for group, (module, config) in NETWORKS.items():
+            for name, entry in params[group].items():
+                if is_external(entry["network"]):
+                    yield from _unknown("networks", [entry["network"]], f"{group}.{name}.network")
                 settings = getattr(resolution, f"resolve_{group.removesuffix('s')}")(params, dataset, name, scale)
                 where = f"{group}.{name}"
                 yield from _told(build, declared(module, config), settings["config"], where)
@@ -69,7 +75,7 @@ def _faults(params: Params) -> Iterator[str]:
         for name in params["datasets"]:
             method = next(iter(params["methods"]))
             evaluation = resolution.resolve_evaluation(params, name, method, scale)["evaluation"]
-            yield from _told(build, declared("evaluation.measurements", "EvaluationSettings"), evaluation, "evaluation")
+            yield from _told(build, _evaluation(), evaluation, "evaluation")
             yield from _unknown("metrics", evaluation.get("metrics", ()), "evaluation.metrics")
 
 
@@ -80,14 +86,46 @@ def _method_faults(params: Params, dataset: str, name: str, scale: str) -> Itera
         yield from unknown
         return
     settings = resolution.resolve(params, dataset, name, scale)
-    module = f"methods.{settings['module']}"
-    training = {**declared(module, "TRAINING"), **settings["training"]}
-    condition = {**declared(module, "CONDITION"), **settings["condition"]}
-    yield from _told(build, declared(module, "Config"), settings["config"], where)
+    module = settings["module"]
+    try:
+        published = {offered: _offered("methods", module, offered) for offered in ("Config", "TRAINING", "CONDITION")}
+        guides = {guide: _offered("guidance", guide, "Config") for guide in settings["guidance"]}
+    except UserError as error:
+        yield f"{where}: {error}"
+        return
+    training = {**published["TRAINING"], **settings["training"]}
+    condition = {**published["CONDITION"], **settings["condition"]}
+    yield from _told(build, published["Config"], settings["config"], where)
     yield from _told(build, _training(), training, f"{where}.training")
     yield from _told(build, declared("components.conditions", "ConditionConfig"), condition, f"{where}.condition")
     for guide, values in settings["guidance"].items():
-        yield from _told(build, declared(f"guidance.{guide}", "Config"), values, f"{where}.guidance.{guide}")
+        yield from _told(build, guides[guide], values, f"{where}.guidance.{guide}")
+
+
+def _offered(kind: str, name: str, offered: str) -> Any:
+    """What a method or guide declares; nothing of it is imported.
+
+    Raises:
+        UserError: a module of another package does not declare it, or not so that it can be read without libraries.
+    """
+    full = modules.full_name(kind, name)
+    if not is_external(name):
+        return declared_in(full, offered)
+    expected = f"expected `{offered}`, {modules.CONTRACTS[kind][offered]}"
+    try:
+        value = declared_in(full, offered)
+    except AttributeError as error:
+        raise UserError(f"{name}: {expected}; {error}. docs/adding.md shows one.") from error
+    except SyntaxError as error:
+        raise UserError(f"{name}: {error.filename}, line {error.lineno}: {error.msg}.") from error
+    except Exception as error:
+        raise UserError(
+            f"{name}: {expected}, that can be read without importing any library but mimik and Python's own; "
+            f"{type(error).__name__}: {error}."
+        ) from error
+    if not (is_dataclass(value) if offered == "Config" else isinstance(value, Mapping)):
+        raise UserError(f"{name}: {expected}; it is {shown(value)}.")
+    return value
 
 
 def _scale_faults(params: Params) -> Iterator[str]:
@@ -98,12 +136,12 @@ def _scale_faults(params: Params) -> Iterator[str]:
         for kind in ("methods", "guidance"):
             groups = values.get(kind, {})
             yield from _unknown(kind, groups, f"{where}.{kind}")
-            for name in set(groups) & set(modules.names(kind)):
+            for name in (name for name in groups if modules.fault(kind, name) is None):
                 own = {key: value for key, value in groups[name].items() if key not in _BESIDES or kind == "guidance"}
-                yield from _told(check, declared(f"{kind}.{name}", "Config"), own, f"{where}.{kind}.{name}")
+                yield from _told(_check_offered, kind, name, own, f"{where}.{kind}.{name}")
                 training = groups[name].get("training", {}) if kind == "methods" else {}
                 yield from _told(check, _training(), training, f"{where}.{kind}.{name}.training")
-        for group, (module, config) in _NETWORKS.items():
+        for group, (module, config) in NETWORKS.items():
             for name, settings in values.get(group, {}).items():
                 own = {key: value for key, value in settings.items() if key != "training"}
                 yield from _told(check, declared(module, config), own, f"{where}.{group}.{name}")
@@ -115,6 +153,10 @@ def _scale_faults(params: Params) -> Iterator[str]:
             yield from _told(check, declared(module, config), values.get(name, {}), f"{where}.{name}")
 
 
+def _check_offered(kind: str, name: str, settings: Settings, where: str) -> None:
+    check(_offered(kind, name, "Config"), settings, where)
+
+
 _BESIDES = ("training", "condition", "guidance", "starts_from", *resolution.PRETRAINED)
 """What an entry of `methods` may hold beside the settings of its Config."""
 
@@ -123,6 +165,7 @@ def _dataset_faults(params: Params) -> Iterator[str]:
     for name, entry in params["datasets"].items():
         read, ends, asked = _words(resolution.dataset_module(params, name))
         places = {"": entry} | {f".scales.{scale}": own for scale, own in entry.get("scales", {}).items()}
+        yield from _told(check, _evaluation(), entry.get("evaluation", {}), f"datasets.{name}.evaluation")
         for place, options in places.items():
             for key in options:
                 if key not in read and not key.endswith(ends):
@@ -139,8 +182,11 @@ def _words(module: str) -> tuple[frozenset[str], tuple[str, ...], frozenset[str]
     Returns:
         whole texts; ends of texts that begin with something else (f"{split}_identities"); those that look like options.
     """
-    whole = modules.PACKAGE / "datasets" / module
-    own = sorted(whole.glob("*.py")) if whole.is_dir() else [whole.with_suffix(".py")]
+    if is_external(module):
+        own = outside_files(module).files
+    else:
+        whole = modules.PACKAGE / "datasets" / module
+        own = sorted(whole.glob("*.py")) if whole.is_dir() else [whole.with_suffix(".py")]
     text = "".join(file.read_text(encoding="utf-8") for file in own)
     shared = {
         name for name in modules.names("datasets") if re.search(rf"mimik\.datasets(\.| import .*\b){name}\b", text)
@@ -167,11 +213,14 @@ def _training() -> Any:
     return declared("training.schedule", "TrainingConfig")
 
 
+def _evaluation() -> Any:
+    return declared("evaluation.measurements", "EvaluationSettings")
+
+
 def _unknown(room: str, names: Any, where: str) -> Iterator[str]:
     for name in names:
-        if name not in modules.names(room):
-            known = unknown_name(name, modules.names(room))
-            yield f"{where}: there is no {name!r} in mimik.{modules.FOLDERS[room]}. {known}"
+        if (told := modules.fault(room, name)) is not None:
+            yield f"{where}: {told}"
 
 
 def _told(action: Callable[..., object], *arguments: Any) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What a module of mimik declares, taken from its source without importing it: settings are checked without PyTorch.
+"""What a module declares, taken from its source without importing it: settings are checked without PyTorch.
 
 The dataclasses of settings stand beside the networks that they configure, and importing these takes seconds. Whoever
 checks params.yaml needs the dataclasses alone: names, types, defaults, and what `__post_init__` refuses. So only the
@@ -13,17 +13,19 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-PACKAGE = "mimik"
+from mimik.settings import external
+from mimik.settings.external import OWN
+from mimik.settings.sources import absolute
 
 _IMPORTED = frozenset({"mimik.errors", "mimik.labels"})
 """Modules that are light, and whose objects have to be the same everywhere."""
 
 
 def declared(module: str, name: str) -> Any:
-    """The value of a top-level name.
+    """The value of a top-level name of a module of mimik.
 
     Args:
-        module: of mimik, relative to the package (`methods.stargan`).
+        module: relative to the package (`methods.stargan`).
         name: a class, constant or function that it defines or imports from elsewhere in mimik or the standard library;
             of a function or method only the standard library and mimik are there when it is called.
 
@@ -31,26 +33,39 @@ def declared(module: str, name: str) -> Any:
         AttributeError: the module defines no such name.
         FileNotFoundError: there is no such module.
     """
-    full = f"{PACKAGE}.{module}"
-    if full in sys.modules or full in _IMPORTED:
+    return declared_in(f"{OWN}.{module}", name)
+
+
+def declared_in(full: str, name: str) -> Any:
+    """The same of any module, by its full name; one of another package may import from its own package, too.
+
+    Raises:
+        AttributeError, FileNotFoundError: as of `declared`.
+        Exception: of whatever the statements of another package raise; `NameError` where they need a library.
+    """
+    if full in _IMPORTED or (full in sys.modules and full.partition(".")[0] == OWN):
         return getattr(import_module(full), name)
-    return _source(module).value(name)
+    file = _file(full)
+    if file is None:
+        raise FileNotFoundError(f"{full.replace('.', '/')}.py")
+    return _source(full, file, file.stat().st_mtime_ns).value(name)
 
 
 class _Source:
     """The statements of a module by the names that they define, run one by one as they are needed."""
 
-    def __init__(self, module: str) -> None:
-        self.module = module
-        self.values: dict[str, Any] = {"__name__": f"{PACKAGE}.{module}"}
+    def __init__(self, module: str, file: Path) -> None:
+        self.module, self.file = module, file
+        self.package = module if file.stem == "__init__" else module.rpartition(".")[0]
+        self.values: dict[str, Any] = {"__name__": module}
         self._statements: dict[str, ast.stmt] = {}
-        for statement in ast.parse(_file(module).read_text(encoding="utf-8")).body:
+        for statement in ast.parse(file.read_text(encoding="utf-8"), str(file)).body:
             for name in _defined(statement):
                 self._statements[name] = statement
 
     def value(self, name: str) -> Any:
         if name not in self.values and not self._define(name):
-            raise AttributeError(f"{PACKAGE}.{self.module} defines no {name}")
+            raise AttributeError(f"{self.module} defines no {name}")
         return self.values[name]
 
     def _define(self, name: str) -> bool:
@@ -65,17 +80,17 @@ class _Source:
                 # What needs PyTorch stays undefined; a method that uses it cannot be called, and is not.
                 with suppress(NameError):
                     self._define(node.id)
-        code = compile(ast.Module([statement], []), str(_file(self.module)), "exec")
+        code = compile(ast.Module([statement], []), str(self.file), "exec")
         exec(code, self.values)
         return True
 
     def _bring(self, name: str, statement: ast.Import | ast.ImportFrom) -> bool:
         alias = next(alias for alias in statement.names if (alias.asname or alias.name.partition(".")[0]) == name)
-        origin = alias.name if isinstance(statement, ast.Import) else str(statement.module)
-        root, _, inner = origin.partition(".")
-        if root == PACKAGE and isinstance(statement, ast.ImportFrom):
-            whole = ".".join(filter(None, (inner, alias.name)))
-            self.values[name] = _Lazy(whole) if _exists(whole) else declared(inner, alias.name)
+        origin = alias.name if isinstance(statement, ast.Import) else absolute(statement, self.package)
+        root = origin.partition(".")[0]
+        if root in (OWN, self.package.partition(".")[0]) and isinstance(statement, ast.ImportFrom):
+            whole = f"{origin}.{alias.name}"
+            self.values[name] = _Lazy(whole) if _file(whole) is not None else declared_in(origin, alias.name)
             return True
         if root not in sys.stdlib_module_names:
             return False
@@ -94,29 +109,21 @@ class _Lazy:
         self._module = module
 
     def __getattr__(self, name: str) -> Any:
-        return declared(self._module, name)
+        return declared_in(self._module, name)
 
 
 @cache
-def _source(module: str) -> _Source:
-    return _Source(module)
+def _source(module: str, file: Path, modified: int) -> _Source:
+    """Of a file that was last written at `modified`."""
+    return _Source(module, file)
 
 
-@cache
-def _file(module: str) -> Path:
-    base = Path(__file__).parents[1].joinpath(*module.split("."))
-    for file in (base.with_suffix(".py"), base / "__init__.py"):
-        if file.is_file():
-            return file
-    raise FileNotFoundError(f"{base}.py")
-
-
-def _exists(module: str) -> bool:
-    try:
-        _file(module)
-    except FileNotFoundError:
-        return False
-    return True
+def _file(module: str) -> Path | None:
+    root, *inner = module.split(".")
+    if root != OWN:
+        return external.file_of(module)
+    base = Path(__file__).parents[1].joinpath(*inner)
+    return next((file for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file()), None)
 
 
 def _defined(statement: ast.stmt) -> list[str]:

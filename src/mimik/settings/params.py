@@ -1,4 +1,4 @@
-"""params.yaml: loaded, checked, and resolved into the settings of one job.
+"""params.yaml, with the files of params/: loaded, checked, and resolved into the settings of one job.
 
 Every rule of the workflow gets only the slice that decides its result, so that one changed number reruns what
 depends on it and nothing else. Resolution (docs/architecture.md): a Config's defaults are the published settings;
@@ -16,10 +16,11 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from mimik.errors import UserError, unknown_name
-from mimik.settings.modules import names
+from mimik.settings import modules
+from mimik.settings.external import is_external
+from mimik.settings.reading import FILE, Origins, read
 from mimik.storage.files import read_json
 from mimik.storage.records import faults
-from mimik.storage.yaml_file import read_yaml
 
 Params = dict[str, Any]
 Settings = dict[str, Any]
@@ -50,39 +51,44 @@ class Experiment(NamedTuple):
     method: str
 
 
-def load(path: Path | str = "params.yaml", schema: Path | str | None = None) -> Params:
-    """Read and validate params.yaml.
+def load(path: Path | str = FILE, schema: Path | str | None = None) -> Params:
+    """Read and validate params.yaml and the files of params/ beside it.
 
     Args:
-        path: the file; it stands in the project's folder.
+        path: params.yaml; it stands in the project's folder.
         schema: the JSON schema; None takes the project's own, beside `path`.
 
     Raises:
-        UserError: the file is missing, is not YAML, or `validate` refuses it.
+        UserError: `mimik.settings.reading.read` or `validate` refuses them.
     """
     path = Path(path)
-    values = read_yaml(path, "Run mimik in the project's folder, where it stands.")
-    validate(values, path, schema if schema is not None else path.parent / SCHEMA)
-    return dict(values)
+    values, origins = read(path)
+    validate(values, schema if schema is not None else path.parent / SCHEMA, origins)
+    return values
 
 
-def validate(params: Any, source: Path | str, schema: Path | str) -> None:
+def validate(params: Mapping[str, Any], schema: Path | str, origins: Origins | None = None) -> None:
     """Check params against the schema, then what a schema cannot express: that names refer to something.
 
     Args:
-        params: the whole of params.yaml, with overrides of the command line.
-        source: file to name in messages.
+        params: all settings, with overrides of the command line.
         schema: path of the JSON schema (draft 2020-12).
+        origins: which file each stands in, for messages; None: params.yaml.
 
     Raises:
         UserError: lists every fault with its place, what was expected and what stands there; or jsonschema, which
             looks for them, is not installed.
     """
-    found = list(faults(params, read_json(schema)))
+    origins = origins or Origins()
+    rules = read_json(schema)
+    found = [
+        *_group_faults(params, rules, origins),
+        *faults(params, {**rules, "required": [], "additionalProperties": True}),
+    ]
     if not found:
         found = [*_unknown_names(params), *_unprepared_sizes(params)]
     if found:
-        raise UserError("\n  ".join([f"{source}: {len(found)} setting(s) cannot be used.", *found]))
+        raise origins.refusal(found)
 
 
 def mirror_of(params: Mapping[str, Any]) -> Path | None:
@@ -105,12 +111,12 @@ def scale_of(params: Mapping[str, Any], dataset: str, scale: str | None = None) 
 
 
 def method_module(params: Mapping[str, Any], method: str) -> str:
-    """Name of the file in `mimik.methods` that an entry of `methods` configures."""
+    """The module that an entry of `methods` configures: of `mimik.methods` or, with a dot, of another package."""
     return str(_entry(params, "methods", method)["method"])
 
 
 def dataset_module(params: Mapping[str, Any], dataset: str) -> str:
-    """Name of the file in `mimik.datasets` that an entry of `datasets` configures: its `dataset`, else its own name.
+    """The module that an entry of `datasets` configures, likewise: its `dataset`, else its own name.
 
     It is also the name of the archive's folder in data/raw, which all entries of a module share.
     """
@@ -327,6 +333,22 @@ def _merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> Settings:
     return merged
 
 
+def _group_faults(params: Mapping[str, Any], schema: Mapping[str, Any], origins: Origins) -> list[str]:
+    """Groups that are missing or that nobody reads."""
+    absent = [group for group in schema["required"] if group not in params]
+    folder = origins.files[0].with_suffix("")
+    where = f"{origins.files[0]} or in a .yaml file of the folder {folder}/ beside it"
+    found = [
+        f"{group}: nobody reads this. {unknown_name(group, schema['properties'])}"
+        for group in params
+        if group not in schema["properties"]
+    ]
+    if absent:
+        there = "" if len(origins.files) > 1 else ", of which there are none"
+        found.append(f"missing: {', '.join(absent)}. Each has to stand in {where}{there}.")
+    return found
+
+
 def _mask_faults(params: Mapping[str, Any], name: str) -> list[str]:
     """What is wrong with the segmenter that makes the masks of a dataset."""
     entry = params["datasets"][name]
@@ -371,7 +393,9 @@ def _unknown_names(params: Mapping[str, Any]) -> list[str]:
         refer(f"systems.{number}", name, "methods")
     for name, dataset in params["datasets"].items():
         module = dataset_module(params, name)
-        if module not in names("datasets"):
+        if is_external(module):
+            found += [f"datasets.{name}.dataset: {told}" for told in (modules.fault("datasets", module),) if told]
+        elif module not in modules.names("datasets"):
             found.append(
                 f"datasets.{name}: there is no module {module!r} in mimik.datasets. An entry that is not named like "
                 "its module names it with `dataset`."
@@ -386,11 +410,11 @@ def _unknown_names(params: Mapping[str, Any]) -> list[str]:
             refer(f"methods.{name}.scales", scale, "scales")
         for kind, group in PRETRAINED.items():
             refer(f"methods.{name}.{kind}", method.get(kind), group)
-        found += [
-            f"methods.{name}.guidance.{guide}: there is no module {guide!r} in mimik.guidance."
-            for guide in method.get("guidance", {})
-            if guide not in names("guidance")
-        ]
+        for guide in method.get("guidance", {}):
+            if is_external(guide):
+                found += [f"methods.{name}.guidance: {told}" for told in (modules.fault("guidance", guide),) if told]
+            elif guide not in modules.names("guidance"):
+                found.append(f"methods.{name}.guidance.{guide}: there is no module {guide!r} in mimik.guidance.")
     files = {method["method"] for method in params["methods"].values()}
     for name, scale in params["scales"].items():
         for kind, predicted in (("classifier", "expression"), ("attribute_classifier", "attributes")):

@@ -10,38 +10,48 @@ there are stands in a file that dvc.yaml loads (`stage_table`), as dvc.yaml cann
 
 from collections.abc import Callable, Mapping
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from mimik.errors import UserError
 from mimik.settings import params as resolution
+from mimik.settings.external import is_external
+from mimik.settings.modules import full_name, named
+from mimik.settings.outside import folders_of
 from mimik.settings.params import Params, Settings
+from mimik.settings.reading import FILE
 from mimik.settings.sources import source_files
 from mimik.storage.files import digest, file_sha256, read_json, write_json
 
 Wildcards = Mapping[str, str]
 
 TABLE = Path("workflow/stages.json")
-"""What dvc.yaml loads, relative to the project's folder."""
+"""What dvc.yaml loads, relative to the project's folder: `stage_table`, and under `params` what the first stage reads
+beside params.yaml. That is the whole folder params/, so that a new file is noticed too. DVC wants everything that a
+stage depends on to be there: without that folder the schema of params.yaml, which the stage reads too, takes its place.
+"""
 
 DECISIONS = Path("data/settings")
 """Where `write_decisions` writes, relative to the project's folder."""
 
+OUTSIDE = Path("data/outside")
+"""Where `write_outside` writes, relative to the project's folder."""
+
 START: Mapping[str, tuple[str, ...]] = {
-    "prepare": ("faces.prepared.prepare", "datasets.{dataset_module}", "{masks}"),
-    "segmenter": ("pretraining.segmenter",),
+    "prepare": ("faces.prepared.prepare", "{dataset}", "{masks}"),
+    "segmenter": ("pretraining.segmenter", "{networks}"),
     "depth_network": ("pretraining.depth_network",),
-    "classifier": ("pretraining.classifier",),
+    "classifier": ("pretraining.classifier", "{networks}"),
     "reader": ("pretraining.reader",),
-    "train": ("training.runs", "methods.{module}", "{guidance}"),
-    "translate": ("evaluation.translation", "methods.{module}", "datasets.{dataset_module}"),
-    "evaluate": ("evaluation.evaluate", "methods.{module}", "{metrics}"),
-    "report": ("reporting.report", "reporting.figures.*", "reporting.tables.*"),
-    "compare": ("reporting.report", "reporting.figures.*", "reporting.tables.*"),
+    "train": ("training.runs", "{method}", "{guidance}", "{networks}"),
+    "translate": ("evaluation.translation", "{method}", "{dataset}", "{networks}"),
+    "evaluate": ("evaluation.evaluate", "{method}", "{metrics}", "{networks}"),
+    "report": ("reporting.report", "reporting.figures.*", "reporting.tables.*", "{shown}"),
+    "compare": ("reporting.report", "reporting.figures.*", "reporting.tables.*", "{shown}"),
 }
-"""Modules where the jobs of a rule start. `folder.*` is a whole folder; those in braces depend on the wildcards."""
+"""Modules where the jobs of a rule start. `folder.*` is a whole folder; those in braces depend on the wildcards
+(`_CHOSEN`)."""
 
 _RESOLVE: Mapping[str, Callable[[Params, Wildcards], Settings]] = {
     "prepare": lambda params, at: resolution.resolve_dataset(params, at["dataset"]),
@@ -62,8 +72,8 @@ def settings(params: Params, rule: str, wildcards: Wildcards) -> Settings:
     return _RESOLVE[rule](params, wildcards)
 
 
-def code(params: Params, rule: str, wildcards: Wildcards, package: Path) -> list[Path]:
-    """The source files that decide what a job does, sorted.
+def code(params: Params, rule: str, wildcards: Wildcards, package: Path) -> dict[str, Path]:
+    """The source files that decide what a job does, by names that are the same on every machine, sorted.
 
     Args:
         params: validated params.
@@ -73,24 +83,18 @@ def code(params: Params, rule: str, wildcards: Wildcards, package: Path) -> list
     """
     files = source_files(package, *_modules(params, rule, wildcards, package))
     if rule in ("report", "compare"):
-        files += [file for file in (package / "reporting" / "templates").iterdir() if file.is_file()]
-        files.sort()
-    return files
+        folder = package / "reporting" / "templates"
+        files |= {file.relative_to(package).as_posix(): file for file in folder.iterdir() if file.is_file()}
+    return dict(sorted(files.items()))
 
 
 def code_digest(params: Params, rule: str, wildcards: Wildcards, package: Path) -> str:
     """One digest of names and contents of the files of `code`; arguments like there."""
-    return digest(_digests(params, rule, wildcards, package))
+    return digest(_digests(code(params, rule, wildcards, package)))
 
 
-def _digests(params: Params, rule: str, wildcards: Wildcards, package: Path) -> dict[str, str]:
-    files = code(params, rule, wildcards, package)
-    return {_name(file, package): _sha256(file, file.stat().st_mtime_ns) for file in files}
-
-
-@cache
-def _name(file: Path, package: Path) -> str:
-    return file.relative_to(package).as_posix()
+def _digests(files: Mapping[str, Path]) -> dict[str, str]:
+    return {name: _sha256(file, file.stat().st_mtime_ns) for name, file in files.items()}
 
 
 @cache
@@ -124,7 +128,7 @@ def weights(params: Params, kind: str, wildcards: Wildcards) -> str | None:
 
 def restricted(params: Params, dataset: str) -> bool:
     """Whether what is made of a dataset may not be passed on: so says its module, or that of its masks' segmenter."""
-    module = import_module(f"mimik.datasets.{resolution.dataset_module(params, dataset)}")
+    module = named("datasets", resolution.dataset_module(params, dataset), f"params.yaml: datasets.{dataset}.dataset")
     masks = resolution.masks_of(params, dataset)
     return bool(module.RESTRICTED) or (masks is not None and restricted(params, masks.dataset))
 
@@ -143,10 +147,16 @@ kind, a file of the prepared dataset, which the job reads anyway, stands in its 
 the same job lists."""
 
 
+NOTHING = "src/mimik/py.typed"
+"""What a stage of dvc.yaml reads in the place of something that it does not need: a file that never changes."""
+
+
 def stage_table(params: Params) -> dict[str, Any]:
     """The stages that the experiments need: `jobs.<rule>.<name>` holds the wildcards of a job and what it reads.
 
     Jobs on restricted datasets stand under `restricted` instead, those of `evaluate` excepted, which make numbers only.
+    `outside.folders` are the folders of the project from which modules are taken, by package; `outside.watched` is what
+    DVC's stage `settings` reads for them.
     """
     starts = (*resolution.PRETRAINED, "starts_from")
     networks = (*resolution.PRETRAINED, "classifier", "reader")
@@ -180,7 +190,9 @@ def stage_table(params: Params) -> dict[str, Any]:
         table["translate"][key] = {**at, "reads": {"segmenter": reads["segmenter"]}}
         free["evaluate"][key] = {**at, "reads": {kind: reads[kind] for kind in ("segmenter", "classifier", "reader")}}
         table["report"][key] = at
-    return {"jobs": free, "restricted": kept}
+    folders = folders_of(params, Path.cwd())
+    watched = OUTSIDE.as_posix() if folders else NOTHING
+    return {"jobs": free, "restricted": kept, "outside": {"folders": folders, "watched": watched}}
 
 
 def _trained(params: Params) -> list[resolution.Experiment]:
@@ -196,12 +208,18 @@ def _trained(params: Params) -> list[resolution.Experiment]:
     return found
 
 
+def dvc_table(params: Params, project: Path) -> dict[str, Any]:
+    """What `TABLE` is to hold for a project."""
+    folder = FILE.with_suffix("")
+    return {"params": str(folder if (project / folder).is_dir() else resolution.SCHEMA), **stage_table(params)}
+
+
 def write_table(params: Params, project: Path) -> bool:
-    """Write `stage_table` where dvc.yaml loads it. Returns whether that changed anything."""
-    path = project / TABLE
-    if _current_table(path) == stage_table(params):
+    """Write `dvc_table` where dvc.yaml loads it. Returns whether that changed anything."""
+    path, table = project / TABLE, dvc_table(params, project)
+    if _current_table(path) == table:
         return False
-    write_json(path, stage_table(params))
+    write_json(path, table)
     return True
 
 
@@ -213,7 +231,7 @@ def write_decisions(params: Params, project: Path) -> None:
     Raises:
         UserError: the stages that dvc.yaml has are not those of the experiments.
     """
-    table = stage_table(params)
+    table = dvc_table(params, project)
     if _current_table(project / TABLE) != table:
         raise UserError(
             f"{TABLE}: dvc.yaml's stages are not those of the experiments in params.yaml any more. Run "
@@ -221,7 +239,7 @@ def write_decisions(params: Params, project: Path) -> None:
         )
     jobs = [
         (rule, {key: value for key, value in stage.items() if key != "reads"})
-        for group in table.values()
+        for group in (table[key] for key in ("jobs", "restricted"))
         for rule, stages in group.items()
         for stage in stages.values()
     ]
@@ -230,16 +248,39 @@ def write_decisions(params: Params, project: Path) -> None:
     for rule, at in [*jobs, ("compare", {})]:
         path = project / _decisions(rule, at)
         wanted.add(path)
-        write_json(path, {"settings": settings(params, rule, at), "code": _digests(params, rule, at, package)})
+        write_json(path, {"settings": settings(params, rule, at), "code": _digests(code(params, rule, at, package))})
     for path in sorted((project / DECISIONS).rglob("*.json")):
         if path not in wanted:
             path.unlink()
 
 
+def write_outside(params: Params, project: Path, package: str) -> None:
+    """Write digests of the source files in a folder of the project from which params.yaml takes modules.
+
+    DVC cannot have a list of dependencies that changes. So each such folder has a stage that writes this file, and the
+    stage `settings` depends on the folder of these files.
+
+    Args:
+        params: validated params.
+        project: its folder.
+        package: of `outside.folders` in `stage_table`.
+
+    Raises:
+        UserError: params.yaml takes nothing from this package any more.
+    """
+    folders = folders_of(params, project)
+    if package not in folders:
+        raise UserError(f"params.yaml takes no module from {package!r} any more. Run `mimik params --stages`.")
+    place = project / folders[package]
+    files = {file.relative_to(project).as_posix(): file for file in ([place] if place.is_file() else place.rglob("*"))}
+    kept = {name: file for name, file in sorted(files.items()) if file.suffix in (".py", ".json") and file.is_file()}
+    write_json(project / OUTSIDE / f"{package}.json", _digests(kept))
+
+
 def _preparation(params: Params, dataset: str) -> dict[str, Any]:
-    """Of the table: the job that prepares a dataset. Without a segmenter it reads mimik's version in its place."""
+    """Of the table: the job that prepares a dataset. Without a segmenter it reads `NOTHING`."""
     path = weights(params, "masks", {"dataset": dataset})
-    masks = "src/mimik/__init__.py" if path is None else str(Path(path).parent)
+    masks = NOTHING if path is None else str(Path(path).parent)
     return {"dataset": dataset, "reads": {"masks": masks}}
 
 
@@ -255,25 +296,60 @@ def _current_table(path: Path) -> Any:
     return read_json(path) if path.exists() else None
 
 
+_CHOSEN: Mapping[str, Callable[[Params, str, Wildcards], list[str]]] = {
+    "{dataset}": lambda params, _, at: [full_name("datasets", resolution.dataset_module(params, at["dataset"]))],
+    "{method}": lambda params, _, at: [full_name("methods", resolution.method_module(params, at["method"]))],
+    "{guidance}": lambda params, rule, at: [
+        full_name("guidance", name) for name in settings(params, rule, at)["guidance"]
+    ],
+    "{metrics}": lambda params, rule, at: [
+        full_name("metrics", name) for name in settings(params, rule, at)["evaluation"]["metrics"]
+    ],
+    "{masks}": lambda params, _, at: _masks(params, at["dataset"]),
+    "{networks}": lambda params, rule, at: _networks(params, rule, at),
+    # Those of mimik are watched whatever params.yaml shows.
+    "{shown}": lambda params, rule, at: [
+        name for kind in ("tables", "figures") for name in settings(params, rule, at).get(kind, ()) if is_external(name)
+    ],
+}
+"""Full names of the modules that a pattern of `START` stands for, from params, rule and wildcards."""
+
+
 def _modules(params: Params, rule: str, wildcards: Wildcards, package: Path) -> list[str]:
+    """Full names of the modules where a job starts."""
     names: list[str] = []
     for pattern in START[rule]:
-        if pattern == "{guidance}":
-            names += [f"guidance.{name}" for name in settings(params, rule, wildcards)["guidance"]]
-        elif pattern == "{metrics}":
-            chosen = settings(params, rule, wildcards)["evaluation"]["metrics"]
-            names += [f"evaluation.metrics.{name}" for name in chosen]
-        elif pattern == "{masks}":
-            predicted = resolution.masks_of(params, wildcards["dataset"]) is not None
-            names += ["pretraining.predicted_masks"] if predicted else []
+        if pattern in _CHOSEN:
+            names += _CHOSEN[pattern](params, rule, wildcards)
         elif pattern.endswith(".*"):
             folder = pattern.removesuffix(".*")
             files = package.joinpath(*folder.split(".")).glob("*.py")
-            names += [f"{folder}.{file.stem}" for file in files if file.stem[0] != "_"]
-        elif "{dataset_module}" in pattern:
-            names.append(pattern.format(dataset_module=resolution.dataset_module(params, wildcards["dataset"])))
-        elif "{module}" in pattern:
-            names.append(pattern.format(module=resolution.method_module(params, wildcards["method"])))
+            names += [f"mimik.{folder}.{file.stem}" for file in files if file.stem[0] != "_"]
         else:
-            names.append(pattern.format(**wildcards))
+            names.append(f"mimik.{pattern}")
     return names
+
+
+def _masks(params: Params, dataset: str) -> list[str]:
+    source = resolution.masks_of(params, dataset)
+    if source is None:
+        return []
+    return ["mimik.pretraining.predicted_masks", *_external_networks(params, {"segmenters": source.segmenter})]
+
+
+def _networks(params: Params, rule: str, wildcards: Wildcards) -> list[str]:
+    """Networks of other packages that a job trains, or builds to read their weights."""
+    dataset = wildcards["dataset"]
+    if rule in ("segmenter", "classifier"):
+        return _external_networks(params, {f"{rule}s": wildcards[rule]})
+    method = wildcards["method"]
+    read = {resolution.PRETRAINED[k]: name for k, name in resolution.pretrained_of(params, dataset, method).items()}
+    if rule == "evaluate":
+        read["classifiers"] = resolution.classifier_of(params, dataset, method)
+    return _external_networks(params, read)
+
+
+def _external_networks(params: Params, entries: Mapping[str, str]) -> list[str]:
+    """Of entries by their groups in params.yaml."""
+    networks = [params[group][name]["network"] for group, name in entries.items()]
+    return [name for name in networks if is_external(name)]

@@ -1,4 +1,7 @@
-"""Arrays (.npy) and tables (CSV) of mimik's own on disk: arrays are read and written through memory maps."""
+"""Arrays (.npy) and tables (CSV) of mimik's own on disk: arrays are read and written through memory maps.
+
+`check_pictures` is for arrays that a caller hands over.
+"""
 
 import errno
 import os
@@ -114,3 +117,22 @@ def _reserve(file: int, size: int, header: int) -> None:
                 raise
     for start in range(header, size, _BLOCK):
         os.pwrite(file, bytes(min(_BLOCK, size - start)), start)
+
+
+def check_pictures(name: str, array: object, shape: tuple[int | str, ...]) -> None:
+    """Check pictures that a caller hands over; letters in `shape` stand for any length.
+
+    Raises:
+        TypeError: no array, or one of another type than uint8.
+        ValueError: an array of another shape.
+    """
+    expected = f"uint8 ({', '.join(map(str, shape))})"
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"{name}: expected an array, {expected}, got {type(array).__name__}")
+    if array.dtype != np.uint8:
+        raise TypeError(
+            f"{name}: expected {expected}, got {array.dtype}. Pictures of 0 to 1: (255 * x).round().astype('uint8')"
+        )
+    lengths = zip(array.shape, shape, strict=False)
+    if array.ndim != len(shape) or any(isinstance(wanted, int) and length != wanted for length, wanted in lengths):
+        raise ValueError(f"{name}: expected {expected}, got {array.shape}")

@@ -38,7 +38,9 @@ OURS = (_CREATOR.encode(), _SOFTWARE)
 """Bytes of which every picture that was written here holds one."""
 
 
-def check_output(path: Path, source: Path | None = None, *, overwrite: bool = False) -> None:
+def check_output(
+    path: Path, source: Path | None = None, *, overwrite: bool = False, how: str = "add --overwrite"
+) -> None:
     """Raise `UserError` when a picture cannot or must not be written under this name.
 
     A picture that mimik has written is replaced; any other file only with `overwrite`.
@@ -47,6 +49,7 @@ def check_output(path: Path, source: Path | None = None, *, overwrite: bool = Fa
         path: of the picture to write.
         source: the photograph that it is made of, which is never replaced without `overwrite`, however it is spelt.
         overwrite: whether the person has said that what stands there may be replaced.
+        how: how to say so, for the message.
     """
     if path.suffix.lower() not in KINDS:
         raise UserError(f"{path}: expected a name that ends in {', '.join(KINDS)}.")
@@ -66,11 +69,9 @@ def check_output(path: Path, source: Path | None = None, *, overwrite: bool = Fa
             return
         # By what they are on disk: links, `..` and, where the system ignores them, capitals make no other file.
         if source is not None and source.exists() and path.exists() and path.samefile(source):
-            raise UserError(
-                f"{path}: is the photograph itself, which it would replace. Name another file, or add --overwrite."
-            )
+            raise UserError(f"{path}: is the photograph itself, which it would replace. Name another file, or {how}.")
         if reason := foreign(path):
-            raise UserError(f"{path}: {reason}. Name another file, or add --overwrite.")
+            raise UserError(f"{path}: {reason}. Name another file, or {how}.")
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror or error}). Name another file.") from error
 

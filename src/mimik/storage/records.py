@@ -19,7 +19,10 @@ from mimik.storage.files import read_json
 Schema = Mapping[str, Any]
 
 NAME = "^[a-z][a-z0-9_]*$"
-"""Names of entries of params.yaml, and of modules."""
+"""Names of entries of params.yaml, and of modules of mimik."""
+
+MODULE = rf"{NAME}|^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+$"
+"""Names of modules: of mimik, or of other packages with a dot."""
 
 
 class Kind(NamedTuple):
@@ -55,7 +58,7 @@ def _numbers(description: str, **more: Any) -> Schema:
 
 
 _GROUP: Schema = {"description": "a group of settings", "type": "object"}
-_NAME = _text("a name of lower-case letters, digits and underscores", pattern=NAME)
+_MODULE = _text("the name of a module of mimik, or PACKAGE.MODULE of another package", pattern=MODULE)
 _SIDE = _whole("a side in pixels", 4, 4096)
 _SHA256 = _text("a SHA-256 in hexadecimal")
 _RUN: Schema = {
@@ -87,7 +90,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             "mimik train {1} {0}",
             {
                 **_RUN,
-                "module": _NAME,
+                "module": _MODULE,
                 "image_size": _SIDE,
                 "sizes": _numbers("a list of sides in pixels", minItems=1, items=_SIDE),
                 "attributes": _names("a list of distinct names of attributes"),
@@ -148,7 +151,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                     "description": "what read the dataset, or null",
                     "type": ["object", "null"],
                     "required": ["module"],
-                    "properties": {"module": _NAME},
+                    "properties": {"module": _MODULE},
                 },
                 "action_units": {
                     "description": "extractor and version, or null",

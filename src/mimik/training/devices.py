@@ -55,6 +55,22 @@ def pick_device() -> torch.device:
     return torch.device("cuda", 0)
 
 
+def chosen_device(device: torch.device | str | None) -> torch.device:
+    """The device that a caller names ("cpu", "cuda:1"), or `pick_device` for None.
+
+    Raises:
+        ValueError: no device of this machine.
+    """
+    if device is None:
+        return pick_device()
+    try:
+        chosen = torch.device(device)
+        torch.empty(1, device=chosen).cpu()
+    except (AssertionError, NotImplementedError, RuntimeError) as error:
+        raise ValueError(f"device: expected one that this machine has, such as cpu, got {device!r}") from error
+    return chosen
+
+
 def autocast_dtype(precision: Precision, device: torch.device) -> torch.dtype | None:
     """bfloat16 where `precision` asks for it (`auto`: where the hardware multiplies it natively), else None."""
     if precision in ("fp32", "tf32"):

@@ -30,7 +30,9 @@ class Guided(nn.Module):
         if not getattr(method, "edits_in_training", True):
             raise ValueError("this method makes no edits while it is trained, so guides have nothing to look at")
         self.method: Any = method
-        self.guides: Any = nn.ModuleDict(dict(guides))
+        # The name of a module within another holds no dot, as that of a guide of another package does.
+        self.guides: Any = nn.ModuleDict({name.replace(".", ":"): guide for name, guide in guides.items()})
+        self._named = tuple(guides)
         self.updates: Sequence[Update] = method.updates
         self.reads: frozenset[str] = frozenset(name for part in (method, *guides.values()) for name in _reads(part))
 
@@ -66,7 +68,7 @@ class Guided(nn.Module):
         """The method's discriminators, then the guides'; these start once the method has fakes to show."""
         total, terms = self.method.discriminator_loss(batch, step)
         if "fake" in batch:
-            for name, guide in self.guides.items():
+            for name, guide in zip(self._named, self.guides.values(), strict=True):
                 loss, own = guide.discriminator_loss(batch, step)
                 total = total + loss
                 terms |= {f"{name}/{term}": value for term, value in own.items()}
@@ -80,7 +82,7 @@ class Guided(nn.Module):
     def generator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
         """The method's loss, then what the guides say of the same edit."""
         total, terms = self.method.generator_loss(batch, step)
-        for name, guide in self.guides.items():
+        for name, guide in zip(self._named, self.guides.values(), strict=True):
             loss, own = guide.generator_loss(batch, step)
             total = total + loss
             terms |= {f"{name}/{term}": value for term, value in own.items()}

@@ -27,6 +27,7 @@ from mimik.faces.prepared.store import FaceStore
 from mimik.labels import IGNORED, SEGMENTATION_CLASSES
 from mimik.settings.configuration import build
 from mimik.settings.modules import named
+from mimik.settings.outside import named_in_file
 from mimik.settings.params import PRETRAINED
 from mimik.statistics.confusion import confusion_matrix, intersection_over_union
 from mimik.storage.files import atomic_path, digest, file_sha256, write_json, write_text
@@ -39,12 +40,12 @@ from mimik.training.loop import Logger, TrainingConfig, train
 
 
 def method_module(name: str) -> ModuleType:
-    """The module of a method by its file name. Raises `UserError` for a name without a file."""
+    """The module of a method by its name in params.yaml. Raises `UserError` for a name without a file."""
     return named("methods", name, "params.yaml: methods")
 
 
 def guide_module(name: str) -> ModuleType:
-    """The module of a guide by its file name. Raises `UserError` for a name without a file."""
+    """The module of a guide by its name in params.yaml. Raises `UserError` for a name without a file."""
     return named("guidance", name, "params.yaml: guidance")
 
 
@@ -155,7 +156,8 @@ def load_method(result_dir: Path | str, also: Sequence[str] = ()) -> tuple[nn.Mo
 
     Raises:
         UserError: no trained method stands there; config.json or generator.safetensors is missing, damaged, or they do
-            not belong together; a weight is not finite.
+            not belong together; a weight is not finite; the method is of another package that nothing but the file
+            names (`mimik.settings.outside.named_in_file`).
     """
     directory = Path(result_dir)
     _check_trained(directory)
@@ -163,7 +165,7 @@ def load_method(result_dir: Path | str, also: Sequence[str] = ()) -> tuple[nn.Mo
     where, remedy = str(path), f"Train it with `{command_for(path, 'method')}`."
     needs = ("module", "config", "condition", "architectures", "classes", "attributes", "image_size")
     resolved = read_record(path, "method", (*needs, *also))
-    module = named("methods", resolved["module"], f"{where}: module")
+    module = named_in_file("methods", resolved["module"], f"{where}: module")
     config = build(module.Config, resolved["config"], f"{where}: config")
     condition = build(ConditionConfig, resolved["condition"], f"{where}: condition")
 

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from mimik.components.budget import Rounds
 from mimik.training.devices import Precision
 
 
@@ -31,22 +32,19 @@ class Update:
         return self.start <= step and (self.stop is None or step < self.stop)
 
 
-def critic_and_generator(
-    critic_updates: int, head_start: int, reuse_fake: bool, separate_penalty: bool = False
-) -> tuple[Update, ...]:
+def critic_and_generator(rounds: Rounds, separate_penalty: bool = False) -> tuple[Update, ...]:
     """The updates of a critic and a generator.
 
     Args:
-        critic_updates: of the critic for one of the generator.
-        head_start: steps in which the critic is trained alone.
-        reuse_fake: the generator first, so that the critic sees the fake that it was updated on.
+        rounds: how they follow each other.
         separate_penalty: each update of the critic is followed by one called `penalty`, of the same optimiser.
     """
-    critic = [Update("discriminator", critic_updates)]
+    start = rounds.critic_head_start
+    critic = [Update("discriminator", rounds.critic_updates)]
     if separate_penalty:
-        critic.append(Update("penalty", critic_updates, start=head_start, shares="discriminator"))
-    generator = [Update("generator", 1, start=head_start)]
-    return tuple(generator + critic if reuse_fake else critic + generator)
+        critic.append(Update("penalty", rounds.critic_updates, start=start, shares="discriminator"))
+    generator = [Update("generator", 1, start=start)]
+    return tuple(generator + critic if rounds.reuse_fake else critic + generator)
 
 
 @dataclass(frozen=True)
@@ -56,12 +54,17 @@ class TrainingConfig:
     Attributes:
         steps: length of the run.
         batch_size: samples per batch, over all processes.
-        learning_rate: of every update.
-        optimiser: `adam` or `sgd`; `betas` belong to the first, `momentum` to the second, `weight_decay` to both.
+        learning_rate: of every update, times the factor of its network where it has one.
+        optimiser: of every update.
+        betas: of Adam.
+        momentum: of SGD.
+        weight_decay: of Adam and of SGD.
         schedule: `constant`; `linear`: constant until `decay_start` (a fraction of the run), then linear to `floor`
             (a fraction of `learning_rate`); `exponential`: likewise, then exponentially to a hundredth; `step`:
-            likewise, then a tenth; `poly`: (1 - t) ** 0.9; `cosine`: half a cosine to zero. Preceded by `warmup` steps
-            of linear growth.
+            likewise, then a tenth; `poly`: (1 - t) ** 0.9; `cosine`: half a cosine to zero.
+        decay_start: where `linear`, `exponential` and `step` begin to fall, as a fraction of the run.
+        floor: where `linear` ends, as a fraction of `learning_rate`.
+        warmup: steps of linear growth before all that.
         ema: decay of the moving average of the result's weights per step (0: none), never longer than the run so far.
         flip, balanced, stratified: see `mimik.training.batches.Batches`.
         precision: `bf16` (autocast), `tf32` (a GPU multiplies with 10 bits of mantissa), `fp32` (with all 23), or
@@ -77,7 +80,8 @@ class TrainingConfig:
         accumulate: split every batch into so many parts to save memory.
         recompute: the modules that the task lists in `compiled` keep no features for the backward pass, which computes
             them again: less memory, more time, the same gradients. Not together with `compile`.
-        log_every, sample_every: steps between rows of the history, and between sample pictures (0: only the last).
+        log_every: steps between rows of the history.
+        sample_every: steps between sample pictures (0: only the last).
         checkpoint_seconds: time between checkpoints.
     """
 

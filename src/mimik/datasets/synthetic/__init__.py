@@ -1,5 +1,7 @@
 """synthetic: rendered faces with ground truth for everything, embedded in mimik. Nothing to download.
 
+How many faces at which scale: docs/papers/datasets.md#synthetic.
+
 A face follows from a row of the index: who (`identity_seed`), how seen (`view_seed`, `yaw`, `pitch`, `roll`), and
 what it shows (17 action units). Any other expression of the same person in the same view can be rendered, so the
 true target of an edit exists. Results on these faces say nothing about photographs.

@@ -1,10 +1,11 @@
 """Accuracy of edits of attributes: every attribute of every face is reversed alone, and a classifier looks.
 
-Sun et al. (SeCGAN), section 4, table 1 and figure 4; papers/spec/secgan.md (g). The new value is the reverse of the
-annotated one, so that an unedited face scores what the classifier gets wrong (`attribute_accuracy_copy`). Beside it,
-how much else the edit leaves as it was, as the classifier sees it: the attribute form of papers/spec/metrics.md 2,
-against the reading of the input in place of its annotation, so that the classifier's own errors count for nothing. And
-the classifier's accuracy on real faces, against which the first is to be read.
+Sun et al. (SeCGAN), section 4, table 1 and figure 4; docs/papers/secgan.md#measurements. The new value is the reverse
+of the annotated one, so that an unedited face scores what the classifier gets wrong (`attribute_accuracy_copy`). Beside
+it, how much else the edit leaves as it was, as the classifier sees it, against the reading of the input in place of its
+annotation, so that the classifier's own errors count for nothing
+(docs/papers/metrics.md#attribute-accuracy-and-preservation). And the classifier's accuracy on real faces, against which
+the first is to be read.
 """
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Error of the action units that a network reads from a translation, against those of the true target.
 
+Protocol: docs/papers/metrics.md#action-unit-error. No paper prints it.
+
 On rendered faces only: there the target's action units are known and the reader was trained on exact ones. Beside
 it two baselines read by the same network: the input image (nothing edited) and the true target (the reader's own
 error, which no method can beat honestly).

@@ -1,7 +1,7 @@
 """Accuracy of the evaluating classifier on the real test images: the ceiling that EEA is to be read against.
 
-papers/spec/metrics.md 1 (c): on AffectNet it is about 60 %, and an EEA far above it says that a generator exaggerates
-what the classifier looks for.
+On AffectNet it is about 60 %, and an EEA far above it says that a generator exaggerates what the classifier looks for
+(docs/papers/metrics.md#classifier-accuracy).
 """
 
 import numpy as np

@@ -1,12 +1,12 @@
 """Cycle consistency: every translation sent back to its source class, against the source image.
 
-The reconstruction of EF-GAN's tables 1 and 2; papers/spec/metrics.md 8.
+PSNR and SSIM of tables 1 and 2 of Bodur et al. 2021 (depth guidance); docs/papers/metrics.md#cycle-reconstruction.
 """
 
 import numpy as np
 import torch
 
-from mimik.evaluation.measurements import Array, Entry, Measurements, flat, unit_tensor
+from mimik.evaluation.measurements import Array, Entry, Measurements, Missing, flat, unit_tensor
 from mimik.statistics.image_similarity import l1, psnr, ssim
 
 NAMES = ("cycle_l1", "cycle_psnr", "cycle_ssim")
@@ -20,9 +20,10 @@ FORMAT = {"cycle_l1": "{:.4f}", "cycle_psnr": "{:.2f}", "cycle_ssim": "{:.3f}"}
 
 def compute(measurements: Measurements) -> dict[str, Entry]:
     """The three entries of metrics.json, on images in [0, 1]."""
-    values = measurements.per_image(
-        "cycle", lambda part: similarities(measurements.sources[part], measurements.cycle[part])
-    )
+    cycle = measurements.cycle
+    if isinstance(cycle, Missing):
+        return dict.fromkeys(NAMES, cycle.entry)
+    values = measurements.per_image("cycle", lambda part: similarities(measurements.sources[part], cycle[part]))
     return {
         name: measurements.mean_entry(values[..., index], measurements.other, None, PROTOCOL)
         for index, name in enumerate(NAMES)

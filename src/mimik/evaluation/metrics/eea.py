@@ -1,7 +1,7 @@
 """Expression editing accuracy: how often a classifier sees in a translation the expression that was asked for.
 
-Bodur et al. (hier_seg), section 4; the same figure is called expression generation rate by EF-GAN and editing
-accuracy by SECGAN. Protocol: papers/spec/metrics.md 1, conventions (a) and (b).
+Bodur et al. (hier_seg), section 4; the same figure is called expression generation rate by Bodur et al. 2021 (depth
+guidance) and editing accuracy by SeCGAN. Protocol: docs/papers/metrics.md#expression-editing-accuracy.
 """
 
 import numpy as np

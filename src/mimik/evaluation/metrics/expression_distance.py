@@ -1,12 +1,12 @@
 """Expression distance (ED): how far the action units of a translation are from those that its expression stands for.
 
 Ling et al. (relative_au), section 4.2 and table 1: the L2 norm of the difference of the vectors of all action units,
-on intensities divided by 5, lower is better; papers/spec/relative_au.md (g). There the targets are the action units
-of other test faces and OpenFace reads the outputs. Here the target is what a method told action units is asked for by
-the name of an expression, its mean over the training faces (`mimik.components.conditions`), so that every method is
-measured alike, and the dataset's own reader reads them. The class's spread stays in the distance: a true target image
-does not reach zero either (`expression_distance_truth`), nor does an unedited input (`expression_distance_copy`) fall
-by it.
+on intensities divided by 5, lower is better; docs/papers/relative_au.md#measurements. There the targets are the action
+units of other test faces and OpenFace reads the outputs. Here the target is what a method told action units is asked
+for by the name of an expression, its mean over the training faces (`mimik.components.conditions`), so that every method
+is measured alike, and the dataset's own reader reads them (docs/papers/metrics.md#expression-distance). The class's
+spread stays in the distance: a true target image does not reach zero either (`expression_distance_truth`), nor does an
+unedited input (`expression_distance_copy`) fall by it.
 """
 
 import numpy as np
@@ -37,7 +37,7 @@ def compute(measurements: Measurements) -> dict[str, Entry]:
         return {name: {"skipped": f"{index}: {error}."} for name in NAMES}
     if means is None:
         reason = f"{index} has no action units; set `action_units` of the dataset and prepare it again."
-        return {name: {"skipped": reason} for name in NAMES}
+        return dict.fromkeys(NAMES, measurements.lacking("action_units", reason).entry)
     entries: dict[str, Entry] = {}
     for ending, (subject, seen) in measurements.with_baselines(reader, "action_units").items():
         name = f"expression_distance{ending}"

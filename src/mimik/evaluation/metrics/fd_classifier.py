@@ -1,4 +1,7 @@
-"""Fréchet distance on the features of the project's own classifier. Not an FID, and never to be read as one."""
+"""Fréchet distance on the features of the project's own classifier. Not an FID, and never to be read as one.
+
+Protocol: docs/papers/metrics.md#feature-distances-of-the-classifier.
+"""
 
 from mimik.evaluation.measurements import Entry, Measurements, Missing
 from mimik.evaluation.metrics.fid import distance_entry

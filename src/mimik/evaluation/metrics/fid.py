@@ -1,6 +1,7 @@
 """Fréchet distance between real test images and translations, on Inception features.
 
-Heusel et al., "GANs trained by a two time-scale update rule", NeurIPS 2017, eq. 6. Protocol: papers/spec/metrics.md 3.
+Heusel et al., "GANs trained by a two time-scale update rule", NeurIPS 2017, eq. 6. Protocol:
+docs/papers/metrics.md#fid.
 """
 
 from typing import Any

@@ -1,8 +1,8 @@
 """Identity loss: is the person still the same? One minus the cosine of two identity vectors.
 
-Bodur et al. (hier_seg), table 1, with ArcFace features of photographs; papers/spec/metrics.md 6. ArcFace knows
-nothing of rendered faces, so on datasets with ground truth the project's reader network takes its place; it was
-trained to read the renderer's own identity parameters, standardised over the training identities.
+Bodur et al. (hier_seg), table 1, with ArcFace features of photographs; docs/papers/metrics.md#identity-loss.
+ArcFace knows nothing of rendered faces, so on datasets with ground truth the project's reader network takes its place;
+it was trained to read the renderer's own identity parameters, standardised over the training identities.
 """
 
 from collections.abc import Callable
@@ -96,7 +96,8 @@ def _by_arcface(measurements: Measurements) -> Entry:
     if isinstance(arcface, Missing):
         return arcface.entry
     if store.landmarks is None:
-        return {"skipped": f"{store.directory} has no landmarks, which the aligned crops need; prepare it with them."}
+        reason = f"{store.directory} has no landmarks, which the aligned crops need; prepare it with them."
+        return measurements.lacking("landmarks", reason).entry
     matrices = crop_matrices(five_points(store.landmarks[measurements.rows]), measurements.size)
     values = measurements.per_image("identity", _distances(measurements, arcface, matrices))
     return measurements.mean_entry(

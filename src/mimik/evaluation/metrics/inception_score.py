@@ -1,8 +1,8 @@
 """Inception score of the translations: how sure the Inception network is of each, and how it differs over them.
 
 Salimans et al., "Improved techniques for training GANs", NIPS 2016, section 4: exp(E_x KL(p(y|x) || p(y))). Protocol of
-Sun et al. (SeCGAN): all translations pooled, ten subsets, mean; papers/spec/metrics.md 5. On faces, which are none of
-ImageNet's classes, it hardly moves: differences below 0.05 rank nothing.
+Sun et al. (SeCGAN): all translations pooled, ten subsets, mean; docs/papers/metrics.md#inception-score. On faces,
+which are none of ImageNet's classes, it hardly moves: differences below 0.05 rank nothing.
 """
 
 from typing import Any

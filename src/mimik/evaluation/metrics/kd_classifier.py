@@ -1,4 +1,7 @@
-"""Kernel distance on the features of the project's own classifier. Not a KID, and never to be read as one."""
+"""Kernel distance on the features of the project's own classifier. Not a KID, and never to be read as one.
+
+Protocol: docs/papers/metrics.md#feature-distances-of-the-classifier.
+"""
 
 from mimik.evaluation.measurements import Entry, Measurements, Missing
 from mimik.evaluation.metrics.kid import distance_entry

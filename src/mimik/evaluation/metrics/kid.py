@@ -1,7 +1,7 @@
 """Kernel distance between real test images and translations on Inception features, unbiased for small sets.
 
-Binkowski et al., "Demystifying MMD GANs", ICLR 2018, section 3: squared maximum mean discrepancy with the kernel
-k(x, y) = (x.y / D + 1)^3, its unbiased estimate averaged over random subsets.
+Binkowski et al., "Demystifying MMD GANs", ICLR 2018: squared maximum mean discrepancy with the kernel
+k(x, y) = (x.y / D + 1)^3, its unbiased estimate averaged over random subsets. Protocol: docs/papers/metrics.md#kid.
 """
 
 from typing import Any

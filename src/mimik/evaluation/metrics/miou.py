@@ -1,7 +1,7 @@
 """Intersection over union of the segmenter, before and after it was trained together with the generator.
 
-Bodur et al. (hier_seg), table 2. Protocol: papers/spec/metrics.md 9 with all 19 classes, background included; a class
-that is neither there nor predicted in the whole set has no IoU.
+Bodur et al. (hier_seg), table 2. Protocol: docs/papers/metrics.md#segmentation-miou, with all 19 classes, background
+included; a class that is neither there nor predicted in the whole set has no IoU.
 """
 
 from collections.abc import Sequence

@@ -1,5 +1,7 @@
 """How much a translation changes where an expression has no business: outside eyes, brows, nose and mouth.
 
+Protocol: docs/papers/metrics.md#change-outside-the-parts. No paper prints it.
+
 Skin near the parts moves with an expression too, so on datasets with ground truth the same figure of the true target
 stands beside it (`outside_change_truth`); the table by region tells background from skin.
 """
@@ -33,7 +35,7 @@ def compute(measurements: Measurements) -> dict[str, Entry]:
     store = measurements.store
     if store.masks is None:
         reason = f"{store.directory} has no masks at {store.size} px; prepare the dataset with a mesh or with masks."
-        return {name: {"skipped": reason} for name in NAMES}
+        return dict.fromkeys(NAMES, measurements.lacking("masks", reason).entry)
     entries = {"outside_change": _entry(measurements, "translation", measurements.translations)}
     truth = measurements.truth
     entries["outside_change_truth"] = (

@@ -1,7 +1,8 @@
 """Expression preservation error: how often a class appears in translations to another one.
 
-Figure 3b of Bodur et al. (hier_seg) shows it without defining it; this is the reading of papers/spec/metrics.md 2: the
-false positive rate of class e over all translations to a target other than e.
+Figure 3b of Bodur et al. (hier_seg) shows it without defining it; this is the reading of
+docs/papers/metrics.md#expression-preservation-error: the false positive rate of class e over all translations to a
+target other than e.
 """
 
 import numpy as np

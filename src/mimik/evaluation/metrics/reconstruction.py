@@ -1,6 +1,7 @@
 """Self reconstruction: an image asked for the expression that it has should come back unchanged.
 
-L1, PSNR and SSIM of papers/spec/metrics.md 8 (the reconstruction of relative-AU's table 3, with labels).
+L1, PSNR and SSIM of docs/papers/metrics.md#self-reconstruction (the reconstruction of relative_au's table 3, with
+labels).
 """
 
 import numpy as np

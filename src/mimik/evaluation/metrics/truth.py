@@ -1,5 +1,7 @@
 """Distance of translations to the true target image, where the dataset has it; beside it the input itself, copied.
 
+Protocol: docs/papers/metrics.md#distance-to-the-true-edit. No paper prints it.
+
 `changed`: the pixels where the true target differs from the input by more than 8/255 in any channel, so that a large
 unchanged background cannot hide what happens where the expression is.
 """

@@ -6,7 +6,7 @@ from importlib.metadata import version
 from typing import Any
 
 from mimik import __version__
-from mimik.settings.modules import PACKAGE
+from mimik.settings.modules import PACKAGE, full_name
 from mimik.settings.sources import source_files
 from mimik.storage.files import digest, file_sha256
 
@@ -39,12 +39,10 @@ def photograph_record(files: Iterable[FileRecord]) -> dict[str, Any]:
 def code_digests(module: str, further: Sequence[str] = ()) -> dict[str, str]:
     """SHA-256 of every source file that decides what preparing a dataset of a module gives, by its path in mimik.
 
-    `further` are modules besides: those of a segmenter that makes the masks.
+    `further` are modules besides, by full names: those of a segmenter that makes the masks.
     """
-    return {
-        file.relative_to(PACKAGE).as_posix(): file_sha256(file)
-        for file in source_files(PACKAGE, "faces.prepared.prepare", f"datasets.{module}", *further)
-    }
+    files = source_files(PACKAGE, "mimik.faces.prepared.prepare", full_name("datasets", module), *further)
+    return {name: file_sha256(file) for name, file in files.items()}
 
 
 def importer_record(module: str, layout: str, further: Sequence[str] = ()) -> dict[str, str]:

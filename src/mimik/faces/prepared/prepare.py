@@ -7,7 +7,6 @@ memory does not grow with the dataset.
 """
 
 import hashlib
-import importlib
 import shutil
 import sys
 from collections import Counter
@@ -42,6 +41,7 @@ from mimik.faces.reconstruction import tddfa
 from mimik.faces.reconstruction.reconstruct import DEPTH_FAR, DEPTH_NEAR, Reconstructor, Rejected
 from mimik.faces.reconstruction.released import released_depth
 from mimik.labels import ACTION_UNITS, IGNORED
+from mimik.settings.modules import full_name, named
 from mimik.storage.files import atomic_path, clear_unfinished, digest, told_if_full, write_json
 from mimik.storage.pictures import UnreadableError, read_content
 
@@ -78,7 +78,8 @@ def prepare(
             `mimik.faces.action_units.extractors` says. The rest is the dataset's own.
         raw: folder of the raw archive.
         output: folder for the store; manifest.json is written last, so without it nothing there is valid.
-        module_name: its module in `mimik.datasets`; None for the one of the same name.
+        module_name: its module in `mimik.datasets` or, with a dot, in another package; None for the one of the same
+            name.
         seed: for splits.
         workers: processes.
         mirror: folder that is searched before any URL.
@@ -90,7 +91,7 @@ def prepare(
         UserError: the archive or an option is unusable, no face was found, or the disk is full.
     """
     settings = Settings.of(dataset, module_name or dataset, options)
-    module = importlib.import_module(f"mimik.datasets.{settings.module}")
+    module = _module(settings)
     if settings.masks == "annotation" and not hasattr(module, "mask"):
         raise UserError(f"params.yaml, datasets.{dataset}.masks: the dataset brings no masks; choose mesh.")
     if settings.released and not hasattr(module, "depth"):
@@ -118,7 +119,7 @@ def prepare(
         classes = sorted(set(listing.table["expression"]))
         require_usable(listing, raw, options)
         if listing.table["id"].duplicated().any():
-            raise ValueError(f"mimik.datasets.{settings.module}: ids are not unique")
+            raise ValueError(f"{full_name('datasets', settings.module)}: ids are not unique")
         for line in (*incomplete(listing), *listing.notes):
             print(f"{dataset}: {line}", file=sys.stderr)
         rendered = hasattr(module, "render")
@@ -156,6 +157,10 @@ def prepare(
         shutil.rmtree(work / "shards")
 
 
+def _module(settings: Settings) -> ModuleType:
+    return named("datasets", settings.module, f"params.yaml, datasets.{settings.dataset}.dataset")
+
+
 def _advance(bar: Any, shard: Shard) -> None:
     bar.update(len(shard.rows))
 
@@ -167,7 +172,7 @@ def _shards(
     table: pd.DataFrame, settings: Settings, raw: Path, work: Path, rendered: bool, modules: Sequence[str]
 ) -> list[Shard]:
     """Cut the table into shards. A shard's name depends on settings, code, rows, and the files' sizes and times."""
-    module = importlib.import_module(f"mimik.datasets.{settings.module}")
+    module = _module(settings)
     code = code_digests(settings.module, modules)
     common = digest({"settings": repr(settings), "code": code, "raw": str(raw.resolve())})
     shards = []
@@ -235,7 +240,7 @@ def _photographs(
             settings.model,
         )
     reconstruct = _reconstructors[settings]
-    module = importlib.import_module(f"mimik.datasets.{settings.module}")
+    module = _module(settings)
     shapes = settings.shapes()
     arrays = {name: np.empty((len(rows), *shape), np.uint8) for name, shape in shapes.items()}
     landmarks, transforms, measured, hashes, lengths = [], [], [], [], []
@@ -318,7 +323,7 @@ def _render(settings: Settings, rows: pd.DataFrame) -> Arrays:
 
     With true targets besides, for the test faces among them: one array per entry of `Settings.truth_shapes`.
     """
-    module = importlib.import_module(f"mimik.datasets.{settings.module}")
+    module = _module(settings)
     arrays: dict[str, npt.NDArray[Any]] = {}
     for size in settings.sizes:
         rendering = module.render(rows, size, ("images", "landmarks", *settings.annotations))

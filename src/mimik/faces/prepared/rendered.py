@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mimik.faces.prepared.store import FaceStore
-from mimik.settings.modules import named
+from mimik.settings.outside import named_in_file
 
 Array = npt.NDArray[Any]
 
@@ -29,7 +29,8 @@ def with_units(store: FaceStore, rows: npt.NDArray[np.int64], units: Array) -> A
     """
     if not can_render(store):
         return None
-    module = named("datasets", store.manifest["importer"]["module"], f"{store.directory / 'manifest.json'}: importer")
+    where = f"{store.directory / 'manifest.json'}: importer"
+    module = named_in_file("datasets", store.manifest["importer"]["module"], where)
     table = module.with_action_units(store.table.iloc[rows].reset_index(drop=True), units)
     images: Array = module.render(table, store.size, ("images",)).images
     return luminance(images) if store.manifest["options"].get("grey", False) else images

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mimik.reporting.measures import MEASURES
+from mimik.reporting.measures import MEASURES, Measure, further
 from mimik.reporting.plotting import Absent
 from mimik.reporting.results import ReportSettings, Result
 from mimik.reporting.tables.results import MEASURED
@@ -32,26 +32,28 @@ def build(results: Sequence[Result], settings: ReportSettings) -> Table | Absent
         for other in others
         if (other.dataset, other.scale, other.rows.tolist()) == (first.dataset, first.scale, first.rows.tolist())
     ]
-    names = [
-        name for name in MEASURED if any(name in other.per_face for other in comparable) and name in first.per_face
-    ]
+    measures = {**MEASURES, **further(results)}
+    shown = (*MEASURED, *further(results))
+    names = [name for name in shown if any(name in other.per_face for other in comparable) and name in first.per_face]
     if not names:
         return Absent("there are no two methods that were evaluated on the same faces")
     weights = bootstrap.resamples(len(first.rows), settings.resamples, settings.seed)
-    lines = [Line(other.method, [_cell(first, other, name, weights) for name in names]) for other in comparable]
+    lines = [
+        Line(other.method, [_cell(first, other, name, measures[name], weights) for name in names])
+        for other in comparable
+    ]
     columns = [
         Column(name, m.heading, m.direction, m.unit, m.explanation, m.group)
         for name in names
-        for m in (MEASURES[name],)
+        for m in (measures[name],)
     ]
     return Table(f"against {first.method}", columns, lines)
 
 
-def _cell(first: Result, other: Result, name: str, weights: np.ndarray) -> Cell:
+def _cell(first: Result, other: Result, name: str, measure: Measure, weights: np.ndarray) -> Cell:
     if name not in other.per_face:
         return EMPTY
     value, low, high = difference(first.per_face[name], other.per_face[name], weights)
-    measure = MEASURES[name]
 
     def text(number: float) -> str:
         return f"{number * measure.factor:+.{measure.digits}f}".replace("-", "−")

@@ -26,7 +26,6 @@ MEASURED: Sequence[str] = (
     "miou_after",
     "classifier_accuracy",
     "attribute_classifier_accuracy",
-    "aligned_fraction",
 )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from mimik.reporting.measures import table
+from mimik.reporting.measures import further, table
 from mimik.reporting.plotting import Absent
 from mimik.reporting.results import ReportSettings, Result
 from mimik.reporting.tabular import Table
@@ -34,5 +34,6 @@ MEASURED: Sequence[str] = (
 
 
 def build(results: Sequence[Result], settings: ReportSettings) -> Table | Absent:
-    """Rows: methods and baselines."""
-    return table(results, MEASURED) or Absent("metrics.json holds none of the measures of this table")
+    """Rows: methods and baselines; columns: `MEASURED`, then the measures of other packages."""
+    made = table(results, (*MEASURED, *further(results)))
+    return made or Absent("metrics.json holds none of the measures of this table")

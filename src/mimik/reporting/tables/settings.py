@@ -5,10 +5,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mimik.errors import UserError
 from mimik.reporting.plotting import Absent
 from mimik.reporting.results import ReportSettings, Result
 from mimik.reporting.tabular import EMPTY, Cell, Column, Line, Table
-from mimik.settings.modules import named
+from mimik.settings.external import is_external
+from mimik.settings.outside import named_in_file
 
 TITLE = "What differs from the published settings"
 CAPTION = (
@@ -51,7 +53,7 @@ def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def published(module_name: str) -> dict[str, Any]:
     """The published settings of a method's file, dotted: its Config's defaults, and its TRAINING as `training.*`."""
-    module = named("methods", module_name, "config.json: module")
+    module = named_in_file("methods", module_name, "config.json: module")
     settings = flat(dataclasses.asdict(module.Config()))
     settings.update(flat({"training": getattr(module, "TRAINING", {})}))
     return settings
@@ -79,10 +81,12 @@ def differences(result: Result) -> dict[str, tuple[Any, Any]]:
 
 def build(results: Sequence[Result], settings: ReportSettings) -> Table | Absent:
     """Rows: settings; columns: the results, each with its own default in small type."""
+    unknown = {result.method: told for result in results if (told := _unreadable(result))}
+    results = [result for result in results if result.method not in unknown]
     changed = {result.method: differences(result) for result in results}
     names = list(dict.fromkeys(name for found in changed.values() for name in found))
     if not names:
-        return Absent("every setting is the published one")
+        return Absent("; ".join(unknown.values()) or "every setting is the published one")
     known = {result.method: published(str(result.config.get("module"))) for result in results if changed[result.method]}
     lines = []
     for name in sorted(names, key=lambda name: bool(SIZES.search(name))):
@@ -97,7 +101,19 @@ def build(results: Sequence[Result], settings: ReportSettings) -> Table | Absent
                 cells.append(EMPTY)
         lines.append(Line(name, cells))
     columns = [Column("kind", "Changes", text=True), *(Column(r.method, r.method, text=True) for r in results)]
-    return Table("Setting", columns, lines, dense=True)
+    return Table("Setting", columns, lines, tuple(f"{name} left out: {told}" for name, told in unknown.items()), True)
+
+
+def _unreadable(result: Result) -> str:
+    """Why a method of another package cannot be asked for its defaults; empty where it can, and for mimik's own."""
+    name = result.config.get("module")
+    if not is_external(name):
+        return ""
+    try:
+        named_in_file("methods", name, f"{result.directory / 'config.json'}: module")
+    except UserError as error:
+        return str(error)
+    return ""
 
 
 def shown(value: Any) -> str:

@@ -1,0 +1,132 @@
+"""What methods need at small budgets only: the options, declared once, and what the losses do with them.
+
+A paper trains for days; to teach something within minutes, a method may have its critic trained alone at first, update
+the generator before the critic to save a pass, compute a costly term on some steps only, and keep its edits small. The
+Config of a method inherits the classes below whose options it offers. By default a method does what its paper says.
+
+Options of the critic itself (realness per class, R1, augmentation) are those of
+`mimik.components.adversary.AdversaryConfig`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mimik.components import losses
+from mimik.components.adversary import Loss, Terms
+from mimik.networks.stargan import Head
+
+
+class Options:
+    """Base of the classes below: a Config may inherit several, and `super().__post_init__()` checks all of them."""
+
+    def __post_init__(self) -> None:
+        """Nothing to check."""
+
+
+@dataclass(frozen=True)
+class Rounds(Options):
+    """How updates of a critic D and a generator G follow each other.
+
+    Attributes:
+        critic_updates: D updates per G update.
+        critic_head_start: steps in which D is trained alone, on the states of real images.
+        reuse_fake: update G before D within a round and let D see the fake that G was updated on, instead of making
+            another one: one generator pass less per step, and D lags one G update behind.
+    """
+
+    critic_updates: int = 5
+    critic_head_start: int = 0
+    reuse_fake: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse values that make no sense."""
+        super().__post_init__()
+        if self.critic_updates < 1:
+            raise ValueError("critic_updates must be at least 1")
+
+    def alone(self, step: int) -> bool:
+        """Whether D is trained alone in a step."""
+        return step < self.critic_head_start
+
+
+@dataclass(frozen=True)
+class LazyReconstruction(Options):
+    """How often the reconstruction is computed.
+
+    Attributes:
+        reconstruction_every: compute the reconstruction terms on every so many steps only, as many times as strong
+            (their passes are half of a generator update, or more).
+    """
+
+    reconstruction_every: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse values that make no sense."""
+        super().__post_init__()
+        if self.reconstruction_every < 1:
+            raise ValueError("reconstruction_every must be at least 1")
+
+
+@dataclass(frozen=True)
+class OutputHead(Options):
+    """How a generator's output becomes its edit, and what keeps the edit small.
+
+    Attributes:
+        head: see `mimik.networks.stargan.Generator`.
+        lambda_change: weight of the mean share of every pixel that the head replaces (not for the direct head).
+        lambda_smooth: weight of the total variation of that share.
+    """
+
+    head: Head = "direct"
+    lambda_change: float = 0.0
+    lambda_smooth: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse combinations that make no sense."""
+        super().__post_init__()
+        if self.head == "direct" and (self.lambda_change or self.lambda_smooth):
+            raise ValueError("lambda_change and lambda_smooth need another head than direct")
+
+
+def fake(rounds: Rounds, batch: dict[str, Tensor], step: int, make: Callable[[], Tensor]) -> Tensor | None:
+    """The fake images that a critic sees in a step; None while it is trained alone. Arguments like `made`'s."""
+    return None if rounds.alone(step) else made(batch, make)
+
+
+def made(batch: dict[str, Tensor], make: Callable[[], Tensor]) -> Tensor:
+    """The fake images of a batch without their graph, which are left there as `fake`.
+
+    Args:
+        batch: with `fake`, where an earlier update of the critic left it, or with `edited`, which the generator's
+            update leaves; with neither they are made.
+        make: makes them; called without a graph.
+    """
+    if "fake" not in batch:
+        with torch.no_grad():
+            batch["fake"] = batch["edited"].detach() if "edited" in batch else make()
+    return batch["fake"]
+
+
+def due(step: int, every: int) -> int:
+    """The factor of a term that is computed on every so many steps only: 0 on the others, where it is left out."""
+    return every if step % every == 0 else 0
+
+
+def restrained(config: OutputHead, total: Tensor, terms: Terms, *changes: Tensor | None) -> Loss:
+    """A generator's loss with the terms `change` and `smooth`, for heads that replace a share of every pixel.
+
+    Args:
+        config: has the weights.
+        total, terms: the loss without them.
+        changes: these shares (B, c, H, W) in [0, 1], one of every network with such a head; their terms are summed.
+    """
+    shares = [change for change in changes if change is not None]
+    if not shares:
+        return total, terms
+    change = torch.stack([share.mean() for share in shares]).sum()
+    smooth = torch.stack([losses.total_variation(share) for share in shares]).sum()
+    total = total + config.lambda_change * change + config.lambda_smooth * smooth
+    return total, {**terms, "change": change, "smooth": smooth}

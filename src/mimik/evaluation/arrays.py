@@ -1,0 +1,178 @@
+"""The metrics on arrays, of whatever method made them. `import mimik` gives `evaluate` from here."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+
+from mimik.evaluation.evaluate import measure, metric_modules
+from mimik.evaluation.extractors import open_arcface, open_classifier, open_inception, open_reader
+from mimik.evaluation.measurements import PER_FACE, EvaluationSettings, Extractor, Measurements, Missing
+from mimik.faces.prepared.store import FaceStore
+from mimik.settings.modules import names
+from mimik.storage.arrays import check_pictures
+from mimik.training.devices import chosen_device
+
+Picture = npt.NDArray[np.uint8]
+
+NOT_HERE = "arrays hold no {}; `mimik evaluate` measures this on a prepared dataset."
+"""Why a metric is skipped for which `evaluate` takes no argument."""
+
+LACKING: Mapping[str, str] = {
+    "truth": "no `truth` was given.",
+    "masks": "no `masks` were given.",
+    "landmarks": "no `landmarks` were given.",
+    "truth_action_units": NOT_HERE.format("action units of the true targets"),
+    "action_units": NOT_HERE.format("action units of training faces"),
+}
+
+
+class GivenFaces(FaceStore):
+    """Arrays as a prepared dataset that is nothing but a test split."""
+
+    def __init__(
+        self,
+        images: Picture,
+        labels: npt.NDArray[np.int64],
+        classes: Sequence[str],
+        truth: Picture | None,
+        masks: Picture | None,
+        landmarks: npt.NDArray[np.float32] | None,
+    ) -> None:
+        """Arguments as for `evaluate`, checked."""
+        self.directory, self.size = Path("the arrays"), images.shape[1]
+        self.classes = list(classes)
+        self.table = pd.DataFrame({"split": "test", "expression": [classes[label] for label in labels]})
+        self.images, self.truth, self.masks, self._landmarks = images, truth, masks, landmarks
+        self.depth = self.normals = self.truth_action_units = self.action_unit_extractor = None
+
+
+class GivenMeasurements(Measurements):
+    """Measurements of arrays, which say so."""
+
+    TESTED: ClassVar[str] = "Arrays"
+
+    @property
+    def action_unit_reader(self) -> Extractor | Missing:
+        """The reader: there are no action units here that could be of another kind than its own."""
+        return self.reader
+
+    def lacking(self, what: str, reason: str) -> Missing:
+        """That `what` was not given."""
+        return Missing(LACKING[what])
+
+
+def evaluate(
+    edits: Picture,
+    sources: Picture,
+    labels: Sequence[str] | npt.ArrayLike,
+    classes: Sequence[str],
+    *,
+    truth: Picture | None = None,
+    cycle: Picture | None = None,
+    masks: Picture | None = None,
+    landmarks: npt.ArrayLike | None = None,
+    classifier: Path | str | None = None,
+    reader: Path | str | None = None,
+    weights: Path | str | None = None,
+    metrics: Sequence[str] | None = None,
+    bootstrap: int = 1000,
+    seed: int = 0,
+    batch_size: int = 128,
+    device: torch.device | str | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Measure the edits of any method, by the modules that make metrics.json.
+
+    N faces, each asked for all C classes, its own included: that edit is what reconstruction is measured on. The
+    sources are also the real images of Fréchet and kernel distances.
+
+    Args:
+        edits: uint8 (N, C, S, S, 3) RGB; `edits[i, t]` is face i asked for class t.
+        sources: uint8 (N, S, S, 3), the faces before.
+        labels: the class that each source shows, by name or as a position in `classes` (N,).
+        classes: names of the C expressions.
+        truth: uint8 (N, C, S, S, 3), the true image of every edit, where it is known.
+        cycle: uint8 (N, C, S, S, 3), every edit sent back to the class of its source.
+        masks: uint8 (N, S, S), class of every pixel of the sources, positions in
+            `mimik.labels.SEGMENTATION_CLASSES`, 255 where unknown.
+        landmarks: (N, 68, 2) of the sources, x then y, as fractions of the side.
+        classifier: folder of a classifier that was trained on `classes`, data/pretrained/<dataset>/classifier/<name>.
+        reader: folder of a face reader, which knows rendered faces: data/pretrained/<dataset>/reader/<name>.
+        weights: folder with the weights of Inception (FID, KID, Inception score) and ArcFace (identity loss).
+        metrics: modules of `mimik.evaluation.metrics`; None runs all.
+        bootstrap: resamples for the confidence intervals.
+        seed: of resamples and of the subsets of kernel distances.
+        batch_size: images per call of a network.
+        device: where the networks run, see `mimik.load`.
+
+    Returns:
+        the entries of metrics.json by name: `value`, `ci`, `n`, `extractor`, `protocol` and more, or `skipped` with the
+        reason.
+
+    Raises:
+        TypeError: pictures that are no array of uint8.
+        ValueError: arrays that do not fit each other, an unknown label, or a number out of range.
+        mimik.UserError: an unknown metric, or a network that is not there or was trained on other classes.
+    """
+    settings = EvaluationSettings(
+        tuple(names("metrics") if metrics is None else metrics), None, bootstrap, seed, batch_size=batch_size
+    )
+    modules = metric_modules(settings.metrics)
+    check_pictures("sources", sources, ("N", "S", "S", 3))
+    count, size = sources.shape[:2]
+    if not count or sources.shape[2] != size or not classes:
+        raise ValueError(f"sources: expected square pictures of at least one face, and classes; got {sources.shape}")
+    if len(set(classes)) < len(classes):
+        raise ValueError(f"classes: expected names, each once, got {', '.join(classes)}")
+    pairs = (count, len(classes), size, size, 3)
+    for name, pictures in (("edits", edits), ("truth", truth), ("cycle", cycle)):
+        if pictures is not None or name == "edits":
+            check_pictures(name, pictures, pairs)
+    if masks is not None:
+        check_pictures("masks", masks, (count, size, size))
+    points = None if landmarks is None else np.asarray(landmarks, dtype=np.float32)
+    if points is not None and (points.shape != (count, 68, 2) or not np.isfinite(points).all()):
+        raise ValueError(f"landmarks: expected finite ({count}, 68, 2), got {points.shape}")
+    faces = GivenFaces(sources, _positions(labels, classes, count), classes, truth, masks, points)
+    place = chosen_device(device)
+    no_weights = Missing("no `weights` were given: the folder where the weights of this network lie.")
+    no_segmenter = Missing("pictures say nothing about a segmenter; `mimik evaluate` measures the method's own.")
+    with tempfile.TemporaryDirectory(prefix="mimik-") as scratch:
+        measurements = GivenMeasurements(
+            translations=edits,
+            cycle=Missing("no `cycle` was given.") if cycle is None else cycle,
+            store=faces,
+            rows=np.arange(count),
+            settings=settings,
+            scratch=Path(scratch),
+            classifier=Missing("no `classifier` was given.")
+            if classifier is None
+            else open_classifier(classifier, faces, (), place),
+            inception=no_weights if weights is None else open_inception(weights, None, place),
+            arcface=no_weights if weights is None else open_arcface(weights, None, place),
+            reader=Missing("no `reader` was given.") if reader is None else open_reader(reader, place),
+            segmenter_before=no_segmenter,
+            segmenter_after=no_segmenter,
+        )
+        entries = measure(measurements, modules)
+    return {name: {key: part for key, part in entry.items() if key != PER_FACE} for name, entry in entries.items()}
+
+
+def _positions(labels: Sequence[str] | npt.ArrayLike, classes: Sequence[str], count: int) -> npt.NDArray[np.int64]:
+    """int64 (N,) positions in `classes`. Raises `ValueError` for anything else than a known class of each face."""
+    given = np.asarray(labels)
+    known = ", ".join(classes)
+    if given.shape != (count,):
+        raise ValueError(f"labels: expected one for each of {count} sources, got {given.shape}")
+    if given.dtype.kind == "U":
+        if unknown := sorted(set(given.tolist()) - set(classes)):
+            raise ValueError(f"labels: {', '.join(unknown)} is not among the classes {known}")
+        return np.array([list(classes).index(name) for name in given.tolist()], dtype=np.int64)
+    if given.dtype.kind not in "iu" or given.min() < 0 or given.max() >= len(classes):
+        raise ValueError(f"labels: expected names, or positions 0 to {len(classes) - 1}, of the classes {known}")
+    return given.astype(np.int64)

@@ -1,0 +1,3 @@
+"""What the method imports from its own package."""
+
+SCALE = 0.25
