@@ -81,6 +81,7 @@ def test_a_complete_release_is_recognised(complete: Path) -> None:
     assert abs(people["val"] - 6.7) < 1 > abs(people["test"] - 6.7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("entry", "counts", "people"),
     [
@@ -102,6 +103,7 @@ def test_published_subsets_are_entries_of_params(
     assert tested[0] != tested[1]
 
 
+@pytest.mark.slow
 def test_the_same_models_are_tested_in_every_published_subset(complete: Path) -> None:
     tested = []
     for entry in ("rafd90", "rafd90_basic", "rafd3"):

@@ -21,6 +21,8 @@ from mimik.methods import stargan
 from mimik.storage import provenance
 from tests.editing.models import make_model
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("mediapipe")
 
 

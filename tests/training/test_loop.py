@@ -303,6 +303,7 @@ def child(*arguments: str, prefix: tuple[str, ...] = ()) -> subprocess.Popen[byt
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root)
 
 
+@pytest.mark.slow
 def test_kill_minus_9_then_the_same_command(tmp_path: Path) -> None:
     store = make_store(tmp_path / "s")
     steps = 150  # enough for the kill to come in the middle
@@ -324,6 +325,7 @@ def test_kill_minus_9_then_the_same_command(tmp_path: Path) -> None:
     assert_same_bits(undisturbed, resumed)
 
 
+@pytest.mark.slow
 def test_sigterm_saves_and_says_so(tmp_path: Path) -> None:
     store = make_store(tmp_path / "s")
     victim = child(str(store.directory), str(tmp_path / "t"), str(tmp_path / "t.pt"), "100000")
@@ -346,6 +348,7 @@ def test_a_second_trainer_is_refused(tmp_path: Path) -> None:
         run(store, tmp_path / "c")
 
 
+@pytest.mark.slow
 def test_two_processes_train_like_one(tmp_path: Path) -> None:
     """torchrun with gloo: gradients are averaged, both processes end with the same weights as the reference."""
     store = make_store(tmp_path / "s")
@@ -369,6 +372,7 @@ def test_two_processes_train_like_one(tmp_path: Path) -> None:
     assert abs(pair_loss - alone_loss) < 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", [True, False])
 def test_processes_end_together(tmp_path: Path, asked: bool) -> None:
     """One of two is asked to stop, or is gone."""
