@@ -1,5 +1,6 @@
 """What `mimik data check` says of archives: complete, incomplete, unusable, not fetched yet, not needed."""
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -221,7 +222,7 @@ def test_access_is_told_once_and_everything_that_is_missing(project: Path, capsy
             cli.main(["data", "check", entry])
         captured = capsys.readouterr()
         text = " ".join((captured.out + captured.err).split())
-        access = " ".join(archives.import_module(f"mimik.datasets.{module}").ACCESS.split())
+        access = " ".join(import_module(f"mimik.datasets.{module}").ACCESS.split())
         assert text.count(access) == 1, entry
         assert f"data/raw/{module}" in captured.err
         if entry.endswith("_d"):

@@ -208,33 +208,29 @@ def test_an_experiment_in_a_temporary_folder(project: Project) -> None:
 
 def test_files_of_the_folder_params_are_settings_like_others(project: Project) -> None:
     mimik = ("env", "PYTHONPATH=src", "python", "-m", "mimik.cli")
-    text = (project.folder / "params.yaml").read_text(encoding="utf-8")
-    scales = text[text.index("scales:\n") : text.index("translation:")]
-    project.edit("params.yaml", scales, "")
+    project.edit("params.yaml", "report: {rows: 2}\n", "")
     (project.folder / "params").mkdir()
-    (project.folder / "params/scales.yaml").write_text(scales, encoding="utf-8")
+    (project.folder / "params/results.yaml").write_text("report: {rows: 2}\n", encoding="utf-8")
     assert "Run `mimik params --stages`" in project.run("dvc", "repro").text  # the folder is new
     project.must(*mimik, "params", "--stages")
     assert project.must("dvc", "repro").stages == ["settings"]  # the same settings from other files
     assert project.planned() == {}
     project.must("git", "add", "--all")
-    project.must("git", "commit", "--quiet", "--message", "scales in a file of their own")
+    project.must("git", "commit", "--quiet", "--message", "a file of its own")
 
-    steps = "params/scales.yaml:scales.demo.training.steps=9"
-    project.must("dvc", "exp", "run", "--temp", "--name", "far", "-S", steps, "-S", "seed=1")
-    project.must("dvc", "exp", "apply", "far")
-    made = json.loads((project.folder / "results/synthetic/stargan/generator.safetensors").read_text())[0]
-    assert (made["training"]["steps"], made["seed"]) == (9, 1)
-    assert "steps: 9" in (project.folder / "params/scales.yaml").read_text(encoding="utf-8")
-    shown = {"compare"}  # the page of all results, which no experiment keeps
-    assert status(project) == shown
+    done = project.must("dvc", "exp", "run", "-S", "params/results.yaml:report.rows=3")
+    assert sorted(done.stages) == ["compare", "report@synthetic-hier_seg", "report@synthetic-stargan", "settings"]
+    assert "rows: 3" in (project.folder / "params/results.yaml").read_text(encoding="utf-8")
+    decided = project.folder / "data/settings/report/synthetic-stargan.json"
+    assert json.loads(decided.read_text(encoding="utf-8"))["settings"] == {"rows": 3}
+    assert status(project) == set()
 
     (project.folder / "params/mine.yaml").write_text("methods: {mine: {method: stargan}}\n", encoding="utf-8")
-    assert status(project) == {"settings", *shown}
-    assert project.must("dvc", "repro").stages == ["settings", *shown]
+    assert status(project) == {"settings"}
+    assert project.must("dvc", "repro").stages == ["settings"]
     (project.folder / "params/mine.yaml").write_text("seed: 2\n", encoding="utf-8")
-    assert "params/mine.yaml: seed stands in params.yaml already" in project.run("dvc", "repro").text
-    assert "params/mine.yaml: seed stands in params.yaml already" in project.run("snakemake", "--dry-run").text
+    for command in (("dvc", "repro"), ("snakemake", "--dry-run")):
+        assert "params/mine.yaml: seed stands in params.yaml already" in project.run(*command).text
 
 
 def test_what_is_made_of_a_restricted_dataset_is_not_pushed(project: Project, tmp_path: Path) -> None:
