@@ -1,8 +1,10 @@
 # Set-up is automatic: `make demo` only needs python3.11 (or 3.12) with venv, make and git.
 #   make demo    train StarGAN and hier_seg on rendered faces and write report/index.html (minutes on two cores)
 #   make demo-all  the same with every system of `systems` in params.yaml, and their table in README.md
-#   make test    check formats and types, run the linters and all tests
+#   make check   formats, types, linters and the quick tests: for every day, within 3 minutes on two cores
+#   make test    the same with all tests: before a change is shared, within 9 minutes on two cores
 #   make lint    the same without the tests
+#   make coverage  all tests, and how much of the package they run
 #   make bench   measure training steps and the input pipeline
 #   make gpu-check  on a GPU: run its tests, time steps, train and evaluate, in 8 minutes; without a GPU it only says so
 #   make lock    write requirements.lock from the installed packages
@@ -16,11 +18,13 @@ CORES ?= $(shell nproc)
 INSTALLED := $(VENV)/installed.sha256
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Jobs and tests start many programs that import the same modules: Python is to keep what it has compiled.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo demo-all test lint bench gpu-check lock clean
+.PHONY: help demo demo-all check test lint coverage bench gpu-check lock clean
 
 help:
-	@sed -n '2,10s/^# \{0,3\}//p' Makefile
+	@sed -n '2,12s/^# \{0,3\}//p' Makefile
 
 # Installs again only when the pinned packages or the package's own entry points have changed.
 $(INSTALLED): requirements.lock pyproject.toml
@@ -64,8 +68,20 @@ lint: $(INSTALLED)
 	snakemake --lint
 	python -m mimik.cli params
 
+# The tests of a file stay with one worker, which keeps what they share; tests/conftest.py says in which order.
+PYTEST := python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+check: lint
+	$(PYTEST) -m "not slow" --durations=10
+
 test: lint
-	python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) --durations=10
+
+# By itself, as counting lines makes the tests a third slower. The least covered files are shown; pyproject.toml has the
+# floor under which this fails.
+coverage: $(INSTALLED)
+	$(PYTEST) --cov --cov-report=
+	python -m coverage report --sort=cover | sed -n '1,12p; /^TOTAL/p; /^Coverage/p'
 
 bench: $(INSTALLED)
 	python -m benchmarks

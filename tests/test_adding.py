@@ -16,6 +16,8 @@ import yaml
 from mimik import cli, tracking
 from mimik.settings import params, stages
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "adding.md").read_text(encoding="utf-8")
 AT = {"dataset": "portraits", "method": "residual"}

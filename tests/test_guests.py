@@ -22,6 +22,8 @@ from mimik.settings.modules import CONTRACTS
 from mimik.settings.outside import VARIABLE, modules_of
 from mimik.training.runs import load_method
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 ENTRIES: dict[str, Any] = {
     "datasets": {

@@ -4,8 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.test_tracking import SETTINGS
 from tests.tiny import make_store
+
+pytestmark = pytest.mark.slow
 
 ABSENT = ("mlflow", "snakemake", "dvc", "mediapipe", "face_alignment", "matplotlib", "jsonschema", "cv2", "torchvision")
 

@@ -75,7 +75,9 @@ if not ended_well:
     sys.stderr.buffer.writelines(hidden)
 """
 
-_filtering = threading.Lock()
+_filtering = threading.RLock()
+_readers: list[subprocess.Popen[bytes]] = []
+"""The process that reads what native libraries write, while one does."""
 
 
 @contextmanager
@@ -83,9 +85,13 @@ def without_remarks() -> Iterator[None]:
     """Keep remarks of native libraries (`REMARK`) off the screen; they write to file descriptor 2 past `sys.stderr`.
 
     Every other line is passed on as it comes. What was kept back is shown too when the block ends with an exception, or
-    when a library ends the process: a process of its own reads, which outlives this one. One thread at a time.
+    when a library ends the process: a process of its own reads, which outlives this one. One thread at a time. A block
+    within another one adds nothing, so that many short blocks are made cheap by one around them.
     """
     with _filtering:
+        if _readers:
+            yield
+            return
         sys.stderr.flush()
         screen = os.dup(2)
         with subprocess.Popen(
@@ -95,12 +101,14 @@ def without_remarks() -> Iterator[None]:
             start_new_session=True,  # Ctrl-C is for this process
         ) as reader:
             assert reader.stdin is not None
+            _readers.append(reader)
             os.dup2(reader.stdin.fileno(), 2)
             try:
                 yield
                 sys.stderr.flush()
                 os.write(2, b"\0\n")
             finally:
+                _readers.clear()
                 sys.stderr.flush()
                 os.dup2(screen, 2)
                 os.close(screen)

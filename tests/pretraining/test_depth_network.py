@@ -143,6 +143,7 @@ def given(settings, **changes):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("geometry", ["depth", "normals"])
 def test_training_learns_and_writes_its_folder(faces, settings, tmp_path, geometry):
     pretrain_depth_network(given(settings, geometry=geometry), faces, tmp_path / "out", tmp_path / "state")

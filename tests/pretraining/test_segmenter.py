@@ -134,6 +134,7 @@ def test_parameter_groups_of_bisenet():
     assert id(network.context.refine16.attention[2].weight) in found[1.0, 0.0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "config, least",
     [

@@ -141,6 +141,7 @@ for wrong in {WRONG!r}:
     assert len(set(refusals)) == len(wrong)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [["snakemake", "--dry-run", "--quiet"], ["mimik", "params"]])
 @pytest.mark.parametrize(
     ("old", "new", "told"),

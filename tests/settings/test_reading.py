@@ -161,6 +161,7 @@ def test_a_variant_is_its_system_but_for_what_it_varies(name: str) -> None:
         assert one == other, variant
 
 
+@pytest.mark.slow
 def test_snakemake_reads_the_same_and_lets_the_command_line_win(project: Path) -> None:
     """Its `config` after the Snakefile was read, with and without overrides."""
     for name in ("Snakefile", "src"):
