@@ -1,12 +1,14 @@
-# Everything is set up by itself: `make demo` needs python3.11 (or 3.12) with venv, make and git.
+# Set-up is automatic: `make demo` only needs python3.11 (or 3.12) with venv, make and git.
 #   make demo    train StarGAN and hier_seg on rendered faces and write report/index.html (minutes on two cores)
 #   make demo-all  the same with every system of `systems` in params.yaml, and their table in README.md
-#   make test    formats, types, linters, all tests
+#   make check   formats, types, linters and the quick tests: for every day, within 3 minutes on two cores
+#   make test    the same with all tests: before a change is shared, within 9 minutes on two cores
 #   make lint    the same without the tests
+#   make coverage  all tests, and how much of the package they run
 #   make bench   measure training steps and the input pipeline
-#   make gpu-check  on a GPU: its tests, step times, a training and evaluation, in 8 minutes; says so where there is none
-#   make lock    write requirements.lock from what is installed
-#   make clean   remove what was made here (not data/raw, not the virtual environment)
+#   make gpu-check  on a GPU: run its tests, time steps, train and evaluate, in 8 minutes; without a GPU it only says so
+#   make lock    write requirements.lock from the installed packages
+#   make clean   remove everything that was made here (not data/raw, not the virtual environment)
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -16,11 +18,13 @@ CORES ?= $(shell nproc)
 INSTALLED := $(VENV)/installed.sha256
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Jobs and tests start many programs that import the same modules: Python is to keep what it has compiled.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo demo-all test lint bench gpu-check lock clean
+.PHONY: help demo demo-all check test lint coverage bench gpu-check lock clean
 
 help:
-	@sed -n '2,10s/^# \{0,3\}//p' Makefile
+	@sed -n '2,12s/^# \{0,3\}//p' Makefile
 
 # Installs again only when the pinned packages or the package's own entry points have changed.
 $(INSTALLED): requirements.lock pyproject.toml
@@ -32,22 +36,22 @@ $(INSTALLED): requirements.lock pyproject.toml
 	python -m pip install --quiet --progress-bar off -r requirements.lock; \
 	python -m pip install --quiet --no-deps --no-build-isolation -e .; \
 	python -c "import cv2" 2>/dev/null || { \
-	  echo "OpenCV misses the system's graphics libraries: its headless build takes its place."; \
+	  echo "OpenCV needs graphics libraries that this system lacks; installing its headless build instead."; \
 	  python -m pip install --quiet --no-deps opencv-contrib-python-headless==4.11.0.86; python -c "import cv2"; }; \
 	sha256sum requirements.lock pyproject.toml > $@
 
-# `python -m` and this folder's code, because the virtual environment's own scripts and paths name the place where they
-# were installed: wrong in a project that has been moved, and broken where that place has a quote in its name.
+# `python -m` and this folder's code, because the scripts and paths of the virtual environment contain the path where
+# they were installed: wrong in a project that has been moved, and broken if that path contains a quote.
 demo demo-all: export PYTHONPATH := $(CURDIR)/src
 
-# Snakemake tells DVC what it made; a run that had nothing to make does not.
+# Snakemake records what it made in DVC; a run with nothing to make does not.
 demo: $(INSTALLED)
 	python -m snakemake --cores $(CORES)
 	@python -m mimik.cli dvc || true
 	@echo
 	@echo "Done. Open report/index.html; every run is in MLflow: mlflow ui --backend-store-uri sqlite:///mlflow.db"
 
-# The page is asked for once everything is there: it compares what it finds.
+# The report is made last, when everything exists: it compares what it finds.
 demo-all: $(INSTALLED)
 	python -m snakemake --cores $(CORES) systems
 	python -m snakemake --cores $(CORES) report/index.html
@@ -64,13 +68,25 @@ lint: $(INSTALLED)
 	snakemake --lint
 	python -m mimik.cli params
 
+# The tests of a file stay with one worker, which keeps what they share; tests/conftest.py says in which order.
+PYTEST := python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+check: lint
+	$(PYTEST) -m "not slow" --durations=10
+
 test: lint
-	python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) --durations=10
+
+# By itself, as counting lines makes the tests a third slower. The least covered files are shown; pyproject.toml has the
+# floor under which this fails.
+coverage: $(INSTALLED)
+	$(PYTEST) --cov --cov-report=
+	python -m coverage report --sort=cover | sed -n '1,12p; /^TOTAL/p; /^Coverage/p'
 
 bench: $(INSTALLED)
 	python -m benchmarks
 
-# Installs nothing: a machine with a GPU often has a torch of its own, and no network.
+# Installs nothing: a machine with a GPU often has its own torch, and no network.
 GPU_PYTHON ?= $(if $(wildcard $(INSTALLED)),$(VENV)/bin/python,python3)
 gpu-check:
 	$(GPU_PYTHON) benchmarks/gpu.py $(GPU_OPTIONS)

@@ -1,5 +1,5 @@
-# Entry point and table of contents. Plain `snakemake` makes the experiments of params.yaml and the report; any other
-# pair is made by its name: snakemake --cores 8 results/affectnet/hier_seg/metrics.json
+# Entry point and table of contents. Without a target, `snakemake` makes the experiments of params.yaml and the report.
+# To make any other pair, name it: snakemake --cores 8 results/affectnet/hier_seg/metrics.json
 from snakemake.utils import min_version
 
 min_version("9.0")
@@ -47,8 +47,8 @@ rule systems:
         ),
 
 
-# DVC deletes what it takes for missing before it makes it. So it is kept out while jobs run, and told at the end, also of
-# a run that failed, what was made (mimik.settings.agreement). `--no-hooks` leaves it out of this run.
+# DVC deletes the outputs of a stage before it runs it. It is therefore locked out while jobs run. When the run ends,
+# even if it failed, what was made is recorded in DVC (mimik.settings.agreement). `--no-hooks` skips this for one run.
 onstart:
     begin_agreement()
 

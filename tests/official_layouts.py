@@ -313,7 +313,7 @@ def celeba(raw: Path, photographs: Photographs, each: int = 3) -> Planted:
         ("000601.jpg", [attribute_line("000601.jpg", ones) for ones in ((), ("Male",))], "listed twice in"),
         ("000602.jpg", [], "not in the list of attributes"),
         ("000603.jpg", [attribute_line("000603.jpg")], "listed, but there is no such file"),
-        ("000604.jpg", [attribute_line("000604.jpg")], "list_eval_partition.txt does not say 0, 1 or 2 for it"),
+        ("000604.jpg", [attribute_line("000604.jpg")], "list_eval_partition.txt does not assign it 0, 1 or 2"),
         ("605.jpg", [attribute_line("605.jpg")], "listed in list_attr_celeba.txt, line"),
     ):
         lines += further

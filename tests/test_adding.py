@@ -16,6 +16,8 @@ import yaml
 from mimik import cli, tracking
 from mimik.settings import params, stages
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "adding.md").read_text(encoding="utf-8")
 AT = {"dataset": "portraits", "method": "residual"}
@@ -23,14 +25,15 @@ RESULT = Path("results/portraits/residual")
 
 
 def blocks() -> Iterator[tuple[str, str, str]]:
-    """Every block of the page: language, content, and the last file that the text before it says to write."""
+    """Every block of the page: language, content, and the last file of its kind that the text before it names."""
     for found in re.finditer(r"^```(\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL):
-        written = re.findall(r"(?:Write|as)\s+`([\w/]+\.py)`", PAGE[: found.start()])
+        name = r"(?:in|to)\s+`(params[\w/]*\.yaml)`:" if found[1] == "yaml" else r"(?:Write|as)\s+`([\w/]+\.py)`"
+        written = re.findall(name, PAGE[: found.start()])
         yield found[1], found[2], written[-1] if written else ""
 
 
 def merge(values: dict[str, Any], added: dict[str, Any]) -> None:
-    """Entries of the page into params.yaml; in a list `...` stands for what is there."""
+    """Entries of the page into those of a file; in a list `...` stands for what is there."""
     for key, value in added.items():
         if isinstance(value, dict) and isinstance(values.get(key), dict):
             merge(values[key], value)
@@ -47,7 +50,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder.mkdir()
     for name in ("Snakefile", "workflow", "profiles", "src"):
         (folder / name).symlink_to(ROOT / name)
-    values = params.load(ROOT / "params.yaml")
+    shutil.copy2(ROOT / "params.yaml", folder)
+    shutil.copytree(ROOT / "params", folder / "params")
     path, modules = list(sys.path), set(sys.modules)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -57,8 +61,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
                 (folder / file).parent.mkdir(parents=True, exist_ok=True)
                 (folder / file).write_text(content, encoding="utf-8")
             elif language == "yaml":
+                values = yaml.safe_load((folder / file).read_text(encoding="utf-8"))
                 merge(values, yaml.safe_load(content))
-                (folder / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+                (folder / file).write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
             elif language == "sh":
                 for line in content.splitlines():
                     run(shlex.split(line))

@@ -74,9 +74,9 @@ def folders() -> list[str]:
     return ["", *(name for name, path in MODULES.items() if name and path.name == "__init__.py")]
 
 
-def storeys() -> dict[str, int]:
+def layers() -> dict[str, int]:
     """Row of each module or folder right in mimik in the table of docs/architecture.md, from the top."""
-    table = _storeys_text().split("```mermaid")[0]
+    table = _layers_text().split("```mermaid")[0]
     rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
     return {
         name.removesuffix(".<name>"): position
@@ -85,9 +85,9 @@ def storeys() -> dict[str, int]:
     }
 
 
-def _storeys_text() -> str:
+def _layers_text() -> str:
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    return text.split("## Storeys, in import order")[1].split("## Contracts")[0]
+    return text.split("## Layers, in import order")[1].split("## Contracts")[0]
 
 
 def files_of_a_kind(kind: str) -> list[str]:
@@ -100,19 +100,19 @@ def python_files() -> Iterator[Path]:
         yield from sorted((ROOT / folder).rglob("*.py"))
 
 
-def test_every_module_belongs_to_a_storey_and_every_storey_exists() -> None:
+def test_every_module_belongs_to_a_layer_and_every_layer_exists() -> None:
     present = children("").keys()
-    assert present - storeys().keys() == set(), "add it to the table of storeys in docs/architecture.md"
-    assert storeys().keys() - present == set(), "docs/architecture.md names a storey that does not exist"
+    assert present - layers().keys() == set(), "add it to the table of layers in docs/architecture.md"
+    assert layers().keys() - present == set(), "docs/architecture.md names a layer that does not exist"
 
 
-def test_imports_follow_the_order_of_the_storeys() -> None:
-    order = storeys()
+def test_imports_follow_the_order_of_the_layers() -> None:
+    order = layers()
     against = [
         f"mimik.{name} imports mimik.{other}"
         for name in MODULES
         for other in sorted(own_imports(name))
-        # A module without a storey is told by the test above.
+        # A module without a layer is reported by the test above.
         if order.get(name.split(".")[0], len(order)) < order.get(other.split(".")[0], 0)
     ]
     assert against == []
@@ -141,7 +141,7 @@ def test_every_folder_says_what_is_in_it() -> None:
     assert [name for name in folders() if not ast.get_docstring(ast.parse(MODULES[name].read_text()))] == []
 
 
-def test_the_picture_shows_what_each_storey_is_built_on() -> None:
+def test_the_picture_shows_what_each_layer_is_built_on() -> None:
     graph = children("")
 
     @cache
@@ -154,7 +154,7 @@ def test_the_picture_shows_what_each_storey_is_built_on() -> None:
         for other in direct
         if not any(other in below(between) for between in direct - {other})
     }
-    drawn = set(re.findall(r"^ +(\w+) --> (\w+)$", _storeys_text().split("```mermaid")[1], re.MULTILINE))
+    drawn = set(re.findall(r"^ +(\w+) --> (\w+)$", _layers_text().split("```mermaid")[1], re.MULTILINE))
     assert drawn == arrows
 
 

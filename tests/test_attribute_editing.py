@@ -132,7 +132,7 @@ def test_from_training_to_metrics(module: str, tmp_path: Path) -> None:
         page = tmp_path / "report.html"
         method_report(result, store.directory, page, load("params.yaml")["report"])
         written = page.read_text(encoding="utf-8")
-        assert "it looks for expressions" in written and all(name in written for name in TOLD)
+        assert "it measures expressions" in written and all(name in written for name in TOLD)
         assert "Attribute accuracy, %" in written and "Accuracy, attributes" in written
 
 
@@ -143,8 +143,8 @@ def test_a_judge_of_expressions_or_of_other_attributes_is_refused(tmp_path: Path
     translate(result, store.directory, None, result / "translations", TranslationSettings(precision="fp32"))
     common = {"dataset": "tiny", "name": "judge", "seed": 0, "image_size": 16}
     for config, message in (
-        ({}, "tells the expression of a face; this method needs one of attributes"),
-        ({"predicts": "attributes", "names": ["Young", "Smiling"]}, "does not know Bald"),
+        ({}, "predicts expression, but this method needs a classifier of attributes"),
+        ({"predicts": "attributes", "names": ["Young", "Smiling"]}, "was not trained on Bald"),
     ):
         given = {**common, "config": {"network": "small", "width": 4, **config}, "training": {"steps": 1}}
         pretrain_classifier(given, store.directory, judge, tmp_path / "state")

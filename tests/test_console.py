@@ -78,6 +78,22 @@ def test_remarks_are_shown_after_a_fault(capfd: pytest.CaptureFixture[str]) -> N
     assert capfd.readouterr().err == FAULT + REMARKS + "after\n"
 
 
+def test_blocks_within_a_block_share_its_reader(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started, plain = [], subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", lambda *given, **named: started.append(1) or plain(*given, **named))
+    with without_remarks():
+        for _ in range(3):
+            with without_remarks():
+                native(REMARKS)
+        native(REMARKS + FAULT)
+    assert capfd.readouterr().err == FAULT and len(started) == 1
+    with without_remarks():
+        native(REMARKS)
+    assert capfd.readouterr().err == "" and len(started) == 2
+
+
 def test_a_library_that_ends_the_process_is_heard() -> None:
     script = (
         "import os\nfrom mimik.console import without_remarks\n"

@@ -34,6 +34,8 @@ from mimik.settings.configuration import build
 from mimik.training.guided import Guided
 from mimik.training.runs import guide_module, method_module
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 SIZE, COUNT, CLASSES = 64, 4, 4
 ATTRIBUTES = ("Bald", "Smiling", "Young")

@@ -16,6 +16,8 @@ sys.path.insert(0, str(ROOT / "benchmarks"))  # where the scripts find each othe
 from gpu_parts import cases, report, steps, suite, trainings  # noqa: E402
 from gpu_parts.job import Job, follow  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 
 def job(folder: Path, part: str = "b", seconds: float = 60, **more: Any) -> Job:
     given = {"device": "cpu", "tiny": True, "train_seconds": 1.0, "profile": False} | more

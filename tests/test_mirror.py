@@ -134,7 +134,7 @@ def test_unreachable_server_is_a_user_error(tmp_path: Path) -> None:
 
 def test_file_without_address_says_where_to_put_it(tmp_path: Path) -> None:
     (tmp_path / "mirror").mkdir()
-    with pytest.raises(UserError, match="no public address") as caught:
+    with pytest.raises(UserError, match="there is no public download") as caught:
         locate("net.pth", url=None, sha256=None, mirror=tmp_path / "mirror", destination=tmp_path / "d")
     assert str(tmp_path / "mirror") in str(caught.value)
     assert str(tmp_path / "d") in str(caught.value)
@@ -315,5 +315,5 @@ def test_folders_count_and_so_does_what_follows_the_last_file(tmp_path: Path, mo
     path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()) + bytes(5 << 20)))
     extract(path, tmp_path / "sound")
     monkeypatch.setattr("mimik.mirror.BEHIND_THE_END", 1 << 20)
-    with pytest.raises(UserError, match="no end of it behind its last file"):
+    with pytest.raises(UserError, match="no end marker after its last file"):
         extract(path, tmp_path / "endless")

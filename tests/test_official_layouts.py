@@ -16,6 +16,8 @@ from mimik.settings import params
 from tests import official_layouts
 from tests.official_layouts import Photographs, Planted
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 
 

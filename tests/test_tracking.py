@@ -144,8 +144,8 @@ def test_a_failure_of_mlflow_does_not_stop_a_training(
         logger.scalars(0, {"generator/total": 1.0})
         logger.scalars(1, {"generator/total": 1.0})
     told = capsys.readouterr().err
-    assert "The training goes on without it" in told
-    assert "misses a part of this training" in told
+    assert "The training continues without it" in told
+    assert "lacks part of this training" in told
 
 
 def test_an_evaluation_without_mlflow_stops_before_the_work(project: Path) -> None:
@@ -201,7 +201,7 @@ def test_the_files_of_a_run_follow_their_project(
 
     monkeypatch.chdir(new)
     assert Path(tracked_picture(new)).is_relative_to(new)
-    assert "are now looked for" in capsys.readouterr().err
+    assert "are now read and written in" in capsys.readouterr().err
     client = MlflowClient()
     (run,) = client.search_runs([experiment.experiment_id])
     pictures = [file.path for file in client.list_artifacts(run.info.run_id, "images")]
@@ -213,7 +213,7 @@ def test_the_files_of_a_run_follow_their_project(
         "elsewhere": str(tmp_path / "disk" / "of mine"),  # as somebody chose it
     }
     tracked_picture(new)
-    assert "looked for" not in capsys.readouterr().err
+    assert "are now read" not in capsys.readouterr().err
     if way == "moved":
         assert not old.parent.exists()
     else:
@@ -229,7 +229,7 @@ def test_a_database_that_nothing_is_wrong_with_is_not_to_be_moved_away(project: 
     make_store(project / "store", size=16)
     with pytest.raises(UserError) as failure, tracking.evaluated_run(project, project / "store"):
         pass
-    assert "mlruns beside it can be written" in str(failure.value)
+    assert "mlruns beside it are writable" in str(failure.value)
     assert "move it away" not in str(failure.value)
 
 

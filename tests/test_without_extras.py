@@ -4,8 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.test_tracking import SETTINGS
 from tests.tiny import make_store
+
+pytestmark = pytest.mark.slow
 
 ABSENT = ("mlflow", "snakemake", "dvc", "mediapipe", "face_alignment", "matplotlib", "jsonschema", "cv2", "torchvision")
 
@@ -95,7 +99,7 @@ except UserError as error:
     assert done.returncode == 0, done.stderr
     assert done.stdout == (
         "MLFLOW_TRACKING_URI is http://server, but MLflow is not installed. Run `pip install mlflow`, or unset the "
-        "variable to go on without it.\n"
+        "variable to continue without it.\n"
     )
 
 
@@ -111,4 +115,6 @@ except UserError as error:
 """
     done = run(code, tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.endswith("cannot be checked, as jsonschema is not installed. Run `pip install jsonschema`.\n")
+    assert done.stdout.endswith(
+        "cannot be checked because jsonschema is not installed. Run `pip install jsonschema`.\n"
+    )

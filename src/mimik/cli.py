@@ -1,7 +1,7 @@
 """`mimik <verb>`: every step of the workflow by hand, with the settings that params.yaml resolves to.
 
-The verbs write to the same places as the rules of the workflow; `snakemake` runs them in the right order and only where
-something has changed, so that it is the better choice for anything longer than one step.
+The verbs write to the same places as the rules of the workflow. `snakemake` runs them in the right order, and only
+where something has changed, so it is the better choice for more than one step.
 """
 
 import argparse
@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="mimik",
         description="Editing of facial expressions with conditional GANs, step by step.",
-        epilog="Run it in the project's folder, where params.yaml stands. The whole way at once: snakemake --cores 2",
+        epilog="Run it in the project folder, which holds params.yaml. To run the whole workflow: snakemake --cores 2",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     top.add_argument("--version", action="version", version=f"mimik {__version__}")
@@ -43,18 +43,18 @@ def parser() -> argparse.ArgumentParser:
     data = verbs.add_parser("data", help="check, prepare, describe or export a dataset")
     data_verbs = data.add_subparsers(title="verbs", required=True, metavar="VERB")
     check = _verb(
-        data_verbs, "check", check_data, "say what is there of a dataset, whether it is usable, and what to put where",
+        data_verbs, "check", check_data, "say what is present, whether the dataset is usable, and what to put where",
         "mimik data check affectnet", "mimik data check open_faces --mirror ~/downloads",
     )  # fmt: skip
     prepare = _verb(
         data_verbs, "prepare", prepare_data, "find, align and annotate the faces of a dataset",
         "mimik data prepare synthetic", "mimik data prepare folder --scale smoke --workers 4",
     )  # fmt: skip
-    prepare.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default: 1)")
+    prepare.add_argument("--workers", type=int, default=1, metavar="N", help="number of processes (default: 1)")
     for verb in (check, prepare):
         verb.add_argument("--mirror", metavar="DIR", help="folder searched before any download")
     describe = _verb(
-        data_verbs, "describe", describe_data, "say what a prepared dataset holds and draw contact sheets of it",
+        data_verbs, "describe", describe_data, "summarise a prepared dataset and draw contact sheets of it",
         "mimik data describe synthetic", "mimik data describe rafd --output ~/sheets", scaled=False,
     )  # fmt: skip
     describe.add_argument("--output", metavar="DIR", help="folder for the sheets (default: report/<dataset>)")
@@ -62,11 +62,13 @@ def parser() -> argparse.ArgumentParser:
         data_verbs, "export", export_data, "write the faces of a prepared dataset as PNG files in folders",
         "mimik data export synthetic --layout folders ~/faces",
         "mimik data export rafd --layout stargan --size 128 ~/stargan/data/rafd",
-        scaled=False, output="new folder, or that of an export that was stopped",
+        scaled=False, output="new folder, or the folder of an interrupted export",
     )  # fmt: skip
     export.add_argument("--layout", choices=("folders", "stargan"), required=True, help="how the folders are arranged")
     export.add_argument("--masks", action="store_true", help="write masks too, as PNG with a palette of the 19 classes")
-    export.add_argument("--size", type=int, metavar="PX", help="side of the faces (default: the largest prepared)")
+    export.add_argument(
+        "--size", type=int, metavar="PX", help="side length of the faces (default: the largest prepared)"
+    )
 
     _verb(
         verbs, "pretrain", pretrain_network, "train a segmenter, depth network, classifier or face reader",
@@ -80,16 +82,16 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     _verb(
         verbs, "translate", translate_faces, "translate every test face to every class",
-        "mimik translate synthetic hier_seg", method="a method that is trained",
+        "mimik translate synthetic hier_seg", method="a trained method",
     )  # fmt: skip
     evaluate = _verb(
         verbs, "evaluate", evaluate_method, "measure the translations of a method",
-        "mimik evaluate synthetic hier_seg", method="a method whose translations are made",
+        "mimik evaluate synthetic hier_seg", method="a method whose translations exist",
     )  # fmt: skip
     evaluate.add_argument("--mirror", metavar="DIR", help="folder searched for Inception and ArcFace weights")
     _verb(
-        verbs, "report", report_method, "write the page of one method",
-        "mimik report synthetic hier_seg", method="a method that is evaluated",
+        verbs, "report", report_method, "write the report page of one method",
+        "mimik report synthetic hier_seg", method="an evaluated method",
     )  # fmt: skip
     edit = _verb(
         verbs, "edit", edit_photograph, "edit the faces of a photograph with a trained method",
@@ -99,36 +101,44 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     edit.add_argument("photograph", metavar="PHOTO", help="any image file; every face in it is edited")
     edit.add_argument("--model", required=True, metavar="DIR", help="results/<dataset>/<method>")
-    edit.add_argument("-o", "--output", required=True, metavar="OUT", help="png or tif keep every pixel; jpg, webp")
-    edit.add_argument("--to", metavar="EXPRESSION", help="the expression that is asked for")
-    edit.add_argument("--from", dest="shown", metavar="EXPRESSION", help="the one in the photograph, where it matters")
-    edit.add_argument("--strength", type=float, default=1.0, metavar="S", help="share of the way, 0 to 2 (default: 1)")
+    edit.add_argument("-o", "--output", required=True, metavar="OUT", help="png or tif (lossless), jpg or webp")
+    edit.add_argument("--to", metavar="EXPRESSION", help="the target expression")
+    edit.add_argument(
+        "--from", dest="shown", metavar="EXPRESSION", help="the expression in the photograph, if the edit needs it"
+    )
+    edit.add_argument(
+        "--strength", type=float, default=1.0, metavar="S", help="strength of the edit, 0 to 2 (default: 1)"
+    )
     edit.add_argument("--au", action="append", default=[], metavar="N=CHANGE", help="change an action unit: 12=+0.5")
     edit.add_argument(
-        "--sheet", choices=("expressions", "strengths"), help="write one picture of the faces with all of them"
+        "--sheet", choices=("expressions", "strengths"), help="write one picture that shows the faces with all of these"
     )
-    edit.add_argument("--overwrite", action="store_true", help="replace OUT even if it is PHOTO or not by mimik")
+    edit.add_argument(
+        "--overwrite", action="store_true", help="replace OUT even if it is PHOTO or was not written by mimik"
+    )
     compare = _verb(
         verbs, "compare", compare_results, "write report/index.html from everything in results/",
         "mimik compare", "mimik compare --readme README.md", dataset=None,
     )  # fmt: skip
     compare.add_argument("--readme", metavar="FILE", help="write the table of systems into this file instead")
     _verb(
-        verbs, "dvc", tell_dvc, "tell DVC what snakemake made, so that `dvc repro` does not make it again",
+        verbs, "dvc", tell_dvc, "record in DVC what snakemake made, so that `dvc repro` does not make it again",
         "mimik dvc", dataset=None,
     )  # fmt: skip
     show = _verb(
-        verbs, "params", show_params, "check params.yaml, print what it resolves to, or tell DVC about it",
+        verbs, "params", show_params, "check params.yaml, print what it resolves to, or write the files that DVC reads",
         "mimik params", "mimik params synthetic hier_seg --scale paper", "mimik params --stages",
         dataset=None,
     )  # fmt: skip
     show.add_argument("dataset", nargs="?", help="print the settings of this dataset")
     show.add_argument("method", nargs="?", help="print the settings of this method on it")
     show.add_argument("--scale", help="paper, demo or smoke instead of the dataset's own")
-    show.add_argument("--stages", action="store_true", help="write the stages that dvc.yaml has")
+    show.add_argument("--stages", action="store_true", help="write the stages of dvc.yaml")
     show.add_argument("--options", action="store_true", help="write docs/options.md, the page of all options")
     show.add_argument("--outside", metavar="PACKAGE", help="write digests of a package beside params.yaml (for DVC)")
-    show.add_argument("--settings", action="store_true", help="write what decides every job (DVC's first stage)")
+    show.add_argument(
+        "--settings", action="store_true", help="write the settings and source digests of every job (DVC's first stage)"
+    )
     return top
 
 
@@ -230,8 +240,8 @@ def export_data(chosen: argparse.Namespace) -> None:
     params.dataset_module(values, chosen.dataset)
     check_outside(output, *_inputs(values))
     omitted = export(PREPARED / chosen.dataset, output, chosen.layout, chosen.size, masks=chosen.masks)
-    note = f"; {omitted:,} faces without a label have no place in this layout" if omitted else ""
-    print(f"{output}: complete{note}. Its LICENCE.txt says what may be done with it.")
+    note = f"; this layout leaves out the {omitted:,} faces without a label" if omitted else ""
+    print(f"{output}: complete{note}. Its LICENCE.txt states the terms of use.")
 
 
 def pretrain_network(chosen: argparse.Namespace) -> None:

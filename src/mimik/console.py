@@ -1,4 +1,4 @@
-"""What a person sees of a job: progress on the screen, all of it in the log, one message for a fault."""
+"""What a user sees of a job: progress on the screen, everything in the log, one message for a fault."""
 
 import errno
 import os
@@ -30,7 +30,7 @@ SYSTEM = frozenset(
 def reported(log: Path | str | None = None) -> Iterator[None]:
     """Run a job: a `UserError` becomes one message and exit status 2; any other exception keeps its traceback.
 
-    So does what the system refuses (`SYSTEM`): a folder that may not be written, a disk that is full or has gone.
+    The same applies to faults of the system (`SYSTEM`): a folder that is not writable, a disk that is full or gone.
 
     Args:
         log: file that gets a copy of everything the block writes to standard output and standard error (of progress
@@ -75,7 +75,9 @@ if not ended_well:
     sys.stderr.buffer.writelines(hidden)
 """
 
-_filtering = threading.Lock()
+_filtering = threading.RLock()
+_readers: list[subprocess.Popen[bytes]] = []
+"""The process that reads what native libraries write, while one does."""
 
 
 @contextmanager
@@ -83,9 +85,13 @@ def without_remarks() -> Iterator[None]:
     """Keep remarks of native libraries (`REMARK`) off the screen; they write to file descriptor 2 past `sys.stderr`.
 
     Every other line is passed on as it comes. What was kept back is shown too when the block ends with an exception, or
-    when a library ends the process: a process of its own reads, which outlives this one. One thread at a time.
+    when a library ends the process: a process of its own reads, which outlives this one. One thread at a time. A block
+    within another one adds nothing, so that many short blocks are made cheap by one around them.
     """
     with _filtering:
+        if _readers:
+            yield
+            return
         sys.stderr.flush()
         screen = os.dup(2)
         with subprocess.Popen(
@@ -95,12 +101,14 @@ def without_remarks() -> Iterator[None]:
             start_new_session=True,  # Ctrl-C is for this process
         ) as reader:
             assert reader.stdin is not None
+            _readers.append(reader)
             os.dup2(reader.stdin.fileno(), 2)
             try:
                 yield
                 sys.stderr.flush()
                 os.write(2, b"\0\n")
             finally:
+                _readers.clear()
                 sys.stderr.flush()
                 os.dup2(screen, 2)
                 os.close(screen)
@@ -112,7 +120,7 @@ def _told(error: OSError) -> str:
     other = f" (to {error.filename2})" if error.filename2 is not None else ""
     if error.errno in FULL:
         return f"{place}the disk is full{other}. Free some room and run the same command again."
-    return f"{place}the system says: {error.strerror}{other}. Put that right and run the same command again."
+    return f"{place}the system reports: {error.strerror}{other}. Fix this and run the same command again."
 
 
 @contextmanager
@@ -122,7 +130,7 @@ def _copied_to(log: Path | str | None) -> Iterator[None]:
         return
     Path(log).parent.mkdir(parents=True, exist_ok=True)
     streams = sys.stdout, sys.stderr
-    # Names of files may hold what is no text.
+    # File names may contain bytes that are not text.
     with _Log(Path(log).open("w", encoding="utf-8", errors="backslashreplace", buffering=1)) as opened:
         sys.stdout, sys.stderr = _Copy(streams[0], opened), _Copy(streams[1], opened)
         try:
@@ -135,17 +143,17 @@ def _copied_to(log: Path | str | None) -> Iterator[None]:
 
 
 class _Log:
-    """A file of lines. A disk that takes no more ends the log, not the job: the screen has it all."""
+    """A file of lines. A full disk ends the log, not the job: the screen shows everything."""
 
     def __init__(self, file: TextIO) -> None:
         self._file: TextIO | None = file
 
     def write(self, text: str) -> None:
-        """Write, while that works."""
+        """Write, as long as that works."""
         self._try(lambda file: file.write(text))
 
     def flush(self) -> None:
-        """Flush likewise."""
+        """Flush, as long as that works."""
         self._try(lambda file: file.flush())
 
     def _try(self, action: Callable[[TextIO], object]) -> None:
@@ -170,7 +178,7 @@ class _Log:
 
 
 class _Copy:
-    """A text stream that writes to the screen as it is and to the log line by line.
+    """A text stream that writes to the screen unchanged and to the log line by line.
 
     A carriage return takes back what stood on its line, so that a progress bar leaves one line in the log.
     """

@@ -1,4 +1,4 @@
-"""The one error that a user is meant to read, and what its messages share."""
+"""The one error that is meant for users, and helpers for its messages."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -18,23 +18,23 @@ class NotFetchedError(UserError):
 
 
 def unknown_name(name: object, known: Iterable[str], listed: int = 20) -> str:
-    """How a message on a name that nobody knows goes on: with the names that are nearest, and all of a few.
+    """The end of a message about an unknown name: the nearest names, or all of them if there are only a few.
 
     Args:
-        name: what was asked for.
-        known: the names there are.
-        listed: most names that are all listed.
+        name: the requested name.
+        known: the valid names.
+        listed: the largest number of names that are all listed.
     """
     names = sorted(set(known))
     near = alike(name, names)
     if len(names) <= listed:
         meant = f" Did you mean {near[0]}?" if near and near[0] != name else ""
         return f"Known: {', '.join(names) or 'none'}.{meant}"
-    return f"Nearest of {len(names)}: {', '.join(near[:5])}." if near else f"None of {len(names)} names is like it."
+    return f"Nearest of {len(names)}: {', '.join(near[:5])}." if near else f"None of the {len(names)} names is similar."
 
 
 def alike(name: object, known: Iterable[str]) -> list[str]:
-    """The names that are like one, nearest first."""
+    """The names that are similar to one, nearest first."""
     asked, folded = str(name).casefold(), {other.casefold(): other for other in sorted(set(known))}
     found = [folded[other] for other in get_close_matches(asked, folded, 5, 0.55)]
     # What is alike by its beginning comes after what is alike as a whole: happy, happiness.

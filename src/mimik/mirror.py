@@ -1,6 +1,6 @@
 """Files from outside: found in a mirror folder or downloaded, verified, and archives unpacked safely.
 
-Nothing here runs at import, and no training rule calls it: archives and weights are brought before that.
+Nothing here runs at import, and no training rule calls it: archives and weights are fetched before that.
 """
 
 import errno
@@ -69,8 +69,8 @@ def locate(
 ) -> Path:
     """Path of a verified file: one that is here (see `find`), else a download to `destination / name`.
 
-    A file of a mirror is used where it lies, never copied. A file that is found but is not the wanted one is
-    an error, not a reason to download: somebody put it there and believes that it is used.
+    A file in a mirror is used in place, never copied. A file that is found but is not the expected one is an error, not
+    a reason to download: somebody put it there and believes that it is used.
 
     Args:
         name: bare file name.
@@ -80,19 +80,21 @@ def locate(
         destination: folder for the download; made if needed.
 
     Raises:
-        UserError: the file is neither here nor to be had from `url`, or has another SHA-256.
+        UserError: the file is neither here nor available from `url`, or has another SHA-256.
     """
     found = find(name, mirror, destination)
     if found is not None:
         if sha256 is not None and (actual := file_sha256(found)) != sha256:
             raise UserError(
-                f"{found}: not the file that is wanted: its SHA-256 is {actual}, expected {sha256}. It is "
-                f"damaged or another version; delete it or put the right one in its place{_from(url)}."
+                f"{found}: not the expected file: its SHA-256 is {actual}, expected {sha256}. It is "
+                f"damaged or another version; delete it or replace it with the right one{_from(url)}."
             )
         return found
     target = Path(destination) / name
     if url is None:
-        raise UserError(f"{name}: not found, and it has no public address. {_where_to_put(name, mirror, target)}")
+        raise UserError(
+            f"{name}: not found, and there is no public download for it. {_where_to_put(name, mirror, target)}"
+        )
     _download(url, target, sha256, mirror)
     return target
 
@@ -143,7 +145,9 @@ def _mirror_folders(mirror: Path | str | None) -> Iterator[Path]:
         if not folder:
             continue
         if not Path(folder).is_dir():
-            raise UserError(f"{folder}: not a folder, but `{origin}` names it as mirror. Correct or empty `{origin}`.")
+            raise UserError(
+                f"{folder}: not a folder, although `{origin}` names it as the mirror. Correct or clear `{origin}`."
+            )
         yield Path(folder)
 
 
@@ -176,8 +180,8 @@ def _download(url: str, target: Path, sha256: str | None, mirror: Path | str | N
                 raise http.client.IncompleteRead(b"", expected - received)
             if sha256 is not None and hasher.hexdigest() != sha256:
                 raise UserError(
-                    f"{url}: the download has SHA-256 {hasher.hexdigest()}, expected {sha256}; it was "
-                    "thrown away. The file at this address has changed. " + _where_to_put(target.name, mirror, target)
+                    f"{url}: the download has SHA-256 {hasher.hexdigest()}, expected {sha256}; it was discarded. The "
+                    "file at this address has changed. " + _where_to_put(target.name, mirror, target)
                 )
     except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
         raise UserError(
@@ -191,7 +195,7 @@ def _faults_named(archive: Path, destination: Path) -> Iterator[None]:
     try:
         yield
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
-        raise _damaged(archive, f"it holds {Path(error.filename).name} twice") from error
+        raise _damaged(archive, f"it contains {Path(error.filename).name} twice") from error
     except OSError as error:
         if error.errno in (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ):
             raise _damaged(archive, f"one of its names cannot be the name of a file here: {error.strerror}") from error
@@ -235,7 +239,7 @@ def _unpack(
         if unsafe or not (member.isreg() or member.isdir()):
             raise UserError(
                 f"{archive}: refused: its entry {member.name!r} is a link, a device, sparse, or leads out of the "
-                "folder. This is not the archive that it should be; delete it and get it again."
+                "folder. This is not the expected archive; delete it and get it again."
             )
         parts = path.parts
         if top is not None:
@@ -249,8 +253,8 @@ def _unpack(
         total, entries = total + member.size, entries + 1
         if total > max_bytes or entries > max_files:
             raise UserError(
-                f"{archive}: refused: it unpacks to more than {max_bytes} bytes or {max_files} files. This "
-                "is not the archive that it should be; delete it and get it again."
+                f"{archive}: refused: it unpacks to more than {max_bytes} bytes or {max_files} files. This is not the "
+                "expected archive; delete it and get it again."
             )
         if member.isdir():
             target.mkdir(parents=True, exist_ok=True)
@@ -265,10 +269,10 @@ def _unpack(
             if written.tell() != member.size:
                 raise _damaged(archive, f"{member.name} holds {written.tell()} of {member.size} bytes")
     if not files:
-        raise _damaged(archive, "it holds no file")
+        raise _damaged(archive, "it contains no file")
     # A compressed stream carries its checksum behind the end of the tar archive, where tarfile stops reading.
     behind = 0
     while opened.fileobj is not None and (block := opened.fileobj.read(BLOCK)):
         behind += len(block)
         if behind > BEHIND_THE_END:
-            raise _damaged(archive, "there is no end of it behind its last file")
+            raise _damaged(archive, "it has no end marker after its last file")

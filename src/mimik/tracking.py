@@ -1,14 +1,15 @@
 """MLflow's copy of what happens: one experiment for each dataset, one run for each method, configuration and seed.
 
-A mirror: nothing is read back from it, and a run is found by what it is (`run_key`), never by an id that some file
-would have to keep. So an empty or lost database breaks nothing, a killed training that goes on reopens its run, and
-whatever the training could not deliver the evaluation brings later.
+A mirror: nothing is read back from it, and a run is found by its content (`run_key`), never by an id that some file
+would have to keep. So an empty or lost database breaks nothing, a killed training that is resumed reopens its run, and
+the evaluation later sends whatever the training could not deliver.
 
-The server is MLFLOW_TRACKING_URI, or mlflow.db in the project's folder. The only module that imports mlflow. Where
-MLflow is not installed nothing is mirrored, and that is said once; unless MLFLOW_TRACKING_URI asks for it.
+The server is MLFLOW_TRACKING_URI, or mlflow.db in the project's folder. This is the only module that imports mlflow.
+Where MLflow is not installed, nothing is mirrored and one line says so; if MLFLOW_TRACKING_URI is set, that is an error
+instead.
 
 MLflow writes into its database, as absolute paths, where the files of its runs (pictures, generators) lie. The
-project's own database is therefore put right whenever it is opened (`mimik.storage.moved`): its runs lie beside it,
+project's own database is therefore corrected whenever it is opened (`mimik.storage.moved`): its runs are beside it,
 wherever it has been moved or copied to.
 """
 
@@ -66,7 +67,7 @@ def _sqlite(folder: Path) -> str:
 
 
 def run_key(settings: Mapping[str, Any], dataset_digest: str) -> str:
-    """What makes a run this run: its settings (seed included) and the data it is trained on."""
+    """The identity of a run: its settings (seed included) and the data it is trained on."""
     return digest({"settings": dict(settings), "dataset": dataset_digest})[:16]
 
 
@@ -75,8 +76,7 @@ def training_run(settings: Settings, store_dir: Path | str) -> Iterator[tuple[Se
     """A run that mirrors a training; None instead of the logger without MLflow, and in all but the first of several
     processes.
 
-    When MLflow fails in the middle the training goes on, the failure is told on the screen, and the evaluation sends
-    the rest.
+    When MLflow fails in the middle, the training continues, the failure is printed, and the evaluation sends the rest.
 
     Args:
         settings: of the training, see `mimik.settings.params.resolve`.
@@ -160,13 +160,13 @@ class RunLogger:
                 _client().log_image(self._run.info.run_id, picture.convert("RGB"), key=key, step=step)
 
     def close(self) -> None:
-        """Send what waits. Says so when MLflow misses something."""
+        """Send what is waiting. Prints a message when MLflow lacks something."""
         if self._failure is None:
             self._send()
         if self._failure is not None:
             print(
-                f"\nmimik: MLflow ({tracking_uri()}) failed and misses a part of this training: {self._failure}\n"
-                "The training itself is complete and unharmed; its evaluation sends the losses again.",
+                f"\nmimik: MLflow ({tracking_uri()}) failed and lacks part of this training: {self._failure}\n"
+                "The training itself is complete and intact; its evaluation will send the losses again.",
                 file=sys.stderr,
             )
 
@@ -178,12 +178,12 @@ class RunLogger:
 
     @contextmanager
     def _noted(self) -> Iterator[None]:
-        """A failure of MLflow is kept and told, once now and once at the end; it never stops a training."""
+        """A failure of MLflow is kept and reported, once now and once at the end; it never stops a training."""
         try:
             yield
         except _faults() as error:
             self._failure = _reason(error)
-            print(f"\nmimik: MLflow failed: {self._failure}\nThe training goes on without it.", file=sys.stderr)
+            print(f"\nmimik: MLflow failed: {self._failure}\nThe training continues without it.", file=sys.stderr)
 
 
 @cache
@@ -202,7 +202,7 @@ def _installed() -> bool:
         if uri := os.environ.get("MLFLOW_TRACKING_URI"):
             raise UserError(
                 f"MLFLOW_TRACKING_URI is {uri}, but MLflow is not installed. Run `pip install mlflow`, or unset the "
-                "variable to go on without it."
+                "variable to continue without it."
             ) from error
         print("mimik: MLflow is not installed, so nothing is mirrored to it.", file=sys.stderr)
         return False
@@ -448,10 +448,11 @@ def _told(what: str) -> Iterator[None]:
         uri = tracking_uri()
         if says_full(error):
             raise UserError(
-                f"MLflow at {uri} did not take {what}: the disk is full. Free some room and run the same command again."
+                f"MLflow at {uri} could not store {what}: the disk is full. Free some room and run the same command "
+                "again."
             ) from error
         advice = f"{_advice(uri, error)} Then run the same command again."
-        raise UserError(f"MLflow at {uri} did not take {what}: {_reason(error)}\n{advice}") from error
+        raise UserError(f"MLflow at {uri} could not store {what}: {_reason(error)}\n{advice}") from error
 
 
 _DAMAGED = ("not a database", "malformed", "no such table", "no such column", "already exists")
@@ -471,20 +472,19 @@ def _advice(uri: str, error: BaseException) -> str:
     by_sqlite = " ".join(str(cause) for cause in causes if isinstance(cause, sqlite3.Error))
     if "out-of-date database schema" in said or any(isinstance(cause, CommandError) for cause in causes):
         return (
-            "Another version of MLflow made this database. Copy it to a safe place, then bring it up to date: "
-            f"`mlflow db upgrade {shlex.quote(uri)}`. If that finds no such revision, the other version is a newer "
-            "one: install that."
+            "Another version of MLflow made this database. Copy it to a safe place, then bring it up to date: `mlflow "
+            f"db upgrade {shlex.quote(uri)}`. If it reports an unknown revision, the other version is newer: install "
+            "that one."
         )
     if not uri.startswith("sqlite:///"):
         return "Start the server, or unset MLFLOW_TRACKING_URI to use a local database."
     database = Path(uri.removeprefix("sqlite:///"))
     if "database is locked" in by_sqlite:
-        return f"Another program keeps {database} locked: wait for it, or end it."
+        return f"Another program has locked {database}: wait for it to finish, or stop it."
     if "disk is full" in said or "No space left" in said:
         return "Free some room on the disk."
     if any(part in by_sqlite for part in _DAMAGED):
-        return f"If {database} is damaged, move it away: a new one is made."
+        return f"If {database} is damaged, move it away: a new one will be created."
     return (
-        f"The database itself need not be at fault: see that {database} and the folder {ARTIFACTS} beside it can be "
-        "written."
+        f"The database itself may be intact: check that {database} and the folder {ARTIFACTS} beside it are writable."
     )

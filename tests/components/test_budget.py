@@ -80,7 +80,7 @@ def test_changes_are_weighed_and_summed() -> None:
     [
         ({"critic_updates": 0}, "critic_updates"),
         ({"reconstruction_every": 0}, "reconstruction_every"),
-        ({"lambda_smooth": 0.1}, "another head"),
+        ({"lambda_smooth": 0.1}, "a head other than direct"),
         ({"own": 0}, "own"),
     ],
 )

@@ -22,7 +22,7 @@ def reasons(listing: affectnet.Listing) -> dict[str, tuple[str, str]]:
 
 def test_without_the_archive_the_error_says_what_to_obtain_where_and_where_to_put_it(tmp_path: Path) -> None:
     for step in (affectnet.check, affectnet.fetch):
-        with pytest.raises(UserError, match="AffectNet is not there") as caught:
+        with pytest.raises(UserError, match="AffectNet was not found") as caught:
             step(tmp_path / "affectnet", {}, None)
         for needed in ("http://mohammadmahoor.com/affectnet/", "data/raw/affectnet/", *CSV_LAYOUT, *NPY_LAYOUT):
             assert needed in str(caught.value)
@@ -165,7 +165,7 @@ def test_a_sample_is_drawn_from_the_training_set_whatever_the_class(tmp_path: Pa
     splits = listing.table["split"].value_counts()
     assert splits["train"] + splits["val"] == 50
     assert splits["test"] == 24  # the validation set is not drawn from
-    assert {reason for _, reason in reasons(listing).values()} == {"above the 50 images that `sample` keeps"}
+    assert {reason for _, reason in reasons(listing).values()} == {"beyond the 50 images that `sample` keeps"}
     assert len(listing.quarantine) == 160 - 50
     assert listing.table.equals(affectnet.index(tmp_path, {"sample": 50}, 0).table)
     other = affectnet.index(tmp_path, {"sample": 50}, 1).table

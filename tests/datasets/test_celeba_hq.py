@@ -53,7 +53,7 @@ def test_secgans_split_goes_by_the_number_and_the_official_one_by_the_origin(tmp
         "28500": "test", "29999": "train",
     }  # fmt: skip
     assert splits(celeba_hq.index(raw, {}, 0)) == splits(secgan)
-    assert "train 4, val 2, test 2 images are listed, where the complete set has train 28,000" in secgan.notes[0]
+    assert "train 4, val 2, test 2 images are listed, but the complete set has train 28,000" in secgan.notes[0]
     assert "train 24,183, val 2,993, test 2,824" in official.notes[0]
 
 

@@ -107,7 +107,7 @@ def test_an_annotation_without_one_idea_of_left_is_refused(tmp_path: Path) -> No
     for number in (0, 1):
         draw(raw / MASKS, number, "r_eye", IMAGE_LEFT)
         draw(raw / MASKS, number, "l_eye", IMAGE_RIGHT)
-    with pytest.raises(UserError, match=r"6 of 8 annotated faces .* no agreement"):
+    with pytest.raises(UserError, match=r"6 of 8 annotated faces .* does not settle"):
         celebamask_hq.index(raw, ANNOTATION, 0)
     for file in raw.glob(f"{MASKS}/*/*_r_eye.png"):
         file.unlink()
@@ -152,10 +152,10 @@ def test_images_without_annotation_split_or_attributes_are_left_out_and_strange_
     found = {Path(path).stem: reason for path, (_, reason) in reasons(listing).items()}
     assert found == {
         "1": f"not annotated: no {MASKS}/0/00001_*.png",
-        "3": f"not in {MAPPINGS[0]}, so that its split is not known",
+        "3": f"not in {MAPPINGS[0]}, so its split is not known",
         "29999": "not in the list of attributes",
     }
-    assert any("2 files" in note and "the first: 0/00001_teeth.png" in note for note in listing.notes)
+    assert any("2 files" in note and "the first is 0/00001_teeth.png" in note for note in listing.notes)
     assert "1" in set(celebamask_hq.index(raw, {}, 0).table["id"])
 
 
@@ -286,7 +286,10 @@ def stop(*arguments: Any) -> None:
 
 
 def test_a_dataset_without_masks_cannot_be_asked_for_them(tmp_path: Path) -> None:
-    for value, told in (("annotation", "brings no masks"), ("drawn", "expected one of mesh, annotation, segmenter")):
+    for value, told in (
+        ("annotation", "has no masks of its own"),
+        ("drawn", "expected one of mesh, annotation, segmenter"),
+    ):
         with pytest.raises(UserError, match=rf"datasets\.folder\.masks: .*{told}"):
             prepare(
                 "folder", {"sizes": [64], "masks": value}, tmp_path, tmp_path / "store",
@@ -299,6 +302,6 @@ def test_masks_one_folder_deeper_are_named(tmp_path: Path) -> None:
     (raw / MASKS).rename(raw / "away")
     (raw / MASKS).mkdir()
     (raw / "away").rename(raw / MASKS / "anno")
-    with pytest.raises(UserError, match=rf"sought at {raw / MASKS}/0/00000_l_eye\.png; .* match is anno/0/00000"):
+    with pytest.raises(UserError, match=rf"expected at {raw / MASKS}/0/00000_l_eye\.png; .* match is anno/0/00000"):
         celebamask_hq.index(raw, ANNOTATION, 0)
     assert len(celebamask_hq.index(raw, {}, 0).table) == len(ORIGINS)  # masks of the mesh need none

@@ -75,7 +75,7 @@ def test_every_planted_fault_is_told_once(tmp_path: Path) -> None:
     assert listing.quarantine == sorted(
         (path, "listing", reason)
         for path, reason in {
-            "../out.png": "listed with a path that is not one below data/raw/cfee",
+            "../out.png": "listed with a path that is not below data/raw/cfee",
             "bored.png": "unknown label 'bored'",
             "clash.png": "listed with different labels or subjects",
             "copy.png": "same bytes as Basic/0_0.png",

@@ -152,14 +152,14 @@ USELESS: dict[str, tuple[Writer, str, str]] = {
     "zero.jpg": (bytes_of(b""), "listing", "an empty file"),
     "page.jpg": (bytes_of(b"<html>404</html>"), "listing", "not a readable image"),
     "strip.png": (strip, "landmarks", "no face found"),
-    "dangling.jpg": (dangling, "listing", "a link to something that is not there"),
+    "dangling.jpg": (dangling, "listing", "a broken link"),
 }
 """How each file is written, its stage in the quarantine, and how its reason begins."""
 
 LISTED_ONLY = {
     "missing.jpg": "listed, but there is no such image",
     "y" * 300 + ".jpg": "listed, but there is no such image",
-    "../outside.jpg": "listed with a path that is not one below the images' folder",
+    "../outside.jpg": "listed with a path that is not below the images' folder",
     "nolabel.jpg": "listed without an expression",
     "conflict.jpg": "listed twice with different labels, persons or splits",
     "unlisted.jpg": "no label: not listed in the CSV, or in no class's folder",
@@ -333,7 +333,7 @@ def test_affectnet_faults_of_the_lists(tmp_path: Path, portrait: Image.Image) ->
     assert dict(zip(store.table["source"], store.table["expression"], strict=True)) == {
         f"{IMAGES}/1/{name}.jpg": label for name, label in sound.items()
     }
-    outside = "listed with a path that is not one below the images' folder"
+    outside = "listed with a path that is not below the images' folder"
     assert {tuple(row) for row in store.quarantine().to_numpy().tolist()} == {
         (f"{IMAGES}/1/conflict.jpg", "listing", "listed with different codes: 0, 1"),
         (f"{IMAGES}/1/eleven.jpg", "listing", "unknown code '11'"),

@@ -110,8 +110,8 @@ def test_csv_labels_persons_and_faults(tmp_path: Path) -> None:
     listing = folder.index(tmp_path, options, 0)
     reasons = {path: reason for path, _, reason in listing.quarantine}
     assert reasons == {
-        "../outside.png": "listed with a path that is not one below the images' folder",
-        "/etc/passwd.png": "listed with a path that is not one below the images' folder",
+        "../outside.png": "listed with a path that is not below the images' folder",
+        "/etc/passwd.png": "listed with a path that is not below the images' folder",
         "absent.png": "listed, but there is no such image",
         "blank.png": "listed without an expression",
         "clash.png": "listed twice with different labels, persons or splits",
@@ -133,7 +133,7 @@ def test_split_and_landmarks_of_the_csv_are_kept(tmp_path: Path) -> None:
     found = zip(table["source"], table["expression"], table["split"], table["landmarks"], strict=True)
     assert sorted(found) == sorted(rows)
     rows[3] = (*rows[3][:2], "valid", "")
-    with pytest.raises(UserError, match="'valid' is no split"):
+    with pytest.raises(UserError, match="'valid' is not a split"):
         folder.check(tmp_path, by_csv(tmp_path, rows, "path,expression,split,landmarks"), None)
 
 
@@ -160,7 +160,7 @@ def test_missing_folder_one_class_and_two_spellings_fail_in_check(tmp_path: Path
     with pytest.raises(UserError, match="at least two classes are needed; found smile"):
         folder.fetch(tmp_path, {}, None)
     photo(tmp_path / "Smile" / "b.png", 2)
-    with pytest.raises(UserError, match="Smile, smile differ in capitals only"):
+    with pytest.raises(UserError, match="Smile, smile differ only in capitalisation"):
         folder.check(tmp_path, {}, None)
 
 

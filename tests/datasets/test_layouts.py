@@ -67,12 +67,12 @@ def test_a_split_without_a_folder_is_drawn_from_train(tmp_path: Path) -> None:
 
 def test_splits_beside_classes_and_without_classes_are_refused(tmp_path: Path) -> None:
     fill(tmp_path, "train/smile", "train/frown", "wink")
-    with pytest.raises(UserError, match=r"train/frown/0\.png lies in a folder .* named like a split, beside wink"):
+    with pytest.raises(UserError, match=r"train/frown/0\.png is in a folder .* named like a split, beside wink"):
         folder.check(tmp_path, {}, None)
     shutil.rmtree(tmp_path / "wink")
     shutil.rmtree(tmp_path / "train")
     fill(tmp_path, "train", "test")
-    with pytest.raises(UserError, match=r"test/0\.png lies in .* with no folder of a class in it"):
+    with pytest.raises(UserError, match=r"test/0\.png is in .* with no folder of a class in it"):
         folder.check(tmp_path, {}, None)
     fill(tmp_path, "smile")
     # A class may be called test when it is asked for by name.
@@ -85,7 +85,9 @@ def test_classes_one_folder_deeper_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=rf"found faces.*in {tmp_path / 'faces'}, are frown, smile.*`path: .*/faces`"):
         folder.check(tmp_path, {}, None)
     assert len(folder.index(tmp_path, {"path": str(tmp_path / "faces")}, 0).table) == 20
-    with pytest.raises(UserError, match=r"10 images lie right in \S+, the first 0\.png, but in no folder of a class"):
+    with pytest.raises(
+        UserError, match=r"10 images are directly in \S+, the first is 0\.png, and not in the folder of a class"
+    ):
         folder.check(tmp_path, {"path": str(tmp_path / "faces" / "smile")}, None)
     fill(tmp_path, "anna/happy", "anna/sad", "bert/happy", "bert/sad")
     shutil.rmtree(tmp_path / "faces")
@@ -138,11 +140,11 @@ def test_paths_of_other_systems_are_recognised(tmp_path: Path, how: str) -> None
             lambda path: path.removeprefix("images/"),
             r"the nearest match is images/a/0\.png\. Move the files from \S+/images to",
         ),
-        (lambda path: f"set/{path}", r"nearest match is images/a/0\.png\. Take 'set/' away from the beginning"),
-        (lambda path: f"/home/x/{path}", r"'/home/x/images/a/0\.png'.* Take '/home/x/' away from the beginning"),
-        (lambda path: "D:\\pics\\" + path.replace("/", "\\"), r"Take 'D:/pics/' away from the beginning"),
+        (lambda path: f"set/{path}", r"nearest match is images/a/0\.png\. Remove 'set/' from the beginning"),
+        (lambda path: f"/home/x/{path}", r"'/home/x/images/a/0\.png'.* Remove '/home/x/' from the beginning"),
+        (lambda path: "D:\\pics\\" + path.replace("/", "\\"), r"Remove 'D:/pics/' from the beginning"),
         (lambda path: path.upper(), r"nearest match is images/a/0\.png\. Write paths that are relative"),
-        (lambda path: f"x{path}".replace("/", "/x"), r"no file has such a name\. Write paths"),
+        (lambda path: f"x{path}".replace("/", "/x"), r"no file has that name\. Write paths"),
     ],
 )
 def test_a_list_of_another_place_is_refused_with_the_nearest(
@@ -154,7 +156,7 @@ def test_a_list_of_another_place_is_refused_with_the_nearest(
     with pytest.raises(UserError, match=told) as caught:
         folder.check(tmp_path, options, None)
     assert f"none of the 20 listed files are below {tmp_path}. The first that is missing, " in str(caught.value)
-    assert f"{change(paths[0])!r}, was sought at" in str(caught.value)
+    assert f"{change(paths[0])!r}, was expected at" in str(caught.value)
 
 
 def test_a_part_of_a_list_that_is_elsewhere_is_told(tmp_path: Path) -> None:
@@ -189,14 +191,14 @@ def test_images_one_folder_deeper_than_the_lists_say(tmp_path: Path, module: str
         assert (tmp_path / after.table["source"].iloc[0]).is_file()
         (tmp_path / "AffectNet").mkdir()
         (tmp_path / "train_set").rename(tmp_path / "AffectNet" / "train_set")
-        with pytest.raises(UserError, match=r"train_set/images is AffectNet/train_set/images"):
+        with pytest.raises(UserError, match=r"train_set/images: AffectNet/train_set/images"):
             affectnet.check(tmp_path, {}, None)
     elif module == "celeba":
         deeper(celeba_images(tmp_path))
         with pytest.raises(UserError, match=r"the nearest match is img_align_celeba/000001\.jpg\. Move the files"):
             celeba.index(tmp_path, {}, 0)
         (tmp_path / "list_attr_celeba.txt").rename(tmp_path / "list_attr_celeba.csv")
-        with pytest.raises(UserError, match=r"list_attr_celeba\.txt is list_attr_celeba\.csv"):
+        with pytest.raises(UserError, match=r"list_attr_celeba\.txt: list_attr_celeba\.csv"):
             celeba.check(tmp_path, {}, None)
     elif module == "cfee":
         cfee_images(tmp_path)
@@ -269,7 +271,7 @@ def test_openfaces_names_of_another_folder_and_of_two_images(tmp_path: Path) -> 
     assert set(matched.faults) == {2, 3, 4, 5} and not matched.unused
     assert (
         "2 images have this name" in matched.faults[2]
-        and "which of them is the image is not known" in matched.faults[4]
+        and "it is not known which of them is the image" in matched.faults[4]
     )
 
 
@@ -293,20 +295,20 @@ def test_many_rows_and_many_columns_take_seconds(tmp_path: Path) -> None:
     rows = [f"{path},{path.split('/')[0]},p{number}" for number, path in enumerate(real)]
     rows += [f"d{number % 100}/{number}.png,smile,p{number}" for number in range(150_000)]
     (tmp_path / "rows.csv").write_text("\n".join(["path,expression,identity", *rows]))
-    start = time.monotonic()
+    start = time.process_time()
     listing = folder.index(tmp_path, {"csv": "rows.csv"}, 0)
     assert len(listing.table) == 20 and len(listing.quarantine) == 150_000
-    assert time.monotonic() - start < 8
+    assert time.process_time() - start < 8
     names = [f"c{number}" for number in range(20_000)]
     wide = [",".join(["path", *names, "expression"])]
     wide += [",".join([path, *(["1"] * 20_000), path.split("/")[0]]) for path in real]
     (tmp_path / "wide.csv").write_text("\n".join(wide))
-    start = time.monotonic()
+    start = time.process_time()
     assert len(folder.index(tmp_path, {"csv": "wide.csv"}, 0).table) == 20
     with pytest.raises(UserError, match="the column 'label' is missing") as caught:
         read_list(tmp_path / "wide.csv", ["path", "label"])
     assert len(str(caught.value)) < 500
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_a_listed_file_is_found_once_however_often_it_is_listed(tmp_path: Path) -> None:
@@ -335,7 +337,7 @@ def test_a_list_that_lies_elsewhere_is_named(tmp_path: Path) -> None:
     listed(tmp_path, labelled(sorted(look(tmp_path).images)))
     (tmp_path / "lists").mkdir()
     (tmp_path / "list.csv").rename(tmp_path / "lists" / "list.csv")
-    with pytest.raises(UserError, match=r"list\.csv: no such file\. Nearest match: \S+/list\.csv is lists/list\.csv"):
+    with pytest.raises(UserError, match=r"list\.csv: no such file\. Nearest match for \S+/list\.csv: lists/list\.csv"):
         folder.check(tmp_path, {"csv": "list.csv"}, None)
 
 

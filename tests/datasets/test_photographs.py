@@ -157,8 +157,8 @@ def test_a_class_or_a_split_that_is_missing_is_refused_and_gaps_are_told() -> No
     table = pd.DataFrame({"split": ["train", "train", "val", "test"], "expression": ["a", "b", "a", "b"]})
     require_faces(table, [], "here", ["a", "b"])
     assert gaps(table) == [
-        "no image of b is in the split val, so edits of these are not measured",
-        "no image of a is in the split test, so edits of these are not measured",
+        "the split val has no image of b, so edits of these classes are not measured",
+        "the split test has no image of a, so edits of these classes are not measured",
     ]
     with pytest.raises(UserError, match=r"no images of the class 'c' are left .*\(a 1, b 1, c 0\).* Left out: 1 x why"):
         require_faces(table, [("x", "listing", "why")], "here", ["a", "b", "c"])
@@ -171,5 +171,5 @@ def test_a_class_or_a_split_that_is_missing_is_refused_and_gaps_are_told() -> No
 
 def test_fields_separated_by_something_else_are_told(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("path;expression\nx.jpg;smile\n")
-    with pytest.raises(UserError, match="Separate the fields by commas, not ';'"):
+    with pytest.raises(UserError, match="Separate the fields with commas, not ';'"):
         read_list(tmp_path / "a.csv", ["path", "expression"])

@@ -56,7 +56,7 @@ def test_the_cap_counts_images_with_a_map(affectnet_archive: Path) -> None:
     capped = affectnet.index(affectnet_archive, OPTIONS | {"per_class": 6}, 0)
     counts = capped.table.groupby(["expression", capped.table["split"] == "test"]).size().unstack()
     assert counts[False].tolist() == [6] * 8 and counts[True].tolist() == [3] * 8
-    above = [path for path, _, reason in capped.quarantine if "above the 6 images" in reason]
+    above = [path for path, _, reason in capped.quarantine if "beyond the 6 images" in reason]
     assert len(above) == 32
     assert affectnet.index(affectnet_archive, OPTIONS | {"per_class": 6}, 0).table.equals(capped.table)
     assert not affectnet.index(affectnet_archive, OPTIONS | {"per_class": 6}, 1).table.equals(capped.table)
@@ -79,7 +79,7 @@ def test_an_archive_without_maps_or_with_others_is_refused(tmp_path: Path) -> No
     with pytest.raises(UserError, match=r"depth: no depth map .*affectnet-d_rafd-d"):
         rafd.check(tmp_path, RAFD, None)
     maps(tmp_path, "image_1", "image_2")
-    with pytest.raises(UserError, match=r"none of the 2 depth maps is named like one of .* photographs"):
+    with pytest.raises(UserError, match=r"none of the 2 depth maps is named like any of the .* photographs"):
         rafd.index(tmp_path, RAFD, 0)
     NpyRelease(tmp_path / "affectnet")
     with pytest.raises(UserError, match="no depth map"):

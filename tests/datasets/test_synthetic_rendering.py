@@ -120,6 +120,7 @@ def test_left_is_left_and_small_parts_are_whole() -> None:
         assert (middle_left < middle_right - 10).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("yaw", [-24.0, -12.0, 0.0, 12.0, 24.0])
 @pytest.mark.parametrize("pitch", [-12.0, 0.0, 12.0])
 def test_landmarks_lie_on_their_parts_in_every_pose(yaw: float, pitch: float) -> None:

@@ -69,7 +69,7 @@ def test_a_folder_that_a_program_left_holds_no_photographs(tmp_path: Path, name:
     assert set(listing.table["expression"]) == {"smile", "frown"} and len(listing.table) == 20
     assert not listing.quarantine
     (note,) = listing.notes
-    assert note.startswith("pictures passed over in folders that programs make") and note.endswith(f": 2 ({name} 2)")
+    assert note.startswith("pictures ignored in folders that programs make") and note.endswith(f": 2 ({name} 2)")
 
 
 def test_files_that_programs_leave_are_no_photographs(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_files_that_programs_leave_are_no_photographs(tmp_path: Path) -> None:
     photo(tmp_path / "smile" / "SYNOPHOTO_THUMB_M.jpg", 9, "JPEG")
     listing = folder.index(tmp_path, {}, 0)
     assert len(listing.table) == 20 and not listing.quarantine
-    assert listing.notes == ("pictures passed over under names that programs give (hidden, thumbnails): 2",)
+    assert listing.notes == ("pictures ignored because of their names (hidden files, thumbnails): 2",)
 
 
 def test_names_of_people_and_expressions_are_no_programs() -> None:
@@ -101,9 +101,9 @@ def test_a_picture_of_another_ending_is_counted_with_what_to_do(tmp_path: Path) 
     listing = folder.index(tmp_path, {}, 0)
     assert reasons(listing) == {
         "smile/a.cr2": "a camera's raw file; develop it to JPEG or TIFF",
-        "smile/b.psd": "not a format that is read; convert it to PNG or JPEG",
-        "smile/c": "a JPEG picture without an ending; give it the ending .jpg",
-        "smile/d.jpg_original": "a JPEG picture that ends in .jpg_original; give it the ending .jpg",
+        "smile/b.psd": "not a supported format; convert it to PNG or JPEG",
+        "smile/c": "a JPEG picture without an ending; change its ending to .jpg",
+        "smile/d.jpg_original": "a JPEG picture that ends in .jpg_original; change its ending to .jpg",
     }
     assert {"smile/e.jfif", "frown/f.GIF"} <= set(listing.table["source"])
 
@@ -117,7 +117,7 @@ def test_heic_is_named_whatever_it_is_called(tmp_path: Path) -> None:
     (tmp_path / "smile" / "c").write_bytes(heic)
     found = reasons(folder.index(tmp_path, {}, 0))
     assert set(found) == {"smile/a.HEIC", "smile/b.jpg", "smile/c"}
-    assert all("pillow-heif" in reason and "convert it to JPEG" in reason for reason in found.values())
+    assert all("pillow-heif" in reason and "to JPEG" in reason for reason in found.values())
 
 
 def test_a_list_may_name_pictures_by_any_ending_or_none(tmp_path: Path) -> None:
@@ -145,9 +145,9 @@ def test_links_upwards_add_nothing_and_end(tmp_path: Path) -> None:
     # Two links upwards in every folder are 2 to the power of 40 paths for who follows them.
     links(root, ("smile/up", ".."), ("smile/up2", "../"), ("frown/up", ".."), ("frown/all", "../.."), ("self", "."))
     links(root, ("smile/twin", "../frown"), ("circle", "circle"), ("a", "b"), ("b", "a"))
-    start = time.monotonic()
+    start = time.process_time()
     listing = folder.index(root, {"classes": ["smile", "frown"]}, 0)
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
     assert listing.table.equals(before)
     assert reasons(listing) == {"circle": LINK, "a": LINK, "b": LINK}
     (note,) = (note for note in listing.notes if note.startswith("links"))
@@ -162,7 +162,7 @@ def test_links_to_other_places_are_followed_once(tmp_path: Path) -> None:
     assert len(find_images(root)) == 20
     assert {path.split("/")[0] for path in find_images(root)} == {"smile", "again"}
     assert look(root).links == {"frown": "again", "all/smile": "smile", "all/frown": "again"}
-    with pytest.raises(UserError, match="the class 'frown' can be used: 1 x a link to again, which is read at its own"):
+    with pytest.raises(UserError, match="the class 'frown' can be used: 1 x a link to again, which is read there"):
         folder.index(root, {}, 0)
     (root / "frown").unlink()
     assert set(folder.index(root, {}, 0).table["expression"]) == {"smile", "again"}
@@ -309,7 +309,7 @@ def test_the_nearest_file_shares_most_folders(tmp_path: Path) -> None:
     assert nearest("3.jpg", files) is None and nearest("", files) is None and nearest("/", files) is None
     (tmp_path / "AffectNet" / "train_set" / "images").mkdir(parents=True)
     told = elsewhere(tmp_path, ["train_set/images", "val_set/annotations"])
-    assert f"{tmp_path / 'train_set/images'} is AffectNet/train_set/images" in told and "val_set" not in told
+    assert f"{tmp_path / 'train_set/images'}: AffectNet/train_set/images" in told and "val_set" not in told
     assert elsewhere(tmp_path / "nowhere", ["a"]) == ""
 
 
@@ -318,7 +318,7 @@ def test_a_large_folder_is_walked_in_little_time(tmp_path: Path) -> None:
         (tmp_path / str(part)).mkdir()
         for number in range(500):
             (tmp_path / str(part) / f"{number}.jpg").touch()
-    start = time.monotonic()
+    start = time.process_time()
     found = tree.look(tmp_path)
     assert len(found.images) == 10_000
-    assert time.monotonic() - start < 3
+    assert time.process_time() - start < 3

@@ -64,10 +64,10 @@ def test_what_can_be_measured_is_and_the_rest_says_why() -> None:
         "cycle_l1": "no `cycle` was given.",
         "truth_psnr": "no `truth` was given.",
         "outside_change": "no `masks` were given.",
-        "au_error": "arrays hold no action units of the true targets; `mimik evaluate` measures",
+        "au_error": "arrays contain no action units of the true targets; `mimik evaluate` measures",
         "expression_distance": "no `reader` was given.",
         "miou_after": "pictures say nothing about a segmenter",
-        "attribute_accuracy": "it looks for reversed attributes",
+        "attribute_accuracy": "it measures reversed attributes",
     }.items():
         assert entries[name]["skipped"].startswith(reason), name
     json.dumps(entries, allow_nan=False)
@@ -86,7 +86,7 @@ def test_everything_that_is_given_is_used(networks: Path) -> None:
     assert entries["eea"]["extractor"] == "classifier"
     assert np.sum(entries["confusion"]["value"]) == 8  # pairs whose target is not the source
     assert 0 <= entries["identity_loss"]["value"] <= 2 and entries["identity_loss"]["extractor"] == "reader"
-    assert entries["expression_distance"]["skipped"].startswith("arrays hold no action units of training faces")
+    assert entries["expression_distance"]["skipped"].startswith("arrays contain no action units of training faces")
     assert not any("per_face" in entry for entry in entries.values())
 
 
@@ -120,7 +120,7 @@ def test_labels_are_names_or_positions_and_metrics_are_chosen() -> None:
         ({"landmarks": np.full((4, 68, 2), np.nan)}, ValueError, "landmarks: expected finite"),
         ({"metrics": ["beauty"]}, UserError, "there is no 'beauty' in mimik.evaluation.metrics"),
         ({"bootstrap": 0}, ValueError, "bootstrap must be at least 1"),
-        ({"device": "toaster"}, ValueError, "device: expected one that this machine has"),
+        ({"device": "toaster"}, ValueError, "device: expected a device of this machine"),
         ({"classifier": "nowhere"}, UserError, "nowhere"),
     ],
 )
@@ -130,6 +130,6 @@ def test_arrays_that_do_not_fit(change: dict[str, Any], error: type[Exception], 
 
 
 def test_a_classifier_of_other_classes_is_refused(networks: Path) -> None:
-    told = r"knows the classes \['anger', 'fear', 'happiness'\], but those of the arrays are \['a', 'b', 'c'\]"
+    told = r"was trained on the classes \['anger', 'fear', 'happiness'\], but those of the arrays are \['a', 'b', 'c'\]"
     with pytest.raises(UserError, match=told):
         evaluate(**arrays(classes=["a", "b", "c"]), classifier=networks / "classifier")

@@ -146,7 +146,7 @@ def test_record_is_complete_and_every_entry_has_a_value_or_says_why_not(project)
     distances = {"expression_distance", "expression_distance_copy", "expression_distance_truth"}
     of_attributes = {name for name in NAMES if name.startswith("attribute_")}
     assert skipped == {"fid", "kid", "inception_score", "miou_before", "miou_after"} | distances | of_attributes
-    assert all("asked for expressions" in record["metrics"][name]["skipped"] for name in of_attributes)
+    assert all("edits expressions" in record["metrics"][name]["skipped"] for name in of_attributes)
     assert all("has no action units" in record["metrics"][name]["skipped"] for name in distances)
     for name in NAMES - skipped:
         entry = record["metrics"][name]
@@ -239,7 +239,7 @@ def test_translations_of_another_generator_are_refused(project) -> None:
 def test_translations_of_another_preparation_are_refused(project) -> None:
     path = project.store / "manifest.json"
     path.write_text(path.read_text().replace("abc", "xyz"))
-    with pytest.raises(UserError, match="another preparation"):
+    with pytest.raises(UserError, match="a different preparation"):
         run(project)
 
 
@@ -253,14 +253,14 @@ def test_truncated_translations_are_refused(project) -> None:
 def test_classifier_of_other_classes_is_refused(project) -> None:
     path = project.folder / "classifier" / "config.json"
     path.write_text(path.read_text().replace("happiness", "disgust"))
-    with pytest.raises(UserError, match="knows the classes"):
+    with pytest.raises(UserError, match="was trained on the classes"):
         run(project)
 
 
 def test_classifier_of_attributes_is_refused_where_expressions_are_asked_for(project) -> None:
     path = project.folder / "classifier" / "config.json"
     path.write_text(path.read_text().replace('"width"', '"predicts": "attributes", "width"'))
-    with pytest.raises(UserError, match="tells the attributes of a face; this method needs one of expression"):
+    with pytest.raises(UserError, match="predicts attributes, but this method needs a classifier of expression"):
         run(project)
 
 

@@ -193,7 +193,7 @@ def test_even_choice_spans_the_rows() -> None:
 def test_generator_of_another_dataset_is_refused(folders, monkeypatch) -> None:
     config = {"image_size": 8, "classes": ["anger", "fear"]}
     monkeypatch.setattr(translation, "load_method", lambda _: (Shift(), config))
-    with pytest.raises(UserError, match="trained for the classes"):
+    with pytest.raises(UserError, match="trained on the classes"):
         run(folders)
 
 
@@ -243,7 +243,7 @@ def test_senseless_settings_are_refused(settings: dict[str, Any]) -> None:
 
 def test_edits_that_are_not_finite_are_refused_and_leave_no_file(folders, method, monkeypatch) -> None:
     monkeypatch.setattr(Shift, "translate", lambda self, images, source, target: images * float("nan"))
-    with pytest.raises(UserError, match=r"generator\.safetensors: what the generator makes of this is not finite"):
+    with pytest.raises(UserError, match=r"generator\.safetensors: the generator's output is not finite"):
         run(folders)
     assert list(folders[2].iterdir()) == []
 

@@ -222,7 +222,7 @@ def test_a_critic_of_another_shape_or_no_network_is_refused() -> None:
         Guide(Config(adversary=CRITIC), context)
     context.pretrained["depth_network"] = DepthNetwork(**SMALL)
     context.pretrained["depth_network"].critic = critic_of(conv_dim=16)
-    with pytest.raises(ValueError, match="`adversary` is not that of the pre-trained depth network"):
+    with pytest.raises(ValueError, match="`adversary` differs from that of the pre-trained depth network"):
         Guide(Config(adversary=CRITIC), context)
 
 

@@ -1,5 +1,6 @@
 """What `mimik data check` says of archives: complete, incomplete, unusable, not fetched yet, not needed."""
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def test_found_against_expected_counts_and_reasons(tmp_path: Path) -> None:
     assert [line.split()[0] for line in lines[1:5]] == ["access", "licence", "cite", "layout"]
     assert "  found    719 of 8,040 photographs; missing: Rafd090_01_Caucasian_female_angry_left.jpg" in lines
     assert "  found    6 of 67 models; missing: model 03, model 04, model 05 and 58 more" in lines
-    assert "  release  not the complete one; what is there can be used" in lines
+    assert "  release  incomplete; what is present can be used" in lines
     rows = {line.split()[0]: line.split()[1:] for line in lines if line.startswith("    ") and "(" not in line}
     assert rows["train"] == ["val", "test", "together"]
     for expression in ("neutral", "contempt"):
@@ -149,7 +150,7 @@ def test_openfaces_csv_is_told_against_the_images(tmp_path: Path, capsys: pytest
     csv = openface_csv(tmp_path / "units.csv", images)
     options = {"action_units": "openface", "openface_csv": "units.csv"}
     lines = told("folder", tmp_path, **options)
-    assert f"  units    38 of 40 images have a usable row in {csv}; 1 names in it are of no image" in lines
+    assert f"  units    38 of 40 images have a usable row in {csv}; 1 names in it belong to no image" in lines
     assert "          1  action units: OpenFace has no row for the image (smile/3.png)" in lines
     assert any("confidence 0.1 is below 0.8 (frown/1.png)" in line for line in lines)
     csv.unlink()
@@ -191,7 +192,7 @@ def test_a_class_without_one_usable_file_is_not_usable(tmp_path: Path, kind: str
         picture.save(tmp_path / "wink" / f"{number}.png")
     if kind.startswith("same"):
         (tmp_path / "frown" / "own.png").write_bytes((tmp_path / "wink" / "7.png").read_bytes() + b"x")
-    with pytest.raises(UserError, match="not one of the 20 images of the class 'smile' can be used: ") as caught:
+    with pytest.raises(UserError, match="none of the 20 images of the class 'smile' can be used: ") as caught:
         told("folder", tmp_path)
     assert "name the other classes in `classes`" in str(caught.value)
     lines = told("folder", tmp_path, classes=["frown", "wink"])
@@ -221,14 +222,14 @@ def test_access_is_told_once_and_everything_that_is_missing(project: Path, capsy
             cli.main(["data", "check", entry])
         captured = capsys.readouterr()
         text = " ".join((captured.out + captured.err).split())
-        access = " ".join(archives.import_module(f"mimik.datasets.{module}").ACCESS.split())
+        access = " ".join(import_module(f"mimik.datasets.{module}").ACCESS.split())
         assert text.count(access) == 1, entry
         assert f"data/raw/{module}" in captured.err
         if entry.endswith("_d"):
             assert "access depth maps: They are linked from https://github.com/rumi-b/affectnet-d_rafd-d" in text
-            assert f"Besides, data/raw/{module}/depth: no depth map" in text
+            assert f"In addition, data/raw/{module}/depth: no depth map" in text
             assert "non-commercial research only; no redistribution" in text
-    with pytest.raises(UserError, match=r"no such folder.*Besides, \S+units\.csv: no such file.*") as caught:
+    with pytest.raises(UserError, match=r"no such folder.*In addition, \S+units\.csv: no such file.*") as caught:
         told("folder", project / "nowhere", action_units="openface", openface_csv="units.csv")
     assert folder.ACCESS not in str(caught.value)
     (project / "empty").mkdir()

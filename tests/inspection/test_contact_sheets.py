@@ -149,5 +149,5 @@ def test_pictures_of_somebody_else_are_neither_replaced_nor_removed(tmp_path: Pa
         folder = tmp_path / name
         folder.mkdir()
         Image.new("RGB", (4, 4)).save(folder / f"{name}.png")
-        with pytest.raises(UserError, match=rf"{name}\.png: is there already, and was not written by mimik"):
+        with pytest.raises(UserError, match=rf"{name}\.png: already exists and was not written by mimik"):
             check_free(folder)

@@ -37,7 +37,7 @@ def test_everything_that_the_manifest_and_the_tables_hold_is_told(tmp_path: Path
         "folder",
         "  source   photographs, by importer folder of mimik 0.1.0, layout: one folder for each class",
         "  found    48 of 50 photographs; missing: f048.png, f049.png",
-        f"  code     sha256 of all that preparing runs {'c' * 64}; images by pillow 11.1.0",
+        f"  code     sha256 of all code that is run {'c' * 64}; images by pillow 11.1.0",
         f"  files    48 photographs, 1.2 MB, sha256 of each in index.csv, of the list {'d' * 64}",
     ]
     assert "sizes 16 px, digest tiny-0" in text
@@ -52,8 +52,8 @@ def test_everything_that_the_manifest_and_the_tables_hold_is_told(tmp_path: Path
     assert "  left out 2" in lines
     assert "          1  landmarks: no face found (wall.png)" in lines
     assert lines[-4:-2] == ["  licence  Only for you.", "  cite     Nobody 2020."]
-    assert lines[-2] == "  push     no: `dvc push` keeps what is made of this dataset here"
-    assert "may not be passed on" in lines[-1]
+    assert lines[-2] == "  push     no: `dvc push` does not upload what is made from this dataset"
+    assert "must not be passed on" in lines[-1]
 
 
 def counts(lines: list[str]) -> dict[str, list[str]]:
@@ -87,8 +87,8 @@ def test_rendered_faces_have_no_terms_and_an_old_manifest_is_said_to_be_one(tmp_
     del manifest["importer"], manifest["masks"], manifest["action_units"], manifest["files"], manifest["restricted"]
     write_json(path, manifest)
     text = "\n".join(describe(FaceStore(store.directory, 16)))
-    assert "may not be passed on" not in text
-    assert "an importer that the manifest does not name" in text
+    assert "must not be passed on" not in text
+    assert "an importer that the manifest does not record" in text
     assert "masks: origin not recorded" in text
     assert "action units: origin not recorded" in text
 
@@ -113,7 +113,7 @@ def test_describe_leaves_the_prepared_dataset_as_it_was(project: Path, capsys: p
     with pytest.raises(SystemExit) as ended:
         cli.main(["data", "describe", "folder", "--output", str(prepared / "sheets")])
     assert ended.value.code == 2
-    assert "from which mimik reads" in capsys.readouterr().err
+    assert "which mimik reads" in capsys.readouterr().err
 
 
 def test_sheets_go_where_no_job_writes() -> None:
@@ -135,7 +135,7 @@ def test_sheets_go_where_no_job_writes() -> None:
 
 def test_export_tells_what_has_no_place(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cli.main(["data", "export", "folder", "--layout", "stargan", "out"])
-    assert "out: complete; 2 faces without a label have no place in this layout" in capsys.readouterr().out
+    assert "out: complete; this layout leaves out the 2 faces without a label" in capsys.readouterr().out
     assert len(list(project.glob("out/*/*/*.png"))) == 46
 
 

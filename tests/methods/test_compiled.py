@@ -7,6 +7,8 @@ from tests.methods import test_ef_gan
 from tests.methods.world import check_compile, check_recompute
 from tests.tasks import TASKS
 
+pytestmark = pytest.mark.slow
+
 NAMES = (
     "stargan", "stargan demo", "hier_seg", "hier_seg full", "attgan", "ganimation", "gannotation", "cyclegan", "icgan",
     "relative_au",

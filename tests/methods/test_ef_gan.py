@@ -28,6 +28,8 @@ from tests.methods.world import (
 )
 from tests.tiny import make_store
 
+pytestmark = pytest.mark.slow
+
 SMALL: dict[str, Any] = {
     "conv_dim": 4, "residual_blocks": 1, "local_conv_dim": 4, "local_residual_blocks": 1,
     "refiner_conv_dim": 4, "refiner_residual_blocks": 1,

@@ -149,7 +149,7 @@ def test_the_mask_neither_keeps_nor_replaces_everything_at_the_start() -> None:
 
 @pytest.mark.parametrize("condition", [{"space": "action_units"}, {"form": "relative"}])
 def test_other_conditions_are_refused(condition: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="asked for expressions"):
+    with pytest.raises(ValueError, match="edits only expressions"):
         Method(Config(**SMALL), make_context(**condition))
 
 

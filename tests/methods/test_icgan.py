@@ -180,7 +180,7 @@ def test_one_stage_follows_the_other_and_resume_is_exact(tmp_path: Path) -> None
 
 
 def test_guides_are_refused() -> None:
-    with pytest.raises(ValueError, match="no edits while it is trained"):
+    with pytest.raises(ValueError, match="no edits during training"):
         Guided(make(), {"any": torch.nn.Identity()})
 
 

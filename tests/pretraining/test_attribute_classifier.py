@@ -103,9 +103,9 @@ def test_gradients_reach_every_parameter():
     "training, config, message",
     [
         ({}, {"names": ["Red", "Bald"]}, "has no Bald, which this classifier is to learn. It has Red, Green, Rare"),
-        ({}, {"names": ["Red", "Red"]}, "names are distinct"),
-        ({}, {"predicts": "expression", "names": ["Red"]}, "names choose attributes"),
-        ({"balanced": True}, {}, "balanced batches go by expression"),
+        ({}, {"names": ["Red", "Red"]}, "names must be distinct"),
+        ({}, {"predicts": "expression", "names": ["Red"]}, "names selects attributes"),
+        ({"balanced": True}, {}, "balanced batches are for expressions only"),
     ],
 )
 def test_impossible_settings_are_refused(attributed, settings, tmp_path, training, config, message):

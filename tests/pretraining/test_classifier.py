@@ -78,7 +78,7 @@ def test_loss_sees_augmented_images_of_the_same_faces():
     "config, message",
     [
         ({"network": "vgg16", "width": 8}, "width is for the small network"),
-        ({"network": "small", "initial_weights": "a.pth"}, "initial_weights are for vgg16"),
+        ({"network": "small", "initial_weights": "a.pth"}, "initial_weights is only for vgg16"),
         ({"network": "vgg16", "initial_weights": "nowhere.pth"}, r"nowhere\.pth does not exist"),
         ({"network": "small", "noise": -1.0}, "noise"),
     ],

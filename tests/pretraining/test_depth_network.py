@@ -143,6 +143,7 @@ def given(settings, **changes):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("geometry", ["depth", "normals"])
 def test_training_learns_and_writes_its_folder(faces, settings, tmp_path, geometry):
     pretrain_depth_network(given(settings, geometry=geometry), faces, tmp_path / "out", tmp_path / "state")
@@ -177,7 +178,7 @@ def test_a_store_without_the_maps_is_refused(squares, settings, tmp_path):
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"lambda_pixel": -1.0}, "not negative"), ({"critic_updates": 0}, "at least 1"),
+    [({"lambda_pixel": -1.0}, "not be negative"), ({"critic_updates": 0}, "at least 1"),
      ({"perceptual": "vgg19", "perceptual_layers": ("relu9",)}, "perceptual_layers")],
 )  # fmt: skip
 def test_values_that_make_no_sense_are_refused(changes, message):

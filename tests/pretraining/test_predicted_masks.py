@@ -136,7 +136,9 @@ def test_prepared_masks_are_those_of_the_aligned_faces_and_unknown_beyond_the_ph
 
 def test_a_segmenter_that_is_missing_is_one_message(tmp_path: Path) -> None:
     pytest.importorskip("mediapipe")
-    with pytest.raises(UserError, match=r"datasets\.folder\.masks: 'segmenter', but none was named. Set `masks_from`"):
+    with pytest.raises(
+        UserError, match=r"datasets\.folder\.masks: 'segmenter', but no segmenter is named. Set `masks_from`"
+    ):
         prepared(tmp_path, None)
     with pytest.raises(UserError, match=r"nowhere/config\.json: no such file"):
         prepared(tmp_path, PredictedMasks(tmp_path / "nowhere"))

@@ -140,6 +140,7 @@ def test_parameter_groups_of_bisenet():
     assert id(network.context.refine16.attention[2].weight) in found[1.0, 0.0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "config, least",
     [
@@ -212,7 +213,7 @@ def test_interrupted_run_ends_with_the_same_weights(squares, settings, tmp_path)
     "config, training, message",
     [
         ({"network": "unet", "fraction": 0}, {}, "fraction"),
-        ({"network": "unet", "ohem": True, "class_balance": 0.5}, {}, "set one of them"),
+        ({"network": "unet", "ohem": True, "class_balance": 0.5}, {}, "set only one of them"),
         ({"network": "unet", "colour": 1}, {}, "unknown setting colour"),
         ({"network": "unet"}, {"ema": 0.9}, "ema must be 0"),
         ({"network": "bisenet", "initial_weights": "nowhere.pth"}, {}, r"nowhere\.pth does not exist"),

@@ -42,7 +42,7 @@ def test_a_lone_method_is_not_called_best(tmp_path: Path) -> None:
 
 
 def test_what_is_for_other_methods_becomes_no_note(tmp_path: Path) -> None:
-    other = {"skipped": "it looks for reversed attributes", "applies": False}
+    other = {"skipped": "it measures reversed attributes", "applies": False}
     made = table([make(tmp_path, "a", metrics={"eea": metric(0.5), "attribute_accuracy": other})], list(MEASURES))
     assert made is not None and not any("attribute" in note for note in made.notes)
 

@@ -68,7 +68,7 @@ def test_method_page(tmp_path: Path) -> None:
     assert "0123456789" in page.text and "12 of 6 people" in page.text
     assert "FID skipped: put <weights> there" in page.text
     assert "metrics.json" in page.links
-    assert "Masks before and after end-to-end training : not shown" in page.text
+    assert "Masks before and after end-to-end training (not shown)" in page.text
 
 
 def test_pages_ask_nothing_of_the_network(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def test_translations_must_fit_their_manifest(tmp_path: Path) -> None:
     result = make(tmp_path)
     assert result.translations.shape == (FACES, 3, SIZE, SIZE, 3)
     np.save(result.directory / "translations" / "images.npy", np.zeros((2, 3, SIZE, SIZE, 3), np.uint8))
-    with pytest.raises(UserError, match=r"images\.npy.*manifest promises"):
+    with pytest.raises(UserError, match=r"images\.npy.*manifest states"):
         _ = read_result(result.directory, result.store_directory).translations
 
 

@@ -94,7 +94,7 @@ def test_a_run_ends_well_whatever_becomes_of_dvc(
     monkeypatch.setattr(agreement, "tell", fails)
     agreement.end(project)
     said = capsys.readouterr().err
-    assert "DVC was not told what this run made" in said
+    assert "DVC has no record of what this run made" in said
     assert "`mimik dvc`" in said
     assert str(fault) in said
 

@@ -141,12 +141,13 @@ for wrong in {WRONG!r}:
     assert len(set(refusals)) == len(wrong)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [["snakemake", "--dry-run", "--quiet"], ["mimik", "params"]])
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
         ("end_to_end: false", "end_to_endd: false", "unknown setting end_to_endd"),
-        ("seed: 0\n", "seed: 0\nseed: 1\n", "the key 'seed' stands twice in its group"),
+        ("seed: 0\n", "seed: 0\nseed: 1\n", "the key 'seed' occurs twice in its group"),
     ],
 )
 def test_no_job_is_planned_with_a_setting_that_nobody_reads(

@@ -56,7 +56,7 @@ def test_a_package_that_is_here_and_installed_is_refused(project: Path, tmp_path
         write(folder, {"guests/brightness.py": METRIC})
     sys.path.insert(0, str(tmp_path / "site"))
     with pytest.raises(
-        UserError, match=r"'guests' is beside params\.yaml \(.*\) and an installed package too \(.*site"
+        UserError, match=r"'guests' is both beside params\.yaml \(.*\) and an installed package \(.*site"
     ):
         named("metrics", "guests.brightness", "params.yaml")
 
@@ -67,10 +67,10 @@ def test_a_package_that_is_here_and_installed_is_refused(project: Path, tmp_path
         ("os.path", "'os' is a module of Python's standard library. Rename the package"),
         ("mimik.methods.stargan", "a module of mimik itself is named without a dot: stargan"),
         ("nowhere.at_all", "expected nowhere/at_all.py or nowhere/at_all/__init__.py beside params.yaml"),
-        ("../x.y", "is no name of a module"),
-        ("a..b", "is no name of a module"),
-        (".a", "is no name of a module"),
-        ("a.b\n", "is no name of a module"),
+        ("../x.y", "is not the name of a module"),
+        ("a..b", "is not the name of a module"),
+        (".a", "is not the name of a module"),
+        ("a.b\n", "is not the name of a module"),
     ],
 )
 def test_other_names_are_refused(project: Path, name: str, told: str) -> None:
@@ -118,7 +118,7 @@ def test_another_module_of_the_same_name_is_not_taken_for_it(project: Path, tmp_
     named("metrics", "guests.brightness", "here")
     (project / "guests").rename(tmp_path / "gone")
     write(project, {"guests/brightness/__init__.py": METRIC})
-    with pytest.raises(UserError, match="is imported already under this name"):
+    with pytest.raises(UserError, match="is already imported under this name"):
         external.load("guests.brightness", "here")
 
 

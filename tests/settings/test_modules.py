@@ -32,5 +32,5 @@ def test_unknown_names_get_the_nearest_and_all_of_a_few() -> None:
     told = unknown_name("stargun", many)
     assert told == "Nearest of 51: stargan."
     assert unknown_name("Hier_seg_7x", many).startswith("Nearest of 51: hier_seg_7")
-    assert unknown_name("zzz", many) == "None of 51 names is like it."
+    assert unknown_name("zzz", many) == "None of the 51 names is similar."
     assert unknown_name(None, []) == "Known: none."

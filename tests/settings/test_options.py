@@ -121,7 +121,9 @@ def test_texts_are_followed_to_where_they_lead() -> None:
     names = meanings("pretraining.classifier", "ClassifierConfig")["names"]
     assert names == "which attributes; empty: all that the dataset has. Not for expressions, which are its classes"
     noise = meanings("pretraining.reader", "ReaderConfig")["noise"]
-    assert noise.startswith("largest deviation of the added noise") and noise.endswith("belong to the identity")
+    assert noise.startswith("largest standard deviation of the added noise") and noise.endswith(
+        "belong to the identity"
+    )
 
 
 @pytest.mark.parametrize(

@@ -135,8 +135,8 @@ def test_only_a_dataset_with_ground_truth_has_a_reader() -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda v: v.pop("seed"), "missing: seed. Each has to stand in params.yaml or in a .yaml file of"),
-        (lambda v: v.update(sede=1), "sede: nobody reads this. Known: "),
+        (lambda v: v.pop("seed"), "missing: seed. Each has to be in params.yaml or in a .yaml file of"),
+        (lambda v: v.update(sede=1), "sede: nothing reads this. Known: "),
         (lambda v: v.update(seed=-1), "seed: expected a whole number from 0 to 9223372036854775807; it is -1"),
         (lambda v: v.update(seed=10**30), "seed: expected a whole number from 0 to"),
         (lambda v: v["methods"]["stargan"]["training"].update(steps=10**400), "steps: expected a whole number from 1"),
@@ -154,7 +154,7 @@ def test_only_a_dataset_with_ground_truth_has_a_reader() -> None:
         (lambda v: v["scales"]["smoke"].update(image_size=128) or v.update(scale="smoke"), "Add 128 to the sizes"),
         (lambda v: v["datasets"]["synthetic"].update(sizes=[62]), "multiple of 4"),
         (lambda v: v["datasets"]["synthetic"].update(dataset="sintetic"), "datasets.synthetic: there is no module"),
-        (lambda v: v["datasets"].update(few=dict(v["datasets"]["affectnet"])), "names it with `dataset`"),
+        (lambda v: v["datasets"].update(few=dict(v["datasets"]["affectnet"])), "its `dataset` has to name the module"),
         (lambda v: v["datasets"]["synthetic"].update(name="x"), "datasets.synthetic.name: expected no such setting"),
         (lambda v: v["methods"]["stargan"]["training"].update(learning_rate="1e-4"), "write 1.0e-4"),
     ],
@@ -170,7 +170,7 @@ def test_a_fault_is_told_with_its_place(change: Any, told: str) -> None:
         ({"masks_from": "nothing/bisenet"}, "it is 'nothing/bisenet'"),
         ({"masks_from": "affectnet/resnet"}, "it is 'affectnet/resnet'"),
         ({"masks_from": "affectnet"}, "it is 'affectnet'"),
-        ({"masks_from": "synthetic/bisenet"}, "the masks of 'synthetic' come from a segmenter themselves"),
+        ({"masks_from": "synthetic/bisenet"}, "the masks of 'synthetic' are themselves made by a segmenter"),
         ({"masks_from": "affectnet/bisenet", "masks_confidence": 1}, "masks_confidence: expected a number from 0 to"),
     ],
 )
@@ -209,7 +209,7 @@ def test_unknown_names_list_the_known_ones() -> None:
         params.resolve(SMALL, "synthetic", "stragan")
     with pytest.raises(UserError, match="Known: affectnet, synthetic"):
         params.resolve(SMALL, "sintetic", "stargan")
-    with pytest.raises(UserError, match=r"is not known\. Known: demo, smoke"):
+    with pytest.raises(UserError, match=r"is unknown\. Known: demo, smoke"):
         params.resolve(SMALL, "synthetic", "stargan", "huge")
 
 

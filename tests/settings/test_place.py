@@ -23,7 +23,7 @@ def test_usual_names_of_folders_are_fine(tmp_path: Path, name: str) -> None:
         ("two\nlines", "a line break"),
         ("a%20b", "'%' before two digits"),
         ("both '\"", "both kinds of quotes"),
-        ("\udcff", "no text in UTF-8"),
+        ("\udcff", "not valid UTF-8"),
     ],
 )
 def test_what_a_program_of_the_workflow_misreads_is_named(tmp_path: Path, name: str, told: str) -> None:

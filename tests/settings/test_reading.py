@@ -73,17 +73,17 @@ def test_a_group_may_be_spread_over_files_and_any_file_is_read(project: Path) ->
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        ("methods: {hier_seg: {}}", "params/mine.yaml: methods.hier_seg stands in params.yaml already"),
-        ("methods: {secgan_soft: {}}", "params/variants.yaml: methods.secgan_soft stands in params/mine.yaml already"),
-        ("translation: {limit: 3}", "params/results.yaml: translation.limit stands in params/mine.yaml already"),
-        ("seed: 0", "params/mine.yaml: seed stands in params.yaml already. Keep one of the two."),
-        ("experiments: []", "params/mine.yaml: experiments stands in params.yaml already"),
-        ("methods:", "params/mine.yaml: methods stands in params.yaml already"),
+        ("methods: {hier_seg: {}}", "params/mine.yaml: methods.hier_seg is already set in params.yaml"),
+        ("methods: {secgan_soft: {}}", "params/variants.yaml: methods.secgan_soft is already set in params/mine.yaml"),
+        ("translation: {limit: 3}", "params/results.yaml: translation.limit is already set in params/mine.yaml"),
+        ("seed: 0", "params/mine.yaml: seed is already set in params.yaml. Keep one of the two."),
+        ("experiments: []", "params/mine.yaml: experiments is already set in params.yaml"),
+        ("methods:", "params/mine.yaml: methods is already set in params.yaml"),
         ("- a", "params/mine.yaml: expected groups of settings (`methods:`, `scales:`, ...), got ['a']"),
         ("a: [", "params/mine.yaml: not readable as YAML"),
         ("methods:\n  x: {<<: *secgan}", "params/mine.yaml: not readable as YAML: found undefined alias"),
-        ("methods:\n  x: 1\n  x: 2", "params/mine.yaml: line 3: the key 'x' stands twice in its group"),
-        ("sede: 1", "params/mine.yaml: 1 setting(s) cannot be used.\n  sede: nobody reads this"),
+        ("methods:\n  x: 1\n  x: 2", "params/mine.yaml: line 3: the key 'x' occurs twice in its group"),
+        ("sede: 1", "params/mine.yaml: 1 setting(s) cannot be used.\n  sede: nothing reads this"),
         ("datasets: {x: {scale: demo}}", "params/mine.yaml: 2 setting(s) cannot be used.\n  datasets.x: 'cla"),
         ("methods: {x: {method: starga}}", "params/mine.yaml: 1 setting(s) cannot be used.\n  methods.x.method: there"),
         ("methods: {x: {method: stargan, con: 1}}", "params/mine.yaml: 1 setting(s) cannot be used.\n  methods.x: "),
@@ -131,7 +131,7 @@ def test_what_cannot_be_meant_is_refused(project: Path) -> None:
     assert told.startswith("params.yaml: 1 setting(s) cannot be used.\n  missing: segmenters, depth_networks,")
     assert "scales" in told and "the folder params/ beside it, of which there are none." in told
     (project / "params").write_text("")
-    with pytest.raises(UserError, match="params: expected a folder that can be read"):
+    with pytest.raises(UserError, match="params: expected a readable folder"):
         read(project / "params.yaml")
     (project / "params.yaml").write_text("")
     (project / "params").unlink()
@@ -161,6 +161,7 @@ def test_a_variant_is_its_system_but_for_what_it_varies(name: str) -> None:
         assert one == other, variant
 
 
+@pytest.mark.slow
 def test_snakemake_reads_the_same_and_lets_the_command_line_win(project: Path) -> None:
     """Its `config` after the Snakefile was read, with and without overrides."""
     for name in ("Snakefile", "src"):

@@ -81,6 +81,7 @@ print(json.dumps(result))
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", sorted(stages.START))
 def test_what_a_job_really_imports_is_watched(rule: str, loaded: dict[str, list[str]]) -> None:
     values = params.load(ROOT / "params.yaml")

@@ -143,7 +143,7 @@ def test_json_that_python_would_take_or_choke_on_is_refused(tmp_path: Path, cont
 
 
 def test_a_folder_in_place_of_json_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="expected a file that can be read"):
+    with pytest.raises(UserError, match="expected a readable file"):
         read_json(tmp_path)
 
 

@@ -52,7 +52,7 @@ def test_a_fault_names_the_key_what_was_expected_and_the_command(
 ) -> None:
     message = refused(tmp_path, {**CONFIG, key: value})
     assert told in message
-    assert message.endswith("Run `mimik train synthetic stargan`, which makes it.")
+    assert message.endswith("Run `mimik train synthetic stargan` to make it.")
     assert "\n" not in message and len(message) < 400
 
 

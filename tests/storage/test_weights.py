@@ -124,15 +124,18 @@ def test_what_is_no_dict_of_tensors_is_one_sentence(tmp_path: Path, content: byt
     ("entries", "told"),
     [
         ({"architectures": {"os": {}}}, "expected segmenter or depth_network; it is 'os'"),
-        ({"architectures": {"segmenter": {}}}, "describes no network that can be built (lacks 'image_size')"),
+        ({"architectures": {"segmenter": {}}}, "does not describe a network that can be built (lacks 'image_size')"),
         (
             {"architectures": {"segmenter": {"network": "unet", "image_size": 64, "width": 10**6}}},
             "its weights do not fit",
         ),
-        ({"architectures": {"segmenter": {"network": "unet", "image_size": 64, "width": "x"}}}, "no network"),
+        (
+            {"architectures": {"segmenter": {"network": "unet", "image_size": 64, "width": "x"}}},
+            "does not describe a network",
+        ),
         ({"config": {"conv_dim": 10**6}}, "its weights do not fit into this machine's memory"),
         ({"config": {"conv_dim": 4, "residual_blocks": 1, "adversary": {"conv_dim": 4, "layers": 40}}}, "40 halvings"),
-        ({"config": {"conv_dim": -4}}, "describes no network that can be built"),
+        ({"config": {"conv_dim": -4}}, "does not describe a network that can be built"),
         ({"config": {"residual_blocks": 10**9, "conv_dim": 1}}, "tensors of them"),
         ({"module": "json"}, "there is no 'json' in mimik.methods"),
         ({"module": "startgan"}, "Did you mean stargan?"),

@@ -20,21 +20,21 @@ def test_a_sound_file_is_what_yaml_says() -> None:
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b"a: 1\nb:\n  c: 1\n  d: 2\n  c: 3\n", "line 5: the key 'c' stands twice in its group, first in line 3"),
-        (b"x: &x {a: 1}\ny: {<<: *x, b: 1, b: 2}\n", "line 2: the key 'b' stands twice"),
-        (b"a: 1\n1: 2\n", "line 2: the key '1' is read as something else than text"),
-        (b"on: 2\n", "line 1: the key 'on' is read as something else"),
+        (b"a: 1\nb:\n  c: 1\n  d: 2\n  c: 3\n", "line 5: the key 'c' occurs twice in its group, first in line 3"),
+        (b"x: &x {a: 1}\ny: {<<: *x, b: 1, b: 2}\n", "line 2: the key 'b' occurs twice"),
+        (b"a: 1\n1: 2\n", "line 2: the key '1' is not read as text"),
+        (b"on: 2\n", "line 1: the key 'on' is not read as text"),
         ("a: 1\nb: é\n".encode("latin-1"), "expected text in UTF-8; line 2 is in another encoding"),
         ("a: 1\n".encode("utf-16"), "expected text in UTF-8; it looks like UTF-16"),
-        (b"a: " + b"9" * 5000, "line 1: no whole number, or one of thousands of digits"),
-        (BOMB.encode(), "aliases stand for more than 1,000,000 values"),
-        (b"a: &a [*a]", "groups within groups go deeper than 50"),
-        (b"[" * 100_000, "groups within groups go deeper than 50"),
+        (b"a: " + b"9" * 5000, "line 1: not a whole number, or one with thousands of digits"),
+        (BOMB.encode(), "aliases expand to more than 1,000,000 values"),
+        (b"a: &a [*a]", "groups are nested more than 50 deep"),
+        (b"[" * 100_000, "groups are nested more than 50 deep"),
         (b"a: [", "not readable as YAML"),
         (b"a: \x00", "not readable as YAML"),
         (b"a: !!python/object/apply:os.system [true]", "not readable as YAML"),
         (b"a: 2020-99-99", "not readable as YAML"),
-        (b"a: !!int x", "no whole number"),
+        (b"a: !!int x", "not a whole number"),
         (b"a: !!timestamp x", "not readable as YAML"),
         (b"a: 1\n---\nb: 2\n", "not readable as YAML"),
     ],
@@ -60,5 +60,5 @@ def test_merges_keep_working_and_a_key_may_override_them(tmp_path: Path) -> None
 def test_what_is_not_there_is_told_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no such file\. Do this\."):
         read_yaml(tmp_path / "params.yaml", "Do this.")
-    with pytest.raises(UserError, match="expected a file that can be read"):
+    with pytest.raises(UserError, match="expected a readable file"):
         read_yaml(tmp_path, "Do this.")

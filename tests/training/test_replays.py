@@ -10,6 +10,8 @@ from mimik.training.replays import WARM_UPS, Question, Replays, WatchedStep, ans
 from tests import tape
 from tests.tasks import TASKS, assert_same, stepped
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def taped(monkeypatch: pytest.MonkeyPatch) -> None:

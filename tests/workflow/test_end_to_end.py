@@ -39,7 +39,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 def test_from_nothing_to_a_report(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert "mimik: DVC agrees with what is here" in project.must("snakemake", "--cores", "8").text
+    assert "mimik: DVC is up to date" in project.must("snakemake", "--cores", "8").text
 
     start = time.monotonic()
     assert "up to date" in project.must("dvc", "status").text

@@ -1,4 +1,4 @@
-# What the rules share: validated settings, the slices the jobs get, the source files they depend on, threads.
+# Shared by the rules: validated settings, the part of them that each job gets, the source files it depends on, threads.
 import os
 import shlex
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 PROJECT = Path(workflow.basedir)
 PACKAGE = PROJECT / "src" / "mimik"
 
-# A copy of the project (a clone, `dvc exp run --temp`) runs its own code, also where another copy is installed.
+# A copy of the project (a clone, `dvc exp run --temp`) runs its own code, even if another copy is installed.
 sys.path.insert(0, str(PROJECT / "src"))
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [str(PROJECT / "src"), os.getenv("PYTHONPATH")])))
 
@@ -22,14 +22,14 @@ from mimik.storage.files import file_sha256
 
 
 class ShellWord(str):
-    """A text that stands quoted wherever it is put into a command for the shell, and is itself everywhere else."""
+    """A string that is quoted when it is formatted into a shell command, and unchanged everywhere else."""
 
     def __format__(self, specification):
         return format(shlex.quote(str(self)), specification)
 
 
-# Snakemake puts the Python that runs a job's script into a command line as it is: a blank or a quote in the path of the
-# project, where the virtual environment stands, ended every job.
+# Snakemake puts the path of the Python that runs a job's script unquoted into a command line: a blank or a quote in the
+# path of the project, which contains the virtual environment, made every job fail.
 sys.executable = ShellWord(sys.executable)
 
 
@@ -40,13 +40,13 @@ def stop(error):
     raise SystemExit(2)
 
 
-# Read strictly before Snakemake reads it: of a key that stands twice in a group it would drop one without a word.
+# Read strictly before Snakemake reads it, because Snakemake silently drops one of two equal keys in a group.
 try:
-    _, origins = read(missing="Run snakemake in the project's folder, where it stands.")
+    _, origins = read(missing="Run snakemake in the project folder, which contains it.")
 except UserError as error:
     stop(error)
 
-# params.yaml and the files of params/, which set nothing twice; `--configfile` and `--config` win over all of them.
+# params.yaml and the files of params/, which never set the same thing; `--configfile` and `--config` win over them all.
 for file in origins.files:
 
     configfile: str(file)
@@ -62,7 +62,7 @@ except UserError as error:
 
 
 def begin_agreement():
-    """Keep DVC out while this run goes on; stop if DVC is at work itself."""
+    """Lock DVC out during this run; stop if DVC is running."""
     try:
         agreement.begin(Path.cwd())
     except UserError as error:
@@ -76,7 +76,7 @@ TRAINING_THREADS = {"paper": 16, "demo": 1, "smoke": 1}
 
 
 def cores_at_most(number):
-    """`number`, or as many as this machine has: --cores may promise more."""
+    """`number`, or the number of cores of this machine if that is lower: --cores may promise more."""
     return max(1, min(number, os.cpu_count() or 1))
 
 
@@ -84,7 +84,7 @@ def training_threads(wildcards):
     return cores_at_most(TRAINING_THREADS.get(params.scale_of(config, wildcards.dataset), 16))
 
 
-# What decides a job's result, as mimik.settings.stages says it: settings, source files, networks trained before.
+# What decides a job's result, according to mimik.settings.stages: settings, source files, networks trained before.
 def settings_of(rule):
     def settings(wildcards):
         return stages.settings(config, rule, wildcards)
@@ -93,8 +93,8 @@ def settings_of(rule):
 
 
 def code_of(rule):
-    """A digest, as a parameter: with a hundred source files as inputs of every job, the scheduler, which looks at all
-    inputs whenever a job has ended, took seconds of every job.
+    """A digest, as a parameter: with a hundred source files as inputs of every job, the scheduler, which checks all
+    inputs whenever a job has ended, took seconds per job.
     """
 
     def code(wildcards):
@@ -104,7 +104,7 @@ def code_of(rule):
 
 
 def weights_of(kind):
-    """Input function: the trained network of a kind that a job reads; no file where it needs none."""
+    """Input function: the trained network of a kind that a job reads; no file if it needs none."""
 
     def weights(wildcards):
         path = stages.weights(config, kind, wildcards)
@@ -114,16 +114,16 @@ def weights_of(kind):
 
 
 def published_weights(wildcards):
-    """Inception and ArcFace weights, if somebody put them there: their metrics then appear."""
+    """Inception and ArcFace weights, if the user has placed them: their metrics are then computed."""
     return sorted(
         str(file) for file in Path("data/weights").glob("*") if file.is_file() and file.name[0] != "."
     )
 
 
 def usable_archive(wildcards):
-    """No file: stops with what to obtain and where to put it, before any job starts, if the archive is not usable.
+    """No file. If the archive is not usable, stops before any job starts and says what to obtain and where to put it.
 
-    The same goes for the files of 3DDFA_V2 where depth is theirs.
+    The same applies to the files of 3DDFA_V2 if depth comes from them.
     """
     if not Path(f"data/prepared/{wildcards.dataset}/manifest.json").exists():
         settings = stages.settings(config, "prepare", wildcards)
@@ -142,7 +142,7 @@ def usable_archive(wildcards):
 
 
 def experiment_files(pattern):
-    """The files of a pattern for every experiment of params.yaml, in their order."""
+    """The files of a pattern for every experiment of params.yaml, in order."""
     return [
         pattern.format(dataset=experiment.dataset, method=experiment.method)
         for experiment in params.experiments(config)
@@ -150,9 +150,9 @@ def experiment_files(pattern):
 
 
 def further_results(wildcards):
-    """Results that stand in results/ besides the experiments, with digests: the comparison shows them as they are.
+    """Results in results/ that are not among the experiments, with digests: the comparison shows them unchanged.
 
-    They are no inputs, so that a page does not make a large dataset's results again because code has changed.
+    They are not inputs, so that a page does not make a large dataset's results again because code has changed.
     """
     named = set(experiment_files("results/{dataset}/{method}/metrics.json"))
     found = sorted(str(file) for file in Path("results").glob("*/*/metrics.json"))

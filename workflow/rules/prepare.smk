@@ -1,4 +1,4 @@
-# raw archive -> faces: found, aligned, with masks, depth and normals where the dataset's options ask for them.
+# raw archive -> faces: found, aligned, with masks, depth and normals if the dataset's options require them.
 
 
 rule prepare:

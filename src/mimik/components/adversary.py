@@ -1,15 +1,15 @@
-"""A discriminator together with what it and its generator minimise; every conditional method builds on this.
+"""A discriminator with the losses that it and its generator minimise; every conditional method builds on this.
 
 The defaults are StarGAN's (Choi et al. 2018, eq. 1 to 3 with the WGAN-GP objective of section 4, eq. 8;
-docs/papers/baselines.md#adversarial-objective). The options serve small budgets and any method can use them: a hinge
+docs/papers/baselines.md#adversarial-objective). The options are for small budgets and available to any method: a hinge
 objective with the R1 penalty, one realness logit per class with real images under a wrong label as negatives, and
 augmentation of everything the critic sees.
 
-What a generator is told decides what the critic's second head learns (`mimik.components.losses.condition`): it names
-expressions or attributes, or estimates action units (GANimation's regression). The option of per-class realness is, for
-states that are not one-hot, a projection critic (Miyato and Koyama 2018): realness given a state is linear in the
-state, or quadratic in action units, whose strength counts too. Wrong states are then those of all other faces of the
-batch.
+The generator's condition determines what the critic's second head learns (`mimik.components.losses.condition`): it
+classifies expressions or attributes, or estimates action units (GANimation's regression). For states that are not
+one-hot, the option of per-class realness is a projection critic (Miyato and Koyama 2018): realness given a state is
+linear in the state, or quadratic in action units, whose intensity counts too. The wrong states are then those of all
+other faces in the batch.
 """
 
 from dataclasses import dataclass
@@ -36,21 +36,21 @@ class AdversaryConfig:
     Attributes:
         objective: the adversarial loss of both players.
         conv_dim, layers, max_conv_dim: see `mimik.networks.stargan.Discriminator`.
-        negative_slope, initialisation: likewise.
+        negative_slope, initialisation: see `mimik.networks.stargan.Discriminator`.
         learning_rate: factor on the run's learning rate.
         lambda_classification: weight of the condition term (classes, attributes or action units).
-        lambda_classification_generator: its weight for the generator; None: the same.
-        labels: the condition term of expressions, `auto`: softmax cross-entropy, or `binary` like attributes.
-        label_reduction: binary cross-entropies are summed over the labels (StarGAN's code) or averaged (AttGAN's).
+        lambda_classification_generator: weight of this term for the generator; None: the same.
+        labels: condition term for expressions: softmax cross-entropy (`auto`), or `binary` as for attributes.
+        label_reduction: whether binary cross-entropies are summed over the labels (StarGAN's code) or averaged
+            (AttGAN's).
         lambda_gradient_penalty: weight of the WGAN-GP penalty.
         r1_gamma: gamma of the R1 penalty (0: none).
-        r1_every: steps from one R1 penalty to the next, which is as many times as strong.
-        unit_loss: of the condition term for action units, `squared` or `logistic`; see
-            `mimik.components.losses.condition`.
-        per_class: learn realness given the state as well, with the weight `lambda_matching`.
+        r1_every: number of steps between R1 penalties, whose weight is multiplied by it.
+        unit_loss: condition term for action units, `squared` or `logistic`; see `mimik.components.losses.condition`.
+        per_class: also learn realness given the state, with the weight `lambda_matching`.
         lambda_matching: weight of the term of `per_class`, for both players.
-        augment: largest shift, as a fraction of the side, of the random shift and colour jitter of everything the
-            critic sees (real and fake alike, differentiable); 0: none.
+        augment: largest random shift, as a fraction of the side; 0 switches augmentation off. Shift and colour jitter
+            are applied to everything the critic sees (real and fake alike, differentiably).
     """
 
     objective: Objective = "wgan-gp"
@@ -79,7 +79,7 @@ class AdversaryConfig:
         if self.r1_every < 1:
             raise ValueError("r1_every must be at least 1")
         if not 0 <= self.augment < 0.5:
-            raise ValueError("augment is a fraction of the side in [0, 0.5)")
+            raise ValueError("augment must be a fraction of the side in [0, 0.5)")
 
 
 class Adversary(nn.Module):
@@ -100,12 +100,12 @@ class Adversary(nn.Module):
         Args:
             config: settings.
             image_size: side of the images in pixels.
-            condition: what the states are that the second head learns.
+            condition: describes the states that the second head learns.
             parts: P.
             channels: of every part's images.
-            confidence_penalty: beta; the discriminator's condition term, of real and of fake images, becomes the one
-                that it is less beta times the entropy of what its head says (Pereyra et al. 2017).
-            network: another one than StarGAN's, with the same outputs and attributes (`input_gradient` only where it
+            confidence_penalty: beta; the discriminator's condition term, for real and for fake images, is reduced by
+                beta times the entropy of its head's prediction (Pereyra et al. 2017).
+            network: a network other than StarGAN's, with the same outputs and attributes (`input_gradient` only if it
                 is `piecewise_linear`), and with `matching_logits` for realness given the state.
 
         Raises:
@@ -148,16 +148,16 @@ class Adversary(nn.Module):
         weight: Tensor | None = None,
         penalised: bool = True,
     ) -> Loss:
-        """What the discriminator minimises.
+        """The loss of the discriminator.
 
         Args:
             real: (B, P*3, H, W) in [-1, 1], in the state `source`.
-            fake: (B, P*3, H, W), asked to show `target`; no gradient flows into it. None while the discriminator is
-                trained alone: it then minimises only what the states of real images teach.
+            fake: (B, P*3, H, W), edited to `target`; no gradient flows into it. None while the discriminator is
+                trained alone: the loss then consists only of the terms on the states of real images.
             source, target: float (B, K) states, see `mimik.components.conditions`.
-            step: current step; decides whether R1 is due.
+            step: current step; determines whether R1 is computed.
             weight: (B, P), 0 where a sample has no such part; None: all count.
-            penalised: with WGAN-GP's penalty; without it for who has a step of its own for `penalty_loss`.
+            penalised: whether to include WGAN-GP's penalty; False for methods with a separate step for `penalty_loss`.
 
         Returns:
             Scalar total and its unweighted terms, each summed over the parts.
@@ -193,14 +193,14 @@ class Adversary(nn.Module):
         return total, terms
 
     def penalty_loss(self, real: Tensor, fake: Tensor) -> Loss:
-        """WGAN-GP's penalty with its weight, for a step of the discriminator's optimiser that does nothing else.
+        """WGAN-GP's penalty with its weight, for a separate step of the discriminator's optimiser.
 
-        What the penalty does not depend on, such as the condition head, gets a gradient of zero rather than none, so
-        that Adam carries its momentum on: torch's `zero_grad` left zeros when the codes that take such steps were
-        written (GANimation; Ling et al.).
+        Parameters that the penalty does not depend on, such as the condition head, get a gradient of zero rather than
+        none, so that Adam carries on their momentum: torch's `zero_grad` left zeros when the codes that take such steps
+        were written (GANimation; Ling et al.).
 
         Args:
-            real, fake: like `discriminator_loss`.
+            real, fake: as for `discriminator_loss`.
 
         Returns:
             Scalar total and the term `gp`, summed over the parts.
@@ -211,12 +211,12 @@ class Adversary(nn.Module):
         return self.config.lambda_gradient_penalty * terms["gp"] + zero, terms
 
     def generator_loss(self, fake: Tensor, target: Tensor, weight: Tensor | None = None) -> Loss:
-        """What the generator minimises against this discriminator: adversarial and class terms.
+        """The generator's loss against this discriminator: adversarial and condition terms.
 
         Args:
-            fake: (B, P*3, H, W) in [-1, 1], asked to show `target`.
+            fake: (B, P*3, H, W) in [-1, 1], edited to `target`.
             target: float (B, K).
-            weight: like `discriminator_loss`.
+            weight: as for `discriminator_loss`.
 
         Returns:
             Scalar total and its unweighted terms, each summed over the parts.
@@ -273,11 +273,11 @@ class Adversary(nn.Module):
         return torch.einsum("bpm,bm->bp", matching, _embedded(states, self.space).to(matching.dtype))
 
     def _matching_loss(self, real: Tensor, fake: Tensor | None, source: Tensor, target: Tensor) -> Tensor:
-        """Hinge on realness given a state: real in its state is positive; real in others and fake are negative.
+        """Hinge on realness given a state: real in its own state is positive; real in other states and fake, negative.
 
         Args:
             real, fake: (B, P, M) logits; `fake` may be missing.
-            source: states of `real`; target: what `fake` was asked for.
+            source: states of `real`; target: target states of `fake`.
 
         Returns:
             (B, P).
@@ -288,7 +288,7 @@ class Adversary(nn.Module):
             wrong = (F.relu(1 + real) * (1 - true)).sum(2) / (source.shape[1] - 1)
         else:
             positive = F.relu(1 - self._own(real, source))
-            # The states of other faces count as far as they differ: nearly the same state is no contradiction.
+            # States of other faces are weighted by how far they differ: a nearly equal state is not wrong.
             apart = (source[:, None] - source[None]).abs().amax(2)[:, None].to(real.dtype)
             wrong = (F.relu(1 + self._given(real, source)) * apart).sum(2) / apart.sum(2).clamp(min=1)
         if fake is None:
@@ -309,7 +309,7 @@ class Adversary(nn.Module):
         return losses.input_gradient(realness, images)
 
     def _mean_gradient(self, images: Tensor) -> Tensor:
-        """Gradient of the mean of all that is adversarial, so that R1 does not depend on the size of the map."""
+        """Gradient of the mean of all adversarial outputs, so that R1 does not depend on the size of the map."""
         count: int = self.network.adversarial_outputs(images.shape[-1])
         return self._gradient(images, matching=True) / count
 
@@ -329,11 +329,11 @@ class Adversary(nn.Module):
 
 
 def _embedded(states: Tensor, space: Space) -> Tensor:
-    """What realness is linear in, (B, M), for states (B, K); realness given a state is a weighted mean of logits.
+    """The embedding (B, M) of states (B, K) in which realness is linear: a weighted mean of logits.
 
-    For action units the terms of a Gaussian's log-density. An embedding sums to 1 as a one-hot state does: a logit
-    that all states share, and a sum of many, would move many times as far as a class's with every step, and did throw
-    off a critic that learns fast when the first fakes arrived.
+    For action units these are the terms of a Gaussian's log-density. An embedding sums to 1, as a one-hot state does.
+    Otherwise a logit shared by all states, and a sum of many logits, would move many times further per step than the
+    logit of a class; this did destabilise a fast-learning critic when the first fakes arrived.
     """
     if space == "expression":
         return states
@@ -344,7 +344,7 @@ def _embedded(states: Tensor, space: Space) -> Tensor:
 
 
 def matching_logits(config: AdversaryConfig, condition: Condition) -> int:
-    """How many logits realness given the state takes."""
+    """Number of logits needed for realness given the state."""
     return _embedded(torch.zeros(1, condition.dim), condition.space).shape[1] if config.per_class else 0
 
 

@@ -1,11 +1,10 @@
-"""What methods need at small budgets only: the options, declared once, and what the losses do with them.
+"""Options that methods need only at small budgets: declared once, with the functions that losses use for them.
 
-A paper trains for days; to teach something within minutes, a method may have its critic trained alone at first, update
-the generator before the critic to save a pass, compute a costly term on some steps only, and keep its edits small. The
-Config of a method inherits the classes below whose options it offers. By default a method does what its paper says.
+Papers train for days. To learn something within minutes, a method can train its critic alone at first, update the
+generator before the critic to save a pass, compute a costly term on some steps only, and keep its edits small. The
+Config of a method inherits those classes below whose options it offers. By default a method follows its paper.
 
-Options of the critic itself (realness per class, R1, augmentation) are those of
-`mimik.components.adversary.AdversaryConfig`.
+Options of the critic (realness per class, R1, augmentation) are in `mimik.components.adversary.AdversaryConfig`.
 """
 
 from collections.abc import Callable
@@ -28,13 +27,13 @@ class Options:
 
 @dataclass(frozen=True)
 class Rounds(Options):
-    """How updates of a critic D and a generator G follow each other.
+    """The order of the updates of a critic D and a generator G.
 
     Attributes:
         critic_updates: D updates per G update.
-        critic_head_start: steps in which D is trained alone, on the states of real images.
-        reuse_fake: update G before D within a round and let D see the fake that G was updated on, instead of making
-            another one: one generator pass less per step, and D lags one G update behind.
+        critic_head_start: number of first steps in which D is trained alone, on the states of real images.
+        reuse_fake: update G before D within a round and show D the fake that G was updated on instead of a new one.
+            This saves one generator pass per step; D lags one G update behind.
     """
 
     critic_updates: int = 5
@@ -57,8 +56,8 @@ class LazyReconstruction(Options):
     """How often the reconstruction is computed.
 
     Attributes:
-        reconstruction_every: compute the reconstruction terms on every so many steps only, as many times as strong
-            (their passes are half of a generator update, or more).
+        reconstruction_every: compute the reconstruction terms only every this many steps, with their weight multiplied
+            by it (their passes are half of a generator update, or more).
     """
 
     reconstruction_every: int = 1
@@ -72,7 +71,7 @@ class LazyReconstruction(Options):
 
 @dataclass(frozen=True)
 class OutputHead(Options):
-    """How a generator's output becomes its edit, and what keeps the edit small.
+    """How a generator's output becomes its edit, and the terms that keep the edit small.
 
     Attributes:
         head: see `mimik.networks.stargan.Generator`.
@@ -88,7 +87,7 @@ class OutputHead(Options):
         """Refuse combinations that make no sense."""
         super().__post_init__()
         if self.head == "direct" and (self.lambda_change or self.lambda_smooth):
-            raise ValueError("lambda_change and lambda_smooth need another head than direct")
+            raise ValueError("lambda_change and lambda_smooth need a head other than direct")
 
 
 def fake(rounds: Rounds, batch: dict[str, Tensor], step: int, make: Callable[[], Tensor]) -> Tensor | None:
@@ -97,11 +96,11 @@ def fake(rounds: Rounds, batch: dict[str, Tensor], step: int, make: Callable[[],
 
 
 def made(batch: dict[str, Tensor], make: Callable[[], Tensor]) -> Tensor:
-    """The fake images of a batch without their graph, which are left there as `fake`.
+    """The fake images of a batch without their graph; they are stored in the batch as `fake`.
 
     Args:
-        batch: with `fake`, where an earlier update of the critic left it, or with `edited`, which the generator's
-            update leaves; with neither they are made.
+        batch: contains `fake` from an earlier update of the critic, or `edited` from the generator's update; with
+            neither, the images are made.
         make: makes them; called without a graph.
     """
     if "fake" not in batch:
@@ -111,7 +110,7 @@ def made(batch: dict[str, Tensor], make: Callable[[], Tensor]) -> Tensor:
 
 
 def due(step: int, every: int) -> int:
-    """The factor of a term that is computed on every so many steps only: 0 on the others, where it is left out."""
+    """The factor of a term that is computed only every so many steps; 0 on the others, where it is left out."""
     return every if step % every == 0 else 0
 
 

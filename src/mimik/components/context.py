@@ -1,4 +1,4 @@
-"""What a method is built for: the same for every method, so that all are made, stored and loaded one way."""
+"""What a method is built from: the same for all methods, so that all are created, stored and loaded the same way."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,10 +10,10 @@ from mimik.components.conditions import Condition
 
 @dataclass(frozen=True)
 class Context:
-    """Surroundings of a method.
+    """The context of a method.
 
     Attributes:
-        condition: what its generator is told, and the classes of the dataset.
+        condition: the condition of its generator, with the classes of the dataset.
         image_size: side of the images in pixels.
         pretrained: networks that it starts from, by kind (`segmenter`, ...; see `mimik.settings.params.PRETRAINED`);
             the method owns them and may train them.
@@ -24,14 +24,14 @@ class Context:
     pretrained: dict[str, nn.Module] = field(default_factory=dict)
 
     def needed(self, kind: str, who: str) -> nn.Module:
-        """The pre-trained network of a kind. Raises `ValueError` when there is none."""
+        """The pre-trained network of a kind. Raises `ValueError` if there is none."""
         if kind not in self.pretrained:
             raise ValueError(f"{who} needs a pre-trained network of the kind {kind!r}; name one in params.yaml")
         return self.pretrained[kind]
 
 
 def stored_state(generator: nn.Module, condition: Condition) -> dict[str, Tensor]:
-    """Weights of a generator by name, and beside them under `condition.` what its condition means."""
+    """Weights of a generator by name, with those of its condition under `condition.`."""
     state = {name: value.contiguous() for name, value in generator.state_dict().items()}
     return {**state, **{f"condition.{name}": value for name, value in condition.state_dict().items()}}
 

@@ -18,7 +18,7 @@ MaskSpace = Literal["unit", "signed"]
 Combination = Literal["max", "sum"]
 
 BACKGROUND: Mapping[MaskSpace, float] = MappingProxyType({"unit": -1.0, "signed": 0.0})
-"""What masked-out pixels are."""
+"""Value of masked-out pixels."""
 
 
 def part_masks(logits: Tensor, phi: float, parts: tuple[str, ...]) -> Tensor:
@@ -47,7 +47,7 @@ def _classes(parts: tuple[str, ...], device: torch.device) -> Tensor:
 
 
 def tight_boxes(masks: Tensor) -> Tensor:
-    """Smallest boxes that hold the true pixels of bool (B, P, H, W); undefined where there are none."""
+    """Smallest boxes around the true pixels of bool (B, P, H, W); undefined if there are none."""
     _, _, height, width = masks.shape
     columns, rows = masks.any(2), masks.any(3)
     x = torch.arange(width, device=masks.device)
@@ -77,7 +77,7 @@ def cut(images: Tensor, masks: Tensor, boxes: Tensor, size: int, space: MaskSpac
         masks: (B, P, H, W) in [0, 1].
         boxes: (B, P, 4).
         size: side s of the crops.
-        space: `unit` masks in [0, 1], so that what is masked out is black (-1); `signed` in [-1, 1] (grey, 0).
+        space: `unit` masks images in [0, 1], so that masked-out pixels are black (-1); `signed` in [-1, 1] (grey, 0).
 
     Returns:
         (B, P, 3, s, s) in [-1, 1].
@@ -85,7 +85,7 @@ def cut(images: Tensor, masks: Tensor, boxes: Tensor, size: int, space: MaskSpac
     batch, count, height, width = masks.shape
     with torch.autocast(images.device.type, enabled=False):
         above = (images.float().contiguous() - BACKGROUND[space])[:, None] * masks.float()[:, :, None]
-        # Where the crop's pixels lie; beyond the image its border is repeated.
+        # Positions of the crop's pixels; outside the image its border is repeated.
         low, step = boxes[..., :2], (boxes[..., 2:] - boxes[..., :2]) / size
         places = low[..., None] + step[..., None] * (torch.arange(size, device=boxes.device) + 0.5) - 0.5
         x, y = places.flatten(0, 1).unbind(1)
@@ -101,18 +101,18 @@ def stitch(parts: Tensor, valid: Tensor, boxes: Tensor, size: int, how: Combinat
 
     Args:
         parts: (B, P, 3, s, s) in [-1, 1].
-        valid: (B, P), 0 where a sample has no such part, which then stays out.
+        valid: (B, P), 0 where a sample has no such part, which is then left out.
         boxes: (B, P, 4).
         size: side of the picture.
         how: where parts overlap, the brightest (`max`) or their sum, clipped (`sum`).
-        space: like `cut`; what no part covers is background.
+        space: as for `cut`; pixels not covered by any part are background.
 
     Returns:
         (B, 3, size, size) in [-1, 1].
     """
     background, side = BACKGROUND[space], parts.shape[-1]
     with torch.autocast(parts.device.type, enabled=False):
-        # Where the picture's pixels lie in the crop; beyond it there is nothing above the background.
+        # Positions of the picture's pixels in the crop; outside it there is only background.
         low, step = boxes[..., :2], side / (boxes[..., 2:] - boxes[..., :2])
         pixels = torch.arange(size, device=boxes.device) + 0.5
         places = (pixels - low[..., None]) * step[..., None] - 0.5
@@ -128,8 +128,8 @@ def stitch(parts: Tensor, valid: Tensor, boxes: Tensor, size: int, how: Combinat
 def _linear(places: Tensor, length: int) -> Tensor:
     """Weights of linear interpolation at places (N, n) of a line of `length` pixels, zero outside -> (N, n, length).
 
-    Boxes are upright, so bilinear resampling is two products with such weights, which take a processor less time than
-    torch's `grid_sample`: that looks every pixel up by itself.
+    Boxes are upright, so bilinear resampling is two products with such weights. On a CPU they are faster than torch's
+    `grid_sample`, which looks up every pixel separately.
     """
     pixels = torch.arange(length, device=places.device)
     return (1 - (places[..., None] - pixels).abs()).clamp(min=0)
@@ -147,11 +147,11 @@ def _along_y(images: Tensor, weights: Tensor) -> Tensor:
 
 
 def cut_at(images: Tensor, corners: Tensor, height: int, width: int) -> Tensor:
-    """Crops of one size and of whole pixels, without resampling.
+    """Crops of one size at whole pixels, without resampling.
 
     Args:
         images: (B, C, H, W).
-        corners: int64 (B, 2), left and top of each image's crop, which lies inside the image.
+        corners: int64 (B, 2), left and top of each image's crop, which is inside the image.
         height, width: of the crops.
 
     Returns:
@@ -162,14 +162,14 @@ def cut_at(images: Tensor, corners: Tensor, height: int, width: int) -> Tensor:
 
 
 def paste_at(canvas: Tensor, crops: Tensor, corners: Tensor) -> Tensor:
-    """Inverse of `cut_at`: a copy of `canvas` (B, C, H, W) where crops (B, C, h, w) replace what lay there."""
+    """Inverse of `cut_at`: a copy of `canvas` (B, C, H, W) with the crops (B, C, h, w) pasted in their place."""
     height, width = crops.shape[2:]
     index = _pixels(corners, height, width, canvas.shape[3])[:, None].expand(-1, canvas.shape[1], -1)
     return canvas.flatten(2).scatter(2, index, crops.flatten(2).to(canvas.dtype)).view(canvas.shape)
 
 
 def _pixels(corners: Tensor, height: int, width: int, row: int) -> Tensor:
-    """Places int64 (B, height * width) of the crops' pixels in flattened images with `row` pixels a row."""
+    """Positions int64 (B, height * width) of the crops' pixels in flattened images with `row` pixels per row."""
     y = torch.arange(height, device=corners.device)[:, None]
     x = torch.arange(width, device=corners.device)
     left, top = corners[:, 0, None, None], corners[:, 1, None, None]

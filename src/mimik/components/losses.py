@@ -1,8 +1,8 @@
 """Loss terms that two or more methods use: pure functions of tensors, no state, no logging.
 
 Shapes: a discriminator's realness map is (B, P, h, w), where P is the number of independent discriminators that
-were evaluated side by side (1 for a whole-image discriminator, 4 for the parts of a face); losses come back as
-(B, P) so that the caller weighs samples and parts.
+were evaluated side by side (1 for a whole-image discriminator, 4 for the parts of a face). Losses are returned as
+(B, P) so that the caller can weight samples and parts.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ LabelReduction = Literal["sum", "mean"]
 
 
 def discriminator_adversarial(real: Tensor, fake: Tensor, objective: Objective) -> Tensor:
-    """What a discriminator minimises on realness maps, without penalties.
+    """The discriminator's adversarial loss on realness maps, without penalties.
 
     wgan-gp: E[D(fake)] - E[D(real)] (Gulrajani et al. 2017); vanilla: the log-loss of Goodfellow et al. 2014 on
     logits; hinge: Lim and Ye 2017.
@@ -41,11 +41,11 @@ def discriminator_adversarial(real: Tensor, fake: Tensor, objective: Objective) 
 
 
 def generator_adversarial(fake: Tensor, objective: Objective) -> Tensor:
-    """What a generator minimises: -D(fake); for `vanilla` the non-saturating -log sigmoid(D(fake)).
+    """The generator's adversarial loss: -D(fake); for `vanilla` the non-saturating -log sigmoid(D(fake)).
 
     Args:
         fake: realness map (B, P, h, w).
-        objective: like `discriminator_adversarial`.
+        objective: as for `discriminator_adversarial`.
 
     Returns:
         (B, P) loss per sample and discriminator.
@@ -56,7 +56,7 @@ def generator_adversarial(fake: Tensor, objective: Objective) -> Tensor:
 def gradient_penalty(gradient: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, parts: int = 1) -> Tensor:
     """The gradient penalty of WGAN-GP, (||grad_x D(x)||_2 - 1)^2 at random points between real and fake.
 
-    D is the SUM over its patch map, as in StarGAN's code: the scale of the penalty follows from it
+    D is the SUM over its patch map, as in StarGAN's code, which determines the scale of the penalty
     (docs/papers/baselines.md#gradient-penalty).
 
     Args:
@@ -92,11 +92,11 @@ def r1_penalty(gradient: Callable[[Tensor], Tensor], real: Tensor, parts: int = 
 def input_gradient(realness: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     """Gradient of a critic's realness with respect to its images by automatic differentiation.
 
-    For critics that are not piecewise linear (normalised ones): a penalty on it is differentiated twice, which needs
-    float32 whatever the rest of the step is computed in.
+    For critics that are not piecewise linear (normalised ones). A penalty on this gradient is differentiated twice,
+    which needs float32 regardless of the precision of the rest of the step.
 
     Args:
-        realness: images -> scalar, the sum over the batch of what the critic says; samples do not mix.
+        realness: images -> scalar, the sum of the critic's outputs over the batch; samples must not mix.
         images: (B, C, H, W).
 
     Returns:
@@ -117,20 +117,21 @@ def condition(
     reduction: LabelReduction = "sum",
     unit_loss: UnitLoss = "squared",
 ) -> Tensor:
-    """What every discriminator's condition head minimises on states that are known.
+    """The loss of a discriminator's condition head on known states.
 
     Softmax cross-entropy for expressions; binary cross-entropies for attributes; for action units the mean squared
-    error (`squared`), or the binary cross-entropies with the intensities as probabilities (`logistic`). The latter's
-    gradient is bounded as that of labels is: a critic that learns fast keeps its estimate while its features change,
-    where the squared error throws it off.
+    error (`squared`), or the binary cross-entropies with the intensities as probabilities (`logistic`). The gradient of
+    the latter is bounded, like that for labels: a fast-learning critic keeps its estimate while its features change,
+    whereas the squared error destabilises it.
 
     Args:
         predicted: (B, P, K), logits, or estimated action units (`squared`).
         states: float (B, K) of `mimik.components.conditions`, shared by the P discriminators.
-        space: what a state is made of.
-        labels: `binary`: expressions like attributes.
-        reduction: of binary cross-entropies over the K labels: `sum` as StarGAN's code has it, `mean` as AttGAN's.
-        unit_loss: for action units.
+        space: what a state consists of.
+        labels: `binary`: treat expressions like attributes.
+        reduction: reduction of binary cross-entropies over the K labels: `sum` as in StarGAN's code, `mean` as in
+            AttGAN's.
+        unit_loss: loss for action units.
 
     Returns:
         (B, P).
@@ -143,17 +144,17 @@ def condition(
     wanted = states[:, None].expand_as(predicted)
     if space == "action_units" and unit_loss == "squared":
         return (predicted - wanted).pow(2).mean(2)
-    # Noise takes intensities out of [0, 1], where the cross-entropy has no minimum.
+    # Noise can move intensities outside [0, 1], where the cross-entropy has no minimum.
     binary = F.binary_cross_entropy_with_logits(predicted, wanted.clamp(0, 1), reduction="none")
     return binary.sum(2) if reduction == "sum" else binary.mean(2)
 
 
 def entropy(logits: Tensor, space: Space) -> Tensor:
-    """Entropy in nats of what a condition head says, the confidence penalty of Pereyra et al. (2017) with its sign.
+    """Entropy in nats of a condition head's prediction: the confidence penalty of Pereyra et al. (2017) with its sign.
 
     Args:
         logits: (B, P, K).
-        space: `expression` (one distribution over K classes) or `attributes` (K coins, summed).
+        space: `expression` (one distribution over K classes) or `attributes` (K binary distributions, summed).
 
     Returns:
         (B, P).
@@ -183,7 +184,7 @@ def total_variation(mask: Tensor) -> Tensor:
 def summed_variation(images: Tensor) -> Tensor:
     """Absolute differences between neighbouring pixels of (B, c, H, W), summed over each image and its channels: (B,).
 
-    Without a mean, so that its weight belongs to one size of images, as in GANimation's code (Pumarola et al. 2018).
+    It is not averaged, so its weight is for one image size, as in GANimation's code (Pumarola et al. 2018).
     """
     down = (images[..., 1:, :] - images[..., :-1, :]).abs().sum((1, 2, 3))
     right = (images[..., :, 1:] - images[..., :, :-1]).abs().sum((1, 2, 3))

@@ -1,4 +1,4 @@
-"""A discriminator that judges realness alone, with its objective: for crops, and where no state is to be learned."""
+"""A discriminator that judges only realness, with its objective: for crops, and where no state is to be learned."""
 
 import torch
 from torch import Tensor, nn
@@ -10,23 +10,23 @@ from mimik.networks.ef_gan import PatchCritic
 
 
 class Realness(nn.Module):
-    """`mimik.components.adversary.Adversary` without what has to do with states; any size that the layers divide.
+    """`mimik.components.adversary.Adversary` without states, for any size that the layers divide.
 
-    Its losses take the states that those of `Adversary` take, and do not look at them.
+    Its losses accept the same states as those of `Adversary`, but ignore them.
     """
 
     def __init__(self, config: AdversaryConfig) -> None:
         """Build the network.
 
         Args:
-            config: settings; those of states (`lambda_classification`, `per_class`, ...) do not matter here.
+            config: settings; those for states (`lambda_classification`, `per_class`, ...) are ignored.
 
         Raises:
-            ValueError: `augment` is set, which only critics of whole faces with their states offer.
+            ValueError: `augment` is set, which only critics of whole faces with their states support.
         """
         super().__init__()
         if config.augment:
-            raise ValueError("a critic without states does not augment")
+            raise ValueError("a critic without states does not support augment")
         self.config = config
         self.network = PatchCritic(
             conv_dim=config.conv_dim,
@@ -37,10 +37,10 @@ class Realness(nn.Module):
         )
 
     def discriminator_loss(self, real: Tensor, fake: Tensor | None, source: Tensor, target: Tensor, step: int) -> Loss:
-        """What the discriminator minimises on images (B, 3, H, W) in [-1, 1]; no gradient flows into `fake`.
+        """The discriminator's loss on images (B, 3, H, W) in [-1, 1]; no gradient flows into `fake`.
 
         Returns:
-            Scalar total and its unweighted terms `adv`, and `gp` or `r1` where the objective or R1 asks for them.
+            Scalar total and its unweighted terms `adv`, and `gp` or `r1` where the objective or R1 needs them.
             Without a fake there is nothing to learn: 0 and no terms.
         """
         if fake is None:
@@ -55,12 +55,12 @@ class Realness(nn.Module):
                 total = total + config.lambda_gradient_penalty * terms["gp"]
             if config.r1_gamma > 0 and step % config.r1_every == 0:
                 pixels = real_map[0].numel()
-                # Of the mean of the map, so that R1 does not depend on its size.
+                # Gradient of the mean of the map, so that R1 does not depend on its size.
                 terms["r1"] = losses.r1_penalty(lambda x: self.network.input_gradient(x) / pixels, real).mean()
                 total = total + 0.5 * config.r1_gamma * config.r1_every * terms["r1"]
         return total, terms
 
     def generator_loss(self, fake: Tensor, target: Tensor) -> Loss:
-        """What the generator minimises against this discriminator: the adversarial term `adv` of (B, 3, H, W)."""
+        """The generator's loss against this discriminator: the adversarial term `adv` on (B, 3, H, W)."""
         terms = {"adv": losses.generator_adversarial(self.network.realness(fake), self.config.objective).mean()}
         return terms["adv"], terms

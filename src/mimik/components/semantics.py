@@ -19,7 +19,7 @@ _LEAST = 1e-12
 
 
 class Parser(nn.Module):
-    """P: a segmenter that stays as it was pre-trained; gradients pass through it to the image."""
+    """P: a frozen pre-trained segmenter; gradients pass through it to the image."""
 
     def __init__(self, segmenter: nn.Module) -> None:
         """Freeze `segmenter`: images (B, 3, H, W) in [-1, 1] -> logits (B, 19, H, W)."""
@@ -46,7 +46,7 @@ class Parser(nn.Module):
         return {f"parser.{name}": value.contiguous() for name, value in self.segmenter.state_dict().items()}
 
     def load_stored(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Load what `stored` gave, out of a larger state; returns the rest.
+        """Load the weights from `stored` out of a larger state; returns the rest.
 
         Raises:
             RuntimeError: names or shapes differ.
@@ -72,12 +72,12 @@ def one_hot(scores: Tensor) -> Tensor:
 
 
 def compose_masks(masks: Tensor, out: Tensor) -> Tensor:
-    """The edited mask from the one of the input and what the generator's last layer gives.
+    """The edited mask, made from the input's mask and the output of the generator's last layer.
 
     Args:
         masks: (B, C, H, W), the input's.
-        out: (B, C, H, W): softmax over the classes; or (B, C + 1, H, W): that, blended with the input by the share in
-            the last channel, as the masked head of `mimik.networks.stargan` does with images.
+        out: (B, C, H, W): softmax over the classes; or (B, C + 1, H, W): the same, blended with the input by the
+            share in the last channel, as the masked head of `mimik.networks.stargan` does with images.
 
     Returns:
         log-probabilities (B, C, H, W).

@@ -45,8 +45,8 @@ from mimik.errors import UserError
 from mimik.labels import EXPRESSIONS
 
 LICENCE = (
-    "Given by the authors under a signed agreement, for research only; no redistribution. Lab managers and "
-    "professors can ask for it, students through their advisor."
+    "Available from the authors under a signed agreement, for research only; no redistribution. Lab managers and "
+    "professors can request it, students through their advisor."
 )
 RESTRICTED = True
 CITATION = (
@@ -61,7 +61,7 @@ CSV_LAYOUT = (
 )
 NPY_LAYOUT = ("train_set/images", "train_set/annotations", "val_set/images", "val_set/annotations")
 ACCESS = (
-    f"Ask for AffectNet at {PAGE} (free of charge for research, after an agreement). Unpack either release into "
+    f"Request AffectNet at {PAGE} (free of charge for research, after an agreement). Unpack either release into "
     "data/raw/affectnet/ (a link to another disk will do), so that these exist there. CSV release: "
     f"{', '.join(CSV_LAYOUT)}. npy release: {', '.join(NPY_LAYOUT)}."
 )
@@ -196,7 +196,7 @@ def _layout(raw: Path) -> str:
     if len(complete) == 1:
         return complete[0]
     if complete:
-        raise UserError(f"{raw}: both releases of AffectNet lie here. Leave one of them; move the other away.")
+        raise UserError(f"{raw}: both releases of AffectNet are here. Keep one of them and move the other away.")
     begun = [
         f"Of the {name} release {', '.join(path for path in layout if path not in present[name])} is missing."
         for name, layout in (("csv", CSV_LAYOUT), ("npy", NPY_LAYOUT))
@@ -205,7 +205,7 @@ def _layout(raw: Path) -> str:
     # Of a release that is there in part its own missing parts are looked for, otherwise any.
     layouts = [layout for name, layout in (("csv", CSV_LAYOUT), ("npy", NPY_LAYOUT)) if present[name] or not begun]
     astray = elsewhere(raw, [path for layout in layouts for path in layout if not (raw / path).exists()])
-    raise UserError(" ".join(filter(None, [f"{raw}: AffectNet is not there.", *begun, astray, ACCESS])))
+    raise UserError(" ".join(filter(None, [f"{raw}: AffectNet was not found.", *begun, astray, ACCESS])))
 
 
 def _identifier(source: str) -> str:
@@ -256,7 +256,7 @@ def _from_csv(raw: Path, landmarks: bool) -> _Found:
         if image not in codes:
             found.left_out[source] = (FAULT, tree.unread.get(image, "in neither list"))
         elif not inside(image):
-            found.left_out[source] = (FAULT, "listed with a path that is not one below the images' folder")
+            found.left_out[source] = (FAULT, "listed with a path that is not below the images' folder")
         elif image not in listed.files:  # which are those of any ending, as some have odd ones
             found.left_out[source] = (FAULT, _GONE)
         elif image in clashes:
@@ -371,9 +371,9 @@ def _select(
         if expression not in classes:
             left_out[source] = (EXCLUDED, f"expression {expression} is not among `classes`")
         elif per_class is not None and counts[expression] == per_class:
-            left_out[source] = (EXCLUDED, f"above the {per_class} images of {expression} that `per_class` keeps")
+            left_out[source] = (EXCLUDED, f"beyond the {per_class} images of {expression} that `per_class` keeps")
         elif sample is not None and len(kept) == sample:
-            left_out[source] = (EXCLUDED, f"above the {sample} images that `sample` keeps")
+            left_out[source] = (EXCLUDED, f"beyond the {sample} images that `sample` keeps")
         else:
             counts[expression] += 1
             kept[source] = expression

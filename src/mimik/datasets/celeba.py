@@ -43,7 +43,7 @@ CITATION = (
 )
 ACCESS = (
     "Get CelebA from http://mmlab.ie.cuhk.edu.hk/projects/CelebA.html (aligned and cropped images, attributes, "
-    "partitions; the list of persons is given on request) and put it into data/raw/celeba/ (a link to another disk "
+    "partitions; the list of persons is available on request) and put it into data/raw/celeba/ (a link to another disk "
     "will do), so that img_align_celeba/, list_attr_celeba.txt and list_eval_partition.txt are there."
 )
 
@@ -101,7 +101,7 @@ def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
             if partition.get(name) in ("0", "1", "2"):
                 known[name] = SPLITS[int(partition[name])]
             else:
-                excuses[name] = f"{PARTITION_LIST} does not say 0, 1 or 2 for it"
+                excuses[name] = f"{PARTITION_LIST} does not assign it 0, 1 or 2"
     elif split == "attgan":
         known = {name: SPLITS[sum(int(name[:6]) > bound for bound in ATTGAN_BOUNDS)] for name in attributes.table.index}
     else:

@@ -238,7 +238,7 @@ def split_note(split: str, splits: Iterable[str], complete: Sequence[int]) -> st
     if listed == list(complete):
         return f"split {split}: {told} images are listed, as in the complete set"
     expected = ", ".join(f"{name} {count:,}" for name, count in zip(SPLITS, complete, strict=True))
-    return f"split {split}: {told} images are listed, where the complete set has {expected}"
+    return f"split {split}: {told} images are listed, but the complete set has {expected}"
 
 
 def split_choice(options: Mapping[str, Any], module: str, known: Sequence[str]) -> str:
@@ -336,7 +336,7 @@ def list_images(
         elif per_class and counts[group] == per_class:
             left_out[name] = (
                 EXCLUDED,
-                f"above the {per_class} images of {group[1]} in {group[0]} that `per_class` keeps",
+                f"beyond the {per_class} images of {group[1]} in {group[0]} that `per_class` keeps",
             )
         else:
             counts[group] += 1
@@ -367,7 +367,7 @@ def _lines(path: Path) -> list[str]:
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file. Put it there; it belongs to the archive.") from error
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: expected a text, but it cannot be read ({error}). Get it again.") from error
+        raise UserError(f"{path}: expected a text file, but it cannot be read ({error}). Get it again.") from error
     if not lines:
         raise UserError(f"{path}: the file is empty. Get it again.")
     return lines

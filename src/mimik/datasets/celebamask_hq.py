@@ -115,7 +115,7 @@ def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
     for name in attributes.table.index.tolist():
         assigned = hq_split(split, name, origins)
         if assigned is None:
-            excuses[name] = f"not in {PurePosixPath(parts['mapping']).name}, so that its split is not known"
+            excuses[name] = f"not in {PurePosixPath(parts['mapping']).name}, so its split is not known"
         else:
             splits[name] = assigned
     notes = hq_notes(split, attributes.table.index.tolist(), origins)
@@ -126,7 +126,7 @@ def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
             number = int(masks[0].rpartition("/")[2][:5])
             sought = raw / parts["masks"] / str(number // _PER_FOLDER) / masks[0].rpartition("/")[2]
             raise UserError(
-                f"{raw / parts['masks']}: no mask is where it is sought. The first was sought at {sought}; the "
+                f"{raw / parts['masks']}: no mask is in the expected place. The first was expected at {sought}; the "
                 f"nearest match is {masks[0]}. Expected folders 0 to 14 with the masks of {_PER_FOLDER:,} faces each."
             )
         for name in attributes.table.index.tolist():
@@ -139,8 +139,8 @@ def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
         notes.append(note)
         if strange:
             notes.append(
-                f"{len(strange):,} files below {_MASKS} are not <idx // 2000>/<idx>_<class>.png and were not read, "
-                f"the first: {strange[0]}"
+                f"{len(strange):,} files below {_MASKS} are not named <idx // 2000>/<idx>_<class>.png and were not "
+                f"read; the first is {strange[0]}"
             )
     identity_list = first_existing(raw, (IDENTITY_LIST, f"{_ROOT}/{IDENTITY_LIST}"))
     persons = read_values(raw / identity_list) if identity_list else {}
@@ -192,10 +192,10 @@ def mask(raw: Path, row: Mapping[str, Any]) -> npt.NDArray[np.uint8]:
             centres[name] = _centre(drawn)
         merged[drawn] = SEGMENTATION_CLASSES.index(name)
     if merged is None:
-        raise UnusableError("not annotated: there is no file of a mask")
+        raise UnusableError("not annotated: there is no mask file")
     sides = row[SIDE]
     if len(centres) == 2 and _left(centres["l_eye"], centres["r_eye"]) != sides:
-        raise UnusableError("left and right eye are annotated the other way round than in the other faces")
+        raise UnusableError("left and right eye are annotated the other way round from the other faces")
     if sides == "person":
         merged = np.array(MIRRORED_CLASSES, np.uint8)[merged]
     return merged
@@ -243,15 +243,15 @@ def _annotated_left(folder: Path, numbers: Sequence[int]) -> tuple[str, str]:
             votes.append(_left(_centre(left), _centre(right)))
     if not votes:
         raise UserError(
-            f"{folder}: no face has readable masks of l_eye and r_eye, so that it is not known which side the "
-            "annotation calls left. Get the annotation again, or set `masks: mesh`."
+            f"{folder}: no face has readable masks of l_eye and r_eye, so it is not known which side the annotation "
+            "calls left. Get the annotation again, or set `masks: mesh`."
         )
     side = max(("image", "person"), key=votes.count)
-    told = f"l_eye lies to the left of r_eye in {votes.count('image')} of {len(votes)} annotated faces looked at"
+    told = f"l_eye lies to the left of r_eye in {votes.count('image')} of {len(votes)} annotated faces examined"
     if votes.count(side) < AGREEMENT * len(votes):
         raise UserError(
-            f"{folder}: {told}, which is no agreement about what is left. Get the annotation again, or set `masks: "
-            "mesh`."
+            f"{folder}: {told}, which does not settle which side is called left. Get the annotation again, or set "
+            "`masks: mesh`."
         )
     return side, f"{told}: left in the annotation is the {side}'s left"
 

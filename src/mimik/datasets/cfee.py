@@ -32,14 +32,14 @@ from mimik.datasets.tree import Tree, look
 from mimik.errors import UserError
 from mimik.labels import EXPRESSIONS
 
-LICENCE = "Given by the Ohio State University on request, for research only; no redistribution."
+LICENCE = "Available from the Ohio State University on request, for research only; no redistribution."
 RESTRICTED = True
 CITATION = (
     "S. Du, Y. Tao, A. M. Martinez, Compound facial expressions of emotion, Proceedings of the National Academy of "
     "Sciences 111(15), E1454-E1462, 2014."
 )
 ACCESS = (
-    "Ask for CFEE at the Computational Biology and Cognitive Science Lab of the Ohio State University "
+    "Request CFEE from the Computational Biology and Cognitive Science Lab of the Ohio State University "
     "(https://cbcsl.ece.ohio-state.edu). Put the photographs into data/raw/cfee/, and beside them manifest.csv with "
     "the columns path, label and subject, one row for every photograph."
 )
@@ -184,7 +184,7 @@ def _fault(
     if not entries:
         return tree.unread.get(path, f"not listed in {csv}")
     if not inside(path):
-        return "listed with a path that is not one below data/raw/cfee"
+        return "listed with a path that is not below data/raw/cfee"
     if len(entries) > 1:
         return "listed with different labels or subjects"
     ((label, subject),) = entries

@@ -1,6 +1,6 @@
 """folder: anybody's own photographs, labelled by the folder they lie in or by a CSV.
 
-Folders: `<root>/<class>/**/<image>`; the name of the folder is the class. With folders for the splits besides,
+Folders: `<root>/<class>/**/<image>`; the name of the folder is the class. If there are also folders for the splits,
 `<root>/train/<class>/...` or `<root>/<class>/train/...`, these splits are kept. CSV (option `csv`): columns `path`
 (relative to `<root>`) and `expression`, and, where known, `identity` (the person), `split` (train, val or test)
 and `landmarks` (136 numbers x;y;x;y;..., the 68 points in pixels). Any class names will do; the eight that other
@@ -38,13 +38,13 @@ from mimik.datasets.tree import LINK, Tree, elsewhere, look
 from mimik.errors import UserError
 from mimik.labels import EXPRESSIONS
 
-LICENCE = "Yours to know: use photographs of people only as they, or the licence of the photographs, allow."
+LICENCE = "Your responsibility: use photographs of people only as they, or the licence of the photographs, allow."
 RESTRICTED = True
 CITATION = "None: your own photographs."
 ACCESS = (
     "Put your photographs into data/raw/folder/<class>/, one folder for each expression (for instance "
     "data/raw/folder/happiness/photo.jpg), or name another place with `path` under datasets.folder in "
-    "params.yaml. Instead of folders a CSV with the columns path and expression will do (option `csv`)."
+    "params.yaml. A CSV with the columns path and expression can take the place of the folders (option `csv`)."
 )
 
 _COLUMNS = ["path", "expression"]
@@ -200,7 +200,7 @@ def _from_folders(root: Path, tree: Tree, options: Mapping[str, Any]) -> _Labell
         else:
             classes[path], splits[path] = printable(composed(parts[place])), _split_of(parts[1 - place])
     # A folder that is a link to nothing, or to that of another class, stands for a class, too.
-    astray = {path: f"a link to {place}, which is read at its own place" for path, place in tree.links.items() if place}
+    astray = {path: f"a link to {place}, which is read there" for path, place in tree.links.items() if place}
     astray |= {path: why for path, why in tree.unread.items() if why == LINK}
     astray = {path: why for path, why in astray.items() if "/" not in path}
     classes |= {path: composed(path) for path in astray}
@@ -254,8 +254,8 @@ def _place_of_class(paths: Sequence[str], root: Path, options: Mapping[str, Any]
         others = ", ".join(sorted(set(below) - set(splits))[:3])
         beside = f"beside {others}" if others else "with no folder of a class in it"
         raise UserError(
-            f"{root}: {first} lies in a folder that is named like a split, {beside}. Expected <class>/<image>, or "
-            "train/<class>/<image> with nothing but splits as the outer folders. Move it, or name the classes to keep "
+            f"{root}: {first} is in a folder that is named like a split, {beside}. Expected <class>/<image>, or "
+            "train/<class>/<image> with only splits as the outer folders. Move it, or name the classes to keep "
             "in `classes`."
         )
     if "" not in inner and len({_split_of(name) for name in inner}) > 1 and all(map(_split_of, inner)):
@@ -273,7 +273,7 @@ def _place_of_class(paths: Sequence[str], root: Path, options: Mapping[str, Any]
 def _deeper_remedy(root: Path, below: Mapping[str, set[str]]) -> str:
     if len(below) == 1:
         return f"name the inner folder, `path: {root / next(iter(below))}`"
-    return "let the outer folders be the expressions and the inner ones the persons"
+    return "make the expressions the outer folders and the persons the inner ones"
 
 
 def _from_csv(csv: Path, root: Path, tree: Tree, name: str) -> _Labelled:
@@ -287,8 +287,8 @@ def _from_csv(csv: Path, root: Path, tree: Tree, name: str) -> _Labelled:
     table["identity"] = one_spelling(table["identity"].tolist())
     if "split" in table and not (known := table["split"].isin(SPLITS)).all():
         raise UserError(
-            f"{csv}: {table['split'][~known].iloc[0]!r} is no split; the column `split` holds one of "
-            f"{', '.join(SPLITS)} in every row, or is left out."
+            f"{csv}: {table['split'][~known].iloc[0]!r} is not a split; the column `split` must hold one of "
+            f"{', '.join(SPLITS)} in every row, or be left out."
         )
     listed = Listed.of(table["path"].tolist(), tree, root, str(csv))
     table["path"] = listed.paths
@@ -298,7 +298,7 @@ def _from_csv(csv: Path, root: Path, tree: Tree, name: str) -> _Labelled:
     left_out: dict[str, tuple[str, str]] = {}
     for path in table["path"].tolist():
         if not inside(path):
-            left_out[path] = (FAULT, "listed with a path that is not one below the images' folder")
+            left_out[path] = (FAULT, "listed with a path that is not below the images' folder")
     for path in table["path"][table["path"].duplicated()].tolist():
         left_out[path] = (FAULT, "listed twice with different labels, persons or splits")
     for path in table["path"][table["expression"] == ""].tolist():
@@ -336,8 +336,8 @@ def _divided_persons(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         return []
     told = f"{divided[0]} in {' and '.join(sorted(splits[divided[0]]))}"
     return [
-        f"{len(divided):,} of {len(splits):,} persons are in more than one split ({told}): results on faces that were "
-        "trained on are too good."
+        f"{len(divided):,} of {len(splits):,} persons are in more than one split ({told}): results on faces seen in "
+        "training are too good."
     ]
 
 
@@ -351,8 +351,8 @@ def _check_classes(
         told += f"; not read: {unread}"
     if missing := [name for name in classes if name not in found]:
         raise UserError(
-            f"{root}: no image of the class {missing[0]!r}, which is asked for in "
-            f"{setting(options, 'folder', 'classes')}; {told}. Correct the spelling, or take the class out."
+            f"{root}: no image of the class {missing[0]!r}, which is requested in "
+            f"{setting(options, 'folder', 'classes')}; {told}. Correct the spelling, or remove the class."
         )
     if len(found) < 2:
         raise UserError(
@@ -360,15 +360,15 @@ def _check_classes(
         )
     spelt = Counter(name.casefold() for name in found)
     if alike := [name for name in found if spelt[name.casefold()] > 1]:
-        raise UserError(f"{root}: the classes {', '.join(alike)} differ in capitals only. Give them one spelling.")
+        raise UserError(f"{root}: the classes {', '.join(alike)} differ only in capitalisation. Use one spelling.")
 
 
 def _one_deeper(root: Path, tree: Tree) -> str:
     """What to do when everything lies in one folder, and that in several, or right in `root`."""
     if tree.images and not any("/" in path for path in tree.images):
         return (
-            f"{len(tree.images):,} images lie right in {root}, the first {tree.images[0]}, but in no folder of a "
-            "class: expected <class>/<image>. "
+            f"{len(tree.images):,} images are directly in {root}, the first is {tree.images[0]}, and not in the folder "
+            "of a class: expected <class>/<image>. "
         )
     outer = {path.split("/")[0] for path in tree.images}
     inner = {parts[1] for path in tree.images if len(parts := path.split("/")) > 2}
@@ -403,6 +403,6 @@ def _check_left(
         for reason, some in sorted(reasons.items(), key=lambda item: -len(item[1]))[:3]
     )
     raise UserError(
-        f"{root}: not one of the {len(paths):,} images of the class {name!r} can be used: {told}. Convert or replace "
+        f"{root}: none of the {len(paths):,} images of the class {name!r} can be used: {told}. Convert or replace "
         "them, or name the other classes in `classes`, so that this one is left out on purpose."
     )

@@ -2,7 +2,7 @@
 
 A list is written by hand, by a program, or on another system. So a path may have backslashes, begin with the whole path
 of the photographs' folder, or spell an accented letter otherwise than the file's name (Unicode's forms NFC and NFD).
-`Listed` recognises these. Anything else that is one level off is told with the nearest file, not guessed.
+`Listed` recognises these. Anything else that is one level off is reported with the nearest file, not guessed.
 """
 
 import csv
@@ -53,7 +53,9 @@ def read_list(
             if missing := [column for column in columns if column not in places]:
                 found = ", ".join(header[:NAMES]) + (", ..." if len(header) > NAMES else "")
                 other = next((mark for mark in ";\t|" if len(header) == 1 and mark in header[0]), None)
-                hint = "Correct the header line." if other is None else f"Separate the fields by commas, not {other!r}."
+                hint = (
+                    "Correct the header line." if other is None else f"Separate the fields with commas, not {other!r}."
+                )
                 raise UserError(
                     f"{path}: the column {missing[0]!r} is missing; expected {', '.join(columns)}, found "
                     f"{found[:400] or 'nothing'}. {hint}"
@@ -194,10 +196,10 @@ def _passed_over(paths: Iterable[str], tree: Tree, folder: Path) -> dict[str, st
 def _away(source: str, gone: Sequence[str], count: int, match: str | None, folder: Path) -> str:
     """What is said of files that are not there."""
     first = gone[0] if len(gone[0]) <= 120 else f"{gone[0][:120]}..."
-    near = f"the nearest match is {match}" if match else "no file has such a name"
+    near = f"the nearest match is {match}" if match else "no file has that name"
     return (
         f"{source}: {'none' if len(gone) == count else 'not all'} of the {count:,} listed files are below {folder}. "
-        f"The first that is missing, {first!r}, was sought at {folder / _plain(first)}; {near}."
+        f"The first that is missing, {first!r}, was expected at {folder / _plain(first)}; {near}."
     )
 
 
@@ -205,7 +207,8 @@ def _remedy(path: str, match: str | None, folder: Path) -> str:
     """What to do about a list of which no file is there."""
     plain = _plain(path.replace("\\", "/"))
     if match and plain.endswith(f"/{match}"):
-        return f"Take {plain.removesuffix(match)!r} away from the beginning of the paths, or move the photographs."
+        return f"Remove {plain.removesuffix(match)!r} from the beginning of the paths, or move the photographs."
     if match and match.endswith(f"/{plain}"):
-        return f"Move the files from {folder / match.removesuffix(f'/{plain}')} to {folder}, or write the folder too."
+        place = folder / match.removesuffix(f"/{plain}")
+        return f"Move the files from {place} to {folder}, or add the folder to the paths."
     return f"Write paths that are relative to {folder}, or put the photographs there."

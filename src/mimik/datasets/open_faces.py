@@ -47,9 +47,9 @@ ARCHIVE = f"{FOLDER}.tar.gz"
 URL = f"https://github.com/muxspace/facial_expressions/archive/{COMMIT}.tar.gz"
 
 LICENCE = (
-    "The repository carries the Apache License 2.0, which cannot license the photographs themselves: most "
-    "come from Labeled Faces in the Wild (press photographs), the rest are film stills. Use them locally for "
-    "research, do not redistribute them."
+    "The repository carries the Apache License 2.0, which cannot license the photographs themselves: most come from "
+    "Labeled Faces in the Wild (press photographs), the rest are film stills. Use them locally for research; do not "
+    "redistribute them."
 )
 RESTRICTED = True
 CITATION = (
@@ -113,7 +113,7 @@ def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
     classes, include_rgb, shares = _options(options)
     root = _root(raw)
     if root is None:
-        raise NotFetchedError(f"{raw}: images/ and data/legend.csv of {FOLDER} are not there. {ACCESS}")
+        raise NotFetchedError(f"{raw}: images/ and data/legend.csv of {FOLDER} were not found. {ACCESS}")
     tree = look(root / "images")
     legend = read_list(root / "data" / "legend.csv", ["image", "emotion"], keep=["image", "emotion"])
     names_listed = Listed.of(legend["image"].tolist(), tree, root / "images", str(root / "data" / "legend.csv"))

@@ -273,7 +273,9 @@ def gaps(table: pd.DataFrame) -> list[str]:
     for split in SPLITS:
         there = set(table["expression"][table["split"] == split])
         if missing := [name for name in shown if name not in there]:
-            told.append(f"no image of {', '.join(missing)} is in the split {split}, so edits of these are not measured")
+            told.append(
+                f"the split {split} has no image of {', '.join(missing)}, so edits of these classes are not measured"
+            )
     return told
 
 
@@ -316,6 +318,6 @@ def require_faces(
         )
     if len(shown) == 1:
         raise UserError(
-            f"{where}: only one class is left, {next(iter(shown))} ({len(table):,} {things}); two are needed, as edits "
-            f"lead from one to another. Add or repair images of others.{told}"
+            f"{where}: only one class is left, {next(iter(shown))} ({len(table):,} {things}); two are needed because "
+            f"edits lead from one to another. Add or repair images of other classes.{told}"
         )

@@ -45,8 +45,8 @@ from mimik.errors import UserError
 from mimik.labels import EXPRESSIONS
 
 LICENCE = (
-    "Given by Radboud University under an agreement, for non-commercial research; no redistribution. Its terms limit "
-    "which faces may be shown in publications, those of children above all."
+    "Available from Radboud University under an agreement, for non-commercial research; no redistribution. Its terms "
+    "limit which faces may be shown in publications, especially those of children."
 )
 RESTRICTED = True
 CITATION = (
@@ -54,9 +54,9 @@ CITATION = (
     "validation of the Radboud Faces Database, Cognition and Emotion 24(8), 1377-1388, 2010."
 )
 ACCESS = (
-    "Ask for the Radboud Faces Database at https://rafd.nl (for researchers, after an agreement). Put the photographs "
-    "with their own names, such as Rafd090_28_Caucasian_male_angry_frontal.jpg, into data/raw/rafd/, in folders or not "
-    "(a link to another disk will do)."
+    "Request the Radboud Faces Database at https://rafd.nl (for researchers, after an agreement). Put the photographs "
+    "with their own names, such as Rafd090_28_Caucasian_male_angry_frontal.jpg, into data/raw/rafd/, in subfolders or "
+    "not (a link to another disk will do)."
 )
 
 ANGLES: Mapping[str, int] = {"000": 0, "045": 45, "090": 90, "135": 135, "180": 180}
@@ -315,14 +315,14 @@ def _splits(models: set[str], wanted: _Options, options: Mapping[str, Any], seed
         where = setting(options, "rafd", f"{split}_identities")
         if isinstance(asked, int):
             if asked > len(free):
-                raise UserError(f"{where}: {asked} models are wanted, but {len(free)} are left to draw from.")
+                raise UserError(f"{where}: {asked} models are requested, but only {len(free)} are left to draw from.")
             chosen = sorted(free, key=lambda model: seeded_rank(seed, f"{split} {model}"))[:asked]
         else:
             chosen = asked
             if absent := [model for model in asked if model not in free]:
                 raise UserError(
-                    f"{where}: the models {', '.join(absent)} have no usable photograph, or are in another split "
-                    "already. Take them out."
+                    f"{where}: the models {', '.join(absent)} have no usable photograph, or are already in another "
+                    "split. Remove them."
                 )
         splits |= dict.fromkeys(chosen, split)
         free -= set(chosen)

@@ -32,7 +32,7 @@ PAGE = "https://github.com/rumi-b/affectnet-d_rafd-d"
 MAPS = "depth"
 """Folder of the maps in the archive of the photographs."""
 
-ACCESS = f"They are linked from {PAGE}. Unpack them into {MAPS}/, beside the photographs, in any folders."
+ACCESS = f"They are linked from {PAGE}. Unpack them into {MAPS}/, beside the photographs; subfolders do not matter."
 """Where to get the maps, and where to put them."""
 
 COLUMN = "depth_map"
@@ -79,7 +79,7 @@ def name_of(path: str) -> str:
 
 
 def check_with_maps(raw: Path, options: Mapping[str, Any], photographs: Callable[[], object]) -> None:
-    """Check the photographs of an archive, and its maps where they are wanted: all that is missing is told at once.
+    """Check the photographs of an archive, and its maps if wanted; everything missing is reported at once.
 
     Args:
         raw: the archive.
@@ -96,7 +96,7 @@ def check_with_maps(raw: Path, options: Mapping[str, Any], photographs: Callable
         except UserError as error:
             faults.append(str(error))
     if faults:
-        raise UserError(" Besides, ".join(faults))
+        raise UserError(" In addition, ".join(faults))
 
 
 def find_maps(raw: Path) -> dict[str, str]:
@@ -113,8 +113,8 @@ def find_maps(raw: Path) -> dict[str, str]:
         maps[name] = f"{MAPS}/{path}"
     if not maps:
         raise UserError(
-            f"{raw / MAPS}: no depth map (an image file) is there. The maps are linked from {PAGE}; unpack them "
-            "into that folder, in any folders."
+            f"{raw / MAPS}: no depth map (an image file) is there. The maps are linked from {PAGE}. Unpack them into "
+            "that folder; subfolders do not matter."
         )
     return maps
 
@@ -147,14 +147,14 @@ def with_maps(
             f"found {next(iter(maps.values()))} and {table['source'].iloc[0]}" if len(table) else "found no photograph"
         )
         raise UserError(
-            f"{raw}: none of the {len(maps):,} depth maps is named like one of {len(table):,} photographs; expected "
-            f"the same name but for the ending, {names}. Rename the maps."
+            f"{raw}: none of the {len(maps):,} depth maps is named like any of the {len(table):,} photographs; "
+            f"expected the same name apart from the ending, {names}. Rename the maps."
         )
     kept = mapped | (table["split"] == "test")
     quarantine = [*listing.quarantine, *((source, EXCLUDED, NONE) for source in table["source"][~kept])]
     found = Counter(table["expression"][mapped])
     told = ", ".join(f"{name} {found[name]:,} of {released[name]:,}" for name in released if found[name])
-    notes = [f"Photographs with a depth map, against the maps that were released of that expression: {told}."]
+    notes = [f"Photographs with a depth map, of the maps that were released for that expression: {told}."]
     known = {*stems, *(name_of(path) for path, _, _ in listing.quarantine)}
     if alone := sorted(maps.keys() - known):
         named = ", ".join(maps[stem] for stem in alone[:3]) + (", ..." if len(alone) > 3 else "")

@@ -1,8 +1,8 @@
-"""What lies below a folder of photographs: images, pictures that are not read, and what programs leave there.
+"""The content of a folder of photographs: images, pictures that are not read, and what programs leave there.
 
 Every dataset of photographs looks at its folder through `look` or `walk`, so that all of them agree on what counts. A
-file is an image by its ending (`mimik.storage.pictures.readable_endings`), or because a list names it. What is a
-picture by another ending, or by its content, is told with what to do about it. Hidden files and the folders of
+file is an image by its ending (`mimik.storage.pictures.readable_endings`), or because a list names it. A picture with
+another ending, or one recognised by its content, is reported with what to do about it. Hidden files and the folders of
 `SERVICE_FOLDERS` hold small copies, old versions and deleted files; their pictures are counted and not used.
 """
 
@@ -54,7 +54,7 @@ _PLAIN = frozenset(
 )
 """Endings of files whose content is not looked at: lists and annotations, of which there may be one per image."""
 
-LINK = "a link to something that is not there"
+LINK = "a broken link"
 """Reason of a link to nothing."""
 
 
@@ -91,18 +91,18 @@ class Tree:
             most = sorted(folders.items(), key=lambda item: (-item[1], item[0]))
             named = ", ".join(f"{name} {count:,}" for name, count in most[:4]) + (", ..." if len(most) > 4 else "")
             told.append(
-                "pictures passed over in folders that programs make for copies and deleted files: "
+                "pictures ignored in folders that programs make for copies and deleted files: "
                 f"{sum(folders.values()):,} ({named})"
             )
         if hidden := self.passed_over.get(""):
-            told.append(f"pictures passed over under names that programs give (hidden, thumbnails): {hidden:,}")
+            told.append(f"pictures ignored because of their names (hidden files, thumbnails): {hidden:,}")
         if self.links:
             path = min(self.links)
             place = self.links[path]
             reason = (
                 "it leads to a folder that contains this one"
                 if place is None
-                else f"it leads to {place or 'this folder itself'}, which is read at its own place"
+                else f"it leads to {place or 'this folder itself'}, which is read there"
             )
             further = f", and {len(self.links) - 1:,} more" if len(self.links) > 1 else ""
             told.append(f"links to folders that were not followed: {path} ({reason}){further}.")
@@ -237,8 +237,8 @@ def elsewhere(raw: Path, wanted: Iterable[str]) -> str:
                             waiting.append(f"{below}{entry.name}/")
         except OSError:
             continue
-    told = [f"{raw / path} is {match}" for path in wanted if (match := nearest(path, entries))]
-    return f"Nearest match: {'; '.join(told)}. Move it to where it is sought." if told else ""
+    told = [f"for {raw / path}: {match}" for path in wanted if (match := nearest(path, entries))]
+    return f"Nearest match {'; '.join(told)}. Move it to the expected place." if told else ""
 
 
 def nearest(path: str, candidates: Iterable[str]) -> str | None:
@@ -322,4 +322,4 @@ def _unread(path: str, name: str) -> str | None:
         return None
     usual, ending = ENDINGS[kind][0], PurePosixPath(name).suffix
     called = f"that ends in {ending}" if ending else "without an ending"
-    return f"a {kind} picture {called}; {not_read(f'picture{usual}') or f'give it the ending {usual}'}"
+    return f"a {kind} picture {called}; {not_read(f'picture{usual}') or f'change its ending to {usual}'}"

@@ -1,1 +1,1 @@
-"""A trained generator on somebody's photograph, and as a model to be served."""
+"""A trained generator applied to photographs, and served as a model."""

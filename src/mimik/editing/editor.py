@@ -1,8 +1,8 @@
-"""A trained generator on somebody's photograph: faces found, aligned, edited, and put back.
+"""A trained generator applied to a photograph: its faces are found, aligned, edited and put back.
 
-Faces are aligned by the same functions as the training's (`faces.alignment`), edited at the model's size, and put back
-with a feathered edge: the photograph keeps its own detail where little was changed and shows the generator's pixels
-where much was. Outside of the faces every pixel stays as it was.
+Faces are aligned by the same functions as in training (`faces.alignment`), edited at the model's size, and put back
+with a feathered edge. The photograph keeps its own detail where the edit changes little, and shows the generator's
+pixels where it changes much. All pixels outside the faces stay unchanged.
 """
 
 import sys
@@ -39,17 +39,17 @@ FEATHER = 0.12
 """Width of the soft edge of an edited face, in sides of the aligned crop."""
 
 REPLACED = 32.0
-"""Change in grey levels from which on a pixel is the generator's alone; below it keeps detail of the photograph."""
+"""Change in grey levels above which only the generator's pixel is shown; below, detail of the photograph is kept."""
 
 STRENGTHS = (0.25, 0.5, 0.75, 1.0, 1.25)
 """Columns of a sheet of strengths."""
 
 SIDE, GAP, HEAD = 256, 4, 24
-"""A face on a sheet, the space between two, and that for the names above, pixels."""
+"""On a sheet, in pixels: side of a face, space between faces, and space for the names above them."""
 
 
 AT_ONCE = 64
-"""Aligned faces that are edited at a time."""
+"""Number of aligned faces edited at a time."""
 
 
 @dataclass(frozen=True)
@@ -69,14 +69,14 @@ class PhotographEditor:
     """Edits the faces of photographs with one trained method."""
 
     def __init__(self, model: Path | str, device: torch.device | None = None) -> None:
-        """Load the model; what finds faces is loaded when the first photograph needs it.
+        """Load the model; the face finder is loaded when the first photograph needs it.
 
         Args:
             model: results/<dataset>/<method>, with `generator.safetensors` and `config.json`.
-            device: where to compute; None takes a free GPU, or the CPU where there is none.
+            device: where to compute; None selects a free GPU, or the CPU if there is none.
 
         Raises:
-            UserError: no trained method there, or one of another alignment.
+            UserError: there is no trained method, or its faces were aligned differently.
         """
         self.folder = Path(model)
         method: Any
@@ -115,37 +115,38 @@ class PhotographEditor:
         return found
 
     def check(self, wish: Wish, *, aligned: bool = False) -> None:
-        """Raise `UserError` when the model cannot be asked for this.
+        """Raise `UserError` if the model does not support this edit.
 
         Args:
-            wish: what is asked for.
-            aligned: of aligned faces, of which the caller says what they show; not of a photograph.
+            wish: the requested edit.
+            aligned: whether it is for aligned faces whose content the caller specifies, not for a photograph.
         """
         check_strength(wish)
         space, words = self.condition.space, wish.words
         if space == "attributes" and not aligned:
-            raise UserError(f"{self.folder}: this model was trained for attributes; `mimik edit` asks for expressions.")
+            raise UserError(f"{self.folder}: this model edits attributes, but `mimik edit` edits expressions.")
         known = self.condition.edits
         for word, name in wish.named:
             if name not in known:
                 meant = "".join(f" Did you mean {other}?" for other in alike(name, known)[:1])
                 raise UserError(f"{word} {name}: this model knows {', '.join(known)}.{meant}")
         if wish.to is None and not (wish.units and space != "attributes"):
-            what = "attribute" if space == "attributes" else f"expression, or action units by {words['units']}"
+            what = "attribute" if space == "attributes" else f"expression, or action units with {words['units']}"
             raise UserError(f"{words['to']}: name an {what}.")
         if wish.units and space != "action_units":
             raise UserError(
-                f"{words['units']}: {self.folder} is told {space.removesuffix('s')}s, not action units. Take a model "
-                "of a method that is told action units, such as relative_au."
+                f"{words['units']}: {self.folder} is conditioned on {space.removesuffix('s')}s, not on action units. "
+                "Use a model of a method that is conditioned on action units, such as relative_au."
             )
         if space == "expression":
             relative = self.condition.config.form == "relative"
             if wish.shown is None and (relative or wish.strength != 1):
-                reason = "is told the difference of labels" if relative else "goes part of the way between two labels"
-                raise UserError(
-                    f"{words['shown']}: name the expression that the photograph shows; "
-                    f"{self.config['method']} {reason}."
+                needed_by = (
+                    f"{self.config['method']} is conditioned on the difference between two labels"
+                    if relative
+                    else "a strength other than 1 interpolates between two labels"
                 )
+                raise UserError(f"{words['shown']}: name the expression that the photograph shows; {needed_by}.")
         unknown = [name for name in wish.units if name not in self.condition.names]
         if unknown:
             raise UserError(
@@ -170,7 +171,7 @@ class PhotographEditor:
         if condition.space == "expression":
             assert wish.to is not None
             target = condition.of_labels(labels(wish.to))
-            # Without `shown` the source says nothing: the networks are told the whole target (see `check`).
+            # Without `shown` the source is not needed: the networks receive the target itself (see `check`).
             source = target if wish.shown is None else condition.of_labels(labels(wish.shown))
             return source, part_way(source, target, wish.strength)
         shown = torch.zeros(count, dtype=torch.int64, device=self.device)
@@ -186,7 +187,7 @@ class PhotographEditor:
         return source, target + condition.change(wish.units)
 
     def crops(self, photograph: Picture, found: Sequence[Found]) -> Picture:
-        """Aligned faces uint8 (B, S, S, 3), as the training's were."""
+        """Aligned faces uint8 (B, S, S, 3), as in training."""
         sizes = [*self.config["sizes"], self.size]
         return np.stack([alignment.crops(photograph, face.transform, sizes)[self.size] for face in found])
 
@@ -197,28 +198,28 @@ class PhotographEditor:
     def edit_aligned(
         self, faces: Picture, wish: Wish, measured: npt.NDArray[np.floating[Any]] | None = None
     ) -> Picture:
-        """Edit aligned faces that were found elsewhere, some at a time.
+        """Edit aligned faces that were found elsewhere, in batches.
 
         Args:
-            faces: uint8 (B, S, S, 3), aligned like the training's.
-            wish: what is asked for; `to` names an attribute to be reversed where the model was trained for attributes.
+            faces: uint8 (B, S, S, 3), aligned as in training.
+            wish: the requested edit; for a model trained on attributes, `to` names the attribute to reverse.
             measured: what the faces show: float (B, 17) action units in [0, 1], or (B, A) attributes of 0 and 1 in the
-                order of config.json. Not read by models that are told expressions.
+                order of config.json. Ignored by models that are conditioned on expressions.
 
         Returns:
             uint8 (B, S, S, 3).
 
         Raises:
-            UserError: the model cannot be asked for this, or has to know what the faces show.
+            UserError: the model does not support this edit, or needs to know what the faces show.
         """
         self.check(wish, aligned=True)
         space = self.condition.space
         if measured is None and space == "attributes":
-            raise UserError(f"measured: {self.folder} has to know the attributes of the faces, 0 and 1.")
+            raise UserError(f"measured: {self.folder} needs the attributes of the faces, as 0 and 1.")
         if measured is None and space == "action_units" and wish.shown is None:
             raise UserError(
-                f"measured: {self.folder} has to know the action units of the faces, or by {wish.words['shown']} what "
-                "expression they show, whose mean action units then stand for theirs."
+                f"measured: {self.folder} needs the action units of the faces. Alternatively, name the expression they "
+                f"show with {wish.words['shown']}; its mean action units are then used."
             )
         source, target = self._states(len(faces), measured, wish)
         parts = [slice(start, start + AT_ONCE) for start in range(0, len(faces), AT_ONCE)]
@@ -239,7 +240,7 @@ class PhotographEditor:
         return result
 
     def close(self) -> None:
-        """Free what finds faces, if it was needed."""
+        """Free the face finder, if it was loaded."""
         if (mesher := self.__dict__.pop("_mesher", None)) is not None:
             mesher.close()
 
@@ -252,7 +253,7 @@ def put_back(photograph: Picture, before: Picture, after: Picture, transform: Ar
         before, after: uint8 (S, S, 3), the aligned face and its edit.
         transform: (2, 3) source pixel -> fraction of the crop's side.
     """
-    import cv2  # comes with what finds faces; faces that are aligned already are edited without it
+    import cv2  # comes with the face finder; faces that are already aligned are edited without it
 
     height, width = photograph.shape[:2]
     corners = alignment.apply(alignment.inverse(transform), np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]))
@@ -284,7 +285,7 @@ def _feather(size: int) -> npt.NDArray[np.float32]:
     """(size, size) opacity: 1 in the middle, falling to 0 at the edges of the crop along half a cosine."""
     centres = (np.arange(size) + 0.5) / size
     ramp = np.minimum(centres, 1 - centres)
-    # The outermost pixels are zero, so that interpolation between them and nothing shows no edge.
+    # The outermost pixels are zero, so that interpolation across the border shows no edge.
     ramp = ((ramp - 1.5 / size) / FEATHER).clip(0, 1)
     soft = 0.5 - 0.5 * np.cos(np.pi * ramp)
     return np.outer(soft, soft).astype(np.float32)
@@ -301,19 +302,19 @@ def run(
 ) -> None:
     """Edit all faces of a photograph and write the result, or a sheet of its faces under several wishes.
 
-    What was transparent stays so, with the colours that it has there.
+    Transparent parts stay transparent and keep their colours.
 
     Args:
         photograph: an image file.
         model: results/<dataset>/<method>.
-        output: the picture to write; its ending says how.
-        wish: what is asked for.
+        output: the picture to write; its extension determines the format.
+        wish: the requested edit.
         sheet_of: `expressions` (all that the model knows, at `wish.strength`), `strengths` (of `wish`), or None.
-        overwrite: replace the output even if it is the photograph, or another file that is not mimik's.
+        overwrite: replace the output even if it is the photograph, or another file not written by mimik.
 
     Raises:
-        UserError: an unreadable photograph, no face, a model that is not there or cannot be asked for this, or an
-            output that cannot be written or would replace somebody's file.
+        UserError: the photograph is unreadable or has no face, the model is missing or does not support this edit, or
+            the output cannot be written or would replace a file not written by mimik.
     """
     check_output(output, photograph, overwrite=overwrite)
     check_strength(wish)
@@ -355,14 +356,14 @@ def write(
         photograph: what was read.
         seen: its `seen`, uint8 (H, W, 3).
         found: the faces to edit.
-        wish: what is asked for.
+        wish: the requested edit.
         output: the picture to write.
 
     Returns:
-        what could not be kept, for the person; None if there is nothing to say.
+        a remark for the user on what could not be kept; None if there is none.
 
     Raises:
-        UserError: the model cannot be asked for this, or the file cannot be written.
+        UserError: the model does not support this edit, or the file cannot be written.
     """
     profile, remark = usable_profile(photograph.profile)
     result = _layered(photograph, seen, editor.edit(seen, found, wish), output)
@@ -392,20 +393,20 @@ def check_fits(photograph: Photograph, output: Path) -> None:
 
 
 def no_face(name: str, photograph: Picture) -> str:
-    """What to say of a photograph uint8 (H, W, 3) in which no face was found."""
+    """The message for a photograph uint8 (H, W, 3) in which no face was found."""
     height, width = photograph.shape[:2]
     return (
-        f"{name}: no face was found in it. In a picture of {width} x {height} pixels a face needs about "
-        f"{smallest_face(height, width)} of them and a view of both eyes. Cut out the part with the face if it is "
-        "smaller."
+        f"{name}: no face was found. In a picture of {width} x {height} pixels, a face must be about "
+        f"{smallest_face(height, width)} pixels wide with both eyes visible. If it is smaller, crop the picture to the "
+        "part with the face."
     )
 
 
 def _layered(photograph: Photograph, seen: Picture, edited: Picture, output: Path) -> Picture:
     """The edit of a photograph as it was seen, uint8 (H, W, 3), or (H, W, 4) where it has transparency.
 
-    A colour that shines through is changed so much more as it is less opaque, so that on white the edit looks as it was
-    made. Where nothing was edited, or nothing is seen, the photograph's own colours stay.
+    The less opaque a colour is, the more it is changed, so that on white the edit looks as it was made. The colours of
+    the photograph stay where nothing was edited or nothing is visible.
     """
     if photograph.alpha is None:
         return edited
@@ -425,13 +426,13 @@ def sheet_size(wishes: int, faces: int) -> tuple[int, int]:
 
 
 def sheet(editor: PhotographEditor, photograph: Picture, found: Sequence[Found], wishes: Mapping[str, Wish]) -> Picture:
-    """One row for every face: the photograph's, then one column for every wish, with their names above.
+    """One row per face: the original, then one column per wish, with their names above.
 
     Args:
         editor: the model.
         photograph: uint8 (H, W, 3).
         found: its faces.
-        wishes: by the words that head their columns.
+        wishes: the wishes by the headings of their columns.
 
     Returns:
         uint8 (h, w, 3).

@@ -1,4 +1,4 @@
-"""A trained method for Python: pictures in, edited pictures out. `import mimik` gives `load` and `Model` from here."""
+"""A trained method in Python: pictures in, edited pictures out. `import mimik` provides `load` and `Model`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,22 +26,22 @@ from mimik.training.devices import chosen_device
 Picture = npt.NDArray[np.uint8]
 
 ARGUMENTS: Mapping[str, str] = {"to": "to", "strength": "strength", "shown": "shown", "units": "action_units"}
-"""What the parts of a `Wish` are called here."""
+"""Names of the parts of a `Wish` in Python."""
 
 OVERWRITE = "pass overwrite=True"
-"""How to say here that a file may be replaced."""
+"""How to allow in Python that a file is replaced."""
 
 
 @dataclass(frozen=True)
 class FileEdit:
-    """What became of one file.
+    """The outcome for one file.
 
     Attributes:
         source: the file that was read.
         output: the picture that was written; None if none was.
-        faces: how many faces were edited.
-        skipped: why nothing was written; empty if something was.
-        remark: what could not be kept, such as a damaged colour profile; empty if there is nothing to say.
+        faces: the number of faces edited.
+        skipped: why nothing was written; empty if a picture was written.
+        remark: what could not be kept, such as a damaged colour profile; empty if there is nothing to report.
     """
 
     source: Path
@@ -56,16 +56,17 @@ class Model:
 
     The methods that edit take the same arguments:
 
-    - `to`: what a face is to show, one of `classes`. A model that was trained for attributes takes one of `names`,
-      which it reverses. None where only `action_units` are asked for.
-    - `strength`: share of the way there, 0 to 2. 1 is the whole way; more exaggerates.
-    - `shown`: the expression that the face shows now, for models that have to know it: those that take the difference
-      of two expressions, and with a `strength` other than 1 all that are told expressions. They say so.
-    - `action_units`: changes of single action units, -1 to 1, by name: `{"AU12": 0.5}`. For models of which `space` is
+    - `to`: the target expression, one of `classes`. A model that was trained on attributes takes one of `names`
+      instead and reverses it. None to change only `action_units`.
+    - `strength`: share of the way to the target, 0 to 2. 1 is the full edit; larger values exaggerate it.
+    - `shown`: the expression that the face shows now. Models that are conditioned on the difference of two expressions
+      need it, and for a `strength` other than 1 all models that are conditioned on expressions. The error message says
+      so.
+    - `action_units`: changes of single action units, -1 to 1, by name: `{"AU12": 0.5}`. For models whose `space` is
       `action_units`.
 
-    They raise `TypeError` for an argument of the wrong type, `ValueError` for an array of the wrong shape or values out
-    of range, and `mimik.UserError` for what the model cannot be asked for and for whatever is wrong with a file.
+    They raise `TypeError` for an argument of the wrong type, `ValueError` for an array of the wrong shape or with
+    values out of range, and `mimik.UserError` for an edit that the model does not support and for problems with files.
     """
 
     def __init__(self, folder: Path | str, device: torch.device | str | None = None) -> None:
@@ -79,7 +80,7 @@ class Model:
 
     @property
     def config(self) -> Mapping[str, Any]:
-        """config.json: everything that the method was trained with."""
+        """config.json: all settings that the method was trained with."""
         return self._editor.config
 
     @property
@@ -109,27 +110,27 @@ class Model:
 
     @property
     def space(self) -> str:
-        """What the generator is told: `expression`, `action_units` or `attributes`."""
+        """What the generator is conditioned on: `expression`, `action_units` or `attributes`."""
         return self._editor.condition.space
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What the numbers that the generator is told stand for: expressions, action units or attributes."""
+        """Names of the components of the condition: expressions, action units or attributes."""
         return tuple(self._editor.condition.names)
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
+        """The device that it runs on."""
         return self._editor.device
 
     def find_faces(self, picture: Picture | Image.Image | Path | str) -> list[Found]:
-        """The faces of a picture, the most prominent first; `edit` takes those that are to be edited.
+        """The faces of a picture, the most prominent first; pass those to be edited to `edit`.
 
         Args:
             picture: as for `edit`.
 
         Raises:
-            TypeError, ValueError, mimik.UserError: as for `edit`, but for a picture without a face.
+            TypeError, ValueError, mimik.UserError: as for `edit`, except that a picture without a face is no error.
         """
         return self._editor.faces(_picture(picture)[1])
 
@@ -143,25 +144,25 @@ class Model:
         action_units: Mapping[str, float] | None = None,
         faces: Sequence[Found] | None = None,
     ) -> Picture:
-        """Edit the faces of a picture. Needs mediapipe, which finds them.
+        """Edit the faces of a picture. Needs mediapipe to find them.
 
-        The array says nothing of where it comes from: before you pass it on, mark it as synthetic. `edit_file` and
+        The returned array carries no mark of its origin: mark it as synthetic before you pass it on. `edit_file` and
         `edit_folder` write marked files.
 
         Args:
-            picture: uint8 (H, W, 3) RGB, an image of Pillow, or the path of an image file. Of the last two the camera's
-                orientation is applied, and what is transparent becomes white.
-            to, strength, shown, action_units: what is asked for, see `Model`.
+            picture: uint8 (H, W, 3) RGB, a Pillow image, or the path of an image file. For the last two, the camera's
+                orientation is applied and transparent parts become white.
+            to, strength, shown, action_units: the requested edit, see `Model`.
             faces: which of `find_faces` to edit; None edits all.
 
         Returns:
-            uint8 (H, W, 3), a new array. Outside of the edited faces every pixel is as it was.
+            uint8 (H, W, 3), a new array. All pixels outside the edited faces are unchanged.
 
         Raises:
-            TypeError: no picture, an array of another type than uint8, or an argument of the wrong type.
-            ValueError: an array of another shape than (H, W, 3).
-            mimik.UserError: an unreadable file, no face, mediapipe is not installed, or the model cannot be asked for
-                this.
+            TypeError: `picture` is not a picture or not of type uint8, or an argument is of the wrong type.
+            ValueError: an array has another shape than (H, W, 3).
+            mimik.UserError: the file is unreadable, there is no face, mediapipe is not installed, or the model does not
+                support this edit.
         """
         wish = self._wish(to, strength, shown, action_units)
         name, pixels = _picture(picture)
@@ -170,7 +171,7 @@ class Model:
             if not faces:
                 raise UserError(no_face(name, pixels))
         elif not all(isinstance(face, Found) for face in faces):
-            raise TypeError("faces: expected some of what find_faces returned")
+            raise TypeError("faces: expected faces returned by find_faces")
         return self._editor.edit(pixels, faces, wish) if faces else pixels.copy()
 
     def edit_faces(
@@ -183,29 +184,29 @@ class Model:
         action_units: Mapping[str, float] | None = None,
         measured: npt.ArrayLike | None = None,
     ) -> Picture:
-        """Edit faces that are aligned already, as those of a prepared dataset are. Needs nothing that finds faces.
+        """Edit faces that are already aligned, such as those of a prepared dataset. Does not need mediapipe.
 
         Args:
             faces: uint8 (B, S, S, 3) RGB with S = `size`.
-            to, strength, action_units: what is asked for, see `Model`.
-            shown: what the faces show: one expression, or a sequence with one for each.
-            measured: numbers in [0, 1] of what the faces show, for models that are told action units or attributes:
+            to, strength, action_units: the requested edit, see `Model`.
+            shown: what the faces show: one expression for all, or a sequence with one per face.
+            measured: what the faces show as numbers in [0, 1], for models conditioned on action units or attributes:
                 (B, 17) action units in the order AU01, AU02, AU04, AU05, AU06, AU07, AU09, AU10, AU12, AU14, AU15,
-                AU17, AU20, AU23, AU25, AU26, AU45, or (B, A) in the order of `config["attributes"]`. In place of action
-                units `shown` will do: the mean ones of that expression then stand for those of the face.
+                AU17, AU20, AU23, AU25, AU26, AU45, or (B, A) in the order of `config["attributes"]`. Instead of action
+                units, `shown` is enough: the mean action units of that expression are then used.
 
         Returns:
             uint8 (B, S, S, 3).
 
         Raises:
-            TypeError: `faces` is no array of uint8, or an argument is of the wrong type.
+            TypeError: `faces` is not a uint8 array, or an argument is of the wrong type.
             ValueError: an array has another shape, or `measured` is not in [0, 1].
-            mimik.UserError: the model cannot be asked for this, or has to know more.
+            mimik.UserError: the model does not support this edit, or needs to know more about the faces.
         """
         check_pictures("faces", faces, ("B", self.size, self.size, 3))
         wish = self._wish(to, strength, shown, action_units, aligned=True)
         if wish.shown is not None and not isinstance(wish.shown, str) and len(wish.shown) != len(faces):
-            raise ValueError(f"shown: expected one expression, or one for each of {len(faces)} faces")
+            raise ValueError(f"shown: expected one expression, or one for each of the {len(faces)} faces")
         values = None if measured is None else np.asarray(measured, dtype=np.float32)
         if values is not None and self.space != "expression":
             width = len(ACTION_UNITS if self.space == "action_units" else self.config["attributes"])
@@ -230,14 +231,14 @@ class Model:
 
         Args:
             source: an image file.
-            output: the picture to write. Its ending says how: png and tif keep every pixel; jpg, webp.
-            to, strength, shown, action_units: what is asked for, see `Model`.
+            output: the picture to write, in the format of its extension: png and tif are lossless, jpg and webp lossy.
+            to, strength, shown, action_units: the requested edit, see `Model`.
             overwrite: replace the output even if it is the photograph itself or was not written by mimik.
 
         Raises:
             TypeError: an argument is of the wrong type.
-            mimik.UserError: an unreadable photograph, no face, an output that cannot be written or would replace
-                somebody's file, mediapipe is not installed, or the model cannot be asked for this.
+            mimik.UserError: the photograph is unreadable or has no face, the output cannot be written or would replace
+                a file not written by mimik, mediapipe is not installed, or the model does not support this edit.
         """
         wish = self._wish(to, strength, shown, action_units)
         source, output = Path(source), Path(output)
@@ -262,32 +263,33 @@ class Model:
         action_units: Mapping[str, float] | None = None,
         overwrite: bool = False,
     ) -> list[FileEdit]:
-        """Edit every photograph of a folder and of the folders in it, as `edit_file` does.
+        """Edit every photograph of a folder and its subfolders, as `edit_file` does.
 
-        An edit has the name of its photograph, in the same folder of `output`. Where mimik does not write the
-        photograph's format, `.png` is added. What cannot be edited is skipped, and the record says why: a file that is
-        no picture, a picture without a face, an edit that would replace a file that is not mimik's.
+        An edit has the name of its photograph and the same place below `output`. If mimik does not write the
+        photograph's format, `.png` is added to the name. Files that cannot be edited are skipped, and their record
+        says why: the file is not a picture, the picture has no face, or the edit would replace a file not written by
+        mimik.
 
         Args:
             source: a folder.
-            output: the folder to write to; it is made if needed and must not lie in `source`.
-            to, strength, shown, action_units: what is asked for, see `Model`.
+            output: the folder to write to; it is created if needed and must not be inside `source`.
+            to, strength, shown, action_units: the requested edit, see `Model`.
             overwrite: replace files in `output` even if mimik did not write them.
 
         Returns:
-            one record for every file, in the order of their paths.
+            one record per file, sorted by path.
 
         Raises:
             TypeError: an argument is of the wrong type.
-            mimik.UserError: no folder there, no picture in it, an `output` that is not fit for it, a full disk,
-                mediapipe is not installed, or the model cannot be asked for this.
+            mimik.UserError: the folder does not exist or contains no picture, `output` cannot be used, the disk is
+                full, mediapipe is not installed, or the model does not support this edit.
         """
         wish = self._wish(to, strength, shown, action_units)
         source, output = Path(source), Path(output)
         if not source.is_dir():
             raise UserError(f"{source}: expected a folder of photographs.")
         if output.exists() and not output.is_dir():
-            raise UserError(f"{output}: expected a folder to write to, or a name that is still free.")
+            raise UserError(f"{output}: expected a folder to write to, or a path that does not exist yet.")
         check_outside(output, source)
         files = [path for path in sorted(source.rglob("*")) if not path.is_dir()]
         records: list[FileEdit] = []
@@ -301,7 +303,7 @@ class Model:
                 check_output(target, file, overwrite=overwrite, how=OVERWRITE)
                 check_fits(photograph, target)
                 if target in taken:  # a.bmp beside a.bmp.png
-                    raise UserError(f"{target}: is the edit of another file. Rename one of the two.")
+                    raise UserError(f"{target}: is already the edit of another file. Rename one of the two.")
                 taken.add(target)
             except UserError as error:
                 records.append(FileEdit(file, None, 0, skipped=str(error)))
@@ -318,7 +320,7 @@ class Model:
         return records
 
     def close(self) -> None:
-        """Free what finds faces. The model can still be used: it is loaded again when it is needed."""
+        """Free the face finder. The model can still be used; the face finder is loaded again when needed."""
         self._editor.close()
 
     def __enter__(self) -> "Model":
@@ -339,7 +341,7 @@ class Model:
         *,
         aligned: bool = False,
     ) -> Wish:
-        """What is asked for, once it is known that the model can be asked for it."""
+        """The requested edit, after checking that the model supports it."""
         if not (to is None or isinstance(to, str)):
             raise TypeError(f"to: expected a name, got {to!r}")
         if not _is_number(strength):
@@ -359,8 +361,8 @@ class Model:
         wish = Wish(to, float(strength), shown, units, ARGUMENTS)
         if self.space == "attributes" and not aligned:
             raise UserError(
-                f"{self.folder}: this model was trained for attributes, which no photograph is searched for. Edit "
-                "aligned faces with `edit_faces`, and say by `measured` which attributes they have."
+                f"{self.folder}: this model edits attributes, which cannot be read from a photograph. Edit aligned "
+                "faces with `edit_faces`, and pass the attributes that they have as `measured`."
             )
         self._editor.check(wish, aligned=aligned)
         return wish
@@ -371,13 +373,13 @@ def load(folder: Path | str, device: torch.device | str | None = None) -> Model:
 
     Args:
         folder: results/<dataset>/<method>, with `generator.safetensors` and `config.json`.
-        device: where to compute, as PyTorch names it ("cpu", "cuda:1"); None takes a free GPU, or the CPU where there
+        device: where to compute, in PyTorch's notation ("cpu", "cuda:1"); None selects a free GPU, or the CPU if there
             is none.
 
     Raises:
         ValueError: this machine has no such device.
-        mimik.UserError: no trained method is there, its files are damaged, or its faces were aligned otherwise than
-            this version of mimik aligns them.
+        mimik.UserError: there is no trained method, its files are damaged, or its faces were aligned differently from
+            this version of mimik.
     """
     return Model(folder, device)
 
@@ -391,7 +393,7 @@ def _picture(picture: Picture | Image.Image | Path | str) -> tuple[str, Picture]
     if isinstance(picture, np.ndarray):
         check_pictures("picture", picture, ("H", "W", 3))
         if not picture.size:
-            raise ValueError(f"picture: expected pixels, got an array {picture.shape}")
+            raise ValueError(f"picture: expected pixels, got an array of shape {picture.shape}")
         return "picture", picture
     if isinstance(picture, Image.Image):
         try:
@@ -400,4 +402,4 @@ def _picture(picture: Picture | Image.Image | Path | str) -> tuple[str, Picture]
             raise UserError(f"picture: expected a photograph, but it {error}.") from error
     if isinstance(picture, str | Path):
         return str(picture), read(Path(picture)).seen
-    raise TypeError(f"picture: expected an array, an image of Pillow or a path, got {type(picture).__name__}")
+    raise TypeError(f"picture: expected an array, a Pillow image or a path, got {type(picture).__name__}")

@@ -20,7 +20,7 @@ class Editor:
     """Edits faces with the generator of one result folder."""
 
     def __init__(self, folder: Path) -> None:
-        """Load `generator.safetensors` with `config.json`. Raises `UserError` when one is missing or damaged."""
+        """Load `generator.safetensors` with `config.json`. Raises `UserError` if one is missing or damaged."""
         from mimik.training.runs import load_method
 
         self._folder = folder
@@ -33,19 +33,19 @@ class Editor:
         """Edit a batch.
 
         Args:
-            model_input: `image` uint8 (B, S, S, 3), faces aligned like the training's; `source` and `target` int64
-                (B,), positions in the classes of config.json: what they show, what they shall show. For a method that
-                is told action units, `action_units` float (B, 17) in [0, 1] of the faces may be given; without them
-                the mean of the class `source` stands for them. For a method that is told attributes, `attributes`
-                (B, A) of 0 and 1 in the order of config.json are what the faces have, and `target` is the position,
-                among those that it is told, of the one to be reversed.
-            params: none are known; MLflow hands them over.
+            model_input: `image` uint8 (B, S, S, 3), faces aligned as in training; `source` and `target` int64 (B,),
+                positions in the classes of config.json: the expressions they show and those they should show. A method
+                conditioned on action units also accepts `action_units` float (B, 17) in [0, 1] of the faces; without
+                them the mean of the class `source` is used. A method conditioned on attributes needs `attributes`
+                (B, A) of the faces, 0 or 1 in the order of config.json; `target` is then the position of the attribute
+                to reverse among those in its condition.
+            params: passed by MLflow; none are supported.
 
         Returns:
             uint8 (B, S, S, 3).
 
         Raises:
-            UserError: what the generator makes is not finite.
+            UserError: the generator's output is not finite.
         """
         import torch
 
@@ -68,5 +68,5 @@ class Editor:
 
 
 def _load_pyfunc(path: str) -> Editor:
-    """What MLflow calls with the folder that `tracking` gave it."""
+    """Called by MLflow with the folder that `tracking` registered."""
     return Editor(Path(path))

@@ -1,4 +1,4 @@
-"""What a face is asked for, in words and numbers."""
+"""The edit requested for a face, in words and numbers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,23 +7,23 @@ from mimik.errors import UserError
 from mimik.labels import ACTION_UNITS
 
 STRONGEST = 2.0
-"""Largest strength that can be asked for: so far beyond what was trained, faces dissolve."""
+"""Largest strength that is accepted: beyond it, too far from what was trained, faces dissolve."""
 
 OPTIONS: Mapping[str, str] = {"to": "--to", "strength": "--strength", "shown": "--from", "units": "--au"}
-"""What the parts of a `Wish` are called on the command line."""
+"""Names of the parts of a `Wish` on the command line."""
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What a face is asked for.
+    """The edit requested for a face.
 
     Attributes:
-        to: an expression by name; None where only action units are asked for.
-        strength: share of the way to it, from 0 to `STRONGEST`; above 1 goes beyond.
-        shown: the expression that the photograph shows, or a sequence with one for each face, where the model has to
-            know it (label difference, or a strength other than 1, of a method that is told labels).
+        to: the target expression by name; None if only action units are to be changed.
+        strength: share of the way to it, from 0 to `STRONGEST`; values above 1 exaggerate.
+        shown: the expression that the photograph shows, or a sequence with one per face, for models that need it
+            (methods conditioned on labels, for label differences or a strength other than 1).
         units: changes of action units by name (AU12: +0.5), in [-1, 1].
-        words: what messages call the other attributes: as they are called where the wish was written down.
+        words: names of the other attributes in messages: those used where the wish was entered.
     """
 
     to: str | None = None
@@ -34,24 +34,24 @@ class Wish:
 
     @property
     def named(self) -> list[tuple[str, str]]:
-        """Every expression that is named, with the word for its part of the wish."""
+        """Every expression named in the wish, with the name of the part that names it."""
         shown = [self.shown] if self.shown is None or isinstance(self.shown, str) else list(self.shown)
         parts = [("to", self.to), *(("shown", name) for name in shown)]
         return [(self.words[part], name) for part, name in parts if name is not None]
 
 
 def check_strength(wish: Wish) -> None:
-    """Raise `UserError` for a strength that is no share of a way."""
+    """Raise `UserError` for a strength that is out of range."""
     if not 0 <= wish.strength <= STRONGEST:  # not so for NaN either
         word = wish.words["strength"]
-        raise UserError(f"{word} {wish.strength:g}: expected a number from 0 to {STRONGEST:g}; 1 is the whole way.")
+        raise UserError(f"{word} {wish.strength:g}: expected a number from 0 to {STRONGEST:g}; 1 is the full edit.")
 
 
 def unit_changes(texts: Sequence[str]) -> dict[str, float]:
     """`12=+0.5` or `AU12=-0.3` as changes by name.
 
     Raises:
-        UserError: something else, a unit that is not known or named twice, or a change that is not from -1 to 1.
+        UserError: the text has another form, a unit is unknown or named twice, or a change is not from -1 to 1.
     """
     changes: dict[str, float] = {}
     for text in texts:
@@ -59,7 +59,7 @@ def unit_changes(texts: Sequence[str]) -> dict[str, float]:
         try:
             add_change(changes, unit, float(value), f"--au {text}")
         except ValueError as error:
-            raise UserError(f"--au {text}: expected a number of an action unit and a change, like 12=+0.5.") from error
+            raise UserError(f"--au {text}: expected an action unit's number and a change, like 12=+0.5.") from error
     return changes
 
 
@@ -67,11 +67,11 @@ def add_change(changes: dict[str, float], unit: str, change: float, where: str) 
     """Add the change of an action unit, which may be spelt AU12, au12 or 12, under its name.
 
     Raises:
-        UserError: a unit that is not known or is there already, or a change that is not from -1 to 1.
+        UserError: the unit is unknown or already present, or the change is not from -1 to 1.
     """
     name = f"AU{unit.strip().upper().removeprefix('AU').zfill(2)}"
     if name in changes:
-        raise UserError(f"{where}: this unit is named twice. Name every unit once.")
+        raise UserError(f"{where}: this unit is named twice. Name each unit once.")
     if name not in ACTION_UNITS or not -1 <= change <= 1:  # not so for NaN either
         known = ", ".join(unit.removeprefix("AU").lstrip("0") for unit in ACTION_UNITS)
         raise UserError(f"{where}: expected one of the units {known}, and a change from -1 to 1.")

@@ -1,4 +1,4 @@
-"""The metrics on arrays, of whatever method made them. `import mimik` gives `evaluate` from here."""
+"""The metrics on arrays from any method. `import mimik` provides `evaluate`."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -20,8 +20,8 @@ from mimik.training.devices import chosen_device
 
 Picture = npt.NDArray[np.uint8]
 
-NOT_HERE = "arrays hold no {}; `mimik evaluate` measures this on a prepared dataset."
-"""Why a metric is skipped for which `evaluate` takes no argument."""
+NOT_HERE = "arrays contain no {}; `mimik evaluate` measures this on a prepared dataset."
+"""Why a metric is skipped whose input is no argument of `evaluate`."""
 
 LACKING: Mapping[str, str] = {
     "truth": "no `truth` was given.",
@@ -33,7 +33,7 @@ LACKING: Mapping[str, str] = {
 
 
 class GivenFaces(FaceStore):
-    """Arrays as a prepared dataset that is nothing but a test split."""
+    """Arrays in the form of a prepared dataset that consists of a test split only."""
 
     def __init__(
         self,
@@ -53,17 +53,17 @@ class GivenFaces(FaceStore):
 
 
 class GivenMeasurements(Measurements):
-    """Measurements of arrays, which say so."""
+    """Measurements of arrays, with protocols that say so."""
 
     TESTED: ClassVar[str] = "Arrays"
 
     @property
     def action_unit_reader(self) -> Extractor | Missing:
-        """The reader: there are no action units here that could be of another kind than its own."""
+        """The reader: arrays contain no action units that could be of another kind than its own."""
         return self.reader
 
     def lacking(self, what: str, reason: str) -> Missing:
-        """That `what` was not given."""
+        """The reason for a metric that lacks `what`: it was not given."""
         return Missing(LACKING[what])
 
 
@@ -86,38 +86,38 @@ def evaluate(
     batch_size: int = 128,
     device: torch.device | str | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Measure the edits of any method, by the modules that make metrics.json.
+    """Measure the edits of any method with the modules that produce metrics.json.
 
-    N faces, each asked for all C classes, its own included: that edit is what reconstruction is measured on. The
-    sources are also the real images of Fréchet and kernel distances.
+    Each of the N faces is edited to all C classes, including its own: reconstruction is measured on that edit. The
+    sources also serve as the real images of Fréchet and kernel distances.
 
     Args:
-        edits: uint8 (N, C, S, S, 3) RGB; `edits[i, t]` is face i asked for class t.
-        sources: uint8 (N, S, S, 3), the faces before.
+        edits: uint8 (N, C, S, S, 3) RGB; `edits[i, t]` is face i edited to class t.
+        sources: uint8 (N, S, S, 3), the unedited faces.
         labels: the class that each source shows, by name or as a position in `classes` (N,).
         classes: names of the C expressions.
-        truth: uint8 (N, C, S, S, 3), the true image of every edit, where it is known.
-        cycle: uint8 (N, C, S, S, 3), every edit sent back to the class of its source.
+        truth: uint8 (N, C, S, S, 3), the true image of every edit, if known.
+        cycle: uint8 (N, C, S, S, 3), every edit edited back to the class of its source.
         masks: uint8 (N, S, S), class of every pixel of the sources, positions in
             `mimik.labels.SEGMENTATION_CLASSES`, 255 where unknown.
         landmarks: (N, 68, 2) of the sources, x then y, as fractions of the side.
-        classifier: folder of a classifier that was trained on `classes`, data/pretrained/<dataset>/classifier/<name>.
-        reader: folder of a face reader, which knows rendered faces: data/pretrained/<dataset>/reader/<name>.
+        classifier: folder of a classifier trained on `classes`, data/pretrained/<dataset>/classifier/<name>.
+        reader: folder of a face reader, which is for rendered faces: data/pretrained/<dataset>/reader/<name>.
         weights: folder with the weights of Inception (FID, KID, Inception score) and ArcFace (identity loss).
         metrics: modules of `mimik.evaluation.metrics`; None runs all.
         bootstrap: resamples for the confidence intervals.
-        seed: of resamples and of the subsets of kernel distances.
+        seed: seed of the resamples and of the subsets of kernel distances.
         batch_size: images per call of a network.
-        device: where the networks run, see `mimik.load`.
+        device: device of the networks, see `mimik.load`.
 
     Returns:
         the entries of metrics.json by name: `value`, `ci`, `n`, `extractor`, `protocol` and more, or `skipped` with the
         reason.
 
     Raises:
-        TypeError: pictures that are no array of uint8.
-        ValueError: arrays that do not fit each other, an unknown label, or a number out of range.
-        mimik.UserError: an unknown metric, or a network that is not there or was trained on other classes.
+        TypeError: pictures are not uint8 arrays.
+        ValueError: arrays do not fit each other, a label is unknown, or a number is out of range.
+        mimik.UserError: a metric is unknown, or a network is missing or was trained on other classes.
     """
     settings = EvaluationSettings(
         tuple(names("metrics") if metrics is None else metrics), None, bootstrap, seed, batch_size=batch_size
@@ -140,8 +140,8 @@ def evaluate(
         raise ValueError(f"landmarks: expected finite ({count}, 68, 2), got {points.shape}")
     faces = GivenFaces(sources, _positions(labels, classes, count), classes, truth, masks, points)
     place = chosen_device(device)
-    no_weights = Missing("no `weights` were given: the folder where the weights of this network lie.")
-    no_segmenter = Missing("pictures say nothing about a segmenter; `mimik evaluate` measures the method's own.")
+    no_weights = Missing("no `weights` were given: the folder with the weights of this network.")
+    no_segmenter = Missing("pictures say nothing about a segmenter; `mimik evaluate` measures that of a method.")
     with tempfile.TemporaryDirectory(prefix="mimik-") as scratch:
         measurements = GivenMeasurements(
             translations=edits,
@@ -164,7 +164,7 @@ def evaluate(
 
 
 def _positions(labels: Sequence[str] | npt.ArrayLike, classes: Sequence[str], count: int) -> npt.NDArray[np.int64]:
-    """int64 (N,) positions in `classes`. Raises `ValueError` for anything else than a known class of each face."""
+    """int64 (N,) positions in `classes`. Raises `ValueError` unless there is a known class for each face."""
     given = np.asarray(labels)
     known = ", ".join(classes)
     if given.shape != (count,):

@@ -1,9 +1,9 @@
 """Continuous edits of a few test faces: part of the way to an expression and beyond it, and single action units.
 
-What a person looks at; no metric reads them. The faces are drawn without a look at any result and depend on the test
-split and the seed alone, so that all methods of a dataset show the same ones. Where faces are rendered, the truth of
-every such edit is rendered beside it: the face with the action units that are the same share of the way between its
-own and those of the true target, or with the one unit at the intensity asked for.
+They are for visual inspection; no metric uses them. The faces are drawn without regard to any result and depend only on
+the test split and the seed, so that all methods of a dataset show the same ones. For rendered faces, the ground truth
+of every such edit is rendered as well: the face with its action units moved the same share of the way to those of the
+true target, or with the single unit at the requested intensity.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,25 +26,25 @@ Edit = Callable[[Array, Tensor, Tensor], Array]
 """Faces uint8 (B, S, S, 3) with source and target states float (B, K) -> their edits, uint8 (B, S, S, 3)."""
 
 PAIRS = 8
-"""Least number of pairs of a face and an expression; every expression is asked for at least once."""
+"""Minimum number of pairs of a face and an expression; every expression is the target at least once."""
 
 UNIT_FACES = 2
-"""Faces whose single action units are edited."""
+"""Number of faces whose single action units are edited."""
 
 
 def draw_pairs(labels: Rows, identities: Sequence[str], edits: int, seed: int) -> tuple[Rows, Rows]:
-    """Faces and what each is asked for: the edits in turn, none of a face that shows it already.
+    """Faces with a target each: the edits in turn, never one that the face shows already.
 
-    Of the faces in drawn order the first is taken whose person and whose own expression were taken least often.
+    From the faces in drawn order, the first one is taken whose person and expression were taken least often.
 
     Args:
         labels: expressions of the N faces, int64 (N,); -1 where they do not matter.
         identities: who they are, N names; empty where unknown.
-        edits: how many edits there are, at least one.
-        seed: of the draw.
+        edits: number of edits, at least one.
+        seed: seed of the draw.
 
     Returns:
-        positions among the N faces and among the edits, both int64 (P,); P is the larger of `PAIRS` and `edits`, less
+        positions among the N faces and among the edits, both int64 (P,); P is the larger of `PAIRS` and `edits`, minus
         the edits that every face shows already.
     """
     order = np.random.default_rng(seed).permutation(len(labels)).tolist()
@@ -68,15 +68,15 @@ def draw_pairs(labels: Rows, identities: Sequence[str], edits: int, seed: int) -
 def strengths(
     edit: Edit, condition: Condition, store: FaceStore, rows: Rows, labels: Rows, targets: Rows, levels: Sequence[float]
 ) -> Array:
-    """Edits by strength: 0 asks for the face as it is, 1 for the whole edit, more goes beyond.
+    """Edits by strength: 0 requests the unchanged face, 1 the full edit, larger values exaggerate it.
 
     Args:
         edit: the generator.
-        condition: what it is told.
+        condition: its condition.
         store: the prepared dataset.
         rows: faces of its table, (P,).
         labels: their expressions, (P,); -1 where attributes are reversed.
-        targets: what each is asked for, positions in `condition.edits`, (P,).
+        targets: the target of each face, positions in `condition.edits`, (P,).
         levels: the L strengths.
 
     Returns:
@@ -94,16 +94,16 @@ def strengths(
         own = _units(store)[rows].astype(np.float64)
         wanted = store.truth_action_units[store.truth_positions(rows), targets].astype(np.float64)
         share = np.array(levels)[None, :, None]
-        # Beyond 1 the renderer has nothing to show.
+        # The renderer cannot show strengths beyond 1.
         units = (own[:, None] + share * (wanted - own)[:, None]).clip(0, 1)
         true = with_units(store, np.repeat(rows, len(levels)), units.reshape(-1, len(ACTION_UNITS)))
     return _stacked(made, true, (len(rows), len(levels)))
 
 
 def unit_rows(store: FaceStore, rows: Rows) -> Rows:
-    """Of some faces the `UNIT_FACES` whose units are to be edited: those that show least, where a unit shows best."""
+    """The `UNIT_FACES` faces whose units are edited: those that show the least, where a unit is most visible."""
     weakest = np.argsort(_units(store)[rows].sum(1), kind="stable")
-    # A face may be among `rows` twice.
+    # A face may occur twice in `rows`.
     distinct = list(dict.fromkeys(rows[weakest].tolist()))
     return np.array(distinct[:UNIT_FACES], dtype=np.int64)
 
@@ -111,13 +111,13 @@ def unit_rows(store: FaceStore, rows: Rows) -> Rows:
 def single_units(
     edit: Edit, condition: Condition, store: FaceStore, rows: Rows, names: Sequence[str], levels: Sequence[float]
 ) -> Array:
-    """Edits of one action unit each: it is set to given intensities, the others stay as they are.
+    """Edits of one action unit each: it is set to given intensities, the others are left unchanged.
 
     Args:
         edit: the generator.
-        condition: what it is told.
+        condition: its condition.
         store: the prepared dataset.
-        rows: faces of its table, (F,); none for a method that is not told units.
+        rows: faces of its table, (F,); none for a method that is not conditioned on units.
         names: the U units.
         levels: the L intensities in [0, 1].
 
@@ -145,7 +145,7 @@ def single_units(
 def _units(store: FaceStore) -> Array:
     """Action units of the faces, float32 (N, 17)."""
     units = store.action_units()
-    assert units is not None  # who is told action units, or looks at rendered faces, has a store with action units
+    assert units is not None  # action units as a condition, and rendered faces, imply a store with action units
     return units
 
 

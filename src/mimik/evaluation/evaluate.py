@@ -1,4 +1,4 @@
-"""Translations in, metrics.json out: opens what a method produced and the extractors, and runs the metrics."""
+"""Translations in, metrics.json out: opens the output of a method and the extractors, and runs the metrics."""
 
 import math
 import shutil
@@ -44,18 +44,18 @@ def evaluate(
 ) -> None:
     """Measure the translations of one method and write metrics.json and per_face.safetensors beside it.
 
-    The second holds, for every metric that is a mean over pairs, what each translated face contributes to it:
+    The second contains, for every metric that is a mean over pairs, the contribution of each translated face:
     `<metric>/sums` and `<metric>/counts`, float32 (N, G), see `mimik.evaluation.measurements.PerFace`.
 
     Args:
         settings: see `EvaluationSettings`.
         result_dir: results/<dataset>/<method>, with `config.json`, `generator.safetensors` and `translations/`.
         store_dir: the prepared dataset.
-        classifier_dir, segmenter_dir, reader_dir: pre-trained networks; None leaves out what needs them.
-        weights_dir: where Inception and ArcFace weights are looked for, then in `mirror`.
+        classifier_dir, segmenter_dir, reader_dir: pre-trained networks; None skips the metrics that need them.
+        weights_dir: folder that is searched for Inception and ArcFace weights before `mirror`.
         output: the file to write.
         mirror: folder that is searched for weights, see mimik.mirror.
-        run_id: MLflow's run of this result, to be recorded.
+        run_id: MLflow's run of this result, which is recorded.
 
     Raises:
         UserError: a file is missing, or translations, generator, dataset and classifier do not belong together.
@@ -124,23 +124,23 @@ def evaluate(
 
 
 def measure(measurements: Measurements, modules: Mapping[str, ModuleType]) -> dict[str, Entry]:
-    """The entries of metrics in turn, some of which carry a `PerFace`.
+    """The entries of the metrics in order; some of them carry a `PerFace`.
 
     A metric that needs expressions as targets is skipped where attributes are reversed.
 
     Args:
-        measurements: what is measured.
+        measurements: the input of the metrics.
         modules: the metrics by name, see `metric_modules`.
 
     Raises:
-        ValueError: a metric yields a number that is not finite, which is a defect of the metric.
+        ValueError: a metric yields a number that is not finite, which is a bug in the metric.
     """
     entries: dict[str, Entry] = {}
     with tqdm(modules.items(), desc="evaluate", unit="metric") as progress:
         for name, module in progress:
             progress.set_postfix_str(name)
             if measurements.attributes and getattr(module, "NEEDS_EXPRESSIONS", False):
-                reason = "it looks for expressions; this method is told attributes, each of which is reversed in turn."
+                reason = "it measures expressions, but this method is conditioned on attributes and reverses each one."
                 computed = {entry: Missing(reason, applies=False).entry for entry in module.NAMES}
             else:
                 computed = module.compute(measurements)
@@ -149,22 +149,22 @@ def measure(measurements: Measurements, modules: Mapping[str, ModuleType]) -> di
 
 
 def metric_modules(names: tuple[str, ...]) -> dict[str, ModuleType]:
-    """The modules of mimik.evaluation.metrics, or with a dot of other packages, by name, in this order.
+    """The modules of mimik.evaluation.metrics, or (names with a dot) of other packages, by name, in this order.
 
     Raises:
-        UserError: a name without a file, or two metrics that make an entry of the same name.
+        UserError: a name has no file, or two metrics produce an entry of the same name.
     """
     modules = {name: named("metrics", name, "evaluation.metrics") for name in names}
     makers: dict[str, str] = {}
     for name, module in modules.items():
         for entry in module.NAMES:
             if (other := makers.setdefault(entry, name)) != name:
-                raise UserError(f"evaluation.metrics: {other} and {name} both make the entry {entry!r}. Rename one.")
+                raise UserError(f"evaluation.metrics: {other} and {name} both produce the entry {entry!r}. Rename one.")
     return modules
 
 
 def _with_printing(module: ModuleType, entries: dict[str, Entry]) -> dict[str, Entry]:
-    """Entries of a metric of another package, each with how the report is to print it (`mimik.reporting.measures`)."""
+    """Entries of a metric of another package, each with its format in the report (`mimik.reporting.measures`)."""
     directions = {True: "up", False: "down", None: ""}
     return {
         name: {
@@ -184,8 +184,8 @@ def _check_match(manifest: Mapping[str, Any], store: FaceStore, result_dir: Path
     folder = result_dir / "translations"
     if manifest["store_digest"] != store.digest:
         raise UserError(
-            f"{folder / 'manifest.json'}: the translations were made from another preparation of the dataset than "
-            f"{store.directory} holds now. Translate again."
+            f"{folder / 'manifest.json'}: the translations were made from a different preparation of the dataset than "
+            f"the one now in {store.directory}. Translate again."
         )
     if not 0 <= min(manifest["rows"]) <= max(manifest["rows"]) < len(store):
         raise UserError(
@@ -194,7 +194,7 @@ def _check_match(manifest: Mapping[str, Any], store: FaceStore, result_dir: Path
         )
     generator = result_dir / "generator.safetensors"
     if not generator.is_file() or file_sha256(generator) != manifest["generator_sha256"]:
-        raise UserError(f"{folder / 'manifest.json'}: {generator} is not the one that translated. Translate again.")
+        raise UserError(f"{folder / 'manifest.json'}: the translations were not made by {generator}. Translate again.")
 
 
 def _translations(result_dir: Path, name: str, manifest: Mapping[str, Any]) -> Any:
@@ -204,7 +204,7 @@ def _translations(result_dir: Path, name: str, manifest: Mapping[str, Any]) -> A
     expected = (len(manifest["rows"]), len(manifest["classes"]), size, size, 3)
     if array.shape != expected or array.dtype != np.uint8:
         raise UserError(
-            f"{path}: holds {array.dtype} {array.shape}, but its manifest promises uint8 {expected}. Translate again."
+            f"{path}: holds {array.dtype} {array.shape}, but its manifest states uint8 {expected}. Translate again."
         )
     return array
 
@@ -235,7 +235,7 @@ def _parser(network: nn.Module, device: torch.device) -> Callable[[Tensor], Mapp
 
 
 def _git_commit() -> str | None:
-    """The commit that mimik runs from; None outside of a git checkout."""
+    """The commit that mimik runs from; None outside a git checkout."""
     command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -246,9 +246,9 @@ def _git_commit() -> str | None:
 
 @contextmanager
 def _scratch(folder: Path) -> Iterator[Path]:
-    """An empty folder beside the output (the system's own may lie in memory), taken away afterwards.
+    """An empty folder beside the output (the system's temporary folder may be in memory), removed afterwards.
 
-    Its name is fixed, so that what a killed run left behind goes with the next one.
+    Its name is fixed, so that leftovers of a killed run are removed by the next one.
     """
     shutil.rmtree(folder, ignore_errors=True)
     with told_if_full(folder):
@@ -260,7 +260,7 @@ def _scratch(folder: Path) -> Iterator[Path]:
 
 
 def _finite(entry: Entry, name: str) -> Entry:
-    """The entry, once it is sure that no number in it is NaN or infinite: a metric that yields one is wrong."""
+    """The entry, after checking that no number in it is NaN or infinite, which would be a bug in the metric."""
 
     def check(value: Any) -> None:
         if isinstance(value, Mapping):

@@ -1,6 +1,6 @@
-"""The networks that measure images, opened: classifier, face reader, Inception, ArcFace.
+"""Opens the networks that measure images: classifier, face reader, Inception, ArcFace.
 
-Each is an `Extractor`, or `Missing` with what to do about it. A file that is there but does not fit is a `UserError`.
+Each is an `Extractor`, or `Missing` with advice on how to get it. A file that exists but does not fit is a `UserError`.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from mimik.storage.files import file_sha256
 def open_classifier(
     directory: Path | str | None, store: FaceStore, attributes: Sequence[str], device: torch.device
 ) -> Extractor | Missing:
-    """The judge: of the dataset's classes, or of the attributes that are reversed, if any."""
+    """The judge: a classifier of the dataset's classes, or of the attributes that are reversed, if any."""
     if directory is None:
         what = (
             ("attribute classifier", "attribute_classifier") if attributes else ("expression classifier", "classifier")
@@ -29,15 +29,16 @@ def open_classifier(
     network = face_classifier.load(directory).to(device)
     wanted = "attributes" if attributes else "expression"
     if network.predicts != wanted:
-        raise UserError(f"{directory}: tells the {network.predicts} of a face; this method needs one of {wanted}.")
+        raise UserError(f"{directory}: predicts {network.predicts}, but this method needs a classifier of {wanted}.")
     if attributes and (unknown := set(attributes) - set(network.classes)):
         raise UserError(
-            f"{directory}: does not know {', '.join(sorted(unknown))}, which the method reverses. Add them to `names` "
-            "of the classifier in params.yaml and train it again."
+            f"{directory}: was not trained on {', '.join(sorted(unknown))}, which the method reverses. Add this to "
+            "`names` of the classifier in params.yaml and train it again."
         )
     if not attributes and network.classes != store.classes:
         raise UserError(
-            f"{directory}: knows the classes {network.classes}, but those of {store.directory} are {store.classes}. "
+            f"{directory}: was trained on the classes {network.classes}, but those of {store.directory} are "
+            f"{store.classes}. "
             "Train the classifier again on this dataset."
         )
     chosen = [network.classes.index(name) for name in attributes or network.classes]
@@ -50,7 +51,7 @@ def open_classifier(
 
 
 def open_reader(directory: Path | str | None, device: torch.device) -> Extractor | Missing:
-    """The network that reads action units and identities off rendered faces."""
+    """The network that reads action units and identities from rendered faces."""
     if directory is None:
         return Missing("name a face reader for this scale in params.yaml (`reader`); it needs a rendered dataset.")
     network = face_reader.load(directory).to(device)
@@ -63,10 +64,10 @@ def open_reader(directory: Path | str | None, device: torch.device) -> Extractor
 
 
 def open_inception(folder: Path | str, mirror: Path | str | None, device: torch.device) -> Extractor | Missing:
-    """Inception with the weights that FID, KID and Inception score are defined by."""
+    """Inception with the weights that define FID, KID and Inception score."""
     path = next((found for name in inception.WEIGHTS if (found := mirrors.find(name, mirror, folder))), None)
     if path is None:
-        return Missing(f"put {inception.WEIGHTS[0]} into {folder} or the mirror folder; it is at {inception.URL}")
+        return Missing(f"put {inception.WEIGHTS[0]} into {folder} or the mirror folder; download: {inception.URL}")
     network = inception.load(path).to(device)
 
     def outputs(images: Tensor) -> dict[str, Tensor]:
@@ -77,7 +78,7 @@ def open_inception(folder: Path | str, mirror: Path | str | None, device: torch.
 
 
 def open_arcface(folder: Path | str, mirror: Path | str | None, device: torch.device) -> Extractor | Missing:
-    """ArcFace, which tells people apart in photographs."""
+    """ArcFace, which distinguishes people in photographs."""
     path = mirrors.find(arcface.WEIGHTS, mirror, folder)
     if path is None:
         return Missing(

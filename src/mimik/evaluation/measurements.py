@@ -1,8 +1,8 @@
-"""What the metrics look at: translations, sources, truths, and what each extractor says of them, computed once.
+"""The input of the metrics: translations, sources, ground truth, and the outputs of each extractor, computed once.
 
-A `Measurements` object is handed to `compute` of every metric. Its views are made when the first metric asks for
-them and shared by the rest; images stay in memory maps and per-image features go to a scratch folder, so memory use
-does not grow with the test set.
+A `Measurements` object is passed to `compute` of every metric. Its views are computed when a metric first needs them
+and shared by the others. Images stay in memory maps and per-image features go to a scratch folder, so memory use does
+not grow with the test set.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -32,7 +32,7 @@ class ClassFilter:
     """Restriction of the classification metrics to some classes (the six-class rule of AffectNet tables).
 
     Attributes:
-        classes: names that stay.
+        classes: names of the classes to keep.
         apply: `both` restricts sources and targets, `target` only the targets.
     """
 
@@ -45,13 +45,13 @@ class EvaluationSettings:
     """The `evaluation` slice of params.yaml.
 
     Attributes:
-        metrics: the modules to run, in the order of metrics.json: names of `mimik.evaluation.metrics`, or with a dot
+        metrics: the modules to run, in the order of metrics.json: names of `mimik.evaluation.metrics`, or (with a dot)
             of other packages.
         class_filter: which classes count for accuracy, EEA, its per-class table, confusion and preservation error.
-        bootstrap: number of resamples of the confidence intervals.
-        seed: of resamples and kernel-distance subsets; always the `seed` of params.yaml.
-        kid_subsets: number of subsets of the kernel distances.
-        kid_subset_size: images per subset, at most (fewer when there are fewer images).
+        bootstrap: number of resamples for the confidence intervals.
+        seed: seed of resamples and kernel-distance subsets; always the `seed` of params.yaml.
+        kid_subsets: number of subsets for the kernel distances.
+        kid_subset_size: maximum number of images per subset (fewer if there are fewer images).
         batch_size: images per call of an extractor.
     """
 
@@ -74,14 +74,14 @@ class Extractor:
     """A network that measures images.
 
     Attributes:
-        name: as it stands in metrics.json.
-        sha256: of its weights.
+        name: its name in metrics.json.
+        sha256: hash of its weights.
         outputs: float32 images (B, 3, S, S) in [-1, 1] -> named tensors with leading axis B, all of one pass.
             Classifier: `logits` (of the C classes, or of the C attributes that are reversed), `features`; Inception:
             `features`, `logits` (B, 1008); reader: `action_units`, `identity`; segmenter: `classes` (uint8
             (B, S, S)); ArcFace (112 px crops): `features`.
-        action_units: extractor of the action units that a reader has learned (`FaceStore.action_unit_extractor`);
-            None for networks that read none, and where it is not known.
+        action_units: extractor of the action units that a reader was trained on (`FaceStore.action_unit_extractor`);
+            None for networks that do not read action units, or if it is unknown.
     """
 
     name: str
@@ -92,11 +92,11 @@ class Extractor:
 
 @dataclass(frozen=True)
 class PerFace:
-    """What every source image contributes to a mean, for paired comparisons of methods on the same faces.
+    """The contribution of every source image to a mean, for paired comparisons of methods on the same faces.
 
     Attributes:
-        sums: (N, G) total of its values in every group of `bootstrap.grouped_mean`.
-        counts: (N, G) how many values that are.
+        sums: (N, G) sum of its values in every group of `bootstrap.grouped_mean`.
+        counts: (N, G) number of these values.
     """
 
     sums: Array
@@ -104,7 +104,7 @@ class PerFace:
 
 
 PER_FACE = "per_face"
-"""Key under which an entry carries its `PerFace` until the evaluation writes it to a file of its own."""
+"""Key under which an entry carries its `PerFace` until the evaluation writes it to a separate file."""
 
 
 PRINTED = "printed"
@@ -113,11 +113,11 @@ PRINTED = "printed"
 
 @dataclass(frozen=True)
 class Missing:
-    """Why something is not there, and what to do about it.
+    """Why something is missing, and what to do about it.
 
     Attributes:
         reason: becomes the `skipped` of a metric.
-        applies: whether the metric is for such methods at all.
+        applies: whether the metric applies to such methods at all.
     """
 
     reason: str
@@ -125,7 +125,7 @@ class Missing:
 
     @property
     def entry(self) -> Entry:
-        """What stands in metrics.json in the metric's place."""
+        """The entry in metrics.json in place of the metric."""
         return {"skipped": self.reason} if self.applies else {"skipped": self.reason, "applies": False}
 
 
@@ -145,18 +145,18 @@ class Rows:
 
 @dataclass
 class Measurements:
-    """Everything about one method's translations. N test images, C classes, S pixels.
+    """All data on one method's translations. N test images, C classes, S pixels.
 
     Attributes:
         translations: uint8 (N, C, S, S, 3), see mimik.evaluation.translation.
-        cycle: the same sent back, or why there are none.
+        cycle: the translations edited back to the source class, or why there are none.
         store: the prepared dataset.
         rows: int64 (N,) row of the store of each translated image.
         settings: see `EvaluationSettings`.
-        scratch: an empty folder for features; its content is worthless afterwards.
+        scratch: an empty folder for features; its contents are not needed afterwards.
         classifier, inception, arcface, reader: extractors, or why there is none.
         segmenter_before, segmenter_after: the pre-trained segmenter, and the same one after end-to-end training.
-        attributes: names of the C attributes that the translations reverse; empty where they are asked for classes.
+        attributes: names of the C attributes that the translations reverse; empty if the targets are classes.
     """
 
     translations: Array
@@ -177,7 +177,7 @@ class Measurements:
     """What the images are, for the protocol of every entry."""
 
     def lacking(self, what: str, reason: str) -> Missing:
-        """That the dataset has no `what` (masks, landmarks, truth, truth_action_units, action_units), for `reason`."""
+        """The `Missing` for a dataset without `what` (masks, landmarks, truth, truth_action_units, action_units)."""
         return Missing(reason)
 
     @property
@@ -192,7 +192,7 @@ class Measurements:
 
     @cached_property
     def labels(self) -> Labels:
-        """int64 (N,) source class of every translated image; -1 where attributes are reversed: no target is its own."""
+        """int64 (N,) source class of every translated image; -1 if attributes are reversed: no target is the source."""
         if self.attributes:
             return np.full(len(self.rows), -1)
         labels: Labels = self.store.labels()[self.rows]
@@ -221,7 +221,7 @@ class Measurements:
 
     @property
     def truth(self) -> Rows | Missing:
-        """The true targets of the N images, uint8 (N, C, S, S, 3); those of the source's own class too."""
+        """The true targets of the N images, uint8 (N, C, S, S, 3), including those of the source's own class."""
         return self._true("truth", self.store.truth)
 
     @property
@@ -230,8 +230,8 @@ class Measurements:
         if isinstance(self.reader, Missing) or self.reader.action_units == self.store.action_unit_extractor:
             return self.reader
         return Missing(
-            f"the reader {self.reader.name} has learned action units of '{self.reader.action_units}', but those of "
-            f"{self.store.directory} are of '{self.store.action_unit_extractor}'. Train a reader on this dataset."
+            f"the reader {self.reader.name} was trained on action units of '{self.reader.action_units}', but those of "
+            f"{self.store.directory} are from '{self.store.action_unit_extractor}'. Train a reader on this dataset."
         )
 
     @property
@@ -241,7 +241,7 @@ class Measurements:
 
     def _true(self, what: str, array: Array | None) -> Rows | Missing:
         if self.attributes:
-            return Missing("true target images are those of expressions; this method reverses attributes.")
+            return Missing("true target images exist only for expressions, but this method reverses attributes.")
         if array is None:
             return self.lacking(
                 what,
@@ -257,17 +257,17 @@ class Measurements:
 
     @cached_property
     def kept_classes(self) -> npt.NDArray[np.bool_]:
-        """bool (C,): the targets that the class filter leaves."""
+        """bool (C,): the targets that the class filter keeps."""
         chosen = self.settings.class_filter
         return np.array([chosen is None or name in chosen.classes for name in self.classes])
 
     @cached_property
     def classified_pairs(self) -> npt.NDArray[np.bool_]:
-        """bool (N, C): the pairs that the class filter leaves, target = source included."""
+        """bool (N, C): the pairs that the class filter keeps, target = source included."""
         return self.kept_sources(self.labels)[:, None] & self.kept_classes[None]
 
     def filtered(self, protocol: str) -> str:
-        """The protocol of a classification metric, with what the class filter left out."""
+        """The protocol of a classification metric, with the classes that the class filter keeps."""
         chosen = self.settings.class_filter
         if chosen is None:
             return protocol
@@ -275,7 +275,7 @@ class Measurements:
         return f"{protocol} Only {', '.join(chosen.classes)} as {who}."
 
     def kept_sources(self, labels: Labels) -> npt.NDArray[np.bool_]:
-        """bool like `labels`: the images that the class filter leaves; those of unknown class only without a filter."""
+        """bool like `labels`: the images that the class filter keeps; those of unknown class only without a filter."""
         chosen = self.settings.class_filter
         if chosen is None or chosen.apply == "target":
             return np.ones(len(labels), dtype=np.bool_)
@@ -316,14 +316,14 @@ class Measurements:
         """An output (N, C, ...) of the translations, of the copied inputs and of the true targets.
 
         Returns:
-            By the ending of a metric's name ("", "_copy", "_truth"): what was looked at, and what was seen.
+            By suffix of the metric's name ("", "_copy", "_truth"): a name for the images, and their output.
         """
         translated = self.of_translations(extractor)[output]
         copied = self.of_sources(extractor)[output][:, None]
         true = self.of_truth(extractor)
         return {
             "": ("translations", translated),
-            "_copy": ("input images, unedited,", np.broadcast_to(copied, translated.shape)),
+            "_copy": ("unedited input images", np.broadcast_to(copied, translated.shape)),
             "_truth": ("true target images", true if isinstance(true, Missing) else true[output]),
         }
 
@@ -358,7 +358,7 @@ class Measurements:
         """Compute something for every source image and its C pictures, a few images at a time.
 
         Args:
-            what: names the work, for the progress bar.
+            what: label of the progress bar.
             function: slice of b images -> (b, ...).
 
         Returns:
@@ -383,13 +383,13 @@ class Measurements:
         Args:
             values: (N, C) or (N, 1); NaN only where `keep` is False.
             keep: bool of the same shape: the pairs that count.
-            extractor: what measured the values, None when nothing but arithmetic did.
+            extractor: the network that measured the values, None if there was none.
             protocol: the metric's own sentence.
             macro: mean of the columns' means instead of the mean of all.
             extra: further keys.
         """
         if not keep.any():
-            return {"skipped": "no pair of a test image and a target is left to measure."}
+            return {"skipped": "there is no pair of a test image and a target to measure."}
         sums = np.where(keep, values, 0.0).astype(np.float64)
         counts = keep.astype(np.float64)
         if not macro:
@@ -401,7 +401,7 @@ class Measurements:
     def entry(
         self, value: Any, ci: Any, number: int, extractor: Extractor | None, protocol: str, **extra: Any
     ) -> Entry:
-        """Entry of metrics.json in the order that it is written."""
+        """Entry of metrics.json, with its keys in the order in which they are written."""
         limited = (
             "" if len(self.rows) == len(self.real_rows) else f" {len(self.rows)} of {len(self.real_rows)} test images."
         )

@@ -1,9 +1,9 @@
-"""A trained generator meets the test split: every image is asked for every class, and sent back again.
+"""Applies a trained generator to the test split: every image is edited to every class, and back to its own.
 
-A method that is told attributes is asked for the reverse of each (SeCGAN's protocol): its columns are attributes.
+For a method conditioned on attributes, each attribute is reversed (SeCGAN's protocol): its columns are attributes.
 
-What is written (docs/architecture.md, Results) is all that the metrics see of a method: uint8 images, so that no
-figure depends on how precisely a tensor was kept.
+The files written (docs/architecture.md, Results) are all that the metrics see of a method: uint8 images, so that no
+result depends on the precision in which a tensor was stored.
 """
 
 import math
@@ -33,7 +33,7 @@ from mimik.training.runs import finite, load_method
 Array = npt.NDArray[Any]
 
 MASKED_FACES = 8
-"""Most faces whose masks are kept for the report."""
+"""Maximum number of faces whose masks are stored for the report."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,14 @@ class TranslationSettings:
 
     Attributes:
         batch_size: translations per call of the generator.
-        limit: at most so many test images, the classes as equal in number as possible; None takes all.
-        precision: `fp32`, `bf16` (autocast), or `auto`: bf16 where the processor has it.
-        strengths: of the continuous edits, see `mimik.evaluation.continuous`: 0 is the face as it is, 1 the whole edit.
-        action_units: units that are edited one at a time, by methods that are told them.
-        intensities: in [0, 1], to which each of these units is set.
-        seed: of the choice that `limit` makes, and of the draw of the faces that are edited continuously; always the
-            `seed` of params.yaml.
+        limit: maximum number of test images, balanced over the classes as far as possible; None uses all.
+        precision: `fp32`, `bf16` (autocast), or `auto`: bf16 if the processor supports it.
+        strengths: strengths of the continuous edits, see `mimik.evaluation.continuous`: 0 is the unchanged face, 1 the
+            full edit.
+        action_units: units that are edited one at a time, by methods conditioned on action units.
+        intensities: values in [0, 1] to which each of these units is set.
+        seed: seed of the selection by `limit` and of the draw of faces for continuous edits; always the `seed` of
+            params.yaml.
     """
 
     batch_size: int = 64
@@ -64,11 +65,11 @@ class TranslationSettings:
             raise ValueError(f"batch_size must be at least 1, not {self.batch_size}")
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"limit must be at least 1 or empty, not {self.limit}")
-        # Asked the other way round, a NaN would pass.
+        # With the comparison negated, a NaN would pass.
         if not self.strengths or not all(0 <= strength < math.inf for strength in self.strengths):
             raise ValueError(f"strengths must be a list of finite numbers of at least 0, not {list(self.strengths)}")
         if unknown := set(self.action_units) - set(ACTION_UNITS):
-            raise ValueError(f"action_units: {', '.join(sorted(unknown))} is none of {', '.join(ACTION_UNITS)}")
+            raise ValueError(f"action_units: {', '.join(sorted(unknown))} is not among {', '.join(ACTION_UNITS)}")
         if not self.intensities or not all(0 <= intensity <= 1 for intensity in self.intensities):
             raise ValueError(f"intensities must be a list of numbers from 0 to 1, not {list(self.intensities)}")
 
@@ -92,29 +93,29 @@ def translate(
 ) -> None:
     """Translate the test split with the generator of `result_dir`.
 
-    Writes `images.npy`, `cycle.npy` and `manifest.json`; in `masks.npy`, uint8 (2, K, S, S), what the segmenter
-    sees in the K test faces of the manifest's `mask_rows` as pre-trained and after training with the generator, as
-    positions in `labels.SEGMENTATION_CLASSES`; K is 0 for a method without segmenter; in `strengths.npy` and
-    `action_units.npy` the continuous edits of a few faces, see `mimik.evaluation.continuous`, the second without a face
-    for a method that is not told action units.
+    Writes `images.npy`, `cycle.npy` and `manifest.json`. `masks.npy`, uint8 (2, K, S, S), contains the masks of the
+    K test faces of the manifest's `mask_rows` from the segmenter as pre-trained and after training with the generator,
+    as positions in `labels.SEGMENTATION_CLASSES`; K is 0 for a method without a segmenter. `strengths.npy` and
+    `action_units.npy` contain the continuous edits of a few faces, see `mimik.evaluation.continuous`; the second has
+    no faces for a method that is not conditioned on action units.
 
     Args:
         result_dir: holds `config.json` and `generator.safetensors`.
         store_dir: the prepared dataset.
         segmenter_dir: the pre-trained segmenter, for methods that have one.
-        output_dir: where the files go; memory use does not grow with the number of images.
+        output_dir: folder of the files to write; memory use does not grow with the number of images.
         settings: see `TranslationSettings`.
 
     Raises:
-        UserError: no labelled test face (none at all, of a method that is told attributes), the generator was trained
-            for other classes than the dataset has, or the pre-trained segmenter is missing.
+        UserError: there is no labelled test face (for a method conditioned on attributes: no test face at all), the
+            generator was trained on other classes than those of the dataset, or the pre-trained segmenter is missing.
     """
     result_dir, output_dir = Path(result_dir), Path(output_dir)
     method, config = load_method(result_dir)
     store = FaceStore(store_dir, int(config["image_size"]))
     if list(config["classes"]) != store.classes:
         raise UserError(
-            f"{result_dir / 'config.json'}: the generator was trained for the classes {list(config['classes'])}, but "
+            f"{result_dir / 'config.json'}: the generator was trained on the classes {list(config['classes'])}, but "
             f"{store.directory} has {store.classes}. Train it again on this dataset."
         )
     labels = store.labels()
@@ -126,7 +127,7 @@ def translate(
     if not len(labelled):
         raise UserError(
             f"{store.directory / 'index.csv'}: no face of the split 'test' has a known expression, so nothing can be "
-            "translated and sent back. Add labels to the dataset."
+            "translated there and back. Add labels to the dataset."
         )
     chosen = balanced_subset(labelled, labels[labelled], settings.limit, settings.seed)
 
@@ -135,7 +136,7 @@ def translate(
     method.to(device).eval()
     edit = _editor(translator, result_dir, settings.batch_size, device, dtype)
     manifest_path = output_dir / "manifest.json"
-    # A manifest beside arrays of another run would vouch for them, should this run be killed between two renames.
+    # If this run is killed between two renames, an old manifest would make arrays of another run look valid.
     manifest_path.unlink(missing_ok=True)
     shape = (len(chosen), len(condition.edits), store.size, store.size, 3)
     with (
@@ -143,7 +144,7 @@ def translate(
         new_array(output_dir / "cycle.npy", shape) as cycle,
     ):
         _fill(edit, condition, store, chosen, labels[chosen], images, cycle, settings.batch_size)
-    # Of an attribute reversed no column is the face's own.
+    # When attributes are reversed, no column is the source itself.
     shown = np.full(len(chosen), -1) if by_attribute else labels[chosen]
     described = _continuous(edit, condition, store, chosen, shown, output_dir, settings)
     segmenters = _segmenters(method, segmenter_dir, result_dir)
@@ -179,7 +180,7 @@ def _continuous(
     output_dir: Path,
     settings: TranslationSettings,
 ) -> dict[str, Any]:
-    """Write `strengths.npy` and `action_units.npy`. Returns what the manifest says of them."""
+    """Write `strengths.npy` and `action_units.npy`. Returns the manifest's entry for them."""
     identities = store.table["identity"].iloc[rows].tolist()
     drawn, targets = continuous.draw_pairs(labels, identities, len(condition.edits), settings.seed)
     levels, intensities = list(settings.strengths), list(settings.intensities)
@@ -218,7 +219,7 @@ def _editor(
 
 
 def evenly(rows: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
-    """At most `count` of `rows` at even distances, the first and the last among them (the first alone for one)."""
+    """At most `count` of `rows` at even distances, including the first and the last (only the first for one)."""
     count = min(count, len(rows))
     return rows[np.linspace(0, len(rows) - 1, count).round().astype(np.int64)]
 
@@ -244,15 +245,15 @@ def _classes(network: nn.Module, images: Array, device: torch.device) -> Array:
 def balanced_subset(
     rows: npt.NDArray[np.int64], labels: npt.NDArray[np.int64], limit: int | None, seed: int
 ) -> npt.NDArray[np.int64]:
-    """At most `limit` of `rows`, drawn class by class in turn so that the counts differ by one at most.
+    """At most `limit` of `rows`, drawn from the classes in turn so that their counts differ by at most one.
 
-    A class that runs out leaves its turns to the others. Ascending; the same seed gives the same rows.
+    When a class is exhausted, the others take its turns. Ascending; the same seed gives the same rows.
 
     Args:
         rows: row numbers (N,).
         labels: their classes (N,).
-        limit: how many, or None for all.
-        seed: of the draw.
+        limit: maximum number, or None for all.
+        seed: seed of the draw.
     """
     if limit is None or limit >= len(rows):
         return np.sort(rows)
@@ -279,7 +280,7 @@ def _fill(
     cycle: Array,
     batch_size: int,
 ) -> None:
-    """Write the edits of all faces to everything into `images`, and what they become when sent back into `cycle`."""
+    """Write the edits of all faces to all targets into `images`, and those back to their source into `cycle`."""
     classes = len(condition.edits)
     pairs = len(rows) * classes
     flat_images = images.reshape(pairs, *images.shape[2:])
@@ -292,7 +293,7 @@ def _fill(
             shown, wanted = (torch.from_numpy(of).to(source.device) for of in (labels[pair // classes], pair % classes))
             target = condition.asked(source, shown, wanted)
             flat_images[pair] = edit(store.images[rows[pair // classes]], source, target)
-            # The stored image is sent back, not the tensor: what hides below one grey level is lost, as it would be
-            # for anybody who only has the picture.
+            # The stored image is edited back, not the tensor: signals below one grey level are lost, as they would be
+            # for anybody who only has the image.
             flat_cycle[pair] = edit(flat_images[pair], target, source)
             progress.update(2 * len(pair))

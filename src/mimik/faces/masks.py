@@ -9,7 +9,7 @@ hide), and everything beyond its outline, where hair, ears, neck, clothes and ba
   segmenter learn where no part is; without it the network could place a mouth in the hair unpunished;
 - what the crop shows beyond the photograph's border (mirrored pixels) is `IGNORED`.
 
-Masks that a dataset brings along (`masks: annotation`) are cut out of its annotation by `annotated_masks` instead:
+Masks that come with a dataset (`masks: annotation`) are cut out of its annotation by `annotated_masks` instead:
 `background` is then all that is no part, and only what lies beyond the photograph's border is `IGNORED`.
 
 Masks by a segmenter that was trained on another dataset (`masks: segmenter`) come from a `MaskPredictor`; beyond the
@@ -113,7 +113,7 @@ def annotated_masks(
         raise ValueError(f"a dataset's mask is {mask.dtype} {mask.shape} up to {mask.max(initial=0)}")
     (height, width), (tall, wide) = mask.shape, shape[:2]
     if abs(height * wide - width * tall) > 0.01 * height * wide:
-        raise UnusableError(f"mask of {width} x {height} px, photograph of {wide} x {tall}: other proportions")
+        raise UnusableError(f"mask of {width} x {height} px, photograph of {wide} x {tall}: the proportions differ")
     return {size: crop_labels(mask, shape, transform, size, IGNORED) for size in sizes}
 
 

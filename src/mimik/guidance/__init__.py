@@ -1,1 +1,1 @@
-"""Guides: networks and losses that look at the edits of any method while it is trained, one paper's idea each."""
+"""Guides: networks and losses that evaluate the edits of any method during training, one paper's idea each."""

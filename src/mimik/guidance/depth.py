@@ -38,16 +38,16 @@ class Config(LazyReconstruction):
     paper prints only some.
 
     Attributes:
-        weight: w of Table 3: how strongly the adversarial and the classification term act on the method.
-        weight_reconstruction: how strongly L_rec acts on the method; one that differs from `weight` costs a further
+        weight: w of Table 3: weight of the adversarial and classification terms in the method's gradient.
+        weight_reconstruction: weight of L_rec in the method's gradient; a value other than `weight` costs an additional
             pass of G_depth.
-        start: `pretrained`: from the entry's `depth_network`; `frozen`: the same, and G_depth learns no more (D_depth
-            does); `scratch`: from random weights.
-        geometry, domains: of a network from `scratch`, like those of
-            `mimik.pretraining.depth_network.DepthNetworkConfig`. A pre-trained one brings its own.
-        conv_dim, residual_blocks, stem: of a network from `scratch`, see `mimik.networks.stargan.Generator`. A
-            pre-trained one brings its own.
-        confidence_penalty: beta of Eq. 11 (0: none; methods told action units have none).
+        start: `pretrained`: from the entry's `depth_network`; `frozen`: the same, but G_depth is not trained further
+            (D_depth is); `scratch`: from random weights.
+        geometry, domains: for a network from `scratch`, see `mimik.pretraining.depth_network.DepthNetworkConfig`. A
+            pre-trained network keeps its own.
+        conv_dim, residual_blocks, stem: for a network from `scratch`, see `mimik.networks.stargan.Generator`. A
+            pre-trained network keeps its own.
+        confidence_penalty: beta of Eq. 11 (0: none; not available with action units as the condition).
         lambda_reconstruction: weight of L_rec.
         adversary: settings of D_depth; lambda_classification is that of Eq. 8 for both players.
     """
@@ -68,7 +68,7 @@ class Config(LazyReconstruction):
         """Refuse values that make no sense."""
         super().__post_init__()
         if min(self.weight, self.weight_reconstruction, self.confidence_penalty, self.lambda_reconstruction) < 0:
-            raise ValueError("weights and confidence_penalty are not negative")
+            raise ValueError("weights and confidence_penalty must not be negative")
 
 
 class Guide(nn.Module):
@@ -112,7 +112,7 @@ class Guide(nn.Module):
         try:
             self.adversary.network.load_state_dict(state)
         except RuntimeError as error:
-            raise ValueError(f"`adversary` is not that of the pre-trained depth network ({error})") from error
+            raise ValueError(f"`adversary` differs from that of the pre-trained depth network ({error})") from error
 
     @property
     def compiled(self) -> list[nn.Module]:

@@ -66,7 +66,7 @@ class AttGANBranch:
 
     Attributes:
         conv_dim, layers, max_conv_dim, shortcut_layers, inject_layers: see `mimik.networks.attgan.Generator`.
-        head, lambda_reconstruction, adversary: like those of `StarGANBranch`.
+        head, lambda_reconstruction, adversary: as for `StarGANBranch`.
     """
 
     conv_dim: int = 64
@@ -84,9 +84,9 @@ class Config(LazyReconstruction):
     """Settings; the defaults are the published ones.
 
     Attributes:
-        backbone: whose networks the branch has.
-        direction: which of the two generators the consistency moves: `both`, the method's (`rgb_only`: eq. 11 alone)
-            or the branch's (`seg_only`: eq. 12 alone, which leaves the method without guidance).
+        backbone: the method whose networks the branch uses.
+        direction: which generator the consistency trains: `both`, the method's (`rgb_only`: only eq. 11) or the
+            branch's (`seg_only`: only eq. 12, which leaves the method without guidance).
         targets: `hard` (one-hot, eq. 11 and 12) or `soft`.
         lambda_consistency: lambda_sc, weight of eq. 11 and 12.
         stargan, attgan: settings of the branch with that backbone.
@@ -103,7 +103,7 @@ class Config(LazyReconstruction):
         """Refuse values that make no sense."""
         super().__post_init__()
         if self.lambda_consistency < 0:
-            raise ValueError("lambda_consistency is not negative")
+            raise ValueError("lambda_consistency must not be negative")
 
 
 class StarGANMasks(nn.Module):

@@ -1,4 +1,4 @@
-"""What lies in a dataset's archive, told to a person before anything is prepared: `mimik data check`."""
+"""A report on a dataset's archive before anything is prepared: `mimik data check`."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -57,7 +57,7 @@ def inspect(
     try:
         listing = dataset.index(raw, options, seed)
     except NotFetchedError:
-        yield "  found    nothing yet; the archive can be had, and preparing the dataset fetches it"
+        yield "  found    nothing yet; the archive is available, and preparing the dataset fetches it"
     except UserError as error:
         raise _without_access(error, dataset.ACCESS) from error
     else:
@@ -70,7 +70,7 @@ def inspect(
             strangers = 0 if origin is None else origin.details["rows_without_image"]
             yield (
                 f"  units    {len(listing.table):,} of {images:,} images have a usable row in {choice.csv}; "
-                f"{strangers:,} names in it are of no image"
+                f"{strangers:,} names in it belong to no image"
             )
         yield from _contents(listing)
     yield "  usable   yes"
@@ -79,7 +79,7 @@ def inspect(
 def _checked(
     dataset: ModuleType, name: str, raw: Path, options: Mapping[str, Any], mirror: Path | None
 ) -> tuple[tddfa.Files | None, extractors.Choice]:
-    """What the options name besides the archive. All that is missing is told at once.
+    """What the options name in addition to the archive. Everything that is missing is reported at once.
 
     Raises:
         UserError: the archive, OpenFace's output or 3DDFA_V2's files are not usable or not there.
@@ -100,7 +100,7 @@ def _checked(
     except UserError as error:
         faults.append(str(error))
     if faults:
-        raise UserError(" Besides, ".join(faults))
+        raise UserError(" In addition, ".join(faults))
     return model, choice
 
 
@@ -115,11 +115,11 @@ def _contents(listing: Listing) -> Iterator[str]:
     for total in listing.totals:
         yield f"  found    {total}"
     if any(total.expected is not None for total in listing.totals):
-        yield f"  release  {'not the complete one; what is there can be used' if incomplete(listing) else 'complete'}"
+        yield f"  release  {'incomplete; what is present can be used' if incomplete(listing) else 'complete'}"
     for note in (*listing.notes, *gaps(listing.table)):
         yield f"  note     {note}"
     if not (listing.table["identity"] != "").any():
-        yield "  note     no person is named: the same one may be in training and test, and results are then too good"
+        yield "  note     no persons are named: one person may be in both training and test, so results may be too good"
     yield "  images that this dataset's options choose:"
     yield from counted(listing.table)
     yield from left_out(listing.quarantine)

@@ -1,4 +1,4 @@
-"""Contact sheets of a prepared dataset: PNGs on which a person sees at a glance what was made of the photographs.
+"""Contact sheets of a prepared dataset: PNGs that show at a glance what was made from the photographs.
 
 `classes.png`: a seeded draw of faces of every class. `annotations.png`: a few faces with everything that is known of
 their pixels. Of photographs also `accepted.png`, any faces with what was measured of them, and `rejected.png`,
@@ -83,7 +83,7 @@ def draw_sheets(store: FaceStore, raw: Path, output: Path) -> list[Path]:
     sheets: dict[str, tuple[str, list[Row]]] = {
         "classes": (f"{name}: faces of every class, drawn at random (seed {seed})", _classes(store, seed)),
         "annotations": (
-            f"{name}: what is stored of a face (masks: grey is unknown; depth: light is near)",
+            f"{name}: what is stored for a face (masks: grey is unknown; depth: bright is near)",
             _annotations(store, seed),
         ),
         "accepted": ("", []),

@@ -1,4 +1,4 @@
-"""What a prepared dataset is and where it comes from, told to a person: `mimik data describe`."""
+"""A description of a prepared dataset and of its origin: `mimik data describe`."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,8 +12,8 @@ from mimik.inspection.archives import counted, left_out
 from mimik.labels import ACTION_UNITS
 
 TERMS = (
-    "photographs of a restricted set may not be passed on, and neither may sheets, exports or anything else that shows "
-    "them."
+    "photographs of a restricted set must not be passed on, and neither must sheets, exports or anything else that "
+    "shows them."
 )
 """The line on photographs of people; the licence says what is restricted."""
 
@@ -48,7 +48,7 @@ def describe(store: FaceStore) -> Iterator[str]:
     yield f"  licence  {manifest['licence']}"
     yield f"  cite     {manifest['citation']}"
     if manifest.get("restricted"):
-        yield "  push     no: `dvc push` keeps what is made of this dataset here"
+        yield "  push     no: `dvc push` does not upload what is made from this dataset"
     if photographs:
         yield f"  terms    {TERMS}"
 
@@ -57,7 +57,7 @@ def _source(manifest: Mapping[str, Any]) -> Iterator[str]:
     """What was read, by which importer."""
     importer = manifest.get("importer")
     if importer is None:
-        read_by = "an importer that the manifest does not name; prepare again to have it recorded"
+        read_by = "an importer that the manifest does not record; prepare the dataset again to record it"
     else:
         layout = f", layout: {importer['layout']}" if importer["layout"] else ""
         read_by = f"importer {importer['module']} of mimik {importer['version']}{layout}"
@@ -65,7 +65,7 @@ def _source(manifest: Mapping[str, Any]) -> Iterator[str]:
     for total in manifest.get("found", ()):
         yield f"  found    {total}"
     if importer is not None and "code_sha256" in importer:
-        yield f"  code     sha256 of all that preparing runs {importer['code_sha256']}; images by {importer['decoder']}"
+        yield f"  code     sha256 of all code that is run {importer['code_sha256']}; images by {importer['decoder']}"
     if files := manifest.get("files"):
         yield (
             f"  files    {files['count']:,} photographs, {files['bytes'] / 1e6:,.1f} MB, sha256 of each in index.csv, "

@@ -81,7 +81,7 @@ def export(
     rows = np.arange(len(store)) if layout == "folders" else np.flatnonzero(labels >= 0)
     if not len(rows):
         raise UserError(
-            f"{directory / 'index.csv'}: no face has a label, so {layout} has nothing to hold. Use folders."
+            f"{directory / 'index.csv'}: no face has a label, so the layout {layout} would be empty. Use folders."
         )
     record = {
         "dataset": manifest["dataset"],
@@ -175,15 +175,15 @@ def _check_names(directory: Path, classes: Sequence[str]) -> None:
             )
     if len({name.casefold() for name in classes}) < len(classes):
         raise UserError(
-            f"{directory / 'manifest.json'}: two of the classes {', '.join(classes)} differ in capitals only, which "
-            "makes them one folder on some systems. Rename one of them and prepare the dataset again."
+            f"{directory / 'manifest.json'}: two of the classes {', '.join(classes)} differ only in capitalisation, "
+            "which makes them one folder on some systems. Rename one of them and prepare the dataset again."
         )
 
 
 def _claim(output: Path, record: Mapping[str, Any]) -> None:
     """Make `output` the folder of this export, or find that it is. Raises `UserError` when it holds something else."""
     if output.exists() and not output.is_dir():
-        raise UserError(f"{output}: is a file; the folder for the export was expected. Name another one.")
+        raise UserError(f"{output}: is a file; expected the folder for the export. Name another one.")
     path = output / RECORD
     if path.exists():
         found = read_json(path, "Delete the folder, or name another one.")
@@ -191,14 +191,14 @@ def _claim(output: Path, record: Mapping[str, Any]) -> None:
             found = found if isinstance(found, Mapping) else {}
             told = f"{found.get('dataset')} as {found.get('layout')} at {found.get('size')} px"
             raise UserError(
-                f"{output}: holds another export ({told}, store {str(found.get('digest'))[:12]}; now wanted: store "
-                f"{str(record['digest'])[:12]}, {record['layout']} at {record['size']} px). Delete it, or name another "
-                "folder."
+                f"{output}: contains another export ({told}, store {str(found.get('digest'))[:12]}; now requested: "
+                f"store {str(record['digest'])[:12]}, {record['layout']} at {record['size']} px). Delete it, or name "
+                "another folder."
             )
         return
     # What a run leaves that was stopped while it wrote the record is no foreign file.
     if output.exists() and any(not entry.name.startswith(f".{RECORD}.") for entry in output.iterdir()):
-        raise UserError(f"{output}: is not empty, and no export of mimik. Name a new or an empty folder.")
+        raise UserError(f"{output}: is not empty and not an export of mimik. Name a new or empty folder.")
     write_json(path, record)
 
 

@@ -1,4 +1,4 @@
-"""AttGAN (He et al., TIP 2019, arXiv 1711.10678): an encoder and a decoder that is told the labels, not a cycle.
+"""AttGAN (He et al., TIP 2019, arXiv 1711.10678): an encoder and a decoder conditioned on labels, without a cycle.
 
 Losses with the WGAN-GP objective (section III-B, eq. 7 to 15; docs/papers/baselines.md#attgan), to be minimised, as
 elvisyjlin/AttGAN-PyTorch has them, which SeCGAN builds on:
@@ -6,9 +6,9 @@ elvisyjlin/AttGAN-PyTorch has them, which SeCGAN builds on:
     D: E[D(x_b)] - E[D(x)] + 10 GP + lambda_3 BCE(C(x), a)                               lambda_3 = 1
     G: -E[D(x_b)] + lambda_2 BCE(C(x_b), b) + lambda_1 |x - x_a|_1                       lambda_2 = 10, lambda_1 = 100
 
-with x_b = decode(encode(x), b) and x_a = decode(encode(x), a): the reconstruction is asked for the face's own labels,
-in one pass over one code. BCE is averaged over the labels. The decoder is told (2 label - 1) / 2; told label
-differences (`condition: {form: relative}`, the baseline of Sun et al.) it takes them as they are, and zero for x_a.
+with x_b = decode(encode(x), b) and x_a = decode(encode(x), a): the reconstruction has the face's own labels as target,
+in one pass over one code. BCE is averaged over the labels. The decoder receives (2 label - 1) / 2. With label
+differences (`condition: {form: relative}`, the baseline of Sun et al.) it receives them unchanged, and zero for x_a.
 
 Deviations from that code: D and G see the same batch, five D updates to one of G (algorithm 1 of Sun et al.), where it
 has five batches for D and a sixth for G; the learning rate decays exponentially to a hundredth over the second half (as
@@ -48,7 +48,7 @@ TRAINING: Mapping[str, Any] = MappingProxyType(
 """The published schedule, as overrides of `mimik.training.loop.TrainingConfig`."""
 
 CONDITION: Mapping[str, Any] = MappingProxyType({})
-"""What the generator is told unless params.yaml says otherwise: target labels, the default of `ConditionConfig`."""
+"""The generator's condition unless params.yaml sets another: target labels, the default of `ConditionConfig`."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class CriticConfig(AdversaryConfig):
 
     Attributes:
         hidden: see `mimik.networks.attgan.Discriminator`.
-        norm: see `mimik.networks.attgan.Discriminator`. Normalised, every penalty on its gradient is differentiated
+        norm: see `mimik.networks.attgan.Discriminator`. With a norm, every penalty on its gradient is differentiated
             twice.
     """
 
@@ -76,8 +76,8 @@ class Config(Rounds, LazyReconstruction, OutputHead):
     Attributes:
         conv_dim, layers, max_conv_dim, shortcut_layers, inject_layers: see `mimik.networks.attgan.Generator`.
         lambda_reconstruction: lambda_1, weight of the reconstruction.
-        label_scale: absolute labels of 0 and 1 are told as minus and plus this.
-        see_masks: the encoder sees the input's label map too, made by a frozen segmenter ("Baseline + Concat" of Sun
+        label_scale: absolute labels of 0 and 1 are fed to the decoder as minus and plus this value.
+        see_masks: the encoder also receives the input's label map from a frozen segmenter ("Baseline + Concat" of Sun
             et al., section 4.5).
         adversary: settings of the discriminator; lambda_3 is its `lambda_classification`, lambda_2 its
             `lambda_classification_generator`.
@@ -157,7 +157,7 @@ class Method(nn.Module):
         return [{"params": list(self.generator.parameters())}]
 
     def told(self, source: Tensor, target: Tensor) -> Tensor:
-        """What the decoder is told, (B, K): labels as -1/2 and 1/2, or their difference."""
+        """The decoder's condition, (B, K): labels as -1/2 and 1/2, or their difference."""
         told = self.condition.told(source, target)
         if self.condition.config.form == "relative":
             return told

@@ -1,4 +1,4 @@
-"""CycleGAN (Zhu et al., ICCV 2017, arXiv 1703.10593): two generators for every pair of expressions, told nothing.
+"""CycleGAN (Zhu et al., ICCV 2017, arXiv 1703.10593): two generators for every pair of expressions, no condition.
 
 For a pair (X, Y) with generators G: X -> Y, F: Y -> X and discriminators D_X, D_Y, to be minimised (section 3, eq. 3,
 with the least squares of section 4 and the identity loss of section 5.2; docs/papers/baselines.md#cyclegan):
@@ -49,7 +49,7 @@ TRAINING: Mapping[str, Any] = MappingProxyType(
 """The published schedule, as overrides of `mimik.training.loop.TrainingConfig`."""
 
 CONDITION: Mapping[str, Any] = MappingProxyType({})
-"""What the method is told unless params.yaml says otherwise: labels, which choose the networks."""
+"""The method's condition unless params.yaml sets another: labels, which select the networks."""
 
 
 @dataclass(frozen=True)
@@ -57,16 +57,17 @@ class Config:
     """Settings; the defaults are the published ones.
 
     Attributes:
-        pairs: `hub`: the hub with every other class; `all`: every two classes.
-        hub: the class through which edits between two others go.
+        pairs: `hub`: the hub paired with every other class; `all`: all pairs of classes.
+        hub: the class through which edits between two other classes pass.
         conv_dim, residual_blocks, head, stem: see `mimik.networks.cyclegan.Generator`.
         critic_conv_dim, critic_layers: see `mimik.networks.cyclegan.Discriminator`.
         critic_learning_rate: factor on the run's learning rate.
-        critic_head_start: steps in which the discriminators are trained alone. A generator with a `residual` head
-            outputs its input meanwhile, so that they learn to tell the classes of real faces.
+        critic_head_start: number of first steps in which the discriminators are trained alone. A generator with a
+            `residual` head outputs its input during these steps, so they learn to distinguish the classes of real
+            faces.
         lambda_cycle: weight of the cycle.
         lambda_identity: weight of the identity term.
-        buffer: number of edits that are kept for every discriminator.
+        buffer: number of past edits kept for every discriminator.
     """
 
     pairs: Literal["hub", "all"] = "hub"
@@ -121,9 +122,9 @@ class Method(nn.Module):
         super().__init__()
         condition = context.condition
         if condition.space != "expression" or condition.config.form != "absolute":
-            raise ValueError("cyclegan is asked for expressions (condition: space expression, form absolute)")
+            raise ValueError("cyclegan edits only expressions (condition: space expression, form absolute)")
         if config.hub not in condition.names or condition.dim < 2:
-            raise ValueError(f"hub: {config.hub!r} is none of the classes {', '.join(condition.names)}")
+            raise ValueError(f"hub: {config.hub!r} is not among the classes {', '.join(condition.names)}")
         self.config, self.condition, self.image_size = config, condition, context.image_size
         self.reads = condition.reads
         there, first, shown = _ways(condition.dim, condition.names.index(config.hub), config.pairs)
@@ -270,7 +271,7 @@ class Method(nn.Module):
     def translate(self, images: Tensor, source: Tensor, target: Tensor) -> Tensor:
         """Edit images (B, 3, H, W) in [-1, 1] from the states `source` to `target`, float (B, C).
 
-        One or two generators, as the classes ask for; a face that is asked for its own class stays as it is. States
+        One or two generators, depending on the classes; a face with its own class as target stays unchanged. States
         between classes are cross-fades of the edits between these classes, in their proportions.
         """
         row, before, after = (source[:, :, None] * target[:, None, :]).nonzero(as_tuple=True)
@@ -283,7 +284,7 @@ class Method(nn.Module):
         return faded.clamp(-1, 1)
 
     def _pass(self, images: Tensor, part: Tensor) -> Tensor:
-        """Every image through its generator int64 (B,); -1 leaves it as it is."""
+        """Every image through its generator int64 (B,); -1 leaves it unchanged."""
         edited = images.clone()
         state = self.generator.state_dict()
         for index in part[part >= 0].unique().tolist():

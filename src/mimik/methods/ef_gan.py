@@ -73,7 +73,7 @@ TRAINING: Mapping[str, Any] = MappingProxyType(
 """The published schedule of EF-GAN, as overrides of `mimik.training.loop.TrainingConfig`."""
 
 CONDITION: Mapping[str, Any] = MappingProxyType({"space": "action_units"})
-"""What the generator is told unless params.yaml says otherwise: the target's action units."""
+"""The generator's condition unless params.yaml sets another: the target's action units."""
 
 LANDMARKS: Mapping[str, tuple[int, ...]] = MappingProxyType(
     {
@@ -97,15 +97,15 @@ class Config(Rounds, LazyReconstruction):
     Attributes:
         modules: K, the length of the cascade.
         interpolator: `mlp`, or `linear`: y_x + r itself, with nothing to learn.
-        branches: which parts have a branch, in the order in which they are pasted.
+        branches: parts that have a branch, in the order in which they are pasted.
         eyes_box, nose_box, mouth_box: width and height of the part's box, in pixels of a 128 px image.
-        attention: without it ET_i paint all of their image.
-        attention_convention: what M_A of Eq. 4 is 1 for: `change`, which makes changes sparse, or `keep`, the mask of
+        attention: use attention masks; without them, each ET_i paints its whole image.
+        attention_convention: meaning of M_A = 1 in Eq. 4: `change`, which makes changes sparse, or `keep`, the mask of
             GANimation's code, which the same equation drives towards change.
-        refiner: without it the canvas is the result.
-        spectral_norm, initialisation: of all convolutions of ET, R and D but their output layers.
-        cond_reduction: what |.|^2 of Eq. 2 is over the action units: their mean over the published batch size of 2
-            (GANimation's code divides by it), their `mean`, or their `sum`. It scales lambda_classification.
+        refiner: use the refiner; without it, the canvas is the result.
+        spectral_norm, initialisation: of all convolutions of ET, R and D except their output layers.
+        cond_reduction: reduction of |.|^2 in Eq. 2 over the action units: their mean divided by the published batch
+            size of 2 (as in GANimation's code), their `mean`, or their `sum`. It scales lambda_classification.
         lambda_content: lambda_2, weight of the content.
         lambda_attention: lambda_3, weight of the attention.
         lambda_interpolation: lambda_4, weight of the interpolator's loss.
@@ -114,7 +114,7 @@ class Config(Rounds, LazyReconstruction):
         local_conv_dim, local_residual_blocks: of the parts' ET, see `mimik.networks.stargan.Generator`.
         stem: of all four, see `mimik.networks.stargan.Generator`.
         refiner_conv_dim, refiner_residual_blocks, refiner_head: of R, see `mimik.networks.stargan.Generator`.
-        face_states: let D_face learn states too; as published only D_final does.
+        face_states: let D_face learn states too; as published, only D_final does.
         adversary: settings of D_final (its lambda_classification is lambda_1) and D_face.
         local_adversary: settings of the parts' discriminators.
     """
@@ -151,9 +151,9 @@ class Config(Rounds, LazyReconstruction):
         """Refuse combinations that make no sense."""
         super().__post_init__()
         if set(self.branches) - set(LANDMARKS) or len(set(self.branches)) < len(self.branches):
-            raise ValueError(f"branches is a list of distinct names out of {', '.join(LANDMARKS)}")
+            raise ValueError(f"branches must be a list of distinct names from {', '.join(LANDMARKS)}")
         if any(len(box) != 2 for box in (self.eyes_box, self.nose_box, self.mouth_box)):
-            raise ValueError("a box has two sizes, width and height")
+            raise ValueError("a box must have two sizes, width and height")
         if self.modules < 1:
             raise ValueError("modules must be at least 1")
 

@@ -1,4 +1,4 @@
-"""GANimation (Pumarola et al., ECCV 2018, arXiv 1807.09251): told action units, with a keep-mask (attention).
+"""GANimation (Pumarola et al., ECCV 2018, arXiv 1807.09251): conditioned on action units, with a keep-mask (attention).
 
 The generator gives a colour image C and a mask A, and the edit is A x + (1 - A) C. Losses to be minimised, with the
 released code's weights (docs/papers/baselines.md#ganimation), x' = G(x, v_t) with mask A_1, x'' = G(x', v_s) with A_2:
@@ -9,8 +9,8 @@ released code's weights (docs/papers/baselines.md#ganimation), x' = G(x, v_t) wi
 MSE is the mean over batch and action units (the code's 4000 are divided by its batch of 25); TV is the sum over an
 image's pixels, its mean over the batch (the code's 1e-5 weighs the sum over 25 images). Five D updates per G update.
 Known deviations from the code: the gradient penalty is part of D's one step of Adam, not a second step; G is not
-updated once more whenever pictures are logged. Told relative action units this is "GANimation w/ v_rel" of Ling et
-al. 2020: L_cond keeps v_t, the cycle is told -v_rel. Options off by default are described where they are declared.
+updated once more whenever pictures are logged. With relative action units this is "GANimation w/ v_rel" of Ling et
+al. 2020: L_cond keeps v_t, the cycle receives -v_rel. Options off by default are described where they are declared.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,7 +41,7 @@ TRAINING: Mapping[str, Any] = MappingProxyType(
 """The published schedule, as overrides of `mimik.training.loop.TrainingConfig`."""
 
 CONDITION: Mapping[str, Any] = MappingProxyType({"space": "action_units", "target_noise": 0.1})
-"""What the generator is told unless params.yaml says otherwise: the target's action units."""
+"""The generator's condition unless params.yaml sets another: the target's action units."""
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ TRAINING: Mapping[str, Any] = MappingProxyType(
 """The published schedule, as overrides of `mimik.training.loop.TrainingConfig`."""
 
 CONDITION: Mapping[str, Any] = MappingProxyType({})
-"""What the method is told unless params.yaml says otherwise: target labels, the default of `ConditionConfig`."""
+"""The method's condition unless params.yaml sets another: target labels, the default of `ConditionConfig`."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,10 @@ class Config(Rounds, OutputHead):
 
     Attributes:
         conv_dim, residual_blocks, stem, deviation: see `mimik.networks.gannotation.LandmarkGenerator`.
-        lambda_adversarial: weight of all that D tells G.
+        lambda_adversarial: weight of all terms from D in G's loss.
         lambda_self: weight of the self-consistency.
         lambda_triple: weight of the triple consistency.
-        consistency_every: compute the consistencies on every so many steps only, as many times as strong.
+        consistency_every: compute the consistency terms only every this many steps, with their weight multiplied by it.
         adversary: settings of the discriminator.
     """
 
@@ -101,7 +101,7 @@ class Method(nn.Module):
         """
         super().__init__()
         if context.condition.space != "expression" or context.condition.config.form != "absolute":
-            raise ValueError("gannotation is asked for expressions (condition: space expression, form absolute)")
+            raise ValueError("gannotation edits only expressions (condition: space expression, form absolute)")
         self.config, self.condition, self.image_size = config, context.condition, context.image_size
         self.reads = self.condition.reads | {"landmarks", "target_landmarks"}
         self.generator = LandmarkGenerator(

@@ -52,7 +52,7 @@ TRAINING: Mapping[str, Any] = MappingProxyType(
 """The published schedule, as overrides of `mimik.training.loop.TrainingConfig`."""
 
 CONDITION: Mapping[str, Any] = MappingProxyType({})
-"""What the generator is told unless params.yaml says otherwise: target labels, the default of `ConditionConfig`."""
+"""The generator's condition unless params.yaml sets another: target labels, the default of `ConditionConfig`."""
 
 RECTANGLES: Mapping[str, tuple[float, float, float, float]] = MappingProxyType(
     {
@@ -73,13 +73,13 @@ class Config(Rounds, LazyReconstruction, OutputHead):
         extract: `segmentation`, or `rectangles` of fixed size around the parts' centres (APDrawing, EF-GAN).
         end_to_end: let gradients reach the segmenter and train it.
         phi: inverse temperature of the softmax.
-        parts: which parts have a GAN.
+        parts: parts that have a GAN.
         mask_space: background of masked parts, see `mimik.components.face_parts.cut`.
         combine: how parts are stitched.
         local_size: side of the local GANs' images.
-        margin: how far a part's box reaches beyond the part, in pixels of a 256 px image.
-        least_side: least side of that box, in pixels of a 256 px image.
-        least_area: least number of pixels, of a 256 px image, of a part that counts as visible.
+        margin: margin of a part's box around the part, in pixels of a 256 px image.
+        least_side: minimum side of that box, in pixels of a 256 px image.
+        least_area: minimum number of pixels of a part, in a 256 px image, for it to count as visible.
         lambda_global: weight of the global GAN in Eq. 8.
         lambda_local: weight of the parts' GANs in Eq. 8.
         lambda_fusion: weight of the fusion network's GAN in Eq. 8.
@@ -87,7 +87,7 @@ class Config(Rounds, LazyReconstruction, OutputHead):
         fusion_reconstruction: `full` sends the result back through the whole pipeline, `composed` fuses the other two
             cycles.
         segmenter_learning_rate: factor on the run's learning rate for the segmenter.
-        segmenter_every: let gradients reach the segmenter on every so many steps only.
+        segmenter_every: let gradients reach the segmenter only every this many steps.
         segmenter_batch_norm: `frozen` running statistics (a batch of another domain would shift them) or `train`.
         segmenter_anchor: weight of the divergence from the pre-trained segmenter (0: none, as published).
         conv_dim, residual_blocks: of the global generator, see `mimik.networks.stargan.Generator`.
@@ -132,7 +132,7 @@ class Config(Rounds, LazyReconstruction, OutputHead):
         super().__post_init__()
         unknown = set(self.parts) - set(PARTS)
         if unknown or not self.parts or len(set(self.parts)) < len(self.parts):
-            raise ValueError(f"parts is a list of distinct names out of {', '.join(PARTS)}")
+            raise ValueError(f"parts must be a list of distinct names from {', '.join(PARTS)}")
         if self.extract == "rectangles" and self.end_to_end:
             raise ValueError("rectangles carry no gradient to a segmenter; set end_to_end: false")
         if self.segmenter_every < 1:
@@ -143,7 +143,7 @@ class Config(Rounds, LazyReconstruction, OutputHead):
 
 @dataclass(frozen=True)
 class Cut:
-    """What step 1 to 8 of the data flow make of a batch of faces.
+    """The result of steps 1 to 8 of the data flow for a batch of faces.
 
     Attributes:
         masks: M_p, (B, P, H, W) in [0, 1].

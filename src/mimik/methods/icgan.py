@@ -44,7 +44,7 @@ TRAINING: Mapping[str, Any] = MappingProxyType(
 """The published schedule, as overrides of `mimik.training.loop.TrainingConfig`."""
 
 CONDITION: Mapping[str, Any] = MappingProxyType({})
-"""What the generator is told unless params.yaml says otherwise: target labels, the default of `ConditionConfig`."""
+"""The generator's condition unless params.yaml sets another: target labels, the default of `ConditionConfig`."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,10 @@ class Config:
         conv_dim: width of G's last layer but one and of D's first.
         encoder_conv_dim: width of the first layer of both encoders.
         state_hidden: length of the hidden layer of E_y.
-        gan_steps: how long the GAN is trained; the rest of the run (`training.steps`, which must be longer) trains the
-            encoders.
+        gan_steps: number of steps that train the GAN; the rest of the run (`training.steps`, which must be larger)
+            trains the encoders.
         encoder_learning_rate: factor on the run's learning rate.
-        mismatched: let D see real faces under another state as well.
+        mismatched: also show D real faces with another state.
     """
 
     resolution: int = 64

@@ -1,7 +1,7 @@
 """relative_au: relative action units and an MSF U-Net (Ling et al., ECCV 2020; docs/papers/relative_au.md).
 
-The generator is told the difference of target and source action units, of which zero means "leave alone", and
-transforms the encoder's features at every scale under it. Equations, as losses to be minimised:
+The generator is conditioned on the difference between target and source action units, where zero means no change, and
+transforms the encoder's features under it at every scale. Equations, as losses to be minimised:
 
     v_rel = v_tgt - v_src,  x' = G(x, v_rel)                                                     Eq. 1
     D: E D(x') - E D(x) + 10 GP + lambda_1 L_cond(D(x), v_src)                                   Eq. 3, 5, 8
@@ -50,7 +50,7 @@ TRAINING: Mapping[str, Any] = MappingProxyType(
 CONDITION: Mapping[str, Any] = MappingProxyType(
     {"space": "action_units", "form": "relative", "source_noise": 0.02, "target_noise": 0.1}
 )
-"""What the generator is told unless params.yaml says otherwise; the noise is that of the authors' code."""
+"""The generator's condition unless params.yaml sets another; the noise is that of the authors' code."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,10 @@ class Config(Rounds, LazyReconstruction):
         msf: `exchange` (the authors' code) or `text` (as the paper words it).
         lambda_reconstruction: weight of both terms of L_rec.
         lambda_smooth: weight of TV(x').
-        tv_reduction: of TV over the batch: `batch_sum`, or `per_image`, the mean of the images' sums.
-        cond_reduction: of L_cond over the action units: `mean` or `sum`.
-        gp_step: the gradient penalty in one optimiser step with the rest of D's loss (`joint`), or in one of its own
-            after the rest's (`separate`, the authors' code).
+        tv_reduction: reduction of TV over the batch: `batch_sum`, or `per_image`, the mean of the images' sums.
+        cond_reduction: reduction of L_cond over the action units: `mean` or `sum`.
+        gp_step: take the gradient penalty in one optimiser step with the rest of D's loss (`joint`), or in a separate
+            step after it (`separate`, as in the authors' code).
         adversary: settings of the discriminator; its lambda_classification is lambda_1 and lambda_2.
     """
 

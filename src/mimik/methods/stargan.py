@@ -1,11 +1,11 @@
-"""StarGAN (Choi et al., CVPR 2018, arXiv 1711.09020): one generator for all classes, told the target label.
+"""StarGAN (Choi et al., CVPR 2018, arXiv 1711.09020): one generator for all classes, conditioned on the target label.
 
 Losses to be minimised (section 3.1, eq. 1 to 6, with the WGAN-GP objective of eq. 8; docs/papers/baselines.md#stargan):
 
     D: E[D(G(x, t))] - E[D(x)] + 10 GP + lambda_cls CE(D_cls(x), s)
     G: -E[D(G(x, t))] + lambda_cls CE(D_cls(G(x, t)), t) + lambda_rec |x - G(G(x, t), s)|_1
 
-with lambda_cls 1, lambda_rec 10 and five D updates per G update. Told anything else than target labels it is the same
+with lambda_cls 1, lambda_rec 10 and five D updates per G update. With anything other than target labels it is the same
 method under another condition (`mimik.components.conditions`). SeCGAN's baseline takes label differences and
 reconstructs in one pass, |x - G(x, 0)|_1 (Sun et al., eq. 5: `reconstruction: self`); `mimik.guidance.semantic` makes
 SeCGAN of it. Known deviations from the authors' code: the learning rate really decays linearly to zero over the second
@@ -42,7 +42,7 @@ TRAINING: Mapping[str, Any] = MappingProxyType(
 """The published schedule, as overrides of `mimik.training.loop.TrainingConfig`."""
 
 CONDITION: Mapping[str, Any] = MappingProxyType({})
-"""What the generator is told unless params.yaml says otherwise: target labels, the default of `ConditionConfig`."""
+"""The generator's condition unless params.yaml sets another: target labels, the default of `ConditionConfig`."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,9 @@ class Config(Rounds, LazyReconstruction, OutputHead):
 
     Attributes:
         conv_dim, residual_blocks, stem: see `mimik.networks.stargan.Generator`.
-        reconstruction: `cycle`, or `self`: asked for no change.
+        reconstruction: `cycle`, or `self`: the edit without a change.
         lambda_reconstruction: weight of the reconstruction.
-        see_masks: the generator sees the input's label map too, made by a frozen segmenter ("Baseline + Concat" of Sun
+        see_masks: the generator also receives the input's label map from a frozen segmenter ("Baseline + Concat" of Sun
             et al., section 4.5).
         adversary: settings of the discriminator.
     """
@@ -131,7 +131,7 @@ class Method(nn.Module):
         return budget.restrained(config, total, terms, change)
 
     def edit(self, images: Tensor, told: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The generator's edit of images told so, and how much of every pixel was replaced; see its `edit`."""
+        """The generator's edit of images, and how much of every pixel was replaced; see its `edit`."""
         return self.generator.edit(images, told, None if self.parser is None else self.parser.masks(images))
 
     def translate(self, images: Tensor, source: Tensor, target: Tensor) -> Tensor:

@@ -97,7 +97,7 @@ def load(path: Path | str) -> ArcFace:
         UserError: the file is damaged or holds other weights.
     """
     state = read_pth(
-        path, f"the weights of ArcFace IR-SE50 (InsightFace_Pytorch's {WEIGHTS})", "Get it again or take it away."
+        path, f"the weights of ArcFace IR-SE50 (InsightFace_Pytorch's {WEIGHTS})", "Get it again or remove it."
     )
     try:
         network = ArcFace()
@@ -105,6 +105,6 @@ def load(path: Path | str) -> ArcFace:
     except Exception as error:
         raise UserError(
             f"{path}: expected the weights of ArcFace IR-SE50 (InsightFace_Pytorch's {WEIGHTS}), but {error}. "
-            "Get the file again or take it away."
+            "Get the file again or remove it."
         ) from error
     return network.eval()

@@ -55,14 +55,14 @@ class ClassifierConfig:
 
     Attributes:
         network: `vgg16`, `stgan_classifier`, `small`, or the full name of a module of another package.
-        predicts: `expression`, or `attributes`, each by itself.
+        predicts: `expression`, or `attributes`, each independently.
         names: which attributes; empty: all that the dataset has. Not for expressions, which are its classes.
-        width: channels of the first layer of the small network; None: 32. Networks of other packages take it, too.
-        shift: largest move of a training image, as a fraction of its side.
-        jitter: strength of the changes of brightness, contrast and saturation.
+        width: channels of the first layer of the small network; None: 32. Also passed to networks of other packages.
+        shift: largest shift of a training image, as a fraction of its side.
+        jitter: strength of the random changes of brightness, contrast and saturation.
         soften: probability of a slight blur.
-        noise: largest deviation of the added noise, in units of [-1, 1].
-        label_smoothing: probability that is spread over the classes; over the two values of each attribute.
+        noise: largest standard deviation of the added noise, in units of [-1, 1].
+        label_smoothing: probability spread over the classes, or over the two values of each attribute.
         initial_weights: path of ImageNet weights of VGG-16 (.pth); None starts from random weights.
     """
 
@@ -88,11 +88,11 @@ class ClassifierConfig:
         if self.width is not None and (not takes_width or self.width < 1):
             raise ValueError("width is for the small network, at least 1")
         if self.names and self.predicts == "expression":
-            raise ValueError("names choose attributes; the expressions are the dataset's classes")
+            raise ValueError("names selects attributes; expressions are always the dataset's classes")
         if len(set(self.names)) < len(self.names):
-            raise ValueError("names are distinct")
+            raise ValueError("names must be distinct")
         if self.initial_weights is not None and self.network != "vgg16":
-            raise ValueError("initial_weights are for vgg16")
+            raise ValueError("initial_weights is only for vgg16")
 
 
 class ClassifierTask(nn.Module):
@@ -211,7 +211,9 @@ def pretrain_classifier(
     published = {"balanced": not of_attributes, "flip": True, **runs.published(TRAINING, config.network, where)}
     training = runs.training_config(published, settings, where)
     if of_attributes and (training.balanced or training.stratified):
-        raise UserError(f"{where}.training: balanced batches go by expression; leave `balanced` false for attributes.")
+        raise UserError(
+            f"{where}.training: balanced batches are for expressions only; leave `balanced` false for attributes."
+        )
     store = FaceStore(store_dir, settings["image_size"])
     if of_attributes:
         classes = list(config.names) or store.attribute_names

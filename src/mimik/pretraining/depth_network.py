@@ -61,16 +61,16 @@ class DepthNetworkConfig(Rounds):
     paper prints only some.
 
     Attributes:
-        network: the only one there is.
-        geometry: what its maps show.
+        network: `depth_network`, the only choice.
+        geometry: content of the maps.
         domains: `two_way`: one network for both directions; `one_way`: without G'_depth and L_rec.
         conv_dim, residual_blocks, stem: of the generator, see `mimik.networks.stargan.Generator`.
         lambda_reconstruction: weight of L_rec.
         lambda_pixel: weight of the distance to the true map.
         lambda_perceptual: weight of the perceptual term.
         confidence_penalty: beta (0: none).
-        perceptual: `vgg19`, or `none`: no such term.
-        perceptual_layers: whose features are compared, of `mimik.networks.vgg19.LAYERS`.
+        perceptual: `vgg19`, or `none`: no perceptual term.
+        perceptual_layers: layers whose features are compared, from `mimik.networks.vgg19.LAYERS`.
         adversary: settings of D_depth.
     """
 
@@ -93,11 +93,11 @@ class DepthNetworkConfig(Rounds):
         super().__post_init__()
         weights = (self.lambda_reconstruction, self.lambda_pixel, self.lambda_perceptual, self.confidence_penalty)
         if min(weights) < 0:
-            raise ValueError("the lambdas and confidence_penalty are not negative")
+            raise ValueError("the lambdas and confidence_penalty must not be negative")
         if self.perceptual == "vgg19" and (
             not self.perceptual_layers or set(self.perceptual_layers) - set(vgg19.LAYERS)
         ):
-            raise ValueError(f"perceptual_layers are one or more of {', '.join(vgg19.LAYERS)}")
+            raise ValueError(f"perceptual_layers must be one or more of {', '.join(vgg19.LAYERS)}")
 
 
 class DepthNetworkTask(nn.Module):
@@ -287,7 +287,7 @@ def _vgg(config: DepthNetworkConfig, folder: str | None, where: str) -> tuple[vg
     if path is None:
         raise UserError(
             f"{where}: the perceptual loss needs VGG-19's ImageNet weights. Put {vgg19.WEIGHTS} into {WEIGHTS} or the "
-            f"mirror folder (it is at {vgg19.URL}), or set `perceptual: none` to train without this loss."
+            f"mirror folder (download: {vgg19.URL}), or set `perceptual: none` to train without this loss."
         )
     return vgg19.load(path, config.perceptual_layers), file_sha256(path)
 

@@ -1,4 +1,4 @@
-"""Training of the face reader on rendered faces: action units and identity as the renderer was told. No paper.
+"""Training of the face reader on rendered faces, with the renderer's action units and identities. No paper.
 
 Only for datasets whose action units are exact and which describe identities by numbers (`synthetic`).
 """
@@ -44,11 +44,11 @@ class ReaderConfig:
     """Settings of the reader.
 
     Attributes:
-        network: the only one there is.
+        network: `face_reader`, the only choice.
         width: channels of the first convolution.
-        identity_weight: weight of the identity term beside the action units' one.
-        shift, soften, noise: like those of `mimik.pretraining.classifier.ClassifierConfig`. Colours stay as they are,
-            since they belong to the identity.
+        identity_weight: weight of the identity term relative to that of the action units.
+        shift, soften, noise: see `mimik.pretraining.classifier.ClassifierConfig`. Colours are not changed, since they
+            belong to the identity.
     """
 
     network: Literal["face_reader"] = "face_reader"
@@ -60,7 +60,7 @@ class ReaderConfig:
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.identity_weight < 0:
-            raise ValueError("width must be at least 1 and identity_weight not negative")
+            raise ValueError("width must be at least 1 and identity_weight must not be negative")
         for name in ("shift", "soften", "noise"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 0 and below 1, not {getattr(self, name)}")

@@ -61,20 +61,20 @@ CONFIG: Mapping[str, Mapping[str, Any]] = {
 
 @dataclass(frozen=True)
 class SegmenterConfig:
-    """Settings of one segmenter; what is left out is as published for its network (`CONFIG`).
+    """Settings of one segmenter; those left out are as published for its network (`CONFIG`).
 
     Attributes:
         network: `bisenet`, `unet`, or the full name of a module of another package.
-        fraction: part of the training faces that is used, chosen under the seed; smaller parts lie within larger ones
-            (Bodur et al., figure 5).
+        fraction: fraction of the training faces that is used, chosen with the seed; smaller selections are subsets of
+            larger ones (Bodur et al., figure 5).
         width: channels of the first layer; None as published (64 and 16).
         upscale: factor by which images are enlarged before the network (1; 2 for BiSeNet on faces of 64 px).
-        ohem: train on the hard pixels only; else on all.
-        class_balance: b in [0, 1]: pixels weigh their class's frequency in the training masks to the power -b; 0 is
-            the published loss. Short runs do not reach eyes and lips without it.
+        ohem: train only on the hard pixels instead of all.
+        class_balance: b in [0, 1]: pixels are weighted by the frequency of their class in the training masks to the
+            power -b; 0 is the published loss. Short runs do not learn eyes and lips without it.
         jitter: strength of the colour jitter.
         scales: factors of the random enlargement.
-        crop: side of the random crop as a fraction of the image's.
+        crop: side of the random crop as a fraction of the image's side.
         initial_weights: path of ImageNet weights of ResNet-18 (.pth) for BiSeNet; None starts from random weights.
     """
 
@@ -97,17 +97,17 @@ class SegmenterConfig:
         if not 0 < self.crop <= 1:
             raise ValueError(f"crop must be above 0 and at most 1, not {self.crop}")
         if not self.scales or min(self.scales) <= 0:
-            raise ValueError("scales are one or more numbers above 0")
+            raise ValueError("scales must be one or more numbers above 0")
         if not 0 <= self.class_balance <= 1:
             raise ValueError(f"class_balance must be in 0 to 1, not {self.class_balance}")
         if self.ohem and self.class_balance:
-            raise ValueError("ohem and class_balance are two answers to the same problem: set one of them")
+            raise ValueError("ohem and class_balance address the same problem: set only one of them")
         if not 0 <= self.jitter <= 1:
             raise ValueError(f"jitter must be in 0 to 1, not {self.jitter}")
         if self.upscale < 1 or (self.width is not None and self.width < 1):
             raise ValueError("width and upscale must be at least 1")
         if self.initial_weights is not None and (self.network != "bisenet" or self.width is not None):
-            raise ValueError("initial_weights are for BiSeNet of the published width")
+            raise ValueError("initial_weights is only for BiSeNet of the published width")
 
 
 def cross_entropy(logits: Tensor, truth: Tensor, weights: Tensor | None = None) -> Tensor:

@@ -1,6 +1,6 @@
 """How each measure is printed: heading, direction, unit, digits. One place, so that all tables agree.
 
-How a metric of another package is printed its module says; evaluation has put that into metrics.json.
+For a metric of another package, its module says how it is printed; the evaluation records that in metrics.json.
 """
 
 import re
@@ -47,29 +47,31 @@ MEASURES: Mapping[str, Measure] = {
     "au_error": Measure(
         "AU error",
         "down",
-        "mean absolute error of the 17 action units (0 to 1) that a reader network sees, against the true edit's",
+        "mean absolute error of the 17 action units (0 to 1) read by a reader network, against those of the true edit",
         group="Distance to the true edit",
     ),
     "eea": _percent(
-        "EEA", "up", "share of edits that an independent classifier reads as the target; target ≠ source", "Expression"
+        "EEA", "up", "share of edits that an independent classifier labels as the target; target ≠ source", "Expression"
     ),
     "eea_with_self": _percent("EEA with own", "up", "the same, with target = source", "Expression"),
     "preservation_error": _percent(
         "Preservation error",
         "down",
-        "share of the edits towards other classes that are read as a class, mean over the classes",
+        "share of the edits to other targets that are classified as a given class, mean over the classes",
         "Expression",
     ),
     "attribute_accuracy": _percent(
         "Attribute accuracy",
         "up",
-        "share of edits that reverse one attribute in which a classifier sees it reversed, mean over the attributes",
+        "share of single-attribute edits in which a classifier sees the attribute reversed, mean over the attributes",
         "Attributes",
     ),
     "attribute_preservation": _percent(
-        "Others kept", "up", "share of the other attributes that the classifier sees as in the input", "Attributes"
+        "Others kept", "up", "share of the other attributes that the classifier predicts as in the input", "Attributes"
     ),
-    "identity_loss": Measure("Identity loss", "down", "distance of identity features to the input's", group="Person"),
+    "identity_loss": Measure(
+        "Identity loss", "down", "distance between the identity features of edit and input", group="Person"
+    ),
     "outside_change": Measure(
         "Change outside",
         "down",
@@ -82,7 +84,7 @@ MEASURES: Mapping[str, Measure] = {
     "inception_score": Measure(
         "IS",
         "",
-        "Inception score, mean of 10 subsets; on faces it hardly moves, and differences below 0.05 rank nothing",
+        "Inception score, mean of 10 subsets; it hardly varies on faces, and differences below 0.05 mean nothing",
         digits=2,
         group="Realism",
     ),
@@ -103,10 +105,10 @@ MEASURES: Mapping[str, Measure] = {
     "l1": Measure("L1", "down", "", digits=4, group="Self reconstruction"),
     "psnr": Measure("PSNR", "up", "", "dB", 2, group="Self reconstruction"),
     "ssim": Measure("SSIM", "up", "", group="Self reconstruction"),
-    "cycle_l1": Measure("L1", "down", "", digits=4, group="There and back"),
-    "cycle_psnr": Measure("PSNR", "up", "", "dB", 2, group="There and back"),
-    "cycle_ssim": Measure("SSIM", "up", "", group="There and back"),
-    "miou_before": _percent("mIoU before", "", "segmenter as pre-trained, on test faces", "Segmenter"),
+    "cycle_l1": Measure("L1", "down", "", digits=4, group="Cycle reconstruction"),
+    "cycle_psnr": Measure("PSNR", "up", "", "dB", 2, group="Cycle reconstruction"),
+    "cycle_ssim": Measure("SSIM", "up", "", group="Cycle reconstruction"),
+    "miou_before": _percent("mIoU before", "", "pre-trained segmenter, on test faces", "Segmenter"),
     "miou_after": _percent("mIoU after", "up", "segmenter after end-to-end training", "Segmenter"),
     "classifier_accuracy": _percent("Accuracy", "", "of the judging classifier on real test faces", "Judge"),
     "attribute_classifier_accuracy": _percent(
@@ -118,18 +120,18 @@ EXACT: Mapping[str, Mapping[str, str]] = {
     "Copy the input": {"identity_loss": "0", "outside_change": "0", "attribute_preservation": "100"},
     "True target": {"truth_psnr": "∞", "truth_psnr_changed": "∞", "truth_ssim": "1"},
 }
-"""What a baseline scores by definition."""
+"""Scores that a baseline has by definition."""
 
 
 PRINTED = "printed"
-"""Key of an entry of metrics.json: how it is printed, where it is none of `MEASURES`."""
+"""Key of an entry of metrics.json that says how to print it if it is not one of `MEASURES`."""
 
 _FORMAT = re.compile(r"\{:(?:\.(\d))?([f%d])\}")
 
 
 @dataclass(frozen=True)
 class _Printed:
-    """What stands under `PRINTED`: direction, unit, a format such as {:.3f} or {:.1%}, and what is measured."""
+    """The value of `PRINTED`: direction, unit, a format such as {:.3f} or {:.1%}, and what is measured."""
 
     direction: Direction
     unit: str
@@ -150,7 +152,7 @@ class _Printed:
 
 
 def further(results: Sequence[Result]) -> dict[str, Measure]:
-    """Measures of other packages that results have, by name, in the order of metrics.json; no baselines' values.
+    """Measures from other packages in these results, by name, in the order of metrics.json, without baselines.
 
     Raises:
         UserError: an entry that does not say how it is printed in the form that evaluation writes.
@@ -168,7 +170,7 @@ def further(results: Sequence[Result]) -> dict[str, Measure]:
 def printed(measure: Measure, measured: Measured | None) -> Cell:
     """A metric as a cell: value, interval in the small line; 'skipped' with the reason when there is no value.
 
-    A dash where there is no entry, or one that is for other methods.
+    A dash where there is no entry, or where the metric does not apply to this method.
     """
     if measured is None or not measured.entry.get("applies", True):
         return EMPTY
@@ -189,16 +191,16 @@ def table(results: Sequence[Result], names: Sequence[str]) -> Table | None:
 
     Names are those of `MEASURES` and of `further`.
 
-    The best of every column is chosen among the results, as printed (equal print is equally good), never among the
-    baselines. A measure that no result has taken, though it is for such methods, becomes a note with the reason. None
-    when nothing was measured.
+    The best of every column is chosen among the results, as printed (equal as printed counts as equally good), never
+    among the baselines. A measure that applies to these methods but that no result has becomes a note with the reason.
+    None when nothing was measured.
     """
     measures = {**MEASURES, **further(results)}
     taken = [name for name in names if any(_has_value(result.metric(name)) for result in results)]
     left_out: dict[str, list[str]] = {}
     for name in names:
         absent = [found for result in results if (found := result.metric(name)) is not None and found.skipped]
-        # What is for other methods than these is no news to anybody who reads their table.
+        # A measure that does not apply to these methods needs no note in their table.
         reasons = {found.skipped for found in absent if found.entry.get("applies", True)}
         for reason in sorted(reasons) if name not in taken else ():
             left_out.setdefault(reason, []).append(_full_heading(measures[name]))
@@ -220,7 +222,7 @@ def table(results: Sequence[Result], names: Sequence[str]) -> Table | None:
 
 
 def _full_heading(measure: Measure) -> str:
-    """The heading, with its group where the heading alone stands for several measures."""
+    """The heading, with its group if several measures share the heading."""
     alone = [other for other in MEASURES.values() if other.heading == measure.heading] == [measure]
     return measure.heading if alone else f"{measure.heading} ({measure.group.lower()})"
 
@@ -244,9 +246,9 @@ def _mark_best(grid: list[list[Cell]], column: int, direction: Direction) -> Non
 def _baseline(
     results: Sequence[Result], measures: Mapping[str, Measure], names: Sequence[str], baseline: str
 ) -> Line | None:
-    """The row of a baseline: the first result that has measured it; what holds by definition is printed so.
+    """The row of a baseline, from the first result that measured it; values fixed by definition are marked as such.
 
-    None when nothing was measured for it: then the row would only say what everybody knows.
+    None when nothing was measured for it: the row would then only repeat definitions.
     """
     cells = []
     known = False

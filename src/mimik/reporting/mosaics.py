@@ -22,7 +22,7 @@ GAP = 4
 """Pixels between two cells."""
 
 LONG = 20
-"""Rows that fit on a screen and a half: in longer grids every group of rows has the names of the columns above it."""
+"""Rows that fit on a screen and a half; in longer grids the column names are repeated above every group of rows."""
 
 
 def enlargement(size: int) -> int:
@@ -31,7 +31,7 @@ def enlargement(size: int) -> int:
 
 
 def enlargement_note(size: int) -> str:
-    """The words that say in a caption how the pixels are shown."""
+    """Caption text that says how the pixels are shown."""
     factor = enlargement(size)
     if factor > 1:
         return f"{size} px images, each pixel repeated {factor}×{factor} times; no interpolation"
@@ -40,7 +40,7 @@ def enlargement_note(size: int) -> str:
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of a grid. `outlined` draws a thin frame around it (what it means stands in the caption)."""
+    """One cell of a grid. `outlined` draws a thin frame around it (the caption explains it)."""
 
     image: Picture
     outlined: bool = False
@@ -50,7 +50,7 @@ class Cell:
 class Strip:
     """One row of a grid: cells from left to right (None leaves a gap), a label at the left, room above it.
 
-    A `heading` stands above the row, at the left of its pictures.
+    A `heading` is set above the row, left-aligned with its pictures.
     """
 
     cells: Sequence[Cell | None]
@@ -64,8 +64,8 @@ class Strip:
 class Mosaic:
     """A grid: names of the columns and the rows. `size` is the side of every image in pixels.
 
-    `separated` columns are followed by a wider gap (inputs, as against what was made from them). `legend` names
-    colours below the grid; `scale` draws a colour table (uint8 (256, 3)) below it with words at even distances.
+    `separated` columns are followed by a wider gap (inputs, as opposed to outputs). `legend` names colours below the
+    grid; `scale` draws a colour table (uint8 (256, 3)) below it with labels at even distances.
     """
 
     columns: Sequence[str]

@@ -14,18 +14,18 @@ MEASURED = ("truth_psnr_changed", "truth_psnr", "au_error", "eea", "identity_los
 
 
 def write_systems(readme: Path, folders: Sequence[Path], store: Path) -> None:
-    """Replace what stands between the two markers of a Markdown file by a table of results and where they come from.
+    """Replace the text between two markers of a Markdown file by a table of results and their origin.
 
     Args:
         readme: the file; holds the lines `BEGIN` and `END`.
         folders: results/<dataset>/<method>, of one dataset and scale.
         store: the prepared dataset.
 
-    Everything else in the file stays as it is, its kind of line ends included; a link to it stays a link.
+    Everything else in the file stays unchanged, including its line endings; a link to it stays a link.
 
     Raises:
-        UserError: no results, results of several scales, or the file is not there, no UTF-8, or does not hold the two
-            markers, once and in this order.
+        UserError: there are no results or results of several scales, or the file is missing, is not UTF-8, or does
+            not contain the two markers, once each and in this order.
     """
     readme = readme.resolve()
     results = [read_result(folder, store) for folder in folders]

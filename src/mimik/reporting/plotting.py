@@ -1,4 +1,4 @@
-"""The look of every plot, and plots as SVG that takes its ink, ground and font from the page around it."""
+"""The style of all plots, and their SVG, which takes text colour, background and font from the surrounding page."""
 
 import hashlib
 import io
@@ -12,14 +12,14 @@ from typing import Any
 from mimik.storage.files import write_text
 
 INK, FAINT, GRID, GROUND = "#1b2026", "#5d6673", "#dfe3e8", "#fffffe"
-"""Colours of text, secondary text, grid lines and ground. In a page they become CSS variables."""
+"""Colours of text, secondary text, grid lines and background. In a page they become CSS variables."""
 
 SERIES: Sequence[str] = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b58900", "#56b4e9", "#7a5fd0", "#8c564b")
-"""Colours of methods and terms: Okabe and Ito's palette with yellow and black replaced, which vanish on white
-or on dark ground; told apart under the common colour blindnesses and readable on both grounds."""
+"""Colours of methods and terms: Okabe and Ito's palette without yellow and black, which vanish on a white or a dark
+background; distinguishable with common colour blindness and readable on both backgrounds."""
 
 MARKERS: Sequence[str] = ("o", "s", "D", "^", "v", "P", "X", "h")
-"""A marker for every series, so that nothing hangs on colour alone."""
+"""A marker for every series, so that nothing depends on colour alone."""
 
 VARIABLES: Mapping[str, str] = {INK: "--ink", FAINT: "--faint", GRID: "--line", GROUND: "--ground"}
 
@@ -29,7 +29,7 @@ class Drawing:
     """A finished figure.
 
     Attributes:
-        svg: inline SVG; colours of ink and ground are CSS variables with light values to fall back on.
+        svg: inline SVG; text and background colours are CSS variables that default to those of a light page.
         width: natural width in CSS pixels.
         facts: what the module's CAPTION is filled with (`CAPTION.format(**facts)`).
     """
@@ -57,7 +57,7 @@ def marker(index: int) -> str:
 
 
 def listed(methods: Sequence[str]) -> str:
-    """Methods in a sentence: by name, or how many there are where the names would fill it."""
+    """Methods in a sentence: by name, or their number if the names would be too long."""
     if len(methods) > len(SERIES):
         return f"{len(methods)} methods"
     return " and ".join(filter(None, [", ".join(methods[:-1]), methods[-1]]))
@@ -128,7 +128,7 @@ def grouped_bars(axis: Any, groups: Sequence[str], series: Sequence[Series], dig
     Args:
         axis: of matplotlib.
         groups: names along the horizontal axis.
-        series: what stands side by side.
+        series: the bars of each group.
         digits: decimals of the values on top; they are printed for up to four series.
     """
     width = 0.74 / len(series)
@@ -159,10 +159,10 @@ def tinted_values(axis: Any, groups: Sequence[str], series: Sequence[Series], di
     """The values of `grouped_bars` as a table, for more series than can be told apart by colour.
 
     Args:
-        axis: of matplotlib; some `ROW` inches high for every series.
+        axis: of matplotlib; about `ROW` inches high per series.
         groups: names of the columns.
         series: as for `grouped_bars`, one row each; their colours and intervals are not drawn.
-        digits: decimals of the values. A cell is the deeper the nearer its value is to the largest one.
+        digits: decimals of the values. The closer a value is to the largest one, the stronger its tint.
     """
     largest = max((value for _, _, values in series for value, _ in values.values()), default=0.0)
     for row, (_, _, values) in enumerate(series):
@@ -177,7 +177,7 @@ def tinted_values(axis: Any, groups: Sequence[str], series: Sequence[Series], di
 
 
 def tinted_cell(axis: Any, row: int, column: int, tint: str, share: float, text: str, faint: bool = False) -> None:
-    """A cell of a table drawn as a plot: `tint` the deeper the nearer `share` is to 1, so that both grounds work."""
+    """A cell of a table drawn as a plot: the closer `share` is to 1, the stronger `tint`; works on both backgrounds."""
     from matplotlib.patches import Rectangle
 
     opacity = 0.06 + 0.74 * min(max(share, 0.0), 1.0)
@@ -185,7 +185,7 @@ def tinted_cell(axis: Any, row: int, column: int, tint: str, share: float, text:
     if text:
         ink = "#ffffff" if opacity > 0.5 else FAINT if faint else INK
         number = axis.annotate(text, (column, row), ha="center", va="center", fontsize=8, color=ink)
-        number.set_in_layout(False)  # it lies inside its axes: measuring it would only cost time
+        number.set_in_layout(False)  # it is inside its axes: measuring it would only cost time
 
 
 def square_axes(axis: Any, rows: Sequence[str], columns: Sequence[str]) -> None:
@@ -204,7 +204,7 @@ def drawing(figure: Any, facts: Mapping[str, Any], title: str) -> Drawing:
     """Turn a matplotlib figure into inline SVG.
 
     Every id gets a prefix made from the content, since ids of several plots would clash in one page; text stays
-    text in the page's font; `title` is what a screen reader says.
+    text in the page's font; `title` is read out by screen readers.
     """
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
@@ -238,7 +238,7 @@ def drawing(figure: Any, facts: Mapping[str, Any], title: str) -> Drawing:
 
 
 def write(finished: Drawing, path: Path | str) -> None:
-    """Write a figure as a file of its own (SVG, light ground, no CSS variables)."""
+    """Write a figure to a separate file (SVG, light background, no CSS variables)."""
     svg = re.sub(r"var\(--[a-z]+, (#[0-9a-f]{6})\)", r"\1", finished.svg)
     svg = svg.replace("currentColor", INK)
     svg = svg.replace("<svg ", '<svg font-family="DejaVu Sans, Helvetica, Arial, sans-serif" ', 1)

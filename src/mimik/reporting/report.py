@@ -1,7 +1,7 @@
-"""The report: pages that a reviewer opens. Self-contained HTML; nothing is computed here, only read and drawn.
+"""The report: pages for a reviewer to open. Self-contained HTML; nothing is computed here, only read and drawn.
 
 `method_report` writes `results/<dataset>/<method>/report.html`, `comparison` writes `report/index.html`. Tables and
-figures are those that params.yaml lists under `report`, found by a plain import of their names.
+figures are those listed under `report` in params.yaml, imported by name.
 """
 
 import os
@@ -24,14 +24,14 @@ from mimik.storage.files import write_text
 Page = Literal["method", "comparison"]
 
 SCALES: Mapping[str, str] = {
-    "smoke": "a handful of steps: proves that the path runs, says nothing about the method",
+    "smoke": "a handful of steps: shows that the pipeline runs, says nothing about the method",
     "demo": "small networks and short training on small faces; not comparable with published figures",
     "paper": "resolution, networks and schedule as published",
 }
-"""What each scale's badge says."""
+"""Text beside each scale's badge."""
 
 ORDER: Sequence[str] = ("paper", "demo", "smoke")
-"""Groups of results stand on the page in this order, other scales between demo and smoke."""
+"""Order of the groups of results on the page; other scales come between demo and smoke."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Group:
-    """Results that may stand side by side: one dataset, one scale, one size, the same classes."""
+    """Results that can be compared: one dataset, one scale, one size, the same classes."""
 
     anchor: str
     dataset: str
@@ -62,7 +62,7 @@ class Group:
     @property
     def scale_note(self) -> str:
         """What the scale means."""
-        return SCALES.get(self.scale, "a scale of this project's own params.yaml")
+        return SCALES.get(self.scale, "a scale defined in this project's params.yaml")
 
 
 def method_report(
@@ -77,7 +77,7 @@ def method_report(
         settings: the section `report` of params.yaml.
 
     Raises:
-        UserError: a file is missing or does not fit, an unknown setting, table or figure.
+        UserError: a file is missing or does not fit, or a setting, table or figure is unknown.
     """
     chosen = build(ReportSettings, settings, "report")
     result = read_result(result_dir, store_dir)
@@ -90,16 +90,16 @@ def comparison(
 ) -> None:
     """Write the page that compares results.
 
-    Results are grouped by dataset, scale and size; only what is in one group shares a table or a figure.
+    Results are grouped by dataset, scale and size; only results of one group share a table or a figure.
 
     Args:
-        result_dirs: result directories, of several datasets and scales if need be; their order is kept.
+        result_dirs: result directories, possibly of several datasets and scales; their order is kept.
         prepared_root: data/prepared, with one folder per dataset.
         output: the HTML file.
         settings: the section `report` of params.yaml.
 
     Raises:
-        UserError: no result, a file is missing or does not fit, an unknown setting, table or figure.
+        UserError: there is no result, a file is missing or does not fit, or a setting, table or figure is unknown.
     """
     chosen = build(ReportSettings, settings, "report")
     if not result_dirs:
@@ -125,7 +125,7 @@ def _group(results: Sequence[Result], settings: ReportSettings, page: Page, anch
     items = []
     tables = [(name, _module("tables", name)) for name in settings.tables]
     figures = [(name, _module("figures", name)) for name in settings.figures]
-    # The first table is what everybody looks for, so it comes first; the other tables follow the figures.
+    # The first table is what readers look for, so it comes first; the other tables follow the figures.
     for name, module in [*tables[:1], *figures, *tables[1:]]:
         if page in module.PAGES:
             items.append(_item(f"{anchor}-{name}", module, results, settings))

@@ -1,4 +1,4 @@
-"""One result directory, read: what tables, figures and the report are made from. Nothing is computed here.
+"""Reads one result directory, from which tables, figures and the report are made. Nothing is computed here.
 
     results/<dataset>/<method>/   metrics.json, per_face.safetensors, config.json, history.csv,
                                   translations/{manifest.json, *.npy}
@@ -30,7 +30,7 @@ BASELINES: Mapping[str, Sequence[str]] = {
     "Copy the input": ("copy_{}", "{}_copy"),
     "True target": ("{}_truth",),
 }
-"""Rows of tables that are no method's, with the names in metrics.json of their value of a metric."""
+"""Baseline rows of tables, with the patterns that give the name of their value of a metric in metrics.json."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,14 @@ class ReportSettings:
     """The section `report` of params.yaml.
 
     Attributes:
-        figures: modules of mimik.reporting.figures, or with a dot of other packages, in the order of the page.
-        tables: modules of mimik.reporting.tables, or of other packages, in the order of the page.
-        rows: how many test faces an image grid shows.
-        seed: seed of the draw that picks them.
-        ids: ids of test faces to show instead of a draw.
-        difference_maximum: top of the colour scale of difference maps, in levels of 0 to 255.
-        resamples: number of resamples of the bootstrap in paired comparisons.
-        smoothing: share of a loss curve's points that the moving average covers, in (0, 1).
+        figures: modules of mimik.reporting.figures, or (names with a dot) of other packages, in page order.
+        tables: modules of mimik.reporting.tables, or (names with a dot) of other packages, in page order.
+        rows: number of test faces in an image grid.
+        seed: seed of the random choice of these faces.
+        ids: ids of test faces to show instead of a random choice.
+        difference_maximum: top of the colour scale of difference maps, in grey levels (0 to 255).
+        resamples: number of bootstrap resamples in paired comparisons.
+        smoothing: share of a loss curve's points covered by the moving average, in (0, 1).
     """
 
     figures: tuple[str, ...] = (
@@ -87,7 +87,7 @@ class Measured:
     Attributes:
         value: the value, or None when it was skipped.
         interval: bootstrap confidence interval (low, high), or None.
-        skipped: what to do so that it is measured; empty when it was.
+        skipped: why it was not measured and what to do about it; empty when it was.
         entry: the whole entry of metrics.json (n, extractor, protocol, ...).
     """
 
@@ -98,7 +98,7 @@ class Measured:
 
     @property
     def n(self) -> int | None:
-        """How many pairs of a face and a target, or images, it was measured on; None when it was skipped."""
+        """Number of images, or of pairs of a face and a target, it was measured on; None when it was skipped."""
         return self.entry.get("n")
 
 
@@ -107,12 +107,12 @@ class Continuous:
     """Continuous edits of a few faces (`mimik.evaluation.continuous`).
 
     Attributes:
-        rows: of the store, one for every face.
-        levels: what was asked for, step by step.
-        targets: what each face was asked for, positions in `Result.classes`; empty where it is the `names`.
-        names: action units, each of which every face was asked for; empty where it is the `targets`.
-        images: uint8 (faces, levels, S, S, 3), or (faces, names, levels, S, S, 3) where there are names.
-        truth: the true edits, of the same shape; None where nobody knows them.
+        rows: rows of the store, one per face.
+        levels: the requested strengths or intensities, in order.
+        targets: the target of each face, positions in `Result.classes`; empty if `names` is given.
+        names: action units, each of which was edited in every face; empty if `targets` is given.
+        images: uint8 (faces, levels, S, S, 3), or (faces, names, levels, S, S, 3) if there are names.
+        truth: the true edits, of the same shape; None where they are unknown.
     """
 
     rows: Sequence[int]
@@ -125,7 +125,7 @@ class Continuous:
 
 @dataclass(frozen=True)
 class Result:
-    """The result directory of one (dataset, method); files are opened when they are first asked for.
+    """The result directory of one (dataset, method); files are opened on first use.
 
     Attributes:
         directory: results/<dataset>/<method>.
@@ -163,14 +163,14 @@ class Result:
         targets = [target for told in self._edits(manifest) for target in told.get("targets", ())]
         if len(labels) != len(manifest["rows"]) or not all(-1 <= label < classes for label in (*labels, *targets)):
             raise UserError(
-                f"{path}: expected a label for each of its {len(manifest['rows'])} rows, and of labels and targets "
-                f"positions among its {classes} classes. Translate again: `{command_for(path, 'translations')}`."
+                f"{path}: expected a label for each of its {len(manifest['rows'])} rows, and labels and targets that "
+                f"are positions among its {classes} classes. Translate again: `{command_for(path, 'translations')}`."
             )
         return manifest
 
     @staticmethod
     def _edits(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-        """What a manifest says of continuous edits."""
+        """The manifest's entry on continuous edits."""
         return [manifest[name] for name in ("strengths", "action_units") if name in manifest]
 
     @property
@@ -208,7 +208,7 @@ class Result:
 
     @cached_property
     def translations(self) -> Array:
-        """uint8 (N, C, S, S, 3), memory-mapped: column t is the face asked for class t.
+        """uint8 (N, C, S, S, 3), memory-mapped: column t is the face edited to class t.
 
         Raises:
             UserError: the file is missing or does not fit its manifest.
@@ -220,7 +220,7 @@ class Result:
         expected = (len(self.rows), len(self.classes), self.size, self.size, 3)
         if array.shape != expected or array.dtype != np.uint8:
             raise UserError(
-                f"{path}: holds {array.dtype} {array.shape}, but its manifest promises uint8 {expected}. "
+                f"{path}: holds {array.dtype} {array.shape}, but its manifest states uint8 {expected}. "
                 "Delete the folder `translations` and make it again."
             )
         return array
@@ -246,7 +246,7 @@ class Result:
         expected = (len(told["rows"]), *units, len(told["levels"]), self.size, self.size, 3)
         if array.shape[1:] != expected or array.dtype != np.uint8:
             raise UserError(
-                f"{path}: holds {array.dtype} {array.shape}, but its manifest promises uint8 (., {expected}). "
+                f"{path}: holds {array.dtype} {array.shape}, but its manifest states uint8 (., {expected}). "
                 "Delete the folder `translations` and make it again."
             )
         truth = array[1] if len(array) > 1 else None
@@ -309,12 +309,12 @@ class Result:
         return Measured(float(value), _interval(entry.get("ci")), "", entry)
 
     def parts(self, name: str, part: str = "") -> dict[str, Measured]:
-        """A metric piece by piece, by name of the piece; empty when metrics.json does not have it.
+        """The parts of a metric by name; empty when metrics.json does not have it.
 
         Args:
             name: the metric.
-            part: key of its entry that holds the pieces (`per_class`, `per_region`), or nothing when its `value`
-                does, and its `ci` their intervals.
+            part: key of its entry that contains the parts (`per_class`, `per_region`), or "" when they are in its
+                `value`, and their intervals in its `ci`.
         """
         entry = self.record["metrics"].get(name)
         pieces = entry.get(part or "value") if isinstance(entry, Mapping) else None
@@ -329,7 +329,7 @@ class Result:
         }
 
     def baseline(self, baseline: str, name: str) -> Measured | None:
-        """What a baseline (a key of `BASELINES`) scores in a metric, or None when it was not measured."""
+        """The score of a baseline (a key of `BASELINES`) in a metric, or None when it was not measured."""
         found = (self.metric(pattern.format(name)) for pattern in BASELINES[baseline])
         return next((measured for measured in found if measured is not None and measured.value is not None), None)
 
@@ -348,12 +348,12 @@ def _interval(value: Any) -> tuple[float, float] | None:
 
 
 def read_result(directory: Path | str, store_directory: Path | str | None = None) -> Result:
-    """Open a result directory, of an evaluated method.
+    """Open the result directory of an evaluated method.
 
     Args:
         directory: results/<dataset>/<method>.
-        store_directory: the prepared dataset; None for data/prepared/<dataset> beside `results`. It is opened when
-            `Result.store` is used, and needed for nothing else.
+        store_directory: the prepared dataset; None for data/prepared/<dataset> beside `results`. It is opened
+            only when `Result.store` is used.
 
     Raises:
         UserError: metrics.json or config.json is missing, not JSON, or lacks what identifies the result.
@@ -367,14 +367,14 @@ def read_result(directory: Path | str, store_directory: Path | str | None = None
 
 
 def choose_rows(results: Sequence[Result], count: int, seed: int, ids: Sequence[str] = ()) -> list[int]:
-    """Rows of the store to show: a fixed list of ids, else a seeded draw; never anything that looks at a score.
+    """Rows of the store to show: a fixed list of ids, or else a seeded draw, always without regard to scores.
 
-    The draw takes the source expressions in turn and prefers a person who is not shown yet, so that few rows
-    show many expressions and many people. Only rows that every result has translated are taken.
+    The draw takes the source expressions in turn and prefers people who are not shown yet, so that few rows
+    show many expressions and many people. Only rows that every result has translated are used.
 
     Args:
         results: results of one dataset at one size; at least one.
-        count: how many rows at most.
+        count: maximum number of rows.
         seed: seed of the draw.
         ids: ids of the store's table; when given they are shown in this order and nothing is drawn.
 
@@ -390,7 +390,7 @@ def choose_rows(results: Sequence[Result], count: int, seed: int, ids: Sequence[
         if absent:
             raise UserError(
                 f"report.ids: {', '.join(absent)} is not among the translated test faces of {first.dataset}. "
-                f"Take ids of the split 'test' in {first.store.directory / 'index.csv'}."
+                f"Use ids of the split 'test' in {first.store.directory / 'index.csv'}."
             )
         return [row_of[name] for name in ids][:count]
     order = np.random.default_rng(seed).permutation(np.array(sorted(common), dtype=np.int64))

@@ -13,7 +13,7 @@ ARROWS = {"up": "↑", "down": "↓", "": ""}
 
 @dataclass(frozen=True)
 class Column:
-    """A column: key of the metric (or any name), heading, which way is better, and a word on what it is."""
+    """A column: key of the metric (or any name), heading, which direction is better, and a short explanation."""
 
     key: str
     heading: str
@@ -41,7 +41,7 @@ EMPTY = Cell("–", muted=True)
 
 @dataclass(frozen=True)
 class Line:
-    """A row of a table; `baseline` rows take no part in the choice of the best and are set apart."""
+    """A row of a table; `baseline` rows are excluded from the choice of the best and set apart."""
 
     name: str
     cells: Sequence[Cell]
@@ -53,7 +53,7 @@ class Line:
 class Table:
     """A table: columns, lines, and notes below it (such as what was skipped and why).
 
-    `dense` tables are long lists: they are set with less air, and small print on the same line.
+    `dense` tables are long lists: they have less space, and small print on the same line.
     """
 
     corner: str

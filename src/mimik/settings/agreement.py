@@ -1,12 +1,12 @@
-"""DVC told what Snakemake made, and kept from making it again while it is being made.
+"""Records in DVC what Snakemake made, and keeps DVC from making it again while Snakemake runs.
 
-Both delete what they make before they make it. DVC knows its own runs only: after a direct `snakemake` it would take
-every result for missing, and `dvc repro` delete all of them first. So each run of Snakemake leaves a mark while it
-runs (`begin`), and at its end DVC is told (`tell`): of what was really made, from what stands in params.yaml and in the
-source files now. Then the mark goes.
+Both delete each result before they make it. DVC knows only its own runs: after a direct `snakemake` it would consider
+every result missing, and `dvc repro` would first delete them all. So each run of Snakemake leaves a mark while it runs
+(`begin`), and at its end DVC records (`tell`) what was really made from the current params.yaml and source files. Then
+the mark is removed.
 
-The mark lies in the output of DVC's first stage, `data/settings`. So DVC sees that stage as changed and runs it, and
-the stage refuses (`check`) as long as Snakemake runs, or has ended without DVC having been told.
+The mark is in the output of DVC's first stage, `data/settings`. So DVC sees that stage as changed and runs it, and the
+stage refuses (`check`) as long as Snakemake runs, or has ended without DVC having recorded its results.
 """
 
 import contextlib
@@ -40,7 +40,7 @@ FIRST = "settings"
 OUTSIDE = "outside"
 """DVC's stages before that: of the folders from which params.yaml takes modules."""
 
-LATER = "`mimik dvc` tells it."
+LATER = "Run `mimik dvc` to record it."
 
 _held: dict[Path, FileLock] = {}
 
@@ -60,28 +60,31 @@ def begin(project: Path) -> None:
         lock.acquire(timeout=0)
     except OSError as error:
         # Jobs may well be possible: a `data` that others own, a disk of another machine without locks.
-        print(f"\nmimik: DVC cannot be kept out of this run: {error}. Start none meanwhile.", file=sys.stderr)
+        print(
+            f"\nmimik: this run cannot lock out DVC: {error}. Do not start `dvc repro` before it has finished.",
+            file=sys.stderr,
+        )
         return
     _held[mark] = lock
     running = _dvc_runs(project)
     if running:
         _forget(project, [mark])
         raise UserError(
-            f"DVC is making results in this project ({running}) and deletes what it is going to make. Wait until it "
-            "has ended, then run the same command again."
+            f"DVC is making results in this project ({running}) and deletes every result before it makes it. Wait "
+            "until it has finished, then run the same command again."
         )
 
 
 def end(project: Path) -> None:
-    """After Snakemake's last job, good or bad: tell DVC. A failure is said; it is none of the run."""
+    """After Snakemake's last job, successful or not: tell DVC. A failure is printed but does not fail the run."""
     if _called_by_dvc() or not (project / "dvc.yaml").is_file():
         return
     try:
         text = tell(project)
     except UserError as error:
-        text = f"DVC was not told what this run made: {error}\n{LATER}"
+        text = f"DVC has no record of what this run made: {error}\n{LATER}"
     except (Exception, KeyboardInterrupt) as error:
-        text = f"DVC was not told what this run made: {type(error).__name__}: {error}\n{LATER}"
+        text = f"DVC has no record of what this run made: {type(error).__name__}: {error}\n{LATER}"
     print(f"\nmimik: {text}", file=sys.stderr, flush=True)
 
 
@@ -92,18 +95,19 @@ def check(project: Path) -> None:
     if running:
         raise UserError(
             f"snakemake is running in this project (process {', '.join(running)}), and DVC would delete what it makes. "
-            "Wait until it has ended, then run the same command again."
+            "Wait until it has finished, then run the same command again."
         )
     if _locked(project):
         raise UserError(
-            "Snakemake holds its lock (.snakemake/locks): it is running in this project, or was killed. While it runs, "
-            "DVC would delete what it makes: wait until it has ended. If none is running: `snakemake --unlock`, then "
-            "`mimik dvc`, then the same command again."
+            "Snakemake holds its lock (.snakemake/locks): it is running in this project, or was killed. While it "
+            "runs, DVC would delete what it makes: wait until it has finished. If it is not running, run `snakemake "
+            "--unlock`, then `mimik dvc`, then the same command again."
         )
     if marks:
         raise UserError(
-            "DVC has not been told what the last runs of snakemake made here, and would delete it to make it again. "
-            f"Run `mimik dvc`, which tells it, then the same command again. (To have it made again: rm -r {MARKS})"
+            "DVC has no record of what the last runs of snakemake made here, and would delete it to make it again. "
+            "Run `mimik dvc` to record it, then the same command again. (To have it made again instead: rm -r "
+            "{MARKS})"
         )
 
 
@@ -120,7 +124,7 @@ def tell(project: Path) -> str:
         UserError: DVC could not be told, with the reason.
     """
     if not (project / ".dvc").is_dir():
-        raise UserError("this is no project of DVC yet; `dvc init` makes it one.")
+        raise UserError("this is not a DVC project yet; run `dvc init` to make it one.")
     (project / ".dvc" / "tmp").mkdir(exist_ok=True)
     with FileLock(project / ".dvc" / "tmp" / "mimik.lock"):  # runs that end together: one after the other
         return _tell(project)
@@ -145,8 +149,8 @@ def _tell(project: Path) -> str:
     if others:
         _forget(project, [mark for mark in _marks(project) if mark not in others])
         return (
-            f"DVC knows what this run made. snakemake is still running here (process "
-            f"{', '.join(mark.name for mark in others)}): `dvc repro` waits until it has ended."
+            f"DVC has recorded what this run made. snakemake is still running here (process "
+            f"{', '.join(mark.name for mark in others)}): `dvc repro` has to wait until it has finished."
         )
     _forget(project, _marks(project))
     if first:
@@ -159,11 +163,11 @@ def _tell(project: Path) -> str:
     unlike = [stage.name for stage in there if stage not in made]
     if unlike:
         return (
-            f"DVC was not told of {', '.join(unlike)}: made with other settings than params.yaml's, by other code than "
-            "that of now or not by snakemake, or changed since. `dvc repro` would delete these results and make them "
-            "again; `dvc commit --force STAGE` takes them as they are."
+            f"DVC has not recorded {', '.join(unlike)}: made with settings other than those in params.yaml, with other "
+            "code than the current one or not by snakemake, or changed since. `dvc repro` would delete these results "
+            "and make them again; `dvc commit --force STAGE` records them unchanged."
         )
-    return "DVC agrees with what is here: `dvc repro` makes none of it again."
+    return "DVC is up to date: `dvc repro` makes none of these results again."
 
 
 @dataclass(frozen=True)
@@ -203,8 +207,8 @@ def _filled(text: str, item: Mapping[str, Any]) -> str:
 def _made(project: Path, asked: Sequence[Stage]) -> list[Stage]:
     """Those whose results Snakemake made itself, would not make again, and that are as they were then.
 
-    Snakemake is asked anew: what it planned when the run began may have been for other settings (`--config`) and other
-    code than those of now. Where it has no record of a file, as in a clone, it says nothing about it.
+    Snakemake is asked again: what it planned when the run began may have been for settings (`--config`) and code other
+    than the current ones. Where it has no record of a file, as in a clone, it says nothing about it.
     """
     text = _python(project, "-m", "snakemake", "--summary", "--", *(stage.target for stage in asked))
     rows = [line.split("\t") for line in text.splitlines() if "\t" in line]
@@ -252,11 +256,11 @@ def _check_room(project: Path, made: Sequence[Stage]) -> None:
         free = shutil.disk_usage(place).free
         if size > free:
             raise UserError(
-                f"it keeps a copy of every result, for which {size / 1e9:.1f} GB are needed, and {free / 1e9:.1f} GB "
+                f"it keeps a copy of every result, which needs {size / 1e9:.1f} GB are needed, and {free / 1e9:.1f} GB "
                 f"are free at {place}. Free some room, or give DVC another disk: `dvc cache dir --local FOLDER`."
             )
     if size > 1e9:
-        print(f"mimik: DVC takes its copy of {size / 1e9:.1f} GB", file=sys.stderr, flush=True)
+        print(f"mimik: DVC is copying {size / 1e9:.1f} GB", file=sys.stderr, flush=True)
 
 
 def _commit(project: Path, names: Sequence[str]) -> None:

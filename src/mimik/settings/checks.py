@@ -1,8 +1,7 @@
 """Every setting of params.yaml against what reads it, before any job: all entries, at every scale, without PyTorch.
 
-A schema knows the groups of params.yaml; which settings a method has, and what they may be, its `Config` knows, which
-stands in the method's file (`mimik.settings.declarations`). A setting that nobody reads would change nothing and say
-nothing.
+A schema defines the groups of params.yaml; the `Config` in a method's file defines which settings the method has and
+what they may be (`mimik.settings.declarations`). A setting that nothing reads would silently change nothing.
 """
 
 import re
@@ -33,7 +32,7 @@ NETWORKS: Mapping[str, tuple[str, str]] = {
 
 
 def check_settings(params: Params, origins: Origins | None = None) -> None:
-    """Check that every setting is read by something, and is what that takes.
+    """Check that every setting is read by something and has a value that it accepts.
 
     Args:
         params: that `mimik.settings.params.validate` has passed.
@@ -115,12 +114,12 @@ def _offered(kind: str, name: str, offered: str) -> Any:
     try:
         value = declared_in(full, offered)
     except AttributeError as error:
-        raise UserError(f"{name}: {expected}; {error}. docs/adding.md shows one.") from error
+        raise UserError(f"{name}: {expected}; {error}. docs/adding.md shows an example.") from error
     except SyntaxError as error:
         raise UserError(f"{name}: {error.filename}, line {error.lineno}: {error.msg}.") from error
     except Exception as error:
         raise UserError(
-            f"{name}: {expected}, that can be read without importing any library but mimik and Python's own; "
+            f"{name}: {expected}, that can be read without importing any library other than mimik and Python's own; "
             f"{type(error).__name__}: {error}."
         ) from error
     if not (is_dataclass(value) if offered == "Config" else isinstance(value, Mapping)):

@@ -1,8 +1,8 @@
 """What a module declares, taken from its source without importing it: settings are checked without PyTorch.
 
-The dataclasses of settings stand beside the networks that they configure, and importing these takes seconds. Whoever
-checks params.yaml needs the dataclasses alone: names, types, defaults, and what `__post_init__` refuses. So only the
-statement that defines a name is run, and those of the names in it.
+The dataclasses of settings are beside the networks that they configure, and importing these takes seconds. Checking
+params.yaml needs only the dataclasses: names, types, defaults, and what `__post_init__` refuses. So only the statement
+that defines a name is run, and those of the names in it.
 """
 
 import ast

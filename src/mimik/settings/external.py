@@ -48,7 +48,7 @@ def find(name: str) -> Path:
     """
     root = name.partition(".")[0]
     if not is_name(name):
-        raise UserError(f"{name!r} is no name of a module; expected PACKAGE.MODULE, such as lab.methods.mygan.")
+        raise UserError(f"{name!r} is not the name of a module; expected PACKAGE.MODULE, such as lab.methods.mygan.")
     if root == OWN:
         raise UserError(f"{name!r}: a module of mimik itself is named without a dot: {name.rpartition('.')[2]}.")
     if root in sys.stdlib_module_names:
@@ -82,7 +82,7 @@ def places(root: str) -> list[Path]:
     beside, installed = _beside(root), _installed(root)
     if beside and installed:
         raise UserError(
-            f"{root!r} is beside params.yaml ({beside[0]}) and an installed package too ({installed[0]}). Rename the "
+            f"{root!r} is both beside params.yaml ({beside[0]}) and an installed package ({installed[0]}). Rename the "
             "one beside params.yaml."
         )
     return beside or installed
@@ -118,7 +118,7 @@ def load(name: str, where: str) -> ModuleType:
         raise UserError(f"{where}: {name} cannot be imported: {_place(error, name)}: {told}.") from error
     imported = Path(str(module.__file__)).resolve()
     if imported != file.resolve():
-        raise UserError(f"{where}: {name} is {file}, but {imported} is imported already under this name.")
+        raise UserError(f"{where}: {name} is {file}, but {imported} is already imported under this name.")
     return module
 
 

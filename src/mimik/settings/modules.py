@@ -41,7 +41,7 @@ CONTRACTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "LICENCE": "a text",
             "CITATION": "a text",
             "ACCESS": "a text: where to get it",
-            "RESTRICTED": "True or False: what is made of it may not be passed on",
+            "RESTRICTED": "True or False: whether what is made from it must not be passed on",
             "check": "check(raw, options, mirror)",
             "fetch": "fetch(raw, options, mirror)",
             "index": "index(raw, options, seed) -> mimik.datasets.listing.Listing",
@@ -49,7 +49,7 @@ CONTRACTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "methods": {
             "Config": "a frozen dataclass: its settings",
             "TRAINING": "a mapping: its schedule, overrides of TrainingConfig",
-            "CONDITION": "a mapping: what it is told, overrides of ConditionConfig",
+            "CONDITION": "a mapping: its conditioning, overrides of ConditionConfig",
             "Method": "a torch.nn.Module, Method(config, context)",
             **{key.format("Method"): text for key, text in _LOSSES.items()},
             "Method.translate": "translate(images, source, target)",
@@ -136,8 +136,8 @@ def named(kind: str, name: object, where: str) -> ModuleType:
     if lacking:
         expected = "; ".join(f"`{offered}`, {CONTRACTS[kind][offered]}" for offered in lacking)
         raise UserError(
-            f"{where}: {name} ({module.__file__}) lacks {expected}. docs/architecture.md says under Contracts what "
-            f"mimik asks of it, docs/adding.md shows one."
+            f"{where}: {name} ({module.__file__}) lacks {expected}. docs/architecture.md (Contracts) states what mimik "
+            "requires, docs/adding.md shows an example."
         )
     return module
 

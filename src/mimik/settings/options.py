@@ -35,7 +35,7 @@ Every option of params.yaml and of the files in params/, with its type, its defa
 
 One job's settings are the defaults below, overridden by `scales.<scale>.methods.<module>`, then by `methods.<name>`,
 then by `methods.<name>.scales.<scale>`. A group of settings is merged key by key. `mimik params DATASET METHOD` prints
-the outcome. The defaults of methods and guides are the published settings; what a scale changes stands in
+the result. The defaults of methods and guides are the published settings; what a scale changes is in
 params/scale_<name>.yaml. Where the type says "or nothing", an option may be left empty.
 """
 
@@ -105,17 +105,17 @@ def page(project: Path) -> str:
 def sections(project: Path) -> Iterator[Section]:
     """The parts of the page, in their order."""
     schema = read_json(project / SCHEMA)
-    yield Section(2, "Top level", "All of these have to be there.", _of_schema(schema, schema))
+    yield Section(2, "Top level", "All of these are required.", _of_schema(schema, schema))
     yield from _datasets(schema)
     yield Section(2, "scales", "An entry of `scales`.", _of_schema(schema, schema["$defs"]["scale"]))
     yield from _methods(schema)
     yield from _networks(schema)
     yield _of_class(
         2, "training", "training.schedule", "TrainingConfig",
-        "The training loop, of methods and of the networks that are trained before them. What a method publishes "
-        "itself stands in its section and wins over these defaults.",
+        "The training loop, of methods and of the networks that are trained before them. Settings that a method "
+        "publishes itself are in its section and override these defaults.",
     )  # fmt: skip
-    yield Section(2, "Critics", "Discriminators with their losses, wherever an option is of one of these types.")
+    yield Section(2, "Critics", "Discriminators with their losses, for the options that are of one of these types.")
     yield _of_class(3, "AdversaryConfig", "components.adversary", "AdversaryConfig")
     inherited = f"AttGAN's critic: the options of {_link('AdversaryConfig')}, some with other defaults, and two more."
     yield _of_class(3, "CriticConfig", "methods.attgan", "CriticConfig", inherited)
@@ -134,23 +134,27 @@ def _datasets(schema: Mapping[str, Any]) -> Iterator[Section]:
     yield Section(2, "datasets", whole, _of_schema(schema, parts["dataset"]))
     every = "Options of every dataset. `scales.<scale>` of an entry may override them."
     yield Section(3, "preparation", every, _of_schema(schema, parts["preparation"], needed))
-    faces = "Thresholds of photographs: a face beyond one of them is left out, with the reason in quarantine.csv."
+    faces = "Thresholds for photographs: a face that fails one of them is left out, with the reason in quarantine.csv."
     yield Section(3, "quality", faces, _of_schema(schema, parts["quality"]))
     for name, own in parts["modules"]["properties"].items():
         yield Section(3, f"datasets: {name}", "", _of_schema(schema, own))
 
 
 def _methods(schema: Mapping[str, Any]) -> Iterator[Section]:
-    whole = "An entry of `methods`: these options, and beside them those of its module."
+    whole = "An entry of `methods`: these options, and those of its module."
     yield Section(2, "methods", whole, _of_schema(schema, schema["$defs"]["method"]))
     for name in modules.names("methods"):
         module = f"methods.{name}"
         yield _of_class(3, f"methods: {name}", module, "Config", _published(module))
     yield _of_class(
         3, "condition", "components.conditions", "ConditionConfig",
-        "What a method is told. A method's own defaults stand in its section.",
+        "What a method is conditioned on. A method's own defaults are in its section.",
     )  # fmt: skip
-    yield Section(2, "guidance", "By the name of a guide. Any guide goes with any method that is trained on edits.")
+    yield Section(
+        2,
+        "guidance",
+        "Listed by the name of a guide. Any guide can be combined with any method that is trained on edits.",
+    )
     for name in modules.names("guidance"):
         yield _of_class(3, f"guidance: {name}", f"guidance.{name}", "Config")
     for name, backbone in (("StarGANBranch", "stargan"), ("AttGANBranch", "attgan")):
@@ -160,7 +164,7 @@ def _methods(schema: Mapping[str, Any]) -> Iterator[Section]:
 
 def _networks(schema: Mapping[str, Any]) -> Iterator[Section]:
     groups = ", ".join(f"`{group}`" for group in NETWORKS)
-    text = f"Entries of {groups}: these options, and beside them those of their group."
+    text = f"Entries of {groups}: these options, and those of their group."
     yield Section(2, "Networks trained before the methods", text, _of_schema(schema, schema["$defs"]["network"]))
     for group, (module, config) in NETWORKS.items():
         yield _of_class(3, group, module, config, _published(module))

@@ -1,7 +1,8 @@
 """What params.yaml takes from other packages, and what a file of data or results may therefore name.
 
-A config.json or a manifest.json may be anybody's. A module of another package that such a file names is imported only
-if this project's params.yaml names it too, or the variable MIMIK_MODULES does: the person at the keyboard has said so.
+A config.json or a manifest.json may come from anybody. A module of another package that such a file names is imported
+only if this project's params.yaml names it too, or the variable MIMIK_MODULES does: the person at the keyboard has said
+so.
 """
 
 import os
@@ -78,8 +79,8 @@ def named_in_file(kind: str, name: object, where: str) -> ModuleType:
     if is_name(name) and name not in _allowed(kind):
         raise UserError(
             f"{where}: names {name!r}, a module of another package. A file may come from anybody, so only modules that "
-            "params.yaml names are imported. If you trust this one, and have it here, give it an entry in params.yaml "
-            f"(`{_ENTRY[kind].format(name)}`), or run the same command with {VARIABLE}={name}."
+            "params.yaml names are imported. If you trust this module and have it on this machine, add an entry for "
+            f"it to params.yaml (`{_ENTRY[kind].format(name)}`), or run the same command with {VARIABLE}={name}."
         )
     return named(kind, name, where)
 

@@ -106,7 +106,7 @@ def scale_of(params: Mapping[str, Any], dataset: str, scale: str | None = None) 
     """The scale a dataset runs at: the argument, else `scale` of params (the command line), else the dataset's own."""
     chosen = scale or params.get("scale") or params["datasets"][dataset]["scale"]
     if chosen not in params["scales"]:
-        raise UserError(f"scale {chosen!r} is not known. {unknown_name(chosen, params['scales'])}")
+        raise UserError(f"scale {chosen!r} is unknown. {unknown_name(chosen, params['scales'])}")
     return str(chosen)
 
 
@@ -116,7 +116,7 @@ def method_module(params: Mapping[str, Any], method: str) -> str:
 
 
 def dataset_module(params: Mapping[str, Any], dataset: str) -> str:
-    """The module that an entry of `datasets` configures, likewise: its `dataset`, else its own name.
+    """The module that an entry of `datasets` configures: its `dataset`, else its own name.
 
     It is also the name of the archive's folder in data/raw, which all entries of a module share.
     """
@@ -145,7 +145,7 @@ def masks_of(params: Mapping[str, Any], dataset: str, scale: str | None = None) 
 
 
 def classifier_of(params: Mapping[str, Any], dataset: str, method: str, scale: str | None = None) -> str:
-    """The classifier that evaluates a method on this dataset: of attributes where the method is told these."""
+    """The classifier that evaluates a method on this dataset: of attributes if the method is conditioned on them."""
     told = _method_values(params, dataset, method, scale).get("condition", {}).get("space")
     kind = "attribute_classifier" if told == "attributes" else "classifier"
     return str(params["scales"][scale_of(params, dataset, scale)][kind])
@@ -196,7 +196,7 @@ def resolve_dataset(params: Mapping[str, Any], dataset: str, scale: str | None =
 
     Returns:
         dataset (name of the entry), module (its file in `mimik.datasets`), seed, options (the entry with the scale's
-        overrides, and under `name` its name, which messages about an option tell).
+        overrides, and under `name` its name, for messages about an option).
     """
     entry = dict(_entry(params, "datasets", dataset))
     overrides = entry.pop("scales", {}).get(scale_of(params, dataset, scale), {})
@@ -339,13 +339,13 @@ def _group_faults(params: Mapping[str, Any], schema: Mapping[str, Any], origins:
     folder = origins.files[0].with_suffix("")
     where = f"{origins.files[0]} or in a .yaml file of the folder {folder}/ beside it"
     found = [
-        f"{group}: nobody reads this. {unknown_name(group, schema['properties'])}"
+        f"{group}: nothing reads this. {unknown_name(group, schema['properties'])}"
         for group in params
         if group not in schema["properties"]
     ]
     if absent:
         there = "" if len(origins.files) > 1 else ", of which there are none"
-        found.append(f"missing: {', '.join(absent)}. Each has to stand in {where}{there}.")
+        found.append(f"missing: {', '.join(absent)}. Each has to be in {where}{there}.")
     return found
 
 
@@ -370,8 +370,8 @@ def _mask_faults(params: Mapping[str, Any], name: str) -> list[str]:
             )
         elif any(settings.get("masks") == "segmenter" for settings in own):
             found.append(
-                f"{place}.masks_from: the masks of {source!r} come from a segmenter themselves. Name a dataset with "
-                "masks of its own."
+                f"{place}.masks_from: the masks of {source!r} are themselves made by a segmenter. Name a dataset that "
+                "has masks of its own."
             )
     return found
 
@@ -397,8 +397,8 @@ def _unknown_names(params: Mapping[str, Any]) -> list[str]:
             found += [f"datasets.{name}.dataset: {told}" for told in (modules.fault("datasets", module),) if told]
         elif module not in modules.names("datasets"):
             found.append(
-                f"datasets.{name}: there is no module {module!r} in mimik.datasets. An entry that is not named like "
-                "its module names it with `dataset`."
+                f"datasets.{name}: there is no module {module!r} in mimik.datasets. If an entry is not named after its "
+                "module, its `dataset` has to name the module."
             )
         refer(f"datasets.{name}.scale", dataset["scale"], "scales")
         for scale in dataset.get("scales", {}):
@@ -432,13 +432,13 @@ def _unknown_names(params: Mapping[str, Any]) -> list[str]:
                 refer(f"scales.{name}.methods.{file}.{kind}", overrides.get(kind), group)
             if file not in files:
                 found.append(
-                    f"scales.{name}.methods.{file}: overrides go by the name of a method's file, which is the "
-                    f"`method` of its entries. {unknown_name(file, files)}"
+                    f"scales.{name}.methods.{file}: overrides are listed under the name of a method's file, which is "
+                    f"the `method` of its entries. {unknown_name(file, files)}"
                 )
         for group in (*PRETRAINED.values(), "classifiers", "readers"):
             networks = {entry["network"] for entry in params[group].values()}
             found += [
-                f"scales.{name}.{group}.{network}: overrides go by the `network` of the entries. "
+                f"scales.{name}.{group}.{network}: overrides are listed under the `network` of the entries. "
                 f"{unknown_name(network, networks)}"
                 for network in scale.get(group, {})
                 if network not in networks

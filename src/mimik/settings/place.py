@@ -1,4 +1,4 @@
-"""Where a project may stand: what the path of its folder may hold for the programs of the workflow to cope with it.
+"""Where a project may be: what the path of its folder may contain for the programs of the workflow to cope with it.
 
 Blanks, quotes, dollars and letters of any alphabet are fine. The few things below make one of these programs fail in
 every job, or write to another place than the project without a word.
@@ -13,7 +13,7 @@ _REFUSED = (
     ("{}", "braces, which Snakemake reads as the name of a variable"),
     (":", "a colon, which separates the folders of PATH and PYTHONPATH"),
     ("?", "a question mark, at which MLflow ends the name of its database"),
-    ("\n\r", "a line break, while lists of files have one path a line"),
+    ("\n\r", "a line break, although lists of files have one path per line"),
 )
 
 
@@ -26,9 +26,9 @@ def check_place(folder: Path) -> None:
     if "'" in path and '"' in path:
         held.append("both kinds of quotes, with which MLflow cannot make its database")
     if not path.isprintable() and not held:
-        held.append("bytes that are no text in UTF-8, or control characters")
+        held.append("bytes that are not valid UTF-8, or control characters")
     if held:
         raise UserError(
-            f"The path of the project, {path!r}, holds {'; and '.join(held)}. Rename the folder or move the project, "
-            "then run the same command again. Blanks, and quotes of one kind, are fine."
+            f"The path of the project, {path!r}, contains {'; and '.join(held)}. Rename the folder or move the "
+            "project, then run the same command again. Spaces, and quotes of one kind, are fine."
         )

@@ -2,7 +2,7 @@
 
 params.yaml holds what people change, the folder the long tables. Every file `params/<name>.yaml` is read; which file a
 setting stands in makes no difference to it. A group (`methods`) may be spread over files. An entry (`methods.stargan`)
-stands in one of them, as a whole: of an entry in pieces nobody would see all.
+is in one of them, as a whole: nobody would see all of an entry in pieces.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,7 +17,7 @@ from mimik.storage.yaml_file import read_yaml
 FILE = Path("params.yaml")
 """What people change, relative to the project's folder. The other files stand in the folder `params` beside it."""
 
-MISSING = "Run mimik in the project's folder, where it stands."
+MISSING = "Run mimik in the project folder, which contains it."
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def files_of(path: Path | str = FILE) -> list[Path]:
     except FileNotFoundError:
         return [path]
     except OSError as error:
-        raise UserError(f"{folder}: expected a folder that can be read, but: {error.strerror}.") from error
+        raise UserError(f"{folder}: expected a readable folder, but: {error.strerror}.") from error
     for entry in there:
         if entry.is_dir() or (entry.suffix.lower() in (".yml", ".yaml") and entry.suffix != ".yaml"):
             raise UserError(f"{entry}: expected files <name>.yaml in this folder, which are read with {path.name}.")
@@ -111,4 +111,4 @@ def read(path: Path | str = FILE, missing: str = MISSING) -> tuple[dict[str, Any
 
 
 def _twice(file: Path, place: str, others: tuple[Path, ...]) -> UserError:
-    return UserError(f"{file}: {place} stands in {others[0]} already. Keep one of the two.")
+    return UserError(f"{file}: {place} is already set in {others[0]}. Keep one of the two.")

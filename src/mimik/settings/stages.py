@@ -234,7 +234,7 @@ def write_decisions(params: Params, project: Path) -> None:
     table = dvc_table(params, project)
     if _current_table(project / TABLE) != table:
         raise UserError(
-            f"{TABLE}: dvc.yaml's stages are not those of the experiments in params.yaml any more. Run "
+            f"{TABLE}: the stages of dvc.yaml no longer match the experiments in params.yaml. Run "
             "`mimik params --stages`, then the same command again."
         )
     jobs = [
@@ -270,7 +270,7 @@ def write_outside(params: Params, project: Path, package: str) -> None:
     """
     folders = folders_of(params, project)
     if package not in folders:
-        raise UserError(f"params.yaml takes no module from {package!r} any more. Run `mimik params --stages`.")
+        raise UserError(f"params.yaml no longer takes a module from {package!r}. Run `mimik params --stages`.")
     place = project / folders[package]
     files = {file.relative_to(project).as_posix(): file for file in ([place] if place.is_file() else place.rglob("*"))}
     kept = {name: file for name, file in sorted(files.items()) if file.suffix in (".py", ".json") and file.is_file()}

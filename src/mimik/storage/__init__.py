@@ -1,1 +1,1 @@
-"""What lies on disk, read and written in one place each."""
+"""Files on disk: each kind is read and written in one place."""

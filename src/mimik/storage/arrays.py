@@ -38,7 +38,8 @@ def new_array(path: Path | str, shape: tuple[int, ...], dtype: npt.DTypeLike = n
 
 
 def reserved_array(path: Path, shape: tuple[int, ...], dtype: npt.DTypeLike) -> "np.memmap[Any, Any]":
-    """A writable .npy memory map whose room on the disk is taken: without it a full disk ends the process by a signal.
+    """A writable .npy memory map whose space on the disk is allocated: otherwise a full disk would end the process by a
+    signal.
 
     Raises:
         UserError: the disk has not enough room; the file is gone again.
@@ -131,7 +132,8 @@ def check_pictures(name: str, array: object, shape: tuple[int | str, ...]) -> No
         raise TypeError(f"{name}: expected an array, {expected}, got {type(array).__name__}")
     if array.dtype != np.uint8:
         raise TypeError(
-            f"{name}: expected {expected}, got {array.dtype}. Pictures of 0 to 1: (255 * x).round().astype('uint8')"
+            f"{name}: expected {expected}, got {array.dtype}. Convert pictures with values from 0 to 1: (255 * "
+            "x).round().astype('uint8')"
         )
     lengths = zip(array.shape, shape, strict=False)
     if array.ndim != len(shape) or any(isinstance(wanted, int) and length != wanted for length, wanted in lengths):

@@ -40,7 +40,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
 
     The folder is made if needed, and freed of what killed processes left in it (`clear_unfinished`). When the block
     raises, the temporary file is removed and `path` stays as it was. A full disk becomes a `UserError` that names the
-    file, whatever the library that wrote makes of it.
+    file, whatever error the writing library raises.
     """
     path = Path(path)
     with told_if_full(path):
@@ -83,7 +83,7 @@ def told_if_full(path: Path | str, written: Path | None = None) -> Iterator[None
         if not (says_full(error) or (written is not None and _may_hide_full(error) and _is_full(written))):
             raise
         raise UserError(
-            f"{path}: the disk is full; the file was not written and what stood there before is unchanged. "
+            f"{path}: the disk is full; the file was not written, and an earlier version of it is unchanged. "
             "Free some room and run the same command again."
         ) from error
 
@@ -132,9 +132,9 @@ def read_json(path: Path | str, remedy: str = "Delete it and make it again.") ->
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file. {remedy}") from error
     except OSError as error:
-        raise UserError(f"{path}: expected a file that can be read, but: {error.strerror}. {remedy}") from error
+        raise UserError(f"{path}: expected a readable file, but: {error.strerror}. {remedy}") from error
     except RecursionError as error:
-        raise UserError(f"{path}: expected JSON of mimik, but it is nested too deep. {remedy}") from error
+        raise UserError(f"{path}: expected JSON of mimik, but it is nested too deeply. {remedy}") from error
     except ValueError as error:  # no JSON, no UTF-8, or a number of thousands of digits
         raise UserError(f"{path}: expected JSON, but it cannot be read ({first_line(error)}). {remedy}") from error
 
@@ -165,12 +165,12 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     group = dict(pairs)
     if len(group) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} stands twice in a group")
+        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} occurs twice in a group")
     return group
 
 
 def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _temporary(path: Path) -> Path:

@@ -39,8 +39,8 @@ def settle(database: Path) -> None:
                             (new, len(old) + 1, len(old), old),
                         )
                 print(
-                    f"mimik: {database} was made in {before.removeprefix('file://')}; the files of its runs are now "
-                    f"looked for, and written, in {home / ARTIFACTS}.",
+                    f"mimik: {database} was created in {before.removeprefix('file://')}; the files of its runs are now "
+                    f"read and written in {home / ARTIFACTS}.",
                     file=sys.stderr,
                 )
     finally:

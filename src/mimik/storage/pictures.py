@@ -1,6 +1,6 @@
 """Which picture files are read, and the one way to open one.
 
-Pictures come from strangers. Pillow reads dozens of formats when it is not told which, and decides by the content, so
+Pictures come from strangers. Unless restricted, Pillow reads dozens of formats and decides by the content, so
 that a "photo.jpg" may be PostScript, for which it starts Ghostscript: only the formats of `formats` are tried here, and
 no other module calls `PIL.Image.open` (a test checks it).
 """
@@ -38,7 +38,7 @@ _PLUGINS = {"JPEG": "Jpeg", "PNG": "Png", "WEBP": "WebP", "TIFF": "Tiff", "BMP":
 """Pillow's module of each format; HEIF comes from the package pillow-heif."""
 
 _RAW = "a camera's raw file; develop it to JPEG or TIFF"
-_CONVERT = "not a format that is read; convert it to PNG or JPEG"
+_CONVERT = "not a supported format; convert it to PNG or JPEG"
 
 _OTHERS: Mapping[str, str] = {
     **dict.fromkeys(
@@ -134,9 +134,9 @@ def not_read(name: str) -> str | None:
     if ending in readable_endings():
         return None
     if ending in ENDINGS["HEIF"]:
-        return "HEIC is read where pillow-heif is installed (`pip install 'mimik[heic]'`); or convert it to JPEG"
+        return "reading HEIC needs pillow-heif (`pip install 'mimik[heic]'`); install it, or convert the file to JPEG"
     if ending in ENDINGS["AVIF"]:
-        return "AVIF is read by Pillow from version 11.3 on; install that, or convert it to JPEG"
+        return "reading AVIF needs Pillow 11.3 or later; install it, or convert the file to JPEG"
     return _OTHERS.get(ending)
 
 
@@ -173,7 +173,7 @@ def quietly() -> Iterator[None]:
 
 
 def open_picture(source: Path | BytesIO) -> Image.Image:
-    """Open a picture file of somebody else as `PIL.Image.open` does, its pixels not yet decoded.
+    """Open an untrusted picture file like `PIL.Image.open`, without decoding its pixels yet.
 
     Args:
         source: a file, or its bytes. Its ending does not matter; its format must be one of `formats`.
@@ -192,7 +192,7 @@ def open_picture(source: Path | BytesIO) -> Image.Image:
     if opened.width * opened.height > LARGEST or max(opened.size) > LONGEST_SIDE:
         size = f"{opened.width} x {opened.height} pixels"
         opened.close()
-        raise UnreadableError(f"too large: {size}; up to {LARGEST:,} pixels and {LONGEST_SIDE:,} a side are read")
+        raise UnreadableError(f"too large: {size}; the limit is {LARGEST:,} pixels, and {LONGEST_SIDE:,} per side")
     return opened
 
 
@@ -202,7 +202,7 @@ def read_content(path: Path) -> bytes:
         if not path.is_file() and path.exists() and not path.is_dir():
             raise UnreadableError("not a file but a pipe or a device")
         if (length := path.stat().st_size) > LONGEST:
-            raise UnreadableError(f"too large: {length:,} bytes; up to {LONGEST:,} are read")
+            raise UnreadableError(f"too large: {length:,} bytes; the limit is {LONGEST:,}")
         content = path.read_bytes()
     except FileNotFoundError as error:
         raise UnreadableError("no such file") from error
@@ -214,7 +214,7 @@ def read_content(path: Path) -> bytes:
 
 
 def decode(content: bytes) -> Image.Image:
-    """Decode a picture file of somebody else, its pixels as they are stored (mode, orientation).
+    """Decode an untrusted picture file; its pixels are returned as stored (mode, orientation).
 
     Args:
         content: what `read_content` gave.
@@ -231,13 +231,13 @@ def decode(content: bytes) -> Image.Image:
         opened = open_picture(BytesIO(content))
         if scans * opened.width * opened.height > SCANNED:
             size = f"{opened.width} x {opened.height} pixels"
-            raise UnreadableError(f"takes too long: a JPEG of {size} in {scans:,} scans")
+            raise UnreadableError(f"takes too long to decode: a JPEG of {size} in {scans:,} scans")
         with quietly():
             opened.load()
     except DAMAGED as error:
         raise _unreadable(error) from error
     if not ended:
-        raise UnreadableError("the end of the picture is missing: the file was not written to the end")
+        raise UnreadableError("the end of the picture is missing: the file is incomplete")
     return opened
 
 
@@ -296,4 +296,4 @@ def _count_parts(content: bytes, kind: str) -> None:
 
 def _check_parts(parts: int) -> None:
     if parts > PARTS:
-        raise UnreadableError(f"takes too long: more than {PARTS:,} parts in one file")
+        raise UnreadableError(f"takes too long to decode: more than {PARTS:,} parts in one file")

@@ -55,21 +55,21 @@ def check_output(
         raise UserError(f"{path}: expected a name that ends in {', '.join(KINDS)}.")
     try:
         if path.is_dir():
-            raise UserError(f"{path}: is a folder; the name of a picture file was expected.")
+            raise UserError(f"{path}: is a folder; expected the name of a picture file.")
         parent = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
         if not parent.is_dir():
-            raise UserError(f"{path}: cannot be written, as {parent} is no folder. Name another file.")
+            raise UserError(f"{path}: cannot be written because {parent} is not a folder. Name another file.")
         if not os.access(parent, os.W_OK | os.X_OK):
-            raise UserError(f"{path}: cannot be written, as nothing may be written in {parent}. Name another file.")
+            raise UserError(f"{path}: cannot be written because {parent} is not writable. Name another file.")
         if len(os.fsencode(path.name)) > LONGEST_NAME:
-            raise UserError(
-                f"{path}: the name is too long; up to {LONGEST_NAME} bytes are possible. Name another file."
-            )
+            raise UserError(f"{path}: the name is too long; the limit is {LONGEST_NAME} bytes. Name another file.")
         if overwrite:
             return
         # By what they are on disk: links, `..` and, where the system ignores them, capitals make no other file.
         if source is not None and source.exists() and path.exists() and path.samefile(source):
-            raise UserError(f"{path}: is the photograph itself, which it would replace. Name another file, or {how}.")
+            raise UserError(
+                f"{path}: is the photograph itself, which would be overwritten. Name another file, or {how}."
+            )
         if reason := foreign(path):
             raise UserError(f"{path}: {reason}. Name another file, or {how}.")
     except OSError as error:
@@ -89,7 +89,7 @@ def foreign(path: Path) -> str | None:
                 if any(mark in kept + block for mark in OURS):
                     return None
                 kept = block[-100:]  # a mark may lie across two blocks
-    return "is there already, and was not written by mimik"
+    return "already exists and was not written by mimik"
 
 
 def check_size(path: Path, width: int, height: int, *, transparent: bool = False) -> None:
@@ -97,12 +97,12 @@ def check_size(path: Path, width: int, height: int, *, transparent: bool = False
     kind = KINDS[path.suffix.lower()]
     if max(width, height) > LIMITS[kind]:
         raise UserError(
-            f"{path}: the picture will have {width} x {height} pixels, and {kind} holds {LIMITS[kind]:,} a side. Name "
-            "a file that ends in .png or .tif."
+            f"{path}: the picture will have {width} x {height} pixels, but {kind} allows at most {LIMITS[kind]:,} per "
+            "side. Name a file that ends in .png or .tif."
         )
     if transparent and kind == "JPEG":
         raise UserError(
-            f"{path}: the photograph has transparent parts, which JPEG cannot hold. Name a file that ends in .png, "
+            f"{path}: the photograph has transparent parts, which JPEG cannot store. Name a file that ends in .png, "
             ".webp or .tif."
         )
 
@@ -113,11 +113,11 @@ def usable_profile(profile: bytes | None) -> tuple[bytes | None, str | None]:
         return None, None
     if len(profile) > LARGEST_PROFILE:
         return None, (
-            f"its colour profile of {len(profile):,} bytes is not copied (up to {LARGEST_PROFILE:,} are), so that its "
+            f"its colour profile of {len(profile):,} bytes is not copied (the limit is {LARGEST_PROFILE:,}), so its "
             "colours may look different"
         )
     if profile[36:40] != b"acsp" or profile[16:20] != b"RGB ":
-        return None, "what it has as colour profile is none of RGB, and is not copied"
+        return None, "its colour profile is not an RGB profile and is not copied"
     return profile, None
 
 

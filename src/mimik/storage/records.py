@@ -1,7 +1,7 @@
-"""JSON files that say what something is, and one reader for all of them: nothing is taken from a file unchecked.
+"""JSON files that describe something, and one reader for all of them: nothing is taken from a file unchecked.
 
-Whatever reads such a file gets what the schema here promises, or a `UserError` that names the file, the key, what was
-expected there, what stands there, and the command that makes the file.
+A reader of such a file gets what the schema here promises, or a `UserError` that names the file, the key, the expected
+value, the actual value, and the command that makes the file.
 """
 
 import re
@@ -72,7 +72,7 @@ _RUN: Schema = {
 }
 
 _EDITED = {
-    "description": "what is shown of continuous edits: rows, levels, and targets or names",
+    "description": "the continuous edits that are shown: rows, levels, and targets or names",
     "type": "object",
     "required": ["rows", "levels"],
     "properties": {
@@ -148,7 +148,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                     "propertyNames": {"description": "the name of a file", "pattern": r"^[a-z0-9_]+\.npy$"},
                 },
                 "importer": {
-                    "description": "what read the dataset, or null",
+                    "description": "the importer of the dataset, or null",
                     "type": ["object", "null"],
                     "required": ["module"],
                     "properties": {"module": _MODULE},
@@ -206,14 +206,14 @@ def read_record(path: Path | str, kind: str, needs: Iterable[str] = ()) -> dict[
             keys are looked for, and that is said once.
     """
     path, made = Path(path), KINDS[kind]
-    remedy = f"Run `{command_for(path, kind)}`, which makes it."
+    remedy = f"Run `{command_for(path, kind)}` to make it."
     value = read_json(path, remedy)
     schema = {"description": f"a group, the {made.what}", "type": "object", "properties": made.schema}
     missing = [key for key in needs if key not in value] if isinstance(value, Mapping) else []
     if missing:
         raise UserError(
-            f"{path}: lacks {', '.join(f'`{key}`' for key in missing)}; expected the {made.what}, of this version of "
-            f"mimik. {remedy}"
+            f"{path}: lacks {', '.join(f'`{key}`' for key in missing)}; expected the {made.what} in the format of this "
+            f"version of mimik. {remedy}"
         )
     if not isinstance(value, Mapping) and not _checks():
         raise UserError(f"{path}: expected a group, the {made.what}. {remedy}")
@@ -269,7 +269,7 @@ def _checks() -> bool:
     except ModuleNotFoundError as error:
         if error.name != "jsonschema":
             raise
-        print("mimik: jsonschema is not installed, so what files hold is not checked.", file=sys.stderr)
+        print("mimik: jsonschema is not installed, so the content of files is not checked.", file=sys.stderr)
         return False
     return True
 
@@ -282,13 +282,13 @@ def _validator() -> Callable[[Schema], Any]:
         if error.name != "jsonschema":
             raise
         raise UserError(
-            "What files hold cannot be checked, as jsonschema is not installed. Run `pip install jsonschema`."
+            "The content of files cannot be checked because jsonschema is not installed. Run `pip install jsonschema`."
         ) from error
 
     def whole(_validator: Any, wanted: bool, instance: Any, _schema: Schema) -> Iterator[ValidationError]:
         # One pass in place of a schema for every one of a hundred thousand items.
         if wanted and isinstance(instance, Sequence) and any(type(item) is not int for item in instance):
-            yield ValidationError("holds something else than whole numbers")
+            yield ValidationError("contains values other than whole numbers")
 
     checker = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
     made: Callable[[Schema], Any] = validators.extend(Draft202012Validator, {"whole": whole}, type_checker=checker)

@@ -81,7 +81,7 @@ def read_pth(path: Path | str, what: str, remedy: str, device: torch.device | st
     except Exception as error:
         # PyTorch's own words advise to unpickle.
         plain = type(error).__name__ != "UnpicklingError"
-        reason = first_line(error) if plain else "nothing but tensors and plain values is read from a file"
+        reason = first_line(error) if plain else "only tensors and plain values are read from a file"
         raise UserError(f"{path}: expected {what}, but it cannot be read ({reason}). {remedy}") from error
     if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
         raise UserError(f"{path}: expected {what}, but it holds a {type(state).__name__}. {remedy}")
@@ -95,8 +95,8 @@ def check_finite(state: Mapping[str, Any], path: Path | str, remedy: str) -> Non
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
             count = int((~torch.isfinite(value)).sum())
             raise UserError(
-                f"{path}: {count:,} of the {value.numel():,} numbers of {name} are NaN or infinite: such weights make "
-                f"no picture. {remedy}"
+                f"{path}: {count:,} of the {value.numel():,} numbers of {name} are NaN or infinite: such weights "
+                f"cannot produce a picture. {remedy}"
             )
 
 
@@ -136,7 +136,7 @@ def built(make: Callable[[], T], where: str, remedy: str) -> T:
         reason = f"lacks {error}" if isinstance(error, KeyError) else first_line(error)
         if isinstance(error, MemoryError) or "allocate memory" in reason:
             reason = "its weights do not fit into this machine's memory"
-        raise UserError(f"{where}: describes no network that can be built ({reason}). {remedy}") from error
+        raise UserError(f"{where}: does not describe a network that can be built ({reason}). {remedy}") from error
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""YAML read strictly: what YAML would guess, drop or grow without bounds is refused with its line."""
+"""Strict reading of YAML: whatever YAML would guess, drop or expand without bounds is refused with its line."""
 
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,9 @@ class _Loader(_Safe):
         try:
             number: int = super().construct_yaml_int(node)
         except ValueError as error:
-            raise _Fault(f"line {node.start_mark.line + 1}: no whole number, or one of thousands of digits") from error
+            raise _Fault(
+                f"line {node.start_mark.line + 1}: not a whole number, or one with thousands of digits"
+            ) from error
         return number
 
 
@@ -54,7 +56,7 @@ def read_yaml(path: Path | str, missing: str) -> Any:
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file. {missing}") from error
     except OSError as error:
-        raise UserError(f"{path}: expected a file that can be read, but: {error.strerror}.") from error
+        raise UserError(f"{path}: expected a readable file, but: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")
@@ -88,7 +90,7 @@ def _check_depth(text: str) -> None:
     for event in yaml.parse(text, Loader=_Safe):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > DEEPEST:
-            raise _Fault(f"groups within groups go deeper than {DEEPEST}")
+            raise _Fault(f"groups are nested more than {DEEPEST} deep")
 
 
 def _check(root: yaml.Node) -> None:
@@ -98,7 +100,7 @@ def _check(root: yaml.Node) -> None:
     def size(node: yaml.Node, depth: int) -> int:
         line = node.start_mark.line + 1
         if depth > DEEPEST:
-            raise _Fault(f"line {line}: groups within groups go deeper than {DEEPEST}, or one holds itself")
+            raise _Fault(f"line {line}: groups are nested more than {DEEPEST} deep, or one contains itself")
         if id(node) not in sizes:
             parts: list[yaml.Node] = []
             if isinstance(node, yaml.SequenceNode):
@@ -108,7 +110,7 @@ def _check(root: yaml.Node) -> None:
                 parts = [part for pair in node.value for part in pair]
             sizes[id(node)] = 1 + sum(size(part, depth + 1) for part in parts)
         if sizes[id(node)] > MOST_VALUES:
-            raise _Fault(f"line {line}: its aliases stand for more than {MOST_VALUES:,} values")
+            raise _Fault(f"line {line}: its aliases expand to more than {MOST_VALUES:,} values")
         return sizes[id(node)]
 
     size(root, 0)
@@ -121,9 +123,9 @@ def _check_keys(node: yaml.MappingNode) -> None:
         line = key.start_mark.line + 1
         if key.tag not in ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"):
             name = str(key.value)[:40] if isinstance(key, yaml.ScalarNode) else "a group"
-            raise _Fault(f"line {line}: the key {name!r} is read as something else than text; put it in quotes")
+            raise _Fault(f"line {line}: the key {name!r} is not read as text; put it in quotes")
         if key.value in seen:
             raise _Fault(
-                f"line {line}: the key {key.value!r} stands twice in its group, first in line {seen[key.value]}"
+                f"line {line}: the key {key.value!r} occurs twice in its group, first in line {seen[key.value]}"
             )
         seen[key.value] = line

@@ -1,7 +1,8 @@
 """Batches from the prepared store: one gather from the memory map per batch, a pure function of (seed, position).
 
-Position k of the stream always holds the same samples, flips and targets, whatever was read before; a resumed run
-continues where it stopped without any state to restore, and the number of processes does not change the stream.
+Position k of the stream always contains the same samples, flips and targets, regardless of what was read before. A
+resumed run continues where it stopped without any state to restore, and the number of processes does not change the
+stream.
 """
 
 from collections.abc import Iterable, Mapping
@@ -49,20 +50,20 @@ class Batches:
             seed: seed of order, flips and targets.
             reads: optional entries, see `at`.
             flip: mirror half of the samples left to right.
-            balanced: draw classes with equal probability, samples within a class likewise.
-            stratified: instead, every batch holds the same number of faces of every class, or one more of some.
+            balanced: draw classes with equal probability, and samples within a class with equal probability.
+            stratified: instead, every batch contains equally many faces of every class (to within one).
             rank, processes: this process's share of every batch.
-            extras: further annotation, float32 (N, ...) per name, a row for every row of the store.
+            extras: further annotations, float32 (N, ...) per name, one row per row of the store.
 
         Raises:
-            UserError: the store lacks what is to be read, a row has no label although labels are read or balanced,
-                or the batch does not divide over the processes.
+            UserError: the store lacks an entry to be read, a row has no label although labels are read or balanced,
+                or the batch does not divide evenly over the processes.
         """
         self.store, self.rows, self.batch_size, self.seed = store, rows, batch_size, seed
         self.reads = frozenset(reads)
         self.flip, self.rank, self.processes = flip, rank, processes
         if batch_size % processes:
-            raise UserError(f"batch_size: {batch_size} does not divide over {processes} processes.")
+            raise UserError(f"batch_size: {batch_size} does not divide evenly over {processes} processes.")
         if "mask" in self.reads and store.masks is None:
             raise UserError(
                 f"{store.directory}: has no masks_{store.size}.npy; add `masks` to the dataset's annotations."
@@ -71,7 +72,7 @@ class Batches:
         if (balanced or stratified or self.reads & {"label", "target"}) and len(rows) and self.labels[rows].min() < 0:
             raise UserError(
                 f"{store.directory / 'index.csv'}: {(self.labels[rows] < 0).sum()} of {len(rows)} training faces have "
-                "no expression label, which this training needs. Label them, or leave them out of the dataset."
+                "no expression label, which this training needs. Label them, or remove them from the dataset."
             )
         units, attributes = store.action_units(), store.attributes()
         if self.reads & {"action_units", "target_action_units"}:
@@ -130,12 +131,12 @@ class Batches:
         """The batch at a position of the stream (this process's share of it).
 
         Returns:
-            `image` float (B, 3, S, S) in [-1, 1]; `row` int64 (B,); as asked for: `label` int64 (B,); `mask` int64
+            `image` float (B, 3, S, S) in [-1, 1]; `row` int64 (B,). If requested: `label` int64 (B,); `mask` int64
             (B, S, S); `action_units` float (B, 17) in [0, 1]; `attributes` float (B, A) of 0 and 1; `target`,
-            `target_action_units`, `target_attributes`, `target_landmarks`: the same of another face of the batch, all
-            of the same one; `depth` float (B, 1, S, S) and `normals` float (B, 3, S, S), see
-            `mimik.faces.prepared.store`, 0 to 255 as -1 to 1; `landmarks` float (B, 68, 2) in pixels, and likewise
-            `target_landmarks`, mirrored where the sample is; every one of the extras float (B, ...).
+            `target_action_units`, `target_attributes`, `target_landmarks`: the same entries of another face of the
+            batch, all of one face; `depth` float (B, 1, S, S) and `normals` float (B, 3, S, S), see
+            `mimik.faces.prepared.store`, 0 to 255 as -1 to 1; `landmarks` and `target_landmarks` float (B, 68, 2) in
+            pixels, mirrored where the sample is; each of the extras float (B, ...).
         """
         device = torch.device(device)
         rows, flips, others = self._samples(position)
@@ -168,11 +169,11 @@ class Batches:
         return batch
 
     def _samples(self, position: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
-        """Rows of this process's samples, which of them are mirrored, and the rows whose states they are to take."""
+        """Rows of this process's samples, which of them are mirrored, and the rows of their target states."""
         rows = self._rows_at(position)
         random = self._random(_AUGMENT, position)
         flips = random.random(self.batch_size) < 0.5 if self.flip else np.zeros(self.batch_size, bool)
-        # Targets are what other faces of the batch show; drawn last, so that nothing depends on who reads them.
+        # Targets are the states of other faces of the batch; drawn last, so that nothing depends on who reads them.
         others = rows[random.permutation(self.batch_size)]
         share = self.batch_size // self.processes
         mine = slice(self.rank * share, (self.rank + 1) * share)
@@ -184,17 +185,17 @@ class Batches:
 
     @property
     def pictures(self) -> list[str]:
-        """The arrays of the store that batches are cut from."""
+        """The arrays of the store that batches are taken from."""
         also = {"mask": "masks", "depth": "depth", "normals": "normals"}
         return ["images", *(array for entry, array in also.items() if entry in self.reads)]
 
     def picture_bytes(self) -> int:
-        """Bytes of the training faces' pictures, masks and maps, as the store holds them."""
+        """Bytes of the training faces' pictures, masks and maps, as stored."""
         count = len(np.unique(self.rows))
         return sum(getattr(self.store, name)[:1].nbytes * count for name in self.pictures)
 
     def keep_on(self, device: torch.device) -> None:
-        """Hold the training faces' pictures, masks and maps on the device; batches are then cut from there."""
+        """Keep the training faces' pictures, masks and maps on the device; batches are then taken from there."""
         held = np.unique(self.rows)
         place = np.full(len(self.store), -1)
         place[held] = np.arange(len(held))
@@ -202,7 +203,7 @@ class Batches:
         for name in self.pictures:
             array = getattr(self.store, name)
             kept = torch.empty((len(held), *array.shape[1:]), dtype=torch.uint8, device=device)
-            # In pieces, so that the memory map's pages are all that the host has to hold.
+            # In pieces, so that the host only has to hold the memory map's pages.
             for start in range(0, len(held), 1024):
                 piece = held[start : start + 1024]
                 kept[start : start + len(piece)] = torch.from_numpy(np.asarray(array[piece])).to(device)
@@ -216,23 +217,23 @@ class Batches:
 
 
 def _send(array: npt.NDArray[Any], device: torch.device) -> Tensor:
-    """An array of its own as a tensor on the device, copied to a GPU without making this process wait."""
+    """An array as a tensor on the device, copied to a GPU without making this process wait; must not be shared."""
     tensor = torch.from_numpy(np.require(array, requirements=["C", "W"]))
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def mirrored_pictures(pictures: Tensor, flipped: Tensor) -> Tensor:
-    """Pictures (B, H, W, ...), those mirrored left to right that bool (B,) says."""
+    """Pictures (B, H, W, ...), mirrored left to right where bool (B,) is true."""
     return torch.where(flipped.view(-1, *[1] * (pictures.ndim - 1)), pictures.flip(2), pictures)
 
 
 def mirrored_masks(masks: Tensor, flipped: Tensor) -> Tensor:
-    """Masks uint8 (B, H, W) likewise, with left and right classes exchanged."""
+    """Masks uint8 (B, H, W), mirrored in the same way, with left and right classes exchanged."""
     return torch.where(flipped[:, None, None], _exchange_table(masks.device)[masks.flip(2).long()], masks)
 
 
 def mirrored_normals(normals: Tensor, flipped: Tensor) -> Tensor:
-    """Normals uint8 (B, H, W, 3) likewise, as stored: x turned round where there is a surface."""
+    """Normals uint8 (B, H, W, 3) as stored, mirrored in the same way, with x negated where there is a surface."""
     other = normals.flip(2)
     turned = torch.where((other != 0).any(3), 255 - other[..., 0], 0)
     other = torch.cat([turned[..., None], other[..., 1:]], 3)
@@ -248,7 +249,7 @@ def mirrored_landmarks(points: npt.NDArray[np.float32], size: float) -> npt.NDAr
 
 @cache
 def _exchange_table(device: torch.device) -> Tensor:
-    """The mirrored class of every class, uint8 (256,); what is no class is unknown."""
+    """The mirrored class of every class, uint8 (256,); values that are no class become unknown."""
     table = np.full(256, IGNORED, np.uint8)
     table[: len(MIRRORED_CLASSES)] = MIRRORED_CLASSES
     return torch.from_numpy(table).to(device)

@@ -23,8 +23,8 @@ from mimik.errors import UserError
 Precision = Literal["auto", "fp32", "tf32", "bf16"]
 
 STEPS_WORTH_COMPILING = 5000
-"""Steps of a run from which on `training.compile: auto` compiles on a GPU. On an H100 compiling StarGAN took 50 s and
-saved 16 of 48 ms of a step (docs/gpu.md), so that it is back after 3,100 steps."""
+"""Minimum length of a run, in steps, for which `training.compile: auto` compiles on a GPU. On an H100 compiling StarGAN
+took 50 s and saved 16 of 48 ms of a step (docs/gpu.md), so it pays off after 3,100 steps."""
 
 _held: list[FileLock] = []
 
@@ -34,7 +34,7 @@ def pick_device() -> torch.device:
 
     Under torchrun the GPU of the local rank (processes beyond the number of GPUs share them); otherwise the first GPU
     that no other mimik process of this machine holds (a lock file per GPU, kept until the process ends; Snakemake only
-    counts GPUs, it assigns none); the CPU where there is none.
+    counts GPUs, it assigns none); the CPU if there is none.
     """
     if not torch.cuda.is_available():
         return torch.device("cpu")
@@ -56,10 +56,10 @@ def pick_device() -> torch.device:
 
 
 def chosen_device(device: torch.device | str | None) -> torch.device:
-    """The device that a caller names ("cpu", "cuda:1"), or `pick_device` for None.
+    """The device with the given name ("cpu", "cuda:1"), or `pick_device` for None.
 
     Raises:
-        ValueError: no device of this machine.
+        ValueError: this machine has no such device.
     """
     if device is None:
         return pick_device()
@@ -67,12 +67,12 @@ def chosen_device(device: torch.device | str | None) -> torch.device:
         chosen = torch.device(device)
         torch.empty(1, device=chosen).cpu()
     except (AssertionError, NotImplementedError, RuntimeError) as error:
-        raise ValueError(f"device: expected one that this machine has, such as cpu, got {device!r}") from error
+        raise ValueError(f"device: expected a device of this machine, such as cpu, got {device!r}") from error
     return chosen
 
 
 def autocast_dtype(precision: Precision, device: torch.device) -> torch.dtype | None:
-    """bfloat16 where `precision` asks for it (`auto`: where the hardware multiplies it natively), else None."""
+    """bfloat16 if `precision` selects it (`auto`: if the hardware multiplies it natively), else None."""
     if precision in ("fp32", "tf32"):
         return None
     if precision == "bf16":
@@ -83,16 +83,16 @@ def autocast_dtype(precision: Precision, device: torch.device) -> torch.dtype | 
 
 
 def set_arithmetic(precision: Precision, device: torch.device, deterministic: bool = False) -> None:
-    """Choose how a GPU computes what is not bfloat16, for the whole process. Does nothing on a CPU.
+    """Set how a GPU computes everything that is not bfloat16, for the whole process. Does nothing on a CPU.
 
     Convolutions in float32 may use TF32 (10 bits of mantissa) unless the precision is `fp32`; matrix products only
-    when it is `tf32`: of those few that remain beside bfloat16, some cut and stitch images, where 10 bits can be seen.
+    if it is `tf32`: some of the few that are not in bfloat16 cut and stitch images, where 10 bits would be visible.
     cuDNN tries its algorithms once for every shape and keeps the fastest.
 
     Args:
-        precision: of the run.
-        device: that computes.
-        deterministic: only algorithms that give the same bits in every run; none is tried for its speed.
+        precision: precision of the run.
+        device: the device in use.
+        deterministic: use only algorithms that give the same bits in every run, and do not try them for speed.
     """
     if device.type != "cuda":
         return
@@ -101,13 +101,13 @@ def set_arithmetic(precision: Precision, device: torch.device, deterministic: bo
     torch.backends.cudnn.benchmark = not deterministic
     torch.backends.cudnn.deterministic = deterministic
     if deterministic:
-        # Has to be there before cuBLAS is used for the first time.
+        # Must be set before cuBLAS is used for the first time.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(deterministic)
 
 
 def worth_compiling(compile_: Literal["auto", True, False], steps: int, device: torch.device) -> bool:
-    """What the setting `training.compile` means for a run of so many steps on a device."""
+    """Whether the setting `training.compile` compiles in a run of so many steps on a device."""
     if compile_ == "auto":
         return device.type == "cuda" and steps >= STEPS_WORTH_COMPILING
     return compile_
@@ -124,22 +124,22 @@ def keep_freed_memory() -> None:
     libc = ctypes.CDLL("libc.so.6")
     trim_threshold, mmap_max = -1, -4
     libc.mallopt(mmap_max, 0)
-    # -1 is never; the largest other number, 2 GiB, is less than what a step at published widths can free at once.
+    # -1 means never; the largest other number, 2 GiB, is less than what a step at published widths can free at once.
     libc.mallopt(trim_threshold, -1)
 
 
 def compile_network(network: nn.Module, backend: str | Callable[..., Any] = "inductor") -> None:
     """Compile a network as a whole, for every shape of its inputs that it meets.
 
-    `nn.Module.compile` leaves an `nn.Sequential` uncompiled: it passes by functions of torch itself unless other code
-    calls them, and then compiles what is inside one layer at a time.
+    `nn.Module.compile` leaves an `nn.Sequential` uncompiled: it skips torch's own functions unless other code calls
+    them, and then compiles the contents one layer at a time.
 
     Args:
         network: called with tensors.
         backend: of `torch.compile`.
 
     Raises:
-        UserError: there is no C++ compiler, which inductor needs on a CPU.
+        UserError: there is no C++ compiler, which inductor needs for a CPU.
     """
     compiler = os.environ.get("CXX", "g++")
     if backend == "inductor" and not torch.cuda.is_available() and shutil.which(compiler) is None:
@@ -160,15 +160,15 @@ def compile_network(network: nn.Module, backend: str | Callable[..., Any] = "ind
 def recompute(network: nn.Module) -> None:
     """Make a network forget its features until the backward pass, which computes them again.
 
-    The gradients are the same to the bit: the second pass sees the same inputs, random draws and autocast, and running
-    statistics of batch normalisation see every batch once.
+    The gradients are identical to the bit: the second pass sees the same inputs, random numbers and autocast, and the
+    running statistics of batch normalisation see every batch once.
 
     Raises:
-        UserError: the network is normalised spectrally; a second pass would go on with its power iteration.
+        UserError: the network has spectral normalisation; a second pass would continue its power iteration.
     """
     if any(parametrize.is_parametrized(part) for part in network.modules()):
         raise UserError(
-            "recompute: spectral normalisation changes with every pass, so that features cannot be computed again. "
+            "recompute: spectral normalisation changes with every pass, so features cannot be computed again. "
             "Set training.recompute: false, or spectral_norm: false."
         )
     forward = network.forward
@@ -180,7 +180,7 @@ def recompute(network: nn.Module) -> None:
             forward,
             *inputs,
             use_reentrant=False,
-            # Keeping the generators' state takes time that only a network which draws is to pay.
+            # Keeping the generators' state takes time; only networks that draw random numbers need it.
             preserve_rng_state=draws,
             context_fn=lambda: (nullcontext(), _kept_statistics(normalisations)),
         )
@@ -190,7 +190,7 @@ def recompute(network: nn.Module) -> None:
 
 @contextmanager
 def _kept_statistics(normalisations: Sequence[_BatchNorm]) -> Iterator[None]:
-    """Let batch normalisations in training mode compute as ever, without moving their running statistics."""
+    """Let batch normalisations in training mode compute as usual without updating their running statistics."""
     before = [(part, part.momentum, part.num_batches_tracked) for part in normalisations]
     for part in normalisations:
         part.momentum, part.num_batches_tracked = 0.0, None
@@ -223,7 +223,7 @@ def run_environment() -> dict[str, str]:
 
 
 def _processor() -> str:
-    """The processor's model name where Linux tells it, else what the platform calls it."""
+    """The processor's model name as reported by Linux, else the platform's name for it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

@@ -1,7 +1,7 @@
-"""What computes the updates of a task on a device: networks as the settings ask for them, optimisers, moving average.
+"""Computes the updates of a task on a device: networks as configured, optimisers, moving average.
 
-A GPU is never waited for within a step: updates are replayed as CUDA graphs, and whether the losses are finite is
-written on the device and read `LAG` steps later.
+A step never waits for the GPU: updates are replayed as CUDA graphs, and whether the losses are finite is recorded on
+the device and read `LAG` steps later.
 """
 
 from collections import deque
@@ -21,10 +21,10 @@ from mimik.training.replays import Computed, Replays
 from mimik.training.schedule import TrainingConfig, Update
 
 LAG = 3
-"""Steps that a GPU may be behind: after so many a loss that is not finite is noticed."""
+"""Number of steps that a GPU may lag behind, after which a loss that is not finite is noticed."""
 
 SOUND = 2**62
-"""What is written on the device as long as every loss was finite; a smaller number says which update's was not."""
+"""Recorded on the device while every loss was finite; a smaller number identifies the update whose loss was not."""
 
 
 class Source(Protocol):
@@ -39,8 +39,8 @@ class NotFiniteError(Exception):
 
     Attributes:
         update: its name.
-        position: of its batch in the stream.
-        terms: detached scalars by name where they are at hand.
+        position: position of its batch in the stream.
+        terms: detached scalars by name, if available.
     """
 
     def __init__(self, update: str, position: int, terms: dict[str, Tensor]) -> None:
@@ -49,12 +49,12 @@ class NotFiniteError(Exception):
 
 
 class Engine:
-    """A task on a device, with all that changes from step to step but the step's number.
+    """A task on a device, with all state that changes from step to step except the step number.
 
     Attributes:
         task: in training mode, on the device.
-        rounds: batches of a step.
-        optimisers: by the name of the update that owns them.
+        rounds: number of batches per step.
+        optimisers: optimisers by the name of the update that owns them.
         average: moving average of the result's parameters by name, or None.
     """
 
@@ -66,12 +66,12 @@ class Engine:
         Args:
             task: the task; changed in place.
             config: settings of the run.
-            device: that computes.
-            seed: of everything drawn inside losses.
-            rank, processes: which process this is, of how many that average their gradients.
+            device: the device to compute on.
+            seed: seed of all random numbers drawn inside losses.
+            rank, processes: index of this process and number of processes that average their gradients.
 
         Raises:
-            UserError: graphs are asked for and cannot be.
+            UserError: graphs are requested but not possible.
         """
         set_arithmetic(config.precision, device, config.deterministic)
         self.task, self.config, self.device = task.to(device).train(), config, device
@@ -108,8 +108,8 @@ class Engine:
         recorded = getattr(self.task, "capturable", True) and processes == 1 and not config.recompute
         if config.graphs is True and not recorded:
             raise UserError(
-                "training.graphs: no graph can record what several processes do, what computes features again "
-                "(training.recompute), or a method that decides by what is on the device. Set training.graphs: auto."
+                "training.graphs: graphs cannot record several processes, recomputed features (training.recompute), or "
+                "a method that branches on values on the device. Set training.graphs: auto."
             )
         if config.graphs and recorded:
             self._replays = Replays(self._stream)
@@ -141,7 +141,7 @@ class Engine:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """The block in which steps run: all of it goes to one stream of a GPU, the one that graphs are recorded on."""
+        """The context in which steps run: all work goes to one stream of the GPU, on which graphs are recorded."""
         if self._stream is None:
             yield
             return
@@ -155,8 +155,8 @@ class Engine:
         """All updates of a step and the moving average; yields the terms of each, to be used before the next one runs.
 
         Args:
-            step: its number.
-            feed: gives the batches.
+            step: number of the step.
+            feed: source of the batches.
 
         Raises:
             NotFiniteError: a loss is not finite; on a GPU it may be one of `LAG` steps ago.
@@ -168,7 +168,7 @@ class Engine:
             for index, update in enumerate(self.task.updates):
                 if not update.due(step) or turn < self.rounds - update.repeats:
                     continue
-                # Everything drawn inside a loss depends on (seed, position, update) alone, never on history.
+                # Random numbers inside a loss depend only on (seed, position, update), never on history.
                 entropy = (self._seed, position, index, self._rank)
                 torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]) >> 1)
                 self._set_rate(update, rate)
@@ -185,7 +185,7 @@ class Engine:
             if self._stream is None:
                 group["lr"] = wanted
             elif group.get("set") != wanted:
-                # In a tensor, so that graphs read it anew.
+                # In a tensor, so that graphs read its current value.
                 if not isinstance(group["lr"], Tensor):
                     group["lr"] = torch.empty((), device=self.device)
                 group["lr"].fill_(wanted)
@@ -231,12 +231,12 @@ class Engine:
             found.append({f"{name}/{term}": value.float() for term, value in values.items()})
         average_gradients(self._parameters[owner])
         optimiser.step()
-        # Gradients that wait for their next update would add to the memory of all others.
+        # Gradients kept until their next update would add to the memory of all others.
         optimiser.zero_grad(set_to_none=True)
         return found
 
     def _watch(self) -> None:
-        """Look at what a GPU reported `LAG` steps ago."""
+        """Check what the GPU reported `LAG` steps ago."""
         if self._stream is None:
             return
         if len(self._reports) == LAG:
@@ -249,7 +249,7 @@ class Engine:
         self._reports.append((event, report))
 
     def check(self) -> None:
-        """Wait for all that was computed. Raises `NotFiniteError` where a loss of it was not finite."""
+        """Wait for all computations. Raises `NotFiniteError` if one of their losses was not finite."""
         if self._stream is not None:
             self._look(int(self._fault))
 
@@ -261,18 +261,18 @@ class Engine:
     def _update_average(self, step: int) -> None:
         if self.average is None:
             return
-        # A young run averages over what there is instead of remembering its random start.
+        # Early in a run the average covers the steps so far instead of remembering the random start.
         decay = min(self.config.ema, (1 + step) / (10 + step))
         parameters = [p.detach() for p in self.task.averaged.parameters()]
         torch._foreach_lerp_(list(self.average.values()), parameters, 1 - decay)
 
     def load_average(self) -> dict[str, Tensor]:
-        """Put the averaged weights in place, where there is an average; returns the ones that were there."""
+        """Put the averaged weights in place, if there is an average; returns the replaced ones."""
         return {} if self.average is None else self.load_weights(self.average)
 
     @torch.no_grad()
     def load_weights(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Put weights of the averaged module in place by name; returns the ones that were there."""
+        """Put weights of the averaged module in place by name; returns the replaced ones."""
         replaced = {}
         for name, parameter in self.task.averaged.named_parameters() if weights else ():
             replaced[name] = parameter.detach().clone()
@@ -280,7 +280,7 @@ class Engine:
         return replaced
 
     def state(self) -> dict[str, Any]:
-        """All that the next step depends on, but for its number, as tensors, numbers and texts."""
+        """Everything that the next step depends on, except its number, as tensors, numbers and strings."""
         return {
             "task": self.task.state_dict(),
             "optimisers": {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()},
@@ -288,12 +288,12 @@ class Engine:
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from a `state()`, also of another device, before the first step is run."""
+        """Continue from a `state()`, possibly of another device, before the first step is run."""
         self.task.load_state_dict(state["task"])
         for name, optimiser in self.optimisers.items():
             optimiser.load_state_dict(state["optimisers"][name])
             for group in optimiser.param_groups:
-                # How a rate is kept belongs to the device, which may be another one now.
+                # How a rate is stored depends on the device, which may have changed.
                 group["lr"] = self.config.learning_rate
                 group.pop("set", None)
                 if "capturable" in group:

@@ -1,4 +1,4 @@
-"""Batches in the order of the training, ready on the device before they are asked for."""
+"""Batches in training order, ready on the device before they are requested."""
 
 import queue
 import threading
@@ -9,22 +9,22 @@ import torch
 from mimik.training.batches import Batch, Batches
 
 AHEAD = 8
-"""Batches that wait on the device at most."""
+"""Maximum number of batches waiting on the device."""
 
 SHARE_HELD = 0.1
-"""Share of a GPU's memory that the training faces may take, so that nothing is copied for a batch but row numbers."""
+"""Share of a GPU's memory that the training faces may take; a batch then needs no copies except row numbers."""
 
 
 class Feed:
-    """The batches of a stream from one position to another, each asked for once and in order.
+    """The batches of a stream from one position to another, each requested once and in order.
 
-    On a CPU a batch is made when it is asked for. For a GPU a thread makes it while earlier ones are computed: it cuts
-    it out of the store, which is held on the GPU where that takes at most `SHARE_HELD` of its memory and is read from
-    the disk else, through pinned memory and on a stream of its own.
+    On a CPU a batch is made when it is requested. For a GPU a thread makes it while earlier ones are computed. The
+    batch is taken from the store, which is kept on the GPU if that needs at most `SHARE_HELD` of its memory; otherwise
+    it is read from disk, through pinned memory and on a separate stream.
     """
 
     def __init__(self, batches: Batches, device: torch.device, first: int, end: int) -> None:
-        """Start at position `first`; `end` is the first position that is not asked for any more."""
+        """Start at position `first`; `end` is the first position that is no longer requested."""
         self.batches, self.device = batches, device
         self._next = first
         self._failure: BaseException | None = None
@@ -45,10 +45,10 @@ class Feed:
 
         Raises:
             ValueError: another position is due.
-            Exception: whatever kept the thread from making it.
+            Exception: any error of the thread that makes the batch.
         """
         if position != self._next:
-            raise ValueError(f"position {position} was asked for where {self._next} is due")
+            raise ValueError(f"position {position} was requested where {self._next} is due")
         self._next += 1
         if self._thread is None:
             return self.batches.at(position, self.device)
@@ -80,7 +80,7 @@ class Feed:
             self._put(None)
 
     def _put(self, item: tuple[Batch, torch.cuda.Event] | None) -> bool:
-        """Hand over; False when nobody asks any more."""
+        """Pass a batch on; False when none is requested any more."""
         while not self._closed.is_set():
             try:
                 self._ready.put(item, timeout=0.2)

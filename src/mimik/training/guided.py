@@ -1,7 +1,7 @@
-"""A method with guidance: further networks and losses that look at the method's edits while it is trained.
+"""A method with guidance: further networks and losses that evaluate the method's edits during training.
 
-Guidance is a part, not a method: any guide (`mimik.guidance`) goes with any method by `guidance` in params.yaml.
-Nothing of it is needed to translate.
+Guidance is a component, not a method: any guide (`mimik.guidance`) can be added to any method with `guidance` in
+params.yaml. It is not needed for translation.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,16 +21,16 @@ def _reads(part: Any) -> frozenset[str]:
 class Guided(nn.Module):
     """A task for the training loop: the method's own losses plus those of its guides.
 
-    Terms of a guide go by `<guide>/<term>`. See docs/architecture.md for what a guide offers.
+    Terms of a guide are named `<guide>/<term>`. See docs/architecture.md for the interface of a guide.
     """
 
     def __init__(self, method: Any, guides: Mapping[str, nn.Module]) -> None:
-        """Put both together. Raises `ValueError` for a method that makes no edits while it is trained."""
+        """Combine both. Raises `ValueError` for a method that makes no edits during training."""
         super().__init__()
         if not getattr(method, "edits_in_training", True):
-            raise ValueError("this method makes no edits while it is trained, so guides have nothing to look at")
+            raise ValueError("this method makes no edits during training, so guides cannot be applied to it")
         self.method: Any = method
-        # The name of a module within another holds no dot, as that of a guide of another package does.
+        # Names of submodules must not contain dots, but the name of a guide of another package does.
         self.guides: Any = nn.ModuleDict({name.replace(".", ":"): guide for name, guide in guides.items()})
         self._named = tuple(guides)
         self.updates: Sequence[Update] = method.updates
@@ -38,7 +38,7 @@ class Guided(nn.Module):
 
     @property
     def averaged(self) -> nn.Module:
-        """What the method averages: guides are not kept."""
+        """The method's averaged module: guides are not kept."""
         averaged: nn.Module = self.method.averaged
         return averaged
 
@@ -65,7 +65,7 @@ class Guided(nn.Module):
         return [group for task in tasks for group in getattr(task, name)() if group["params"]]
 
     def discriminator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
-        """The method's discriminators, then the guides'; these start once the method has fakes to show."""
+        """The method's discriminators, then the guides'; the latter start once the method makes fakes."""
         total, terms = self.method.discriminator_loss(batch, step)
         if "fake" in batch:
             for name, guide in zip(self._named, self.guides.values(), strict=True):
@@ -75,12 +75,12 @@ class Guided(nn.Module):
         return total, terms
 
     def penalty_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
-        """The method's, of those that have such an update."""
+        """The method's loss, for methods with this update."""
         loss: tuple[Tensor, Terms] = self.method.penalty_loss(batch, step)
         return loss
 
     def generator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
-        """The method's loss, then what the guides say of the same edit."""
+        """The method's loss, then the guides' losses on the same edit."""
         total, terms = self.method.generator_loss(batch, step)
         for name, guide in zip(self._named, self.guides.values(), strict=True):
             loss, own = guide.generator_loss(batch, step)

@@ -1,8 +1,8 @@
 """The one training loop: every method and every supervised network goes through it.
 
-A step runs the task's updates; a checkpoint holds everything that the next step depends on; whatever is random is
-drawn from (seed, step) alone. So a run that was killed and started again ends with the weights of an undisturbed one,
-bit for bit on a CPU, and on a GPU with `deterministic`.
+A step runs the task's updates. A checkpoint contains everything that the next step depends on, and all random numbers
+are drawn from (seed, step) only. A run that was killed and restarted therefore ends with the weights of an
+uninterrupted one, bit for bit on a CPU, and on a GPU with `deterministic`.
 """
 
 import signal
@@ -41,10 +41,10 @@ History = list[dict[str, float]]
 
 
 class Task(Protocol):
-    """What the loop trains; an `nn.Module` that offers this besides.
+    """What the loop trains: an `nn.Module` with this interface.
 
-    For every update `<name>`: `<name>_loss(batch, step) -> (total, terms)` and, where it has an optimiser of its own,
-    `<name>_parameters() -> groups`, a list of dicts with `params` and, where they differ from the run's setting,
+    For every update `<name>`: `<name>_loss(batch, step) -> (total, terms)` and, if it has its own optimiser,
+    `<name>_parameters() -> groups`, a list of dicts with `params` and, if they differ from the run's settings,
     `learning_rate` (a factor) and `weight_decay`.
     """
 
@@ -52,15 +52,15 @@ class Task(Protocol):
     reads: frozenset[str]
     """Optional entries of the batch that the losses use, see `mimik.training.batches.Batches`."""
     compiled: Sequence[nn.Module]
-    """Modules that hold most of the work, for the settings `compile` and `recompute`; called as such, not in part."""
+    """Modules with most of the work, for the settings `compile` and `recompute`; called as a whole, not in parts."""
     averaged: nn.Module | None
     """The module whose exponential moving average is the result; None: no average."""
-    # Optional, `capturable: bool = False`: its updates decide by what is on the device, or draw on the host, so that
-    # they cannot be replayed as graphs.
+    # Optional, `capturable: bool = False`: its updates branch on values on the device or draw random numbers on the
+    # host, so they cannot be replayed as graphs.
 
 
 class Logger(Protocol):
-    """Where losses and sample pictures are mirrored to while training."""
+    """Where losses and sample pictures are mirrored during training."""
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Record values of a step."""
@@ -70,7 +70,7 @@ class Logger(Protocol):
 
 
 class Interrupted(UserError):
-    """The run was asked to stop (SIGTERM or Ctrl-C) and has saved its state."""
+    """The run received SIGTERM or Ctrl-C and has saved its state."""
 
 
 def train(
@@ -89,30 +89,31 @@ def train(
     keep_checkpoint: bool = False,
     extras: Mapping[str, npt.NDArray[np.float32]] | None = None,
 ) -> History:
-    """Train `task` in place, from the last checkpoint if there is a fitting one.
+    """Train `task` in place, from the last checkpoint if there is one that fits.
 
     Args:
         task: a `Task` module, freshly initialised under `seed`.
         store, rows: what to train on.
         config: settings of the loop.
-        seed: of order, augmentation and everything drawn inside losses.
-        checkpoint_dir: where the state is kept meanwhile; locked; emptied at the end unless `keep_checkpoint`.
-        fingerprint: everything else that decides the result (settings, digests); a checkpoint with another
+        seed: seed of order, augmentation and all random numbers inside losses.
+        checkpoint_dir: where the state is kept during training; locked; emptied at the end unless `keep_checkpoint`.
+        fingerprint: everything else that determines the result (settings, digests); a checkpoint with a different
             fingerprint is not continued.
-        label: name shown at the progress bar.
+        label: name shown next to the progress bar.
         logger: mirror of losses and pictures.
         sample: called with the step at sample times with averaged weights in place; returns a picture (or None) and
             values to log.
-        device: None picks one.
+        device: None selects one.
         keep_checkpoint: leave the last checkpoint to the caller, who removes it once the result is written.
-        extras: see `mimik.training.batches.Batches`; what they hold has to follow from `store` and `fingerprint`.
+        extras: see `mimik.training.batches.Batches`; their contents must be determined by `store` and `fingerprint`.
 
     Returns:
-        The history: one dict per logged step, `step` and `<update>/<term>` (means since the row before).
+        The history: one dict per logged step, `step` and `<update>/<term>` (means since the previous row).
 
     Raises:
-        UserError: a second process trains into the same folder; a loss is not finite (names step and samples; the
-            last good checkpoint stays); the GPU's memory does not suffice; `deterministic` is asked of what is not.
+        UserError: another process trains into the same folder; a loss is not finite (the message names step and
+            samples; the last good checkpoint stays); the GPU's memory is not sufficient; `deterministic` is set but not
+            possible.
         Interrupted: SIGTERM or Ctrl-C; the state is saved.
     """
     keep_freed_memory()
@@ -157,8 +158,9 @@ def _too_large(error: torch.OutOfMemoryError, config: TrainingConfig, device: to
         advice.append("training.precision: bf16")
     advice.append(f"a training.batch_size below {config.batch_size}, or smaller images (both change the result)")
     return UserError(
-        f"The GPU's memory ({total:.1f} GiB in all) does not suffice for a step. In this order, set "
-        f"{'; '.join(advice)}. What other programs hold shows nvidia-smi. ({str(error).splitlines()[0][:300]})"
+        f"The GPU's memory ({total:.1f} GiB in total) is not sufficient for a step. Try in this order: "
+        f"{'; '.join(advice)}. nvidia-smi shows the memory used by other programs. "
+        f"({str(error).splitlines()[0][:300]})"
     )
 
 
@@ -201,7 +203,7 @@ class _Loop:
         self.vote = StopVote()
         self.history: History = []
         # Sums of the terms since the last row of the history; part of the state, so that the history of a resumed run
-        # is that of an undisturbed one.
+        # equals that of an uninterrupted one.
         self.sums: dict[str, Tensor] = {}
         self.counts: dict[str, int] = {}
         self.step = 0
@@ -262,12 +264,12 @@ class _Loop:
                 saved = time.monotonic()
             if stopped and not last:
                 raise Interrupted(
-                    f"{label}: stopped at step {self.step} of {config.steps} as asked; the state is in "
-                    f"{self.checkpoint}. The same command goes on from there."
+                    f"{label}: stopped on request at step {self.step} of {config.steps}; the state is saved in "
+                    f"{self.checkpoint}. Run the same command again to continue."
                 )
 
     def _log(self, logger: Logger | None) -> None:
-        """A row of the history: means since the one before."""
+        """A row of the history: means since the previous one."""
         totals = torch.stack(list(self.sums.values())).tolist() if self.sums else []
         means = {name: total / self.counts[name] for name, total in zip(self.sums, totals, strict=True)}
         self.history.append({"step": float(self.step), **means})
@@ -296,7 +298,7 @@ class _Loop:
         return UserError(
             f"The {error.update} loss is not finite at step {error.position // self.engine.rounds}"
             f"{f' ({values})' if values else ''}; {kept}. Samples of the batch: {', '.join(ids)}. "
-            "Look at these samples; lower learning_rate, or set precision to fp32."
+            "Check these samples; lower learning_rate, or set precision to fp32."
         )
 
     def _sample(self, sample: Callable[[int], tuple[Path | None, Mapping[str, float]]], logger: Logger | None) -> None:
@@ -332,7 +334,7 @@ class _Loop:
             self.checkpoint, "a checkpoint of mimik", "Delete it to start the run over.", device=self.device
         )
         if state.get("fingerprint") != self.fingerprint:
-            print(f"{label}: the checkpoint belongs to other settings or data; starting over.", file=sys.stderr)
+            print(f"{label}: the checkpoint is from other settings or data; starting over.", file=sys.stderr)
             return
         fill(lambda: self._take(state), self.checkpoint, "Delete it to start the run over.")
         print(f"{label}: continuing at step {self.step} of {self.config.steps}.", file=sys.stderr)
@@ -349,7 +351,7 @@ class _StopRequest:
 
 @contextmanager
 def _stop_requests() -> Iterator[_StopRequest]:
-    """Turn SIGTERM and Ctrl-C into a request that the loop answers after the current step."""
+    """Turn SIGTERM and Ctrl-C into a request that the loop handles after the current step."""
     request = _StopRequest()
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:

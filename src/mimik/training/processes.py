@@ -1,4 +1,4 @@
-"""Several processes that train together, as torchrun starts them: gradients averaged, and one mind about stopping."""
+"""Several processes that train together, as started by torchrun: averaged gradients and a joint decision to stop."""
 
 import atexit
 import os
@@ -13,7 +13,7 @@ from torch import Tensor
 from mimik.errors import UserError
 
 BUCKET_BYTES = 32 * 2**20
-"""Gradients travel in messages of about this size, so that few are sent."""
+"""Gradients are sent in messages of about this size, so that there are few of them."""
 
 PATIENCE = timedelta(minutes=10)
 """How long a process waits for the others."""
@@ -29,7 +29,7 @@ def start_processes(device: torch.device) -> tuple[int, int]:
             dist.init_process_group("nccl", device_id=device, timeout=PATIENCE)
         else:
             dist.init_process_group("gloo", timeout=PATIENCE)
-        # Threads of gloo that are still there when Python ends abort the process, whose training was complete.
+        # Threads of gloo that still run when Python exits would abort the process although its training is complete.
         atexit.register(_leave)
     return dist.get_rank(), dist.get_world_size()
 
@@ -42,15 +42,15 @@ def _leave() -> None:
 def average_gradients(parameters: list[torch.nn.Parameter]) -> None:
     """All-reduce the gradients of `parameters` to their mean over the processes, in buckets.
 
-    Explicit rather than by DistributedDataParallel, whose hooks only see what goes through a module's `forward`;
-    gradient penalties do not.
+    This is explicit rather than by DistributedDataParallel, whose hooks only see calls of a module's `forward`, which
+    gradient penalties bypass.
 
     Raises:
-        UserError: another process is gone.
+        UserError: another process has ended.
     """
     if not dist.is_initialized():
         return
-    # Which parameters have a gradient follows from the step alone, so that every process sends the same messages.
+    # Which parameters have a gradient depends only on the step, so every process sends the same messages.
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     with _all_there():
         sent = []
@@ -66,7 +66,7 @@ def average_gradients(parameters: list[torch.nn.Parameter]) -> None:
 
 
 def _buckets(gradients: list[Tensor]) -> Iterator[list[Tensor]]:
-    """Gradients of one type in their order, so many that a bucket holds at least `BUCKET_BYTES`, but for the last."""
+    """Gradients of one type in order, in buckets of at least `BUCKET_BYTES`, except for the last one."""
     bucket: list[Tensor] = []
     size = 0
     for gradient in gradients:
@@ -80,11 +80,11 @@ def _buckets(gradients: list[Tensor]) -> Iterator[list[Tensor]]:
 
 
 class StopVote:
-    """One decision of all processes after every step: whether any of them was asked to stop.
+    """A joint decision of all processes after every step: whether any of them was asked to stop.
 
-    A process that stopped by itself would leave the others waiting for its gradients. Votes travel beside the
-    training, through the processors also where gradients travel between GPUs: what is asked after one step is
-    answered after the next.
+    A process that stopped on its own would leave the others waiting for its gradients. Votes are exchanged in parallel
+    to training, between CPUs even if gradients are exchanged between GPUs. The result of a vote is available one step
+    later.
     """
 
     def __init__(self) -> None:
@@ -94,10 +94,10 @@ class StopVote:
         self._asked: tuple[Tensor, dist.Work] | None = None
 
     def stop(self, wished: bool) -> bool:
-        """Vote, and return whether all stop now; alone, a process decides for itself.
+        """Vote, and return whether all stop now; a single process decides for itself.
 
         Raises:
-            UserError: another process is gone.
+            UserError: another process has ended.
         """
         if not dist.is_initialized():
             return wished
@@ -114,14 +114,14 @@ class StopVote:
 
 @contextmanager
 def _all_there() -> Iterator[None]:
-    """A connection that breaks is another process that ended."""
+    """Report a broken connection as the end of another process."""
     try:
         yield
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
         raise UserError(
-            f"Process {os.environ.get('RANK', '?')} of {os.environ.get('WORLD_SIZE', '?')} lost another one that "
-            f"trained with it ({str(error).splitlines()[0][:200]}). What that one said stands above; the same command "
-            "goes on from the last checkpoint."
+            f"Process {os.environ.get('RANK', '?')} of {os.environ.get('WORLD_SIZE', '?')} lost the connection to "
+            f"another one that trained with it ({str(error).splitlines()[0][:200]}). See the messages of that process "
+            "above; the same command continues from the last checkpoint."
         ) from error

@@ -1,13 +1,13 @@
 """Updates as CUDA graphs: recorded once, then replayed by a single launch.
 
-A step of a small network is a thousand kernels, each of which takes a processor longer to launch than a fast GPU to
-compute. A graph holds all kernels of an update, from its losses to the step of its optimiser, and what they compute is
-the same to the bit: random numbers come from the generator's seed at the time of the replay.
+A step of a small network consists of a thousand kernels, each of which takes a CPU longer to launch than a fast GPU to
+compute. A graph contains all kernels of an update, from its losses to the step of its optimiser. The results are
+identical to the bit: random numbers come from the generator's seed at the time of the replay.
 
-A recording is right for other data of the same shapes, and for every step at which the losses would have taken the
-same ways. What they ask of the step is written down while they run (`WatchedStep`); a step that gives one other answer
-gets a recording of its own. So a loss decides by the step alone, never by what is on the device, and draws no random
-numbers on the host; one that cannot is of a task with `capturable = False`.
+A recording is valid for other data of the same shapes, and for every step at which the losses take the same branches.
+The comparisons that they make with the step are recorded while they run (`WatchedStep`); a step with a different result
+of a comparison gets a separate recording. A loss must therefore branch only on the step, never on values on the device,
+and must not draw random numbers on the host. Tasks whose losses cannot comply set `capturable = False`.
 """
 
 from collections.abc import Callable
@@ -20,32 +20,32 @@ from torch import Tensor
 from mimik.training.batches import Batch
 
 WARM_UPS = 3
-"""Runs of an update before it is recorded: they try cuDNN's algorithms, compile what is to be compiled, and make the
+"""Number of runs of an update before it is recorded: they try cuDNN's algorithms, compile networks and create the
 optimiser's state."""
 
 Question = tuple[str, int, int]
 """Comparison, its other side, and the modulus before it (0: none)."""
 
 Computed = list[dict[str, Tensor]]
-"""Terms by name, for every part of the batch."""
+"""Terms by name, for each part of the batch."""
 
 
 class WatchedStep:
-    """A number of a step that may be compared, also as a remainder, and remembers what was asked."""
+    """A step number that can be compared, also as a remainder, and remembers these comparisons."""
 
     def __init__(self, step: int, answers: dict[Question, bool], modulus: int = 0) -> None:
         self._step, self._answers, self._modulus = step, answers, modulus
 
     def _asked(self, comparison: str, other: object) -> bool:
         if type(other) is not int:
-            raise TypeError(f"a loss compares the step with whole numbers, not with {other!r}")
+            raise TypeError(f"a loss may compare the step only with whole numbers, not with {other!r}")
         question = (comparison, other, self._modulus)
         self._answers[question] = answered(question, self._step)
         return self._answers[question]
 
     def __mod__(self, modulus: int) -> "WatchedStep":
         if self._modulus:
-            raise TypeError("a remainder of a remainder of the step is not watched")
+            raise TypeError("a remainder of a remainder of the step is not supported")
         return WatchedStep(self._step, self._answers, modulus)
 
     def __lt__(self, other: int) -> bool:
@@ -73,7 +73,7 @@ class WatchedStep:
 
 
 def answered(question: Question, step: int) -> bool:
-    """The answer to a question at a step."""
+    """The result of a comparison at a step."""
     comparison, other, modulus = question
     value = step % modulus if modulus else step
     return {"<": value < other, "<=": value <= other, "==": value == other}[comparison]
@@ -81,14 +81,14 @@ def answered(question: Question, step: int) -> bool:
 
 @dataclass
 class _Recording:
-    """One way through an update.
+    """One path through an update.
 
     Attributes:
-        answers: what was asked of the step, and the answers.
-        signature: names, shapes and types of what the batch held.
-        runs: how often it ran so far without a graph.
-        graph, given, left, terms: the graph, the tensors that it reads the batch from, those in which it leaves what
-            the update adds to the batch, and those of its terms.
+        answers: the comparisons with the step and their results.
+        signature: names, shapes and types of the batch's entries.
+        runs: number of runs so far without a graph.
+        graph, given, left, terms: the graph, the tensors from which it reads the batch, those with the entries that the
+            update adds to the batch, and those of its terms.
     """
 
     answers: dict[Question, bool]
@@ -104,7 +104,7 @@ class Replays:
     """The recordings of a run."""
 
     def __init__(self, stream: torch.cuda.Stream) -> None:
-        """Record and replay on `stream`, the current one of everything else in the run as well."""
+        """Record and replay on `stream`, which is also the current stream of everything else in the run."""
         self._stream = stream
         self._pool = torch.cuda.graph_pool_handle()
         self._known: dict[str, list[_Recording]] = {}
@@ -112,18 +112,18 @@ class Replays:
     def run(
         self, name: str, step: int, batch: Batch, prepare: Callable[[], None], compute: Callable[[Batch, Any], Computed]
     ) -> Computed:
-        """Compute an update, by a graph once it is warm.
+        """Compute an update, by a graph once it is warmed up.
 
         Args:
-            name: of the update.
+            name: name of the update.
             step: number of the step.
-            batch: gets what the update leaves there.
-            prepare: called before `compute` is, not before a replay.
+            batch: receives the entries that the update adds.
+            prepare: called before `compute`, but not before a replay.
             compute: the update: takes a batch and a step to compare, changes parameters and optimiser and returns the
                 terms.
 
         Returns:
-            the terms; to be used before the next call, which may write over them.
+            the terms; to be used before the next call, which may overwrite them.
         """
         signature = tuple((key, value.shape, value.dtype) for key, value in sorted(batch.items()))
         recordings = self._known.setdefault(name, [])

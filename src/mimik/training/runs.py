@@ -67,11 +67,11 @@ def train_method(
         pretrained_dirs: folders of the networks that it starts from, by kind (`mimik.settings.params.PRETRAINED`);
             under `starts_from` the results of another method.
         output_dir: results/<dataset>/<method>.
-        checkpoint_dir: where the run's state is kept meanwhile.
+        checkpoint_dir: where the run's state is kept during training.
         logger: mirror of losses and pictures.
 
     Raises:
-        UserError: settings that do not fit, a missing file, a diverging run.
+        UserError: settings do not fit, a file is missing, or the run diverges.
     """
     output, checkpoints = Path(output_dir), Path(checkpoint_dir)
     module = method_module(settings["module"])
@@ -94,7 +94,7 @@ def train_method(
     for name, values in settings["guidance"].items():
         guide = guide_module(name)
         guidance[name] = build(guide.Config, values, f"{where}.guidance.{name}")
-        # A guide has its own copy of what it starts from: the method may train its one.
+        # A guide gets its own copy of the networks it starts from, because the method may train its copy.
         own = {kind: _load_pretrained(kind, folder) for kind, folder in folders.items()}
         surroundings = dataclasses.replace(context, pretrained=own)
         try:
@@ -115,7 +115,7 @@ def train_method(
         "attributes": attributes,
         "action_units": store.action_unit_extractor,
         "dataset_digest": store.digest,
-        # What load_method builds the method from.
+        # load_method builds the method from these.
         "architectures": {kind: network.settings for kind, network in networks.items()},
         "pretrained_sha256": {kind: file_sha256(folder / "model.safetensors") for kind, folder in folders.items()},
         "starts_from_sha256": None if starts_from is None else file_sha256(Path(starts_from) / "generator.safetensors"),
@@ -152,12 +152,12 @@ def train_method(
 
 
 def load_method(result_dir: Path | str, also: Sequence[str] = ()) -> tuple[nn.Module, dict[str, Any]]:
-    """A trained method, in evaluation mode on the CPU, and its config.json, which has to have the keys `also` too.
+    """A trained method, in evaluation mode on the CPU, and its config.json, which must also have the keys `also`.
 
     Raises:
-        UserError: no trained method stands there; config.json or generator.safetensors is missing, damaged, or they do
-            not belong together; a weight is not finite; the method is of another package that nothing but the file
-            names (`mimik.settings.outside.named_in_file`).
+        UserError: there is no trained method; config.json or generator.safetensors is missing or damaged, or they do
+            not belong together; a weight is not finite; the method is from another package that is named only in the
+            file (`mimik.settings.outside.named_in_file`).
     """
     directory = Path(result_dir)
     _check_trained(directory)
@@ -183,37 +183,37 @@ def load_method(result_dir: Path | str, also: Sequence[str] = ()) -> tuple[nn.Mo
 
 
 def _check_trained(directory: Path) -> None:
-    """Raise `UserError` when no trained method stands in a folder; says where one does."""
+    """Raise `UserError` if a folder contains no trained method; the message names folders nearby that do."""
     try:
         is_file, is_folder = directory.is_file(), directory.is_dir()
         if (directory / "config.json").is_file():
             return
-    except OSError as error:  # a name that is too long, links in a circle, a folder of somebody else's
+    except OSError as error:  # a name that is too long, circular links, a folder without permission
         raise UserError(f"{directory}: expected the folder of a trained method, but: {error.strerror}.") from error
     if is_file:
         told = "is a file; expected the folder of a trained method"
         near = [directory.parent] if (directory.parent / "generator.safetensors").is_file() else []
     else:
-        told = "holds no config.json, so no trained method" if is_folder else "no such folder, so no config.json"
-        # The folder may be one or two too high, one too low, or misspelt.
+        told = "has no config.json, so no trained method" if is_folder else "no such folder, so no config.json"
+        # The folder may be one or two levels too high, one too low, or misspelt.
         roots = [directory] if is_folder else [directory.parent, directory.parent.parent]
         found = [
             file for root in roots for depth in ("*", "*/*") for file in root.glob(f"{depth}/generator.safetensors")
         ]
         near = [*directory.parents[:1]] if (directory.parent / "generator.safetensors").is_file() else []
         near += list(dict.fromkeys(file.parent for file in sorted(found)))
-    there = f" Trained methods near it: {', '.join(map(str, near[:8]))}." if near else ""
+    there = f" Trained methods nearby: {', '.join(map(str, near[:8]))}." if near else ""
     raise UserError(
-        f"{directory}: {told}.{there} Name the folder results/DATASET/METHOD that `mimik train DATASET METHOD` makes."
+        f"{directory}: {told}.{there} Name the folder results/DATASET/METHOD written by `mimik train DATASET METHOD`."
     )
 
 
 def finite(edits: Tensor, result_dir: Path) -> Tensor:
-    """Edits of a trained generator as they are. Raises `UserError` when they are not finite, which would be black."""
+    """Edits of a trained generator, unchanged. Raises `UserError` if they are not finite, which would appear black."""
     if not torch.isfinite(edits).all():
         raise UserError(
-            f"{result_dir / 'generator.safetensors'}: what the generator makes of this is not finite. Its weights are "
-            "damaged, or far from what was trained: ask for less (--strength), or train the method again."
+            f"{result_dir / 'generator.safetensors'}: the generator's output is not finite. Either the edit is too far "
+            "from what was trained: reduce --strength; or the weights are damaged: train the method again."
         )
     return edits
 
@@ -251,7 +251,7 @@ def _make(module: ModuleType, config: Any, context: Context, where: str) -> Any:
 
 
 def _network_module(kind: str) -> ModuleType:
-    """Of a kind of pre-trained networks; only those of `PRETRAINED` are imported, whatever a file names."""
+    """Module of a kind of pre-trained networks; only those of `PRETRAINED` are imported, whatever a file names."""
     if kind not in PRETRAINED:
         raise UserError(f"architectures: there is no kind {kind!r}. {unknown_name(kind, PRETRAINED)}")
     return named("networks", kind, "architectures")
@@ -262,7 +262,7 @@ def _load_pretrained(kind: str, folder: Path) -> Any:
 
 
 def _set_class_units(method: Any, store: FaceStore, where: str) -> None:
-    """Tell the condition what an expression asked for by name means: the mean over the training split."""
+    """Set the condition's target of each expression requested by name: the mean over the training split."""
     if method.condition.class_units is None:
         return
     try:
@@ -271,14 +271,14 @@ def _set_class_units(method: Any, store: FaceStore, where: str) -> None:
         raise UserError(f"{store.directory / 'index.csv'}: {error}.") from error
     if means is None:
         raise UserError(
-            f"{store.directory / 'index.csv'}: has no action units (columns AU01 to AU45), which {where} is told. Set "
-            "`action_units` of the dataset and prepare it again."
+            f"{store.directory / 'index.csv'}: has no action units (columns AU01 to AU45), on which {where} is "
+            "conditioned. Set `action_units` of the dataset and prepare it again."
         )
     method.condition.set_class_units(means)
 
 
 def _start_from(method: Any, folder: Path, where: str) -> None:
-    """Start from the trained generator of another method, as `Method.start_from` takes it."""
+    """Start from the trained generator of another method, using `Method.start_from`."""
     trained, resolved = load_method(folder)
     try:
         method.start_from(trained)
@@ -287,7 +287,7 @@ def _start_from(method: Any, folder: Path, where: str) -> None:
 
 
 class _Probe:
-    """What is looked at while training: a grid of validation faces, and the segmenter's mIoU on them."""
+    """Samples during training: a grid of validation faces, and the segmenter's mIoU on them."""
 
     def __init__(self, method: Any, store: FaceStore, path: Path, count: int = 8) -> None:
         self.method, self.store, self.path = method, store, path

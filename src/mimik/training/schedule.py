@@ -1,4 +1,4 @@
-"""What the training loop is told: which updates a step runs, and the settings of the run."""
+"""Input of the training loop: the updates of a step, and the settings of the run."""
 
 import math
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ class Update:
     """One kind of optimiser step: the task's `<name>_loss` and, unless it `shares` them, `<name>_parameters`.
 
     Attributes:
-        name: of the update.
-        repeats: how often it runs within one step of the loop, each time on a fresh batch; updates that repeat less
+        name: name of the update.
+        repeats: how often it runs within one step of the loop, each time on a new batch; updates that repeat less
             often than others run on the last batches of the step.
         start: first step that runs it (a critic may be trained alone at first).
-        stop: first step that does not run it any more (networks that are trained one after the other); None: never.
-        shares: name of another update, whose optimiser with all its state this one steps; None: it has its own.
+        stop: first step that no longer runs it (networks that are trained one after the other); None: never.
+        shares: name of another update whose optimiser, with all its state, this one uses; None: it has its own.
     """
 
     name: str
@@ -36,7 +36,7 @@ def critic_and_generator(rounds: Rounds, separate_penalty: bool = False) -> tupl
     """The updates of a critic and a generator.
 
     Args:
-        rounds: how they follow each other.
+        rounds: their order.
         separate_penalty: each update of the critic is followed by one called `penalty`, of the same optimiser.
     """
     start = rounds.critic_head_start
@@ -54,37 +54,38 @@ class TrainingConfig:
     Attributes:
         steps: length of the run.
         batch_size: samples per batch, over all processes.
-        learning_rate: of every update, times the factor of its network where it has one.
-        optimiser: of every update.
-        betas: of Adam.
-        momentum: of SGD.
-        weight_decay: of Adam and of SGD.
+        learning_rate: learning rate of all updates; multiplied by the factor of a network, if it has one.
+        optimiser: optimiser of all updates.
+        betas: betas of Adam.
+        momentum: momentum of SGD.
+        weight_decay: weight decay of Adam and SGD.
         schedule: `constant`; `linear`: constant until `decay_start` (a fraction of the run), then linear to `floor`
-            (a fraction of `learning_rate`); `exponential`: likewise, then exponentially to a hundredth; `step`:
-            likewise, then a tenth; `poly`: (1 - t) ** 0.9, where t counts from the end of the warm-up; `cosine`: half
-            a cosine to zero.
-        decay_start: where `linear`, `exponential` and `step` begin to fall, as a fraction of the run.
-        floor: where `linear` ends, as a fraction of `learning_rate`.
-        warmup: steps in which the rate grows to that of the schedule.
-        warmup_from: share of the rate with which the warm-up starts, growing exponentially; 0: it grows linearly.
-        ema: decay of the moving average of the result's weights per step (0: none), never longer than the run so far.
+            (a fraction of `learning_rate`); `exponential`: constant, then exponential to a hundredth; `step`: constant,
+            then a tenth; `poly`: (1 - t) ** 0.9, where t counts from the end of the warm-up; `cosine`: half a cosine to
+            zero.
+        decay_start: where `linear`, `exponential` and `step` begin to decay, as a fraction of the run.
+        floor: final value of `linear`, as a fraction of `learning_rate`.
+        warmup: number of steps in which the rate rises to that of the schedule.
+        warmup_from: fraction of `learning_rate` at which the warm-up starts; it rises exponentially. 0: linearly.
+        ema: decay per step of the moving average of the result's weights (0: none); it never extends beyond the run so
+            far.
         flip, balanced, stratified: see `mimik.training.batches.Batches`.
         precision: `bf16` (autocast), `tf32` (a GPU multiplies with 10 bits of mantissa), `fp32` (with all 23), or
-            `auto`: bf16 where the hardware multiplies it natively, else tf32; see
+            `auto`: bf16 if the hardware multiplies it natively, else tf32; see
             `mimik.training.devices.set_arithmetic`.
         channels_last: memory format of weights and features.
         compile: compile the modules that the task lists in `compiled`, see `mimik.training.devices.compile_network`.
-            `auto`: on a GPU, where the run has at least `mimik.training.devices.STEPS_WORTH_COMPILING` steps.
+            `auto`: on a GPU, if the run has at least `mimik.training.devices.STEPS_WORTH_COMPILING` steps.
         graphs: on a GPU, record every kind of update as a CUDA graph and replay it, see `mimik.training.replays`.
-            `auto`: whenever the task allows it and one process trains.
-        deterministic: on a GPU, only algorithms that give the same bits in every run, which are slower. A CPU always
-            does.
-        accumulate: split every batch into so many parts to save memory.
-        recompute: the modules that the task lists in `compiled` keep no features for the backward pass, which computes
-            them again: less memory, more time, the same gradients. Not together with `compile`.
-        log_every: steps between rows of the history.
-        sample_every: steps between sample pictures (0: only the last).
-        checkpoint_seconds: time between checkpoints.
+            `auto`: if the task allows it and a single process trains.
+        deterministic: on a GPU, use only algorithms that give the same bits in every run; they are slower. On a CPU
+            results are always reproducible.
+        accumulate: number of parts into which every batch is split to save memory.
+        recompute: do not keep features of the modules that the task lists in `compiled`; the backward pass computes
+            them again: less memory, more time, the same gradients. Cannot be combined with `compile`.
+        log_every: number of steps between rows of the history.
+        sample_every: number of steps between sample pictures (0: only the last).
+        checkpoint_seconds: seconds between checkpoints.
     """
 
     steps: int = 1000
@@ -121,17 +122,17 @@ class TrainingConfig:
         if self.batch_size % self.accumulate:
             raise ValueError(f"batch_size {self.batch_size} does not divide into {self.accumulate} parts")
         if not 0 <= self.ema < 1:
-            raise ValueError("ema is a decay in [0, 1)")
+            raise ValueError("ema must be a decay in [0, 1)")
         if not 0 <= self.floor <= 1:
-            raise ValueError("floor is a fraction of learning_rate in [0, 1]")
+            raise ValueError("floor must be a fraction of learning_rate in [0, 1]")
         if not 0 <= self.warmup_from <= 1 or self.warmup < 0:
-            raise ValueError("warmup is a number of steps, warmup_from a fraction of learning_rate in [0, 1]")
+            raise ValueError("warmup must be a number of steps, and warmup_from a fraction of learning_rate in [0, 1]")
         if self.compile is True and self.recompute:
-            raise ValueError("compile and recompute exclude each other")
+            raise ValueError("compile and recompute cannot be combined")
         if self.balanced and self.stratified:
-            raise ValueError("balanced and stratified are two ways to draw classes; choose one")
+            raise ValueError("balanced and stratified cannot be combined; choose one way to draw classes")
         if len(self.betas) != 2:
-            raise ValueError("betas are two numbers")
+            raise ValueError("betas must be two numbers")
 
     def rate(self, step: int) -> float:
         """Learning rate of a step (counted from 0)."""

@@ -40,4 +40,4 @@ def test_copies_and_true_targets_stand_beside_it(measure) -> None:
         entries["fd_classifier"]["value"]
     )  # the fixture's edits are true
     assert entries["fd_classifier_copy"]["value"] < entries["fd_classifier_truth"]["value"]
-    assert "input images, unedited, to all targets" in entries["fd_classifier_copy"]["protocol"]
+    assert "unedited input images to all targets" in entries["fd_classifier_copy"]["protocol"]

@@ -8,7 +8,7 @@ from mimik.statistics.image_similarity import PSNR_LIMIT
 
 def test_a_method_that_touches_no_such_face_is_not_measured(measure) -> None:
     for entry in reconstruction.compute(measure()).values():
-        assert "hands it back" in entry["skipped"] and entry["applies"] is False
+        assert "returns a face unchanged" in entry["skipped"] and entry["applies"] is False
 
 
 def test_one_grey_level_is_measured(measure) -> None:

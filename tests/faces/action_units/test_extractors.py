@@ -88,7 +88,7 @@ def test_own_action_units_are_kept_and_never_replaced() -> None:
     assert annotate(own, none, "emotionet", False) == (own, extractors.Origin("annotated", "emotionet", {}))
     assert annotate(own, none, "synthetic", True)[1] == extractors.Origin("rendered", "", {})
     assert annotate(listing("a.jpg"), none, "folder", False)[1] is None
-    with pytest.raises(UserError, match="two extractors are not mixed"):
+    with pytest.raises(UserError, match="two extractors must not be mixed"):
         annotate(own, Choice("geometric", None, 0.0), "emotionet", False)
 
 

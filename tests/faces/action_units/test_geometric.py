@@ -114,6 +114,7 @@ def test_people_of_the_fit_are_not_measured_and_units_are_independent() -> None:
     assert len(calibration.expressions("test", 3, 0)) == 24
 
 
+@pytest.mark.slow
 def test_the_mesh_shows_raised_brows_closed_eyes_and_an_open_mouth() -> None:
     pytest.importorskip("mediapipe")
     people = calibration.expressions("val", 6, 5)

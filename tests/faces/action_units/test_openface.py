@@ -97,7 +97,7 @@ def test_nothing_to_read_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file"):
         openface.read(tmp_path / "missing.csv", 0.8)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="holds no CSV"):
+    with pytest.raises(UserError, match="contains no CSV"):
         openface.read(tmp_path / "empty", 0.8)
     (tmp_path / "header.csv").write_text(table([face("a")]).splitlines()[0])
     with pytest.raises(UserError, match="names no image"):

@@ -10,6 +10,8 @@ from mimik.errors import UserError
 from mimik.faces.mesh.mesher import MOST_TILES, PITCH_ZERO, TILES, FaceMesher, _tiles, pose, smallest_face
 from mimik.faces.mesh.topology import IBUG_68
 
+pytestmark = pytest.mark.slow
+
 
 def test_without_mediapipe_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mediapipe", None)

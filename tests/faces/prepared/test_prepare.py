@@ -215,6 +215,7 @@ prepare.prepare("folder", OPTIONS, archive, root / "store", seed=1, workers=2, m
 """
 
 
+@pytest.mark.slow
 def test_killed_with_two_workers_and_resumed_gives_the_same_bytes(
     archive: Path, tmp_path: Path, undisturbed: FaceStore
 ) -> None:
@@ -422,6 +423,7 @@ def test_test_faces_get_the_true_target_of_every_edit(tmp_path: Path) -> None:
     assert {"truth_16.npy", "truth_32.npy", "truth_action_units.npy"} <= set(store.manifest["arrays"])
 
 
+@pytest.mark.slow
 def test_small_shards_and_several_workers_make_the_same_true_targets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

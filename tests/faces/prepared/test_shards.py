@@ -60,6 +60,7 @@ def test_users_errors_come_through(tmp_path: Path, workers: int) -> None:
     assert not list(tmp_path.glob("*.npz"))
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_is_told_to_the_user(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="fewer cores"):
         run(pieces(tmp_path), die, workers=2, log=tmp_path / "log", done=lambda shard: None)
@@ -99,11 +100,13 @@ def started(tmp_path: Path, make: Callable[..., Arrays], call: str) -> subproces
     return subprocess.Popen([sys.executable, str(script)], env=os.environ | {"PYTHONPATH": str(root)})
 
 
+@pytest.mark.slow
 def test_a_script_without_guard_can_use_workers(tmp_path: Path) -> None:
     assert started(tmp_path, double, "double").wait(60) == 0
     assert len(list(tmp_path.glob("*.npz"))) == 4
 
 
+@pytest.mark.slow
 def test_workers_leave_when_their_parent_is_killed(tmp_path: Path) -> None:
     parent = started(tmp_path, wait_forever, "partial(wait_forever, folder)")
     deadline = time.monotonic() + 60

@@ -91,7 +91,7 @@ def test_without_all_action_units_there_are_none(tmp_path: Path) -> None:
 
 
 def test_size_that_was_not_prepared_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"prepared at \[4, 8\] px, but 16 px is wanted"):
+    with pytest.raises(UserError, match=r"prepared at \[4, 8\] px, but 16 px is needed"):
         FaceStore(store(tmp_path), 16)
 
 

@@ -33,7 +33,7 @@ def test_no_threshold_no_fault() -> None:
         ("yaw", 10, "yaw -12.0°, limit 10°"),
         ("pitch", 4.5, "pitch +5.0°, limit 4.5°"),
         ("roll", 2, "roll +3.0°, limit 2°"),
-        ("visibility", 0.75, "70% of the right half visible, at least 75% wanted"),
+        ("visibility", 0.75, "70% of the right half visible, at least 75% required"),
         ("reprojection", 0.02, "reprojection error 0.030, limit 0.02"),
     ],
 )
@@ -48,8 +48,8 @@ def test_every_threshold_has_its_reason(name: str, limit: float, fault: str) -> 
 def test_all_faults_are_told() -> None:
     found = Quality(yaw=10, visibility=0.75, reprojection=1).fault(SOUND | {"reprojection": np.inf})
     assert found == (
-        "yaw -12.0°, limit 10°; 70% of the right half visible, at least 75% wanted; "
-        "reprojection error unknown, as no mesh was found in the aligned face, limit 1"
+        "yaw -12.0°, limit 10°; 70% of the right half visible, at least 75% required; "
+        "reprojection error unknown because no mesh was found in the aligned face, limit 1"
     )
 
 
@@ -207,7 +207,7 @@ def test_faces_that_fail_are_quarantined_with_their_figures(
     quarantine = store.quarantine().set_index("path")
     assert quarantine["stage"].to_dict() == {"tilted.png": "quality", "cut.png": "quality", "wall.png": "landmarks"}
     assert quarantine.loc["tilted.png", "reason"].startswith("roll -2") and "limit 15°" in quarantine["reason"].iloc[1]
-    assert "of the right half visible, at least 70% wanted" in quarantine.loc["cut.png", "reason"]
+    assert "of the right half visible, at least 70% required" in quarantine.loc["cut.png", "reason"]
     manifest = read_json(store.directory / "manifest.json")
     assert manifest["quarantined"] == {"landmarks": 1, "quality": 2}
     assert manifest["options"]["quality"]["roll"] == 15

@@ -144,7 +144,7 @@ def test_given_landmarks_replace_the_search(photograph: np.ndarray, face: Face) 
     assert isinstance(found, Face)
     assert np.abs(found.images[128].astype(int) - face.images[128]).max() <= 2
     assert found.pose is None and not found.masks and not found.depth and not found.normals
-    assert reconstruct(photograph) == Rejected("landmarks", "the dataset gives no landmarks for this image")
+    assert reconstruct(photograph) == Rejected("landmarks", "the dataset has no landmarks for this image")
     assert isinstance(small := reconstruct(photograph, points / 20), Rejected) and "too small" in small.reason
     away = reconstruct(photograph, points + 1000)
     assert isinstance(away, Rejected) and "within the image" in away.reason

@@ -39,10 +39,10 @@ def test_a_map_is_cut_out_like_its_face() -> None:
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        (SLOPE[:32], "64 x 32 px, photograph of 64 x 64: other proportions"),
+        (SLOPE[:32], "64 x 32 px, photograph of 64 x 64: the proportions differ"),
         (255 - SLOPE, r"-1\.00, at least 0\.5"),
         (SLOPE.T, r"\+0\.00, at least 0\.5"),
-        (SLOPE * (np.arange(64) < 20), "knows 31% of the face"),
+        (SLOPE * (np.arange(64) < 20), "covers 31% of the face"),
     ],
 )
 def test_a_map_that_cannot_be_of_this_face_is_refused(given: np.ndarray, told: str) -> None:
@@ -145,5 +145,5 @@ def test_settings_that_cannot_be_met_are_refused(archive: Path, options: dict[st
 
 def test_a_dataset_without_maps_cannot_be_asked_for_them(tmp_path: Path) -> None:
     options = {"classes": [], "sizes": [64], "reconstruction": "released", "annotations": ["depth"]}
-    with pytest.raises(UserError, match="brings no depth; choose mesh"):
+    with pytest.raises(UserError, match="has no depth of its own; choose mesh"):
         prepare("folder", options, tmp_path, tmp_path / "store", seed=0, workers=1, mirror=None, work=tmp_path / "work")

@@ -186,10 +186,10 @@ def test_the_conversion_makes_the_file_and_the_page_tells_it(tmp_path: Path, mon
         ({"keypoints": np.arange(204) + 1}, "keypoints: expected places"),
         ({"keypoints": np.arange(204) + 7884}, "keypoints: expected places"),
         ({"mean": np.zeros(102, np.float32)}, r"mean: expected \(62,\)"),
-        ({"std": np.full(62, -1.0)}, "std: expected no negative number"),
+        ({"std": np.full(62, -1.0)}, "std: expected no negative numbers"),
         ({"std": np.full(62, np.nan)}, "std: expected finite numbers"),
         ({"u": np.full((7884, 1), "x")}, "u: expected finite numbers"),
-        ({"tri": np.concatenate([dome()["tri"], dome()["tri"][:, ::-1]])}, "tri: no surface of a face"),
+        ({"tri": np.concatenate([dome()["tri"], dome()["tri"][:, ::-1]])}, "tri does not give a surface of a face"),
     ],
 )
 def test_a_basis_that_is_none_is_refused(tmp_path: Path, changes: dict[str, np.ndarray], told: str) -> None:
@@ -320,7 +320,7 @@ def test_a_surface_that_is_not_of_this_face_is_rejected(
     away = fitted(face)
     away["mean"][3] += 70
     found = Reconstructor([64], annotations=("depth",), model=supply(tmp_path, monkeypatch, away))(photograph)
-    assert isinstance(found, Rejected) and "of the face, at least 40% wanted" in found.reason
+    assert isinstance(found, Rejected) and "of the face, at least 40% required" in found.reason
     beside = fitted(face)
     beside["mean"][3] += 3
     found = Reconstructor([64], annotations=("depth",), model=supply(tmp_path, monkeypatch, beside))(photograph)
@@ -407,7 +407,7 @@ def test_what_is_missing_is_told_before_any_work(archive: Path, monkeypatch: pyt
 
 
 def test_settings_that_cannot_be_met_are_refused(archive: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="depth has to be among them"):
+    with pytest.raises(UserError, match="depth has to be among the annotations"):
         run(archive, annotations=["normals", "masks"])
     with pytest.raises(UserError, match="rendered faces have their true depth"):
         prepare("synthetic", OPTIONS, tmp_path, tmp_path / "s", seed=0, workers=1, mirror=None, work=tmp_path / "w")

@@ -18,7 +18,7 @@ def test_one_method_shows_every_intensity_of_every_unit(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert all(f">{text}</text>" in made.svg for text in ("0.5", "AU04 brow lowerer", "AU12 lip corner puller"))
     caption = CAPTION.format(**made.facts)
-    assert caption.startswith("A test face asked by stargan") and "above its column" in caption
+    assert caption.startswith("A test face edited by stargan") and "above its column" in caption
 
 
 def test_several_methods_show_the_highest_intensity_side_by_side(tmp_path: Path) -> None:
@@ -32,7 +32,7 @@ def test_several_methods_show_the_highest_intensity_side_by_side(tmp_path: Path)
     ]  # fmt: skip
     assert ">AU12</text>" in made.svg and ">labels<" not in made.svg
     caption = CAPTION.format(**made.facts)
-    assert "by weak and strong for one action unit" in caption and "AU12 is lip corner puller." in caption
+    assert "by weak and strong, one action unit" in caption and "AU12 is lip corner puller." in caption
 
 
 def test_methods_told_labels_have_no_units_to_show(tmp_path: Path) -> None:
@@ -40,6 +40,6 @@ def test_methods_told_labels_have_no_units_to_show(tmp_path: Path) -> None:
     for result in results:
         add_continuous(result.directory, units=False)
     made = draw(results[:1], ReportSettings())
-    assert isinstance(made, Absent) and made.reason == "stargan is not told action units"
+    assert isinstance(made, Absent) and made.reason == "stargan is not conditioned on action units"
     made = draw(results, ReportSettings())
-    assert isinstance(made, Absent) and made.reason == "no method is told action units"
+    assert isinstance(made, Absent) and made.reason == "no method is conditioned on action units"

@@ -16,7 +16,7 @@ def test_methods_stand_below_each_other_for_the_same_face(tmp_path: Path) -> Non
     assert [int(row[64, happy, 0]) for row in (weak, strong, truth)] == [45, 90, 197]
     assert weak[64, 64, 3] == 255 and strong[64, 64, 3] == 0  # the input is shown once
     assert made.svg.index(">weak<") < made.svg.index(">strong<") < made.svg.index(">truth<")
-    assert "what weak and strong made" in CAPTION.format(**made.facts)
+    assert "the edits by weak and strong" in CAPTION.format(**made.facts)
 
 
 def test_many_methods_show_fewer_faces(tmp_path: Path) -> None:
@@ -32,4 +32,4 @@ def test_without_a_common_face_there_is_no_grid(tmp_path: Path) -> None:
     for result in results:
         result.manifest["source_labels"] = [0] * 6
     made = draw(results, ReportSettings())
-    assert isinstance(made, Absent) and "in common" in made.reason
+    assert isinstance(made, Absent) and "by all methods" in made.reason

@@ -37,4 +37,4 @@ def test_maps_show_the_change_of_each_target(tmp_path: Path) -> None:
     assert [maps[64, x, :3].tolist() for x in middles] == [table[i].tolist() for i in (0, 128, 255)]
     assert [truth[64, x, :3].tolist() for x in middles] == [table[255].tolist()] * 3
     caption = CAPTION.format(**made.facts)
-    assert "64 and above" in caption and "true edit" in caption
+    assert "64 or more" in caption and "true edit" in caption

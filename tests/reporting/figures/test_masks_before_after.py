@@ -44,7 +44,7 @@ def test_rows_of_the_figure(tmp_path: Path) -> None:
 def test_without_masks_the_reason_is_given(tmp_path: Path) -> None:
     result = make(tmp_path)
     made = draw([result], ReportSettings())
-    assert isinstance(made, Absent) and "no segmenter" in made.reason
+    assert isinstance(made, Absent) and "no masks from before and after" in made.reason
     np.save(result.directory / "translations" / "masks.npy", np.zeros((2, 0, SIZE, SIZE), np.uint8))
     made = draw([result], ReportSettings())
-    assert isinstance(made, Absent) and "no segmenter" in made.reason
+    assert isinstance(made, Absent) and "no masks from before and after" in made.reason

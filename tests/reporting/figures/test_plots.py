@@ -96,7 +96,7 @@ def test_many_methods_make_tables_of_numbers(tmp_path: Path) -> None:
         assert all(many.svg.count(f">{value}</text>") >= 9 for value in values)
         assert ">m8</text>" in many.svg
         assert "Bars from left to right: m0" in module.CAPTION.format(**few.facts)
-        assert "deeper" in module.CAPTION.format(**many.facts)
+        assert "tinted" in module.CAPTION.format(**many.facts)
     made = confusion_matrix.draw(results, SETTINGS)
     assert isinstance(made, Drawing) and all(f">m{number}</text>" in made.svg for number in range(9))
 

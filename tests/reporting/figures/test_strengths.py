@@ -42,7 +42,7 @@ def test_methods_share_a_face_and_those_without_are_named(tmp_path: Path) -> Non
 
 def test_without_edits_the_reason_is_given(tmp_path: Path) -> None:
     made = draw([make(tmp_path)], ReportSettings())
-    assert isinstance(made, Absent) and "no edits of several strengths" in made.reason
+    assert isinstance(made, Absent) and "no edits at several strengths" in made.reason
 
 
 def test_a_file_that_does_not_fit_its_manifest_is_refused(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ def test_rows_are_inputs_and_columns_targets(tmp_path: Path) -> None:
     rows = embedded_images(made.svg)
     assert [[int(row[64, x, 0]) for x in MIDDLES] for row in rows] == [[30, 30, 70, 110], [70, 70, 110, 150]]
     assert all(f">{name}</text>" in made.svg for name in ("input", *CLASSES))
-    assert "fixed by id" in CAPTION.format(**made.facts)
+    assert "chosen by id" in CAPTION.format(**made.facts)
 
 
 def test_own_target_is_framed_once_per_face(tmp_path: Path) -> None:

@@ -2,11 +2,11 @@
 
 Every module offers
 
-- `NAMES: Sequence[str]`: the entries that it makes; `HIGHER_IS_BETTER` (None: neither), `UNIT` and `FORMAT` (for
+- `NAMES: Sequence[str]`: the entries that it produces; `HIGHER_IS_BETTER` (None: neither), `UNIT` and `FORMAT` (for
   `str.format`) give for each name what tables need,
-- `PROTOCOL: str`: what is measured on what, in a sentence,
+- `PROTOCOL: str`: one sentence on what is measured and on which images,
 - `compute(measurements) -> dict[str, Entry]`: an entry for every name, `mimik.evaluation.measurements.Missing(what to
-  do).entry` where something that it needs is not there,
+  do).entry` if something that it needs is missing,
 
 and the mathematics as functions of plain arrays.
 """

@@ -1,11 +1,11 @@
-"""Accuracy of edits of attributes: every attribute of every face is reversed alone, and a classifier looks.
+"""Accuracy of attribute edits: every attribute of every face is reversed alone and judged by a classifier.
 
 Sun et al. (SeCGAN), section 4, table 1 and figure 4; docs/papers/secgan.md#measurements. The new value is the reverse
-of the annotated one, so that an unedited face scores what the classifier gets wrong (`attribute_accuracy_copy`). Beside
-it, how much else the edit leaves as it was, as the classifier sees it, against the reading of the input in place of its
-annotation, so that the classifier's own errors count for nothing
-(docs/papers/metrics.md#attribute-accuracy-and-preservation). And the classifier's accuracy on real faces, against which
-the first is to be read.
+of the annotated one, so an unedited face scores the classifier's error rate (`attribute_accuracy_copy`). A second
+metric is how much else the edit preserves according to the classifier. It is measured against the classifier's
+prediction for the input instead of the annotation, so that the classifier's own errors do not count
+(docs/papers/metrics.md#attribute-accuracy-and-preservation). A third is the classifier's accuracy on real faces, the
+reference for the first.
 """
 
 import numpy as np
@@ -23,12 +23,12 @@ NAMES = (
     "attribute_classifier_accuracy",
 )
 PROTOCOL = (
-    "Share of {subject} in which the evaluating classifier sees the reverse of the annotated value of the attribute "
-    "that was reversed, mean over the attributes' shares."
+    "Share of {subject} in which the evaluating classifier predicts the reverse of the annotated value of the target "
+    "attribute, mean over the attributes' shares."
 )
 PRESERVED = (
-    "Share of the attributes that were not reversed, of those that the method is told, that the evaluating classifier "
-    "sees in the translation as in the input, mean over the reversed attributes."
+    "Share of the attributes of the condition that were not reversed for which the evaluating classifier predicts the "
+    "same in the translation as in the input, mean over the reversed attributes."
 )
 HIGHER_IS_BETTER = dict.fromkeys(NAMES, True)
 UNIT = dict.fromkeys(NAMES, "%")
@@ -36,10 +36,10 @@ FORMAT = dict.fromkeys(NAMES, "{:.1%}")
 
 
 def compute(measurements: Measurements) -> dict[str, Entry]:
-    """The entries of metrics.json; skipped for methods that are asked for expressions."""
+    """The entries of metrics.json; skipped for methods whose targets are expressions."""
     classifier = measurements.classifier
     if not measurements.attributes:
-        reason = "it looks for reversed attributes; this method is asked for expressions."
+        reason = "it measures reversed attributes, but this method edits expressions."
         return {name: Missing(reason, applies=False).entry for name in NAMES}
     if isinstance(classifier, Missing):
         return dict.fromkeys(NAMES, classifier.entry)
@@ -58,17 +58,17 @@ def compute(measurements: Measurements) -> dict[str, Entry]:
         f"attribute_accuracy{ending}": measurements.mean_entry(
             right, every, classifier, PROTOCOL.format(subject=subject), macro=True
         )
-        for ending, right, subject in (("", reached, "translations"), ("_copy", copied, "input images, unedited,"))
+        for ending, right, subject in (("", reached, "translations"), ("_copy", copied, "unedited input images"))
     }
-    shares = "Share of the edits of each attribute in which the evaluating classifier sees its reverse."
+    shares = "Share of the edits of each attribute in which the evaluating classifier predicts its reverse."
     entries["attribute_accuracy_per_attribute"] = _by_attribute(measurements, reached, classifier, shares)
     if len(measurements.attributes) > 1:
         kept = preserved(after, before)
         entries["attribute_preservation"] = measurements.mean_entry(kept, every, classifier, PRESERVED, macro=True)
-        shares = "The same for the edits of each attribute: share of the others that the classifier sees unchanged."
+        shares = "The same for the edits of each attribute: share of the others predicted as unchanged."
         entries["attribute_preservation_per_attribute"] = _by_attribute(measurements, kept, classifier, shares)
     else:
-        alone = {"skipped": "the method is told one attribute only: there is no other to be kept."}
+        alone = {"skipped": "the condition has only one attribute: there is no other to be kept."}
         entries |= {"attribute_preservation": alone, "attribute_preservation_per_attribute": alone}
     seen = measurements.of_reals(classifier)["logits"] > 0
     right = (seen == annotated[measurements.real_rows]).astype(np.float64)
@@ -80,15 +80,15 @@ def compute(measurements: Measurements) -> dict[str, Entry]:
         interval,
         len(right),
         classifier,
-        "Share of the real test images whose annotated value the evaluating classifier sees, mean over the attributes "
-        "that the method is told.",
+        "Share of the real test images whose annotated value the evaluating classifier predicts, mean over the "
+        "attributes of the method's condition.",
         per_attribute=dict(zip(measurements.attributes, right.mean(0).tolist(), strict=True)),
     )
     return entries
 
 
 def hits(seen: Array, own: Array) -> npt.NDArray[np.float64]:
-    """1.0 where an attribute that was to be reversed is seen reversed, else 0.0: (N, C).
+    """1.0 where the target attribute is seen reversed, else 0.0: (N, C).
 
     Args:
         seen: bool (N, C, C), attributes (last axis) that a classifier sees in the faces with attribute t reversed.

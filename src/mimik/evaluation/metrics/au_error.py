@@ -1,10 +1,10 @@
 """Error of the action units that a network reads from a translation, against those of the true target.
 
-Protocol: docs/papers/metrics.md#action-unit-error. No paper prints it.
+Protocol: docs/papers/metrics.md#action-unit-error. No paper reports it.
 
-On rendered faces only: there the target's action units are known and the reader was trained on exact ones. Beside
-it two baselines read by the same network: the input image (nothing edited) and the true target (the reader's own
-error, which no method can beat honestly).
+For rendered faces only: their target action units are known, and the reader was trained on exact ones. Two baselines
+are read by the same network: the input image (nothing edited) and the true target (the reader's own error, which no
+method can beat honestly).
 """
 
 import numpy as np
@@ -15,8 +15,8 @@ from mimik.labels import ACTION_UNITS
 NAMES = ("au_error", "au_error_copy", "au_error_truth")
 NEEDS_EXPRESSIONS = True
 PROTOCOL = (
-    "Mean absolute difference of the 17 action units (0 to 1) that the reader network sees in the {subject} from those "
-    "of the true target; target = source left out."
+    "Mean absolute difference between the 17 action units (0 to 1) that the reader network reads from the {subject} "
+    "and those of the true target; target = source excluded."
 )
 HIGHER_IS_BETTER = dict.fromkeys(NAMES, False)
 UNIT = dict.fromkeys(NAMES, "")

@@ -1,6 +1,6 @@
-"""Accuracy of the evaluating classifier on the real test images: the ceiling that EEA is to be read against.
+"""Accuracy of the evaluating classifier on the real test images: the reference value for EEA.
 
-On AffectNet it is about 60 %, and an EEA far above it says that a generator exaggerates what the classifier looks for
+On AffectNet it is about 60 %. An EEA far above it means that a generator exaggerates what the classifier looks for
 (docs/papers/metrics.md#classifier-accuracy).
 """
 
@@ -11,7 +11,7 @@ from mimik.statistics import bootstrap
 
 NAMES = ("classifier_accuracy",)
 NEEDS_EXPRESSIONS = True
-PROTOCOL = "Share of the labelled real test images that the evaluating classifier gives their class."
+PROTOCOL = "Share of the labelled real test images that the evaluating classifier assigns to their class."
 HIGHER_IS_BETTER = {"classifier_accuracy": True}
 UNIT = {"classifier_accuracy": "%"}
 FORMAT = {"classifier_accuracy": "{:.1%}"}
@@ -25,7 +25,7 @@ def compute(measurements: Measurements) -> dict[str, Entry]:
     labels = measurements.store.labels()[measurements.real_rows]
     kept = (labels >= 0) & measurements.kept_sources(labels)
     if not kept.any():
-        return {"classifier_accuracy": {"skipped": "no real test image of a kept class has a known expression."}}
+        return {"classifier_accuracy": {"skipped": "no real test image has a known expression of a kept class."}}
     predicted = measurements.of_reals(classifier)["logits"].argmax(1)
     right = (predicted == labels)[kept, None].astype(np.float64)
     settings = measurements.settings

@@ -1,4 +1,4 @@
-"""Cycle consistency: every translation sent back to its source class, against the source image.
+"""Cycle consistency: every translation edited back to its source class, against the source image.
 
 PSNR and SSIM of tables 1 and 2 of Bodur et al. 2021 (depth guidance); docs/papers/metrics.md#cycle-reconstruction.
 """
@@ -11,7 +11,8 @@ from mimik.statistics.image_similarity import l1, psnr, ssim
 
 NAMES = ("cycle_l1", "cycle_psnr", "cycle_ssim")
 PROTOCOL = (
-    "Each translation, rounded to uint8, sent back to its source class, against the source; target = source left out."
+    "Each translation, rounded to uint8 and edited back to its source class, against the source; target = source "
+    "excluded."
 )
 HIGHER_IS_BETTER = {"cycle_l1": False, "cycle_psnr": True, "cycle_ssim": True}
 UNIT = {"cycle_l1": "", "cycle_psnr": "dB", "cycle_ssim": ""}

@@ -1,7 +1,7 @@
-"""Expression editing accuracy: how often a classifier sees in a translation the expression that was asked for.
+"""Expression editing accuracy: how often a classifier sees the target expression in a translation.
 
-Bodur et al. (hier_seg), section 4; the same figure is called expression generation rate by Bodur et al. 2021 (depth
-guidance) and editing accuracy by SeCGAN. Protocol: docs/papers/metrics.md#expression-editing-accuracy.
+Bodur et al. (hier_seg), section 4; Bodur et al. 2021 (depth guidance) call the same measure expression generation
+rate, and SeCGAN calls it editing accuracy. Protocol: docs/papers/metrics.md#expression-editing-accuracy.
 """
 
 import numpy as np
@@ -12,14 +12,14 @@ from mimik.statistics import bootstrap
 
 NAMES = ("eea", "eea_copy", "eea_truth", "eea_with_self", "eea_per_class", "confusion")
 NEEDS_EXPRESSIONS = True
-PROTOCOL = "Share of {subject} that the evaluating classifier gives the target class, mean over the targets' shares"
+PROTOCOL = "Share of {subject} that the evaluating classifier assigns to the target class, mean over the targets"
 HIGHER_IS_BETTER = dict.fromkeys(NAMES, True) | {"confusion": None}
 UNIT = dict.fromkeys(NAMES, "%") | {"confusion": "translations"}
 FORMAT = dict.fromkeys(NAMES, "{:.1%}") | {"confusion": "{:d}"}
 
 
 def compute(measurements: Measurements) -> dict[str, Entry]:
-    """The entries of metrics.json; `eea_copy` and `eea_truth` are what copies and true targets get."""
+    """The entries of metrics.json; `eea_copy` and `eea_truth` are the scores of copies and of true targets."""
     classifier = measurements.classifier
     if isinstance(classifier, Missing):
         return dict.fromkeys(NAMES, classifier.entry)
@@ -30,14 +30,14 @@ def compute(measurements: Measurements) -> dict[str, Entry]:
         if isinstance(logits, Missing):
             entries[f"eea{ending}"] = logits.entry
             continue
-        protocol = measurements.filtered(f"{PROTOCOL.format(subject=subject)}; target = source left out.")
+        protocol = measurements.filtered(f"{PROTOCOL.format(subject=subject)}; target = source excluded.")
         entries[f"eea{ending}"] = measurements.mean_entry(
             hits(logits.argmax(-1)), edits, classifier, protocol, macro=True
         )
     predicted = measurements.of_translations(classifier)["logits"].argmax(-1)
     right = hits(predicted)
     including = measurements.filtered(f"{PROTOCOL.format(subject='translations')}; target = source included.")
-    table = measurements.filtered("Number of translations by target and predicted class; target = source left out.")
+    table = measurements.filtered("Number of translations by target and predicted class; target = source excluded.")
     return entries | {
         "eea_with_self": measurements.mean_entry(right, every, classifier, including, macro=True),
         "eea_per_class": _per_class(measurements, right, edits),
@@ -83,6 +83,9 @@ def _per_class(measurements: Measurements, right: npt.NDArray[np.float64], keep:
         values[name], intervals[name] = bootstrap.mean_interval(
             right[:, target, None] * counts, counts, measurements.weights
         )
-    protocol = "Share of translations to each target that the evaluating classifier gives it; target = source left out."
+    protocol = (
+        "Share of the translations to each target that the evaluating classifier assigns to it; target = source "
+        "excluded."
+    )
     number = int(keep.sum())
     return measurements.entry(values, intervals, number, measurements.classifier, measurements.filtered(protocol))

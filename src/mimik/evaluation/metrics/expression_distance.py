@@ -1,12 +1,13 @@
-"""Expression distance (ED): how far the action units of a translation are from those that its expression stands for.
+"""Expression distance (ED): how far the action units of a translation are from those of its target expression.
 
 Ling et al. (relative_au), section 4.2 and table 1: the L2 norm of the difference of the vectors of all action units,
 on intensities divided by 5, lower is better; docs/papers/relative_au.md#measurements. There the targets are the action
-units of other test faces and OpenFace reads the outputs. Here the target is what a method told action units is asked
-for by the name of an expression, its mean over the training faces (`mimik.components.conditions`), so that every method
-is measured alike, and the dataset's own reader reads them (docs/papers/metrics.md#expression-distance). The class's
-spread stays in the distance: a true target image does not reach zero either (`expression_distance_truth`), nor does an
-unedited input (`expression_distance_copy`) fall by it.
+units of other test faces, and OpenFace reads the outputs. Here the target is the one that a method conditioned on
+action units receives for the name of an expression: its mean over the training faces (`mimik.components.conditions`).
+All methods are thus measured alike. The dataset's own reader reads the outputs
+(docs/papers/metrics.md#expression-distance). The spread of the class remains in the distance: a true target image does
+not reach zero either (`expression_distance_truth`), nor does it lower the distance of an unedited input
+(`expression_distance_copy`).
 """
 
 import numpy as np
@@ -16,8 +17,8 @@ from mimik.evaluation.measurements import Array, Entry, Measurements, Missing
 
 NAMES = ("expression_distance", "expression_distance_copy", "expression_distance_truth")
 PROTOCOL = (
-    "L2 norm of the difference between the 17 action units (0 to 1) that the reader network sees in the {subject} and "
-    "the mean ones of the training faces that show the target expression; target = source left out."
+    "L2 norm of the difference between the 17 action units (0 to 1) that the reader network reads from the {subject} "
+    "and their means over the training faces that show the target expression; target = source excluded."
 )
 NEEDS_EXPRESSIONS = True
 HIGHER_IS_BETTER = dict.fromkeys(NAMES, False)

@@ -1,4 +1,4 @@
-"""Fréchet distance on the features of the project's own classifier. Not an FID, and never to be read as one.
+"""Fréchet distance on the features of the project's own classifier. It is not an FID and must not be read as one.
 
 Protocol: docs/papers/metrics.md#feature-distances-of-the-classifier.
 """
@@ -8,7 +8,7 @@ from mimik.evaluation.metrics.fid import distance_entry
 
 NAMES = ("fd_classifier", "fd_classifier_copy", "fd_classifier_truth")
 PROTOCOL = (
-    "Fréchet distance of the evaluating classifier's features (not comparable with an FID): all real test images "
+    "Fréchet distance on the evaluating classifier's features (not comparable with an FID): all real test images "
     "against all {subject} to all targets, covariances with N - 1."
 )
 HIGHER_IS_BETTER = dict.fromkeys(NAMES, False)

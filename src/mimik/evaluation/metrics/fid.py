@@ -13,7 +13,7 @@ from mimik.evaluation.measurements import Entry, Extractor, Measurements, Missin
 
 NAMES = ("fid",)
 PROTOCOL = (
-    "Fréchet distance of 2048-d Inception pool3 features: all real test images against all translations to all "
+    "Fréchet distance on 2048-d Inception pool3 features: all real test images against all translations to all "
     "targets, resized to 299 px by TensorFlow 1's bilinear rule, covariances with N - 1."
 )
 HIGHER_IS_BETTER = {"fid": False}
@@ -85,8 +85,8 @@ def frechet_distance(
     """Squared Fréchet distance of two Gaussians: |m1 - m2|^2 + Tr(C1 + C2 - 2 (C1 C2)^(1/2)).
 
     C1 C2 has the eigenvalues of the symmetric C1^(1/2) C2 C1^(1/2), so two symmetric decompositions replace the
-    general matrix root: several times as fast, and covariances without full rank need no special care. In float32 the
-    result can be wrong in the third digit; hence float64.
+    general matrix root: several times as fast, and covariances without full rank need no special treatment. In float32
+    the result can be wrong in the third digit; hence float64.
 
     Args:
         mean_1, mean_2: (D,).
@@ -98,5 +98,5 @@ def frechet_distance(
     cross = np.sqrt(np.linalg.eigvalsh((product + product.T) / 2).clip(min=0)).sum()
     shift = np.square(mean_1.astype(np.float64) - mean_2.astype(np.float64)).sum()
     distance = shift + np.trace(covariance_1, dtype=np.float64) + np.trace(covariance_2, dtype=np.float64) - 2 * cross
-    # Rounding leaves a set against itself a hair below zero.
+    # Because of rounding, the distance of a set to itself can be slightly below zero.
     return max(float(distance), 0.0)

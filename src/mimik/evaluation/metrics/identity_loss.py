@@ -1,7 +1,7 @@
 """Identity loss: is the person still the same? One minus the cosine of two identity vectors.
 
 Bodur et al. (hier_seg), table 1, with ArcFace features of photographs; docs/papers/metrics.md#identity-loss.
-ArcFace knows nothing of rendered faces, so on datasets with ground truth the project's reader network takes its place;
+ArcFace was not trained on rendered faces, so on datasets with ground truth the project's reader network replaces it;
 it was trained to read the renderer's own identity parameters, standardised over the training identities.
 """
 
@@ -17,17 +17,17 @@ from mimik.networks.arcface import SIDE, TEMPLATE
 from mimik.training.batches import to_tensor
 
 NAMES = ("identity_loss", "identity_loss_truth")
-PROTOCOL = "1 - cosine of the identity vectors of the inputs and the {subject}, {vectors}; target = source left out."
+PROTOCOL = "1 - cosine of the identity vectors of the inputs and the {subject}, {vectors}; target = source excluded."
 HIGHER_IS_BETTER = {"identity_loss": False, "identity_loss_truth": None}
 UNIT = dict.fromkeys(NAMES, "")
 FORMAT = dict.fromkeys(NAMES, "{:.3f}")
 
-READ = "standardised identity parameters of the renderer as the reader network sees them"
+READ = "standardised identity parameters of the renderer as read by the reader network"
 EMBEDDED = "ArcFace embeddings of both images cropped to 112 px by the input's landmarks"
 
 
 def compute(measurements: Measurements) -> dict[str, Entry]:
-    """The two entries of metrics.json; `identity_loss_truth` is what the true target image itself gets."""
+    """The two entries of metrics.json; `identity_loss_truth` is the score of the true target image itself."""
     if isinstance(measurements.truth, Missing):
         return {
             "identity_loss": _by_arcface(measurements),
@@ -96,7 +96,7 @@ def _by_arcface(measurements: Measurements) -> Entry:
     if isinstance(arcface, Missing):
         return arcface.entry
     if store.landmarks is None:
-        reason = f"{store.directory} has no landmarks, which the aligned crops need; prepare it with them."
+        reason = f"{store.directory} has no landmarks, which the aligned crops need; prepare it with landmarks."
         return measurements.lacking("landmarks", reason).entry
     matrices = crop_matrices(five_points(store.landmarks[measurements.rows]), measurements.size)
     values = measurements.per_image("identity", _distances(measurements, arcface, matrices))

@@ -1,8 +1,8 @@
-"""Inception score of the translations: how sure the Inception network is of each, and how it differs over them.
+"""Inception score of the translations: how certain the Inception network is of each, and how diverse they are.
 
 Salimans et al., "Improved techniques for training GANs", NIPS 2016, section 4: exp(E_x KL(p(y|x) || p(y))). Protocol of
-Sun et al. (SeCGAN): all translations pooled, ten subsets, mean; docs/papers/metrics.md#inception-score. On faces,
-which are none of ImageNet's classes, it hardly moves: differences below 0.05 rank nothing.
+Sun et al. (SeCGAN): all translations pooled, ten subsets, mean; docs/papers/metrics.md#inception-score. It
+hardly varies on faces, which are not among ImageNet's classes: differences below 0.05 mean nothing.
 """
 
 from typing import Any
@@ -49,6 +49,6 @@ def score(logits: Array) -> float:
     logarithms = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
     probabilities = np.exp(logarithms)
     mean = probabilities.mean(0)
-    # A class without any probability adds nothing to the divergence.
+    # A class of zero probability adds nothing to the divergence.
     marginal = np.log(np.where(mean > 0, mean, 1.0))
     return float(np.exp((probabilities * (logarithms - marginal)).sum(1).mean()))

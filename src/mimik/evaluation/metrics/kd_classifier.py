@@ -1,4 +1,4 @@
-"""Kernel distance on the features of the project's own classifier. Not a KID, and never to be read as one.
+"""Kernel distance on the features of the project's own classifier. It is not a KID and must not be read as one.
 
 Protocol: docs/papers/metrics.md#feature-distances-of-the-classifier.
 """

@@ -1,7 +1,7 @@
 """Intersection over union of the segmenter, before and after it was trained together with the generator.
 
 Bodur et al. (hier_seg), table 2. Protocol: docs/papers/metrics.md#segmentation-miou, with all 19 classes, background
-included; a class that is neither there nor predicted in the whole set has no IoU.
+included; a class that is neither present nor predicted in the whole set has no IoU.
 """
 
 from collections.abc import Sequence
@@ -16,8 +16,8 @@ from mimik.statistics.confusion import confusion_matrix, intersection_over_union
 
 NAMES = ("miou_before", "miou_after")
 PROTOCOL = (
-    "Mean over the 19 classes (background included) of the intersection over union, one confusion matrix over all "
-    "pixels of known class of the real test images, segmenter {when} end-to-end training."
+    "Mean intersection over union over the 19 classes (background included), from one confusion matrix over all pixels "
+    "of known class in the real test images, segmenter {when} end-to-end training."
 )
 HIGHER_IS_BETTER = dict.fromkeys(NAMES, True)
 UNIT = dict.fromkeys(NAMES, "%")

@@ -1,9 +1,9 @@
-"""How much a translation changes where an expression has no business: outside eyes, brows, nose and mouth.
+"""How much a translation changes where it should not: outside eyes, brows, nose and mouth.
 
-Protocol: docs/papers/metrics.md#change-outside-the-parts. No paper prints it.
+Protocol: docs/papers/metrics.md#change-outside-the-parts. No paper reports it.
 
-Skin near the parts moves with an expression too, so on datasets with ground truth the same figure of the true target
-stands beside it (`outside_change_truth`); the table by region tells background from skin.
+Skin near the parts moves with an expression too, so on datasets with ground truth the same measure is also taken of the
+true target (`outside_change_truth`); the table by region separates background from skin.
 """
 
 from collections.abc import Mapping
@@ -15,8 +15,8 @@ from mimik.labels import PARTS, SEGMENTATION_CLASSES
 
 NAMES = ("outside_change", "outside_change_truth")
 PROTOCOL = (
-    "Mean |{subject} - input| on [0, 1] over the pixels that the input's mask does not count to eyes, brows, nose or "
-    "mouth; target = source left out."
+    "Mean |{subject} - input| on [0, 1] over the pixels that do not belong to eyes, brows, nose or mouth in the "
+    "input's mask; target = source excluded."
 )
 HIGHER_IS_BETTER = {"outside_change": False, "outside_change_truth": None}
 UNIT = dict.fromkeys(NAMES, "")

@@ -1,6 +1,6 @@
 """Expression preservation error: how often a class appears in translations to another one.
 
-Figure 3b of Bodur et al. (hier_seg) shows it without defining it; this is the reading of
+Figure 3b of Bodur et al. (hier_seg) shows it without defining it. Here it follows the interpretation in
 docs/papers/metrics.md#expression-preservation-error: the false positive rate of class e over all translations to a
 target other than e.
 """
@@ -40,7 +40,7 @@ def _entry(measurements: Measurements, classifier: Extractor, subject: str, pred
     kept = measurements.kept_classes
     positives, chances = positives[:, kept], chances[:, kept]
     if not chances.any():
-        return {"skipped": "no translation to another class is left to measure."}
+        return {"skipped": "there is no translation to another class to measure."}
     value, interval = bootstrap.mean_interval(positives, chances, measurements.weights)
     names = np.array(measurements.classes)[kept]
     per_class = {

@@ -1,4 +1,4 @@
-"""Self reconstruction: an image asked for the expression that it has should come back unchanged.
+"""Self reconstruction: an image edited to the expression that it already shows should stay unchanged.
 
 L1, PSNR and SSIM of docs/papers/metrics.md#self-reconstruction (the reconstruction of relative_au's table 3, with
 labels).
@@ -20,7 +20,7 @@ FORMAT = {"l1": "{:.4f}", "psnr": "{:.2f}", "ssim": "{:.3f}"}
 def compute(measurements: Measurements) -> dict[str, Entry]:
     """The three entries of metrics.json, on images in [0, 1].
 
-    Skipped for a method that hands back every face untouched, as CycleGAN does, which has no generator for this.
+    Skipped for a method that returns every face unchanged, as CycleGAN does, which has no generator for this.
     """
     labels = measurements.labels
 
@@ -30,7 +30,7 @@ def compute(measurements: Measurements) -> dict[str, Entry]:
 
     values = measurements.per_image("reconstruction", own)
     if not values[..., NAMES.index("l1")].any():
-        reason = "asked for the expression that a face has, this method hands it back as it is."
+        reason = "this method returns a face unchanged if the target is its own expression."
         return {name: Missing(reason, applies=False).entry for name in NAMES}
     keep = np.ones(values.shape[:2], dtype=np.bool_)
     return {name: measurements.mean_entry(values[..., index], keep, None, PROTOCOL) for index, name in enumerate(NAMES)}

@@ -1,6 +1,6 @@
-"""Distance of translations to the true target image, where the dataset has it; beside it the input itself, copied.
+"""Distance of translations to the true target image, if the dataset has it, and that of the copied input.
 
-Protocol: docs/papers/metrics.md#distance-to-the-true-edit. No paper prints it.
+Protocol: docs/papers/metrics.md#distance-to-the-true-edit. No paper reports it.
 
 `changed`: the pixels where the true target differs from the input by more than 8/255 in any channel, so that a large
 unchanged background cannot hide what happens where the expression is.
@@ -20,7 +20,7 @@ NAMES = (
     "copy_truth_ssim",
     "copy_truth_psnr_changed",
 )
-PROTOCOL = "against the true target image (same person, pose and light); target = source left out."
+PROTOCOL = "against the true target image (same person, pose and light); target = source excluded."
 HIGHER_IS_BETTER = dict.fromkeys(NAMES, True)
 UNIT = {name: "" if name.endswith("ssim") else "dB" for name in NAMES}
 FORMAT = {name: "{:.3f}" if name.endswith("ssim") else "{:.2f}" for name in NAMES}
@@ -43,7 +43,7 @@ def compute(measurements: Measurements) -> dict[str, Entry]:
         where = ""
         keep = measurements.other
         if name.endswith("changed"):
-            where = f"over the pixels that the true edit changes by more than {CHANGE}/255 in a channel, "
+            where = f"over the pixels that the true edit changes by more than {CHANGE}/255 in any channel, "
             keep = keep & np.isfinite(values[..., index])
         protocol = f"{subject} {where}{PROTOCOL}"
         entries[name] = measurements.mean_entry(values[..., index], keep, None, protocol)

@@ -1,1 +1,1 @@
-"""Action units: measured on the mesh, read from OpenFace, or brought by the dataset."""
+"""Action units: measured on the mesh, read from OpenFace, or provided by the dataset."""

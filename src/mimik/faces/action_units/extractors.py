@@ -1,4 +1,4 @@
-"""Where a dataset's action units come from, and that this is never forgotten.
+"""Where a dataset's action units come from, and how that is recorded.
 
 The option `action_units` of a dataset of photographs is one of
 
@@ -118,8 +118,8 @@ def annotate(listing: Listing, choice: Choice, dataset: str, rendered: bool) -> 
         return listing, Origin(RENDERED if rendered else ANNOTATED, "" if rendered else dataset, {})
     if rendered or own:
         raise UserError(
-            f"params.yaml, datasets.{dataset}.action_units: '{choice.extractor}', but the dataset brings action units "
-            "of its own, and two extractors are not mixed. Write `none`."
+            f"params.yaml, datasets.{dataset}.action_units: '{choice.extractor}', but the dataset has action units of "
+            "its own, and two extractors must not be mixed. Set `none`."
         )
     if choice.csv is None:
         (mesh,) = packages("mediapipe", mesh=True)
@@ -130,7 +130,7 @@ def annotate(listing: Listing, choice: Choice, dataset: str, rendered: bool) -> 
     if len(matched.faults) == len(sources):
         position, reason = next(iter(matched.faults.items()), (0, "there are no images"))
         raise UserError(
-            f"{choice.csv}: fits none of the {len(sources)} images of {dataset}; {sources[position]}: {reason}. The "
+            f"{choice.csv}: matches none of the {len(sources)} images of {dataset}; {sources[position]}: {reason}. The "
             "images have to be named like the dataset's files, with or without folder and ending."
         )
     kept = [position for position in range(len(sources)) if position not in matched.faults]

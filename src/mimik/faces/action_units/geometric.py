@@ -2,10 +2,10 @@
 
 The mesh is turned and scaled into the head's own frame; places of landmarks and distances between them are measured
 there (`measures`), and a linear map takes them to intensities. The map was fitted on rendered faces whose action units
-are known (`mimik.faces.reconstruction.calibration`; benchmarks/face_mesh.py makes it anew and says how good it is) and
-stands in geometric.json beside this file. One picture without the person's neutral face tells a high brow from a raised
-one only as far as people differ less than expressions do; units that show in wrinkles rather than in shape stay
-uncertain.
+are known (`mimik.faces.reconstruction.calibration`; benchmarks/face_mesh.py fits it again and reports how good it is)
+and is stored in geometric.json beside this file. One picture without the person's neutral face distinguishes a high
+brow from a raised one only as far as people differ less than expressions do; units that show in wrinkles rather than in
+shape stay uncertain.
 
 Measures are the same for a mirrored face: left and right are averaged, and how much the corners of the mouth differ is
 taken without its sign.

@@ -59,7 +59,7 @@ def require(path: Path) -> None:
     if not path.exists():
         raise UserError(
             f"{path}: no such file or folder; expected OpenFace 2's CSV (one file with a column '{IMAGE}', or a folder "
-            "with one file an image). Run OpenFace on the images, or correct the dataset's `openface_csv` in "
+            "with one file per image). Run OpenFace on the images, or correct the dataset's `openface_csv` in "
             "params.yaml."
         )
 
@@ -107,7 +107,7 @@ def read(path: Path, confidence: float) -> Readings:
         raise damaged[0]
     for named, count in rows.items():
         if count > 1:
-            faults[named] = f"OpenFace has {count} rows for the image, and which face is meant is not known"
+            faults[named] = f"OpenFace has {count} rows for the image, and it is not known which face is meant"
     sound = {image: found for image, found in units.items() if image not in faults}
     if not rows and not faults:
         raise UserError(f"{path}: names no image. Run OpenFace on the dataset's images.")
@@ -126,7 +126,7 @@ def _files(path: Path) -> Iterator[tuple[Path, str | None]]:
         return
     found = find_annotations(path, ".csv")
     if not found:
-        raise UserError(f"{path}: holds no CSV; expected one of OpenFace's for every image.")
+        raise UserError(f"{path}: contains no CSV; expected one from OpenFace for every image.")
     for image, file in sorted(found.items()):
         yield file, composed(image)
 
@@ -244,14 +244,14 @@ def match(readings: Readings, sources: Sequence[str]) -> Matched:
             faults[position] = "OpenFace has no row for the image"
         elif len(names) > 1:
             told = " and ".join(sorted(names)[:2])
-            faults[position] = f"OpenFace names {told}, and which of them is the image is not known"
+            faults[position] = f"OpenFace names {told}, and it is not known which of them is the image"
         else:
             claims[names[0]].append(position)
     for name, positions in claims.items():
         for position in positions:
             if paths[position] != name and len(positions) > 1:
                 told = f"OpenFace names '{name}', but {len(positions)} images have this name"
-                faults[position] = f"{told}: write their paths"
+                faults[position] = f"{told}: give their paths"
             elif name in readings.faults:
                 faults[position] = readings.faults[name]
             else:

@@ -5,7 +5,7 @@ z on the same scale. It comes from one picture and a learned prior of faces, so 
 """
 
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from math import ceil
 from types import TracebackType
 from typing import Any
@@ -79,8 +79,8 @@ class FaceMesher:
         except (ImportError, AttributeError) as error:
             raise UserError(
                 f"landmarks: '{PACKAGE}' (and depth, normals and masks of photographs) need mediapipe 0.10.21: "
-                f"{error}. Install it with `pip install 'mimik[mesh]'`; the releases from 0.10.30 on have no "
-                "face mesh."
+                f"{error}. Install it with `pip install 'mimik[mesh]'`; releases from 0.10.30 onwards have no face "
+                "mesh."
             ) from error
         self.version = f"{PACKAGE} {mediapipe.__version__}"
         with without_remarks():
@@ -102,13 +102,14 @@ class FaceMesher:
         Returns:
             (478, 3) in pixels of the image: x right, y down, z towards the viewer; None when no face is found.
         """
-        for window in _borders(image.shape[0], image.shape[1]):
-            if plausible := self._plausible_in(image, window):
-                return max(plausible, key=lambda mesh: _prominence(mesh, image.shape))
-        for share in TILES:
-            if found := self._tiled(image, share, []):
-                return max(found, key=lambda mesh: _prominence(mesh, image.shape))
-        return None
+        with self._without_remarks():
+            for window in _borders(image.shape[0], image.shape[1]):
+                if plausible := self._plausible_in(image, window):
+                    return max(plausible, key=lambda mesh: _prominence(mesh, image.shape))
+            for share in TILES:
+                if found := self._tiled(image, share, []):
+                    return max(found, key=lambda mesh: _prominence(mesh, image.shape))
+            return None
 
     def every(self, image: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.float64]]:
         """Meshes of all faces, the most prominent first; see `__call__` for the arguments and one mesh.
@@ -117,12 +118,17 @@ class FaceMesher:
         twice counts once.
         """
         faces: list[npt.NDArray[np.float64]] = []
-        for window in _borders(image.shape[0], image.shape[1]):
-            if not faces:  # borders are for pictures that a single face fills
-                _add(faces, self._plausible_in(image, window))
-        for share in TILES:
-            self._tiled(image, share, faces)
+        with self._without_remarks():
+            for window in _borders(image.shape[0], image.shape[1]):
+                if not faces:  # borders are for pictures that a single face fills
+                    _add(faces, self._plausible_in(image, window))
+            for share in TILES:
+                self._tiled(image, share, faces)
         return sorted(faces, key=lambda mesh: -_prominence(mesh, image.shape))
+
+    def _without_remarks(self) -> AbstractContextManager[None]:
+        """The last part of the graph remarks on itself when the first face is found: until then nothing is shown."""
+        return nullcontext() if self._found_one else without_remarks()
 
     def _plausible_in(
         self, image: npt.NDArray[np.uint8], window: tuple[int, int, int, int]
@@ -193,9 +199,7 @@ class FaceMesher:
             window = np.pad(window, [*borders, (0, 0)], mode="edge")
         if factor > 1:
             window = _resized(window, factor)
-        # The last part of the graph remarks on itself when the first face was found.
-        with nullcontext() if self._found_one else without_remarks():
-            result: Any = self._network.process(np.ascontiguousarray(window)).multi_face_landmarks
+        result: Any = self._network.process(np.ascontiguousarray(window)).multi_face_landmarks
         self._found_one = self._found_one or bool(result)
         scale = np.array([wide, tall, -wide], np.float64)
         return [

@@ -93,19 +93,23 @@ def prepare(
     settings = Settings.of(dataset, module_name or dataset, options)
     module = _module(settings)
     if settings.masks == "annotation" and not hasattr(module, "mask"):
-        raise UserError(f"params.yaml, datasets.{dataset}.masks: the dataset brings no masks; choose mesh.")
+        raise UserError(f"params.yaml, datasets.{dataset}.masks: the dataset has no masks of its own; choose mesh.")
     if settings.released and not hasattr(module, "depth"):
-        raise UserError(f"params.yaml, datasets.{dataset}.reconstruction: the dataset brings no depth; choose mesh.")
+        raise UserError(
+            f"params.yaml, datasets.{dataset}.reconstruction: the dataset has no depth of its own; choose mesh."
+        )
     if not settings.predicted_masks:
         segment = None
     elif segment is None:
-        raise UserError(f"params.yaml, datasets.{dataset}.masks: 'segmenter', but none was named. Set `masks_from`.")
+        raise UserError(
+            f"params.yaml, datasets.{dataset}.masks: 'segmenter', but no segmenter is named. Set `masks_from`."
+        )
     else:
         settings = replace(settings, segmenter=digest(segment.record))
     if settings.dense:
         if hasattr(module, "render"):
             where = f"params.yaml, datasets.{dataset}.reconstruction"
-            raise UserError(f"{where}: rendered faces have their true depth; take this option away.")
+            raise UserError(f"{where}: rendered faces have their true depth; remove this option.")
         settings = replace(settings, model=tddfa.Files.find(mirror))
     raw, output, work = Path(raw), Path(output), Path(work)
     choice = extractors.Choice.of(dataset, options, raw)
@@ -207,7 +211,7 @@ def _check_room(settings: Settings, shards: Sequence[Shard], output: Path, work:
         if need > free:
             raise UserError(
                 f"{folder}: preparing {settings.dataset} needs up to {need / 1e6:,.0f} MB there, but "
-                f"{free / 1e6:,.0f} MB are free. Free some room, or ask for fewer sizes or annotations in params.yaml."
+                f"{free / 1e6:,.0f} MB are free. Free some room, or request fewer sizes or annotations in params.yaml."
             )
 
 

@@ -102,13 +102,13 @@ class Settings:
             )
         if settings.dense and "depth" not in settings.annotations:
             raise UserError(
-                f"{where}.annotations: `reconstruction: {tddfa.CHOICE}` gives depth, and normals besides; depth has to "
-                f"be among them. Found {annotations!r}."
+                f"{where}.annotations: `reconstruction: {tddfa.CHOICE}` gives depth, and normals on request; depth has "
+                f"to be among the annotations. Found {annotations!r}."
             )
         if settings.quality.asked and not (settings.landmarks == "mediapipe" or settings.meshed or settings.geometric):
             raise UserError(
-                f"{where}.quality: every threshold needs the face mesh, which these settings do not make. Ask for "
-                "depth, normals or masks of the mesh, or for landmarks of mediapipe."
+                f"{where}.quality: every threshold needs the face mesh, which these settings do not compute. Request "
+                "depth, normals or masks from the mesh, or landmarks from mediapipe."
             )
         return settings
 

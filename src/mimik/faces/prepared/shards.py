@@ -164,8 +164,8 @@ def run(
                 done(futures[future])
         except BrokenProcessPool as error:
             raise UserError(
-                f"a worker process died while faces were prepared (see {log}). Most often the machine had too "
-                "little memory: run the same command again with fewer cores; finished parts are kept."
+                f"a worker process died while faces were prepared (see {log}). The usual cause is too little memory: "
+                "run the same command again with fewer cores; finished parts are kept."
             ) from error
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)

@@ -71,7 +71,7 @@ class FaceStore:
         self.manifest: dict[str, Any] = read_record(path, "prepared", ("sizes", "classes", "digest"))
         if size not in self.manifest["sizes"]:
             raise UserError(
-                f"{self.directory}: prepared at {self.manifest['sizes']} px, but {size} px is wanted. Add {size} to "
+                f"{self.directory}: prepared at {self.manifest['sizes']} px, but {size} px is needed. Add {size} to "
                 "the dataset's `sizes` in params.yaml and prepare it again."
             )
         self.table = read_table(
@@ -169,7 +169,7 @@ class FaceStore:
             missing = self.classes[int(counts.argmin())]
             raise UserError(
                 f"{self.directory / 'index.csv'}: no face of the class {missing!r} is in the split 'train' ({told}). "
-                "Look into quarantine.csv for what was left out; then add images, or name the classes to keep in the "
+                "See quarantine.csv for what was left out; then add images, or name the classes to keep in the "
                 "dataset's `classes`, and prepare it again."
             )
         return rows
@@ -238,7 +238,7 @@ def prepared_manifest(directory: Path, needs: Iterable[str] = ()) -> dict[str, A
     path = directory / "manifest.json"
     if not path.exists():
         raise UserError(
-            f"{path}: no such file, so this dataset is not prepared, or not to the end. Run "
+            f"{path}: no such file, so this dataset is not prepared, or its preparation did not finish. Run "
             f"`mimik data prepare {directory.name}` first."
         )
     return read_record(path, "prepared", ("dataset", "sizes", "classes", "digest", "source", *needs))
@@ -255,7 +255,7 @@ def check_outside(output: Path, *inputs: Path) -> None:
         # By what they are on disk, however they are spelt.
         if folder.exists() and any(other.samefile(folder) for other in around):
             raise UserError(
-                f"{output}: lies in {folder}, from which mimik reads and where nothing may be added. Choose another."
+                f"{output}: is in {folder}, which mimik reads and to which nothing may be added. Choose another folder."
             )
 
 

@@ -80,10 +80,10 @@ class Quality:
         for side in ("left", "right"):
             share = measured[f"visible_{side}"]
             if self.visibility is not None and not share >= self.visibility:
-                faults.append(f"{share:.0%} of the {side} half visible, at least {self.visibility:.0%} wanted")
+                faults.append(f"{share:.0%} of the {side} half visible, at least {self.visibility:.0%} required")
         if self.reprojection is not None and not measured["reprojection"] <= self.reprojection:
             error = measured["reprojection"]
-            found = f"{error:.3f}" if np.isfinite(error) else "unknown, as no mesh was found in the aligned face"
+            found = f"{error:.3f}" if np.isfinite(error) else "unknown because no mesh was found in the aligned face"
             faults.append(f"reprojection error {found}, limit {self.reprojection:g}")
         return "; ".join(faults)
 

@@ -163,7 +163,7 @@ class Reconstructor:
         else:
             points = landmarks
             if points is None:
-                return Rejected("landmarks", "the dataset gives no landmarks for this image")
+                return Rejected("landmarks", "the dataset has no landmarks for this image")
         if points is None:
             return Rejected("landmarks", "no face found")
 
@@ -178,7 +178,7 @@ class Reconstructor:
         inside = {size: alignment.outside_source(transform, image.shape, size) == 0 for size in self.sizes}
         coverage = float(inside[self.sizes[0]].mean())
         if coverage < SMALLEST_COVERAGE:
-            return Rejected("alignment", f"only {coverage:.0%} of the aligned face lies within the image")
+            return Rejected("alignment", f"only {coverage:.0%} of the aligned face is within the image")
 
         images = alignment.crops(image, transform, self.sizes)
         largest = images[self.sizes[0]]

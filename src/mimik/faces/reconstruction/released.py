@@ -1,4 +1,4 @@
-"""Depth that a dataset brings along (`reconstruction: released`), aligned like its face, checked against the mesh."""
+"""Depth that comes with a dataset (`reconstruction: released`), aligned like its face, checked against the mesh."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -48,7 +48,9 @@ def released_depth(
         return {size: np.zeros((size, size), np.uint8) for size in sizes}
     (height, width), (tall, wide) = given.shape, shape[:2]
     if abs(height * wide - width * tall) > 0.01 * height * wide:
-        raise UnusableError(f"depth map of {width} x {height} px, photograph of {wide} x {tall}: other proportions")
+        raise UnusableError(
+            f"depth map of {width} x {height} px, photograph of {wide} x {tall}: the proportions differ"
+        )
     made = {size: crop_labels(given, shape, transform, size, 0) for size in sizes}
     largest = max(made)
     check_fit(made[largest], mesh_depth[largest])
@@ -68,11 +70,11 @@ def check_fit(depth: npt.NDArray[np.uint8], mesh: npt.NDArray[np.uint8]) -> None
     both = (depth > 0) & (mesh > 0)
     shared = both.sum() / max(1, (mesh > 0).sum())
     if shared < SHARED:
-        raise UnusableError(f"the depth map knows {shared:.0%} of the face, at least {SHARED:.0%} wanted")
+        raise UnusableError(f"the depth map covers {shared:.0%} of the face, at least {SHARED:.0%} required")
     values = np.stack([depth[both], mesh[both]]).astype(np.float64)
     fit = float(np.corrcoef(values)[0, 1]) if np.ptp(values, axis=1).min() > 0 else 0.0
     if fit < FIT:
         raise UnusableError(
-            f"the depth map does not fit the face: its correlation with the mesh is {fit:+.2f}, at least {FIT} wanted; "
-            "it may be of another crop, or have near parts dark"
+            f"the depth map does not fit the face: its correlation with the mesh is {fit:+.2f}, at least {FIT} "
+            "required; it may be of another crop, or show near parts dark"
         )

@@ -1,7 +1,7 @@
 """Faces as 3DDFA_V2 sees them: one photograph and its landmarks to a dense surface in the photograph.
 
 Guo et al., "Towards Fast, Accurate and Stable 3D Dense Face Alignment", ECCV 2020, and the GitHub project
-cleardusk/3DDFA_V2. A small network tells 62 parameters of a 3D morphable model of faces: an affine camera (12), the
+cleardusk/3DDFA_V2. A small network estimates 62 parameters of a 3D morphable model of faces: an affine camera (12), the
 person's shape (40) and the expression (10). Known deviations from the authors' code: the box of the face is a square
 of whole pixels, the one that is cut out, on the way back too; and pixel centres lie at half-integers, where the authors
 scale numbers of pixels (at a scale of s, (s - 1) / 2 pixels of the photograph further left and up).
@@ -98,7 +98,8 @@ class Files:
         if (sha256 := file_sha256(network)) != expected:
             raise UserError(
                 f"{network}: not the file of 3DDFA_V2: its SHA-256 is {sha256}, expected {expected}. Get it again from "
-                "the folder weights/ of cleardusk/3DDFA_V2 on GitHub; a few hundred bytes are a pointer, not the file."
+                "the folder weights/ of cleardusk/3DDFA_V2 on GitHub; a file of a few hundred bytes is only a pointer "
+                "to it."
             )
         basis = mirrors.find(BASIS, mirror, WEIGHTS)
         if basis is None:
@@ -173,7 +174,7 @@ class Basis:
             if stored[name].shape != (CAMERA + SHAPE + EXPRESSION,):
                 raise wrong(name, f"({CAMERA + SHAPE + EXPRESSION},)")
         if stored["std"].min() < 0:
-            raise wrong("std", "no negative number")
+            raise wrong("std", "no negative numbers")
         return cls(
             mean.astype(np.float32),
             np.concatenate([stored["w_shp"], stored["w_exp"]], axis=1).astype(np.float32),
@@ -222,7 +223,9 @@ def _facing_front(points: Array, triangles: npt.NDArray[np.int32], path: Path) -
     x, y = points[:, 0][triangles], -points[:, 1][triangles]
     areas = (x[:, 1] - x[:, 0]) * (y[:, 2] - y[:, 0]) - (y[:, 1] - y[:, 0]) * (x[:, 2] - x[:, 0])
     if abs(areas.sum()) <= OPEN * np.abs(areas).sum():
-        raise UserError(f"{path}: tri: no surface of a face seen from the front of the mean face u. {_HOW}")
+        raise UserError(
+            f"{path}: tri does not give a surface of a face when the mean face u is seen from the front. {_HOW}"
+        )
     return triangles if areas.sum() > 0 else np.ascontiguousarray(triangles[:, ::-1])
 
 
@@ -267,7 +270,7 @@ class Tddfa:
         left, top, side = face_box(landmarks)
         points = self.basis.surface(self._parameters(cut(image, (left, top, side)))) * (side / SIDE)
         if not np.isfinite(points).all():
-            raise UnusableError("3DDFA_V2 gives coordinates that are not finite")
+            raise UnusableError("3DDFA_V2 returned coordinates that are not finite")
         points += (left, top, 0)
         points[:, 2] -= points[self.basis.landmarks[EYES], 2].mean()
         return Surface(points, points[self.basis.landmarks, :2])

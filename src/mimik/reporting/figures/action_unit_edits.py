@@ -1,4 +1,4 @@
-"""Edits of single action units: every unit at several intensities; of several methods side by side, the highest one."""
+"""Edits of single action units: every unit at several intensities, or at the highest one to compare several methods."""
 
 from collections.abc import Sequence
 
@@ -11,8 +11,8 @@ from mimik.reporting.results import Continuous, ReportSettings, Result
 
 TITLE = "Single action units"
 CAPTION = (
-    "{faces} asked by {methods} for one action unit at a time: it is set to the intensity {asked}, the others stay as "
-    "they are. {truth}{units}Of the faces drawn when the test split was translated {which} expression. "
+    "{faces} edited by {methods}, one action unit at a time: it is set to the intensity {asked}, the others are left "
+    "unchanged. {truth}{units}{which} expression among those drawn when the test split was translated. "
     "{without}{pixels}."
 )
 PAGES = frozenset({"method", "comparison"})
@@ -26,7 +26,9 @@ def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absen
     made = {result.method: found for result in results if (found := result.continuous("action_units")) is not None}
     if not made:
         return Absent(
-            f"{results[0].method} is not told action units" if len(results) == 1 else "no method is told action units"
+            f"{results[0].method} is not conditioned on action units"
+            if len(results) == 1
+            else "no method is conditioned on action units"
         )
     first = next(result for result in results if result.method in made)
     model = made[first.method]
@@ -58,12 +60,12 @@ def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absen
     svg, width = mosaic.svg()
     left_out = [method for method in made if method not in shown]
     facts = {
-        "faces": "A test face" if count == 1 else f"{count} test faces,",
+        "faces": "A test face" if count == 1 else f"{count} test faces",
         "methods": listed([*shown]),
         "asked": "above its column" if alone else steps[-1],
-        "truth": "" if model.truth is None else "Row 'truth': the same unit of the same face, rendered. ",
+        "truth": "" if model.truth is None else "Row 'truth': the same edit of the same face, rendered. ",
         "units": "" if alone else f"{', '.join(f'{name} is {ACTION_UNIT_NAMES[name]}' for name in model.names)}. ",
-        "which": "the one that shows least" if count == 1 else f"the {count} that show least",
+        "which": "It is the one showing the least" if count == 1 else f"They are the {count} showing the least",
         "without": f"Not shown: {', '.join(left_out)}, translated with other settings. " if left_out else "",
         "pixels": enlargement_note(first.size).capitalize(),
     }

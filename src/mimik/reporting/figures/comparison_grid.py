@@ -1,4 +1,4 @@
-"""The same test faces edited by every method, one below the other, with the truth where it exists."""
+"""The same test faces edited by every method, one below the other, with the ground truth where it exists."""
 
 from collections.abc import Sequence
 
@@ -8,11 +8,11 @@ from mimik.reporting.mosaics import Cell, Mosaic, Strip, enlargement_note
 from mimik.reporting.plotting import Absent, Drawing, listed
 from mimik.reporting.results import ReportSettings, Result, choose_rows, true_targets
 
-TITLE = "The same faces by every method"
+TITLE = "The same faces edited by every method"
 CAPTION = (
-    "{count} faces of the test split; under each other what {methods} made of them{truth}. Columns are the targets; "
-    "dashed frame: target = source, so the output should equal the input. The faces were {choice}, without a look "
-    "at any score. {pixels}."
+    "{count} faces of the test split and, below each, the edits by {methods}{truth}. Columns: target expressions. "
+    "Dashed frame: target = source, so the output should equal the input. The faces were {choice}, without regard to "
+    "any score. {pixels}."
 )
 PAGES = frozenset({"comparison"})
 
@@ -26,7 +26,7 @@ def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absen
     count = max(2, min(settings.rows, STRIPS // (len(results) + 1)))
     rows = choose_rows(results, count, settings.seed, settings.ids)
     if not rows:
-        return Absent("the methods have no translated face in common")
+        return Absent("no face was translated by all methods")
     truth = true_targets(first, rows)
     mosaic = Mosaic(["input", *first.classes], first.size, title=f"Translations of every method on {first.dataset}")
     apart = len(results) > 1 or truth is not None
@@ -46,8 +46,8 @@ def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absen
     facts = {
         "count": len(rows),
         "methods": listed([result.method for result in results]),
-        "truth": ", last the true image of the same edit, rendered" if truth is not None else "",
-        "choice": "fixed by id in params.yaml" if settings.ids else f"drawn with seed {settings.seed}",
+        "truth": ", followed by the true image of the same edit, rendered" if truth is not None else "",
+        "choice": "chosen by id in params.yaml" if settings.ids else f"drawn with seed {settings.seed}",
         "pixels": enlargement_note(first.size).capitalize(),
     }
     return Drawing(svg, width, facts)

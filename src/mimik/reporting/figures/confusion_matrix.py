@@ -1,4 +1,4 @@
-"""What the independent classifier reads in the edits: target against prediction, in percent of the target."""
+"""What the independent classifier predicts for the edits: target against prediction, in percent of the target."""
 
 from collections.abc import Sequence
 
@@ -8,23 +8,23 @@ import numpy.typing as npt
 from mimik.reporting.plotting import SERIES, WIDTH, Absent, Drawing, drawing, square_axes, style, tinted_cell
 from mimik.reporting.results import ReportSettings, Result
 
-TITLE = "What the classifier reads"
+TITLE = "What the classifier predicts"
 CAPTION = (
-    "Rows: the expression that was asked for; columns: the one that the independent classifier reads in the output, in "
-    "percent of the row; target = source left out. A perfect method has 100 on the diagonal. Cells below 0.5 % are "
+    "Rows: target expression; columns: the expression that the independent classifier predicts for the output, in "
+    "percent of the row; target = source excluded. A perfect method has 100 on the diagonal. Cells below 0.5 % are "
     "left empty."
 )
 PAGES = frozenset({"method", "comparison"})
 
 ACROSS, CROWDED = 3, 4
-"""Matrices beside each other: of a few methods, and of more than two rows of them."""
+"""Matrices side by side: for a few methods, and for more than two rows of them."""
 
 
 def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absent:
     """One matrix per result that has one: blue on the diagonal, orange beside it."""
     shown = [(result, matrix) for result in results if (matrix := _matrix(result)) is not None]
     if not shown:
-        return Absent("metrics.json holds no confusion matrix")
+        return Absent("metrics.json contains no confusion matrix")
     classes = results[0].classes
     with style() as pyplot:
         wide = ACROSS if len(shown) <= 2 * ACROSS else CROWDED

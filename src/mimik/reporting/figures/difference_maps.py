@@ -1,4 +1,4 @@
-"""Where an edit changed the picture: mean over the channels of |output - input|, one colour scale for all."""
+"""Where an edit changed the image: mean over the channels of |output - input|, one colour scale for all."""
 
 from collections.abc import Sequence
 
@@ -9,16 +9,16 @@ from mimik.reporting.mosaics import Cell, Mosaic, Picture, Strip
 from mimik.reporting.plotting import Absent, Drawing
 from mimik.reporting.results import ReportSettings, Result, choose_rows, true_targets
 
-TITLE = "Where the edit changed the picture"
+TITLE = "Where the edit changed the image"
 CAPTION = (
-    "Mean over the three channels of |output − input|, in levels of 0 to 255, on one fixed scale for all rows, methods "
-    "and pages: black is 0, the lightest colour {maximum} and above. {truth}Dashed frame: target = source, where "
+    "Mean of |output − input| over the three channels, in grey levels (0 to 255), on one fixed scale for all rows, "
+    "methods and pages: black is 0, the lightest colour {maximum} or more. {truth}Dashed frame: target = source, where "
     "nothing should change. {count} of the faces of the grid above."
 )
 PAGES = frozenset({"method", "comparison"})
 
 FACES = 3
-"""Faces shown: the maps of few faces say what those of many say."""
+"""Faces shown: the maps of a few faces say as much as those of many."""
 
 
 def difference(output: npt.NDArray[np.uint8], source: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
@@ -47,7 +47,7 @@ def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absen
     count = max(1, min(FACES, settings.rows, 12 // (len(results) + 1)))
     rows = choose_rows(results, settings.rows, settings.seed, settings.ids)[:count]
     if not rows:
-        return Absent("the methods have no translated face in common")
+        return Absent("no face was translated by all methods")
     truth = true_targets(first, rows)
     table = colour_map()
     mosaic = Mosaic(["input", *first.classes], first.size, title=f"Differences to the input on {first.dataset}")
@@ -77,7 +77,7 @@ def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absen
     facts = {
         "maximum": settings.difference_maximum,
         "count": len(rows),
-        "truth": "Row 'true edit': the same for the rendered truth, what a perfect method would change. "
+        "truth": "Row 'true edit': the same for the rendered ground truth, that is, what a perfect method changes. "
         if truth is not None
         else "",
     }

@@ -1,4 +1,4 @@
-"""The headline where the truth is known: how close to the true edit every method comes, against copying the input."""
+"""The main figure where the truth is known: how close each method comes to the true edit, against copying the input."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,9 +8,9 @@ from mimik.reporting.results import Measured, ReportSettings, Result
 
 TITLE = "Distance to the true edit"
 CAPTION = (
-    "Further right is better. Dots: {methods}; bars: bootstrap 95 % intervals over test faces. The dashed line is what "
-    "one gets by doing nothing, that is by handing back the input: a method left of it has spoiled more than it has "
-    "mended. 'Changed pixels' are those that the true edit changes by more than 8/255 in any channel."
+    "Further right is better. Dots: {methods}; bars: bootstrap 95 % intervals over test faces. The dashed line is the "
+    "score of doing nothing, that is, of returning the input unchanged: a method to the left of it does more harm than "
+    "good. 'Changed pixels' are those that the true edit changes by more than 8/255 in any channel."
 )
 PAGES = frozenset({"method", "comparison"})
 

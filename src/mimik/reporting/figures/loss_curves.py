@@ -12,14 +12,14 @@ from mimik.reporting.results import ReportSettings, Result
 
 TITLE = "Training"
 CAPTION = (
-    "Losses of {method} by step. Thin: as logged in history.csv; thick: centred moving average over {window} % of "
-    "the logged rows, each of which is itself the mean since the row before. Solid: terms of the generator; dashed: of "
-    "the discriminator; dotted: others."
+    "Losses of {method} by step. Thin: as logged in history.csv, where each row is the mean since the previous one; "
+    "thick: centred moving average over {window} % of the logged rows. Solid: terms of the generator; dashed: of the "
+    "discriminator; dotted: others."
 )
 PAGES = frozenset({"method"})
 
 POINTS = 400
-"""Points of a drawn curve at most; longer histories are averaged in equal bins."""
+"""Maximum number of points of a drawn curve; longer histories are averaged in equal bins."""
 
 SUBJECTS: Mapping[str, Sequence[str]] = {
     "Adversarial": ("adv", "real", "fake", "wrong", "match"),
@@ -66,7 +66,7 @@ def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absen
         if "/" in column and history[column].notna().sum() > 1:
             panels.setdefault(subject(column), []).append(column)
     if not panels:
-        return Absent("history.csv holds fewer than two rows of losses")
+        return Absent("history.csv contains fewer than two rows of losses")
     order = [name for name in (*SUBJECTS, "Other terms") if name in panels]
     with style() as pyplot:
         across = min(2, len(order))

@@ -13,8 +13,9 @@ from mimik.reporting.results import ReportSettings, Result
 
 TITLE = "Masks before and after end-to-end training"
 CAPTION = (
-    "What the segmenter of {method} sees in {count} test faces: as pre-trained, and after training together with the "
-    "generator. {reference}Last row: pixels whose class changed, in their new class; the rest is dimmed. {pixels}."
+    "Masks that the segmenter of {method} predicts for {count} test faces: as pre-trained, and after joint training "
+    "with the generator. {reference}Last row: pixels whose class changed, in the colour of their new class; the rest "
+    "is dimmed. {pixels}."
 )
 PAGES = frozenset({"method"})
 
@@ -32,7 +33,7 @@ def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absen
     result = results[0]
     kept = result.optional("masks.npy")
     if kept is None or not kept.shape[1]:
-        return Absent(f"{result.method} has no segmenter whose masks were kept before and after training")
+        return Absent(f"no masks from before and after training were stored for {result.method}")
     before, after = kept
     rows = [int(row) for row in result.manifest.get("mask_rows", ())][: settings.rows]
     masks = result.store.masks

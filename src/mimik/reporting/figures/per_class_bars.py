@@ -1,5 +1,5 @@
-"""Every edit by itself: accuracy of those towards each expression, and how often it shows where it was not asked for;
-of attributes, accuracy of those that reverse each, and how much of the others they keep.
+"""Measures by edit: for each expression, the accuracy of edits to it and how often it appears in edits to others; for
+each attribute, the accuracy of edits that reverse it and how much of the other attributes they keep.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ PAGES = frozenset({"method", "comparison"})
 
 
 class Panel(NamedTuple):
-    """How a measure is shown: its heading, decimals, what it is, and whether all of it is shown from 0 to 100 %."""
+    """How a measure is shown: heading, decimals, explanation, and whether its axis covers all of 0 to 100 %."""
 
     heading: str
     digits: int
@@ -37,14 +37,14 @@ PANELS: Mapping[tuple[str, str], Panel] = {
     ("eea_per_class", ""): Panel(
         "Editing accuracy (EEA), % (higher is better)",
         0,
-        "Editing accuracy: share of the edits towards each expression that the independent classifier reads as that "
+        "Editing accuracy: share of the edits to each expression that the independent classifier labels as that "
         "expression.",
         True,
     ),
     ("preservation_error", "per_class"): Panel(
         "Preservation error, % (lower is better)",
         1,
-        "Preservation error: how often an edit towards another expression is read as this one.",
+        "Preservation error: how often an edit to another expression is classified as this one.",
         False,
     ),
     ("attribute_accuracy_per_attribute", ""): Panel(
@@ -57,21 +57,22 @@ PANELS: Mapping[tuple[str, str], Panel] = {
     ("attribute_preservation_per_attribute", ""): Panel(
         "Other attributes kept, % (higher is better)",
         0,
-        "Others kept: share of the other attributes that the classifier sees in those edits as in the input.",
+        "Others kept: share of the other attributes for which the classifier predicts the same in these edits as in "
+        "the input.",
         True,
     ),
 }
 """By metric and part of its entry."""
 
 LONG = 80
-"""Names with more letters than this together are set aslant."""
+"""Names with more letters than this in total are rotated."""
 
 
 def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absent:
     """One panel per measure; groups are its classes or attributes, bars methods. Many methods: a table of numbers."""
     panels = {key: shown for key, shown in PANELS.items() if any(result.parts(*key) for result in results)}
     if not panels:
-        return Absent("no measure was taken class by class")
+        return Absent("no measure was broken down by class")
     groups = {key: _groups(results, key) for key in panels}
     aslant = any(sum(map(len, names)) > LONG for names in groups.values())
     crowded = len(results) > len(SERIES)
@@ -96,16 +97,16 @@ def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absen
             handles, labels = axes[0, 0].get_legend_handles_labels()
             figure.legend(handles, labels, loc="outside upper right", ncols=len(labels))
         order = ", ".join(result.method for result in results)
-        bars = f"Bars from left to right: {order}. Whiskers: bootstrap 95 % intervals, where they were taken."
+        bars = f"Bars from left to right: {order}. Whiskers: bootstrap 95 % intervals, where available."
         facts = {
             "panels": " ".join(panel.explanation for panel in panels.values()),
-            "reading": "The higher a value, the deeper its cell." if crowded else bars,
+            "reading": "Cells of higher values are tinted more strongly." if crowded else bars,
         }
         return drawing(figure, facts, TITLE)
 
 
 def _groups(results: Sequence[Result], key: tuple[str, str]) -> list[str]:
-    """What one measure was taken of, in the order of the edits: methods may be asked for different ones."""
+    """The classes or attributes of one measure, in the order of the edits; these can differ between methods."""
     return list(dict.fromkeys(name for result in results for name in result.classes if name in result.parts(*key)))
 
 

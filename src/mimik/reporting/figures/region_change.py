@@ -1,4 +1,4 @@
-"""How much an edit changes each region of the face, beside what the true edit changes there."""
+"""How much an edit changes each region of the face, next to how much the true edit changes there."""
 
 from collections.abc import Mapping, Sequence
 
@@ -18,7 +18,7 @@ from mimik.reporting.plotting import (
 from mimik.reporting.results import Measured, ReportSettings, Result
 
 TITLE = "How much changes where"
-CAPTION = "Mean absolute change of the pixels of each region of the input, in levels of 0 to 255. {order} {reading}"
+CAPTION = "Mean absolute change of the pixels in each region of the input, in grey levels (0 to 255). {order} {reading}"
 PAGES = frozenset({"method", "comparison"})
 
 
@@ -35,18 +35,18 @@ def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absen
     crowded = len(results) > len(SERIES)
     with style() as pyplot:
         figure, axis = pyplot.subplots(figsize=(WIDTH, 0.6 + ROW * len(series) if crowded else 2.7))
-        axis.set_title("Mean absolute change (levels of 0 to 255)")
+        axis.set_title("Mean absolute change (grey levels, 0 to 255)")
         (tinted_values if crowded else grouped_bars)(axis, [_words(name) for name in regions], series, 1)
         if len(series) > 1 and not crowded:
             axis.legend(loc="upper right", ncols=len(series))
         reading = "Outside eyes, brows, nose and mouth little should change."
         if truth:
             reading = (
-                "A faithful edit changes as much as the true one: less leaves the old expression, more disturbs what "
-                "should stay."
+                "A faithful edit changes as much as the true one: a smaller change leaves the old expression, a larger "
+                "one disturbs what should stay."
             )
         order = f"Bars from left to right: {', '.join(name for name, _, _ in series)}."
-        order = "The higher a value, the deeper its cell." if crowded else order
+        order = "Cells of higher values are tinted more strongly." if crowded else order
         return drawing(figure, {"order": order, "reading": reading}, TITLE)
 
 

@@ -1,4 +1,4 @@
-"""Edits by strength: one face and expression after the other, from the face as it is to beyond the whole edit."""
+"""Edits by strength: one face and expression after the other, from the unchanged face to beyond the full edit."""
 
 from collections.abc import Sequence
 
@@ -10,13 +10,13 @@ from mimik.reporting.results import Continuous, ReportSettings, Result
 
 TITLE = "Edits by strength"
 CAPTION = (
-    "{count} test faces, each edited by {methods} at several strengths: 0 asks for the face as it is, 1 for the whole "
-    "edit, more goes beyond it. {truth}The faces were drawn when the test split was translated, without a look at any "
-    "score. {without}{pixels}."
+    "{count} test faces, each edited by {methods} at several strengths: 0 requests the unchanged face, 1 the full "
+    "edit, larger values exaggerate it. {truth}The faces were drawn when the test split was translated, without regard "
+    "to any score. {without}{pixels}."
 )
 PAGES = frozenset({"method", "comparison"})
 
-TRUTH = "Row 'truth': rendered, with action units that are the same share of the way to those of the true target. "
+TRUTH = "Row 'truth': rendered, with the action units moved the same share of the way to those of the true target. "
 
 STRIPS = 16
 """Rows of pictures on the page at most; with many methods fewer faces are shown, but at least two."""
@@ -26,7 +26,7 @@ def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absen
     """Columns are the input and the strengths, rows the methods and the truth, for one face after the other."""
     made = {result.method: found for result in results if (found := result.continuous("strengths")) is not None}
     if not made:
-        return Absent("no edits of several strengths were kept when the test split was translated")
+        return Absent("no edits at several strengths were stored when the test split was translated")
     first = next(result for result in results if result.method in made)
     model = made[first.method]
     shown = {method: found for method, found in made.items() if _asked(found) == _asked(model)}

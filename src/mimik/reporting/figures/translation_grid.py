@@ -10,9 +10,9 @@ from mimik.reporting.results import ReportSettings, Result, choose_rows, true_ta
 
 TITLE = "Translations"
 CAPTION = (
-    "{count} faces of the test split, each asked for every expression by {method}. {truth}"
-    "Dashed frame: target = source, so the output should equal the input. The faces were {choice}, without a look "
-    "at any score. {pixels}."
+    "{count} faces of the test split, each edited to every target expression by {method}. {truth}"
+    "Dashed frame: target = source, so the output should equal the input. The faces were {choice}, without regard to "
+    "any score. {pixels}."
 )
 PAGES = frozenset({"method"})
 
@@ -48,7 +48,7 @@ def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absen
         "count": len(rows),
         "method": result.method,
         "truth": "Below each: the true image of the same edit, rendered. " if truth is not None else "",
-        "choice": "fixed by id in params.yaml" if settings.ids else f"drawn with seed {settings.seed}",
+        "choice": "chosen by id in params.yaml" if settings.ids else f"drawn with seed {settings.seed}",
         "pixels": enlargement_note(result.size).capitalize(),
     }
     return Drawing(svg, width, facts)

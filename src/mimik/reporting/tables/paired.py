@@ -1,7 +1,7 @@
-"""Methods against the first one on the same faces: how much better or worse, with the interval of the difference.
+"""Each method against the first one on the same faces: how much better or worse, with an interval of the difference.
 
-Faces differ more than methods do, so that the intervals of two methods overlap where one is better on nearly every
-face. Both are resampled together here: whole faces, the same ones for both (mimik.statistics.bootstrap).
+Faces differ more than methods do, so the intervals of two methods can overlap even where one is better on nearly every
+face. Both are therefore resampled together: whole faces, the same ones for both (mimik.statistics.bootstrap).
 """
 
 from collections.abc import Sequence
@@ -17,9 +17,9 @@ from mimik.statistics import bootstrap
 
 TITLE = "Paired comparison"
 CAPTION = (
-    "Difference to the first method over the same test faces. Small: bootstrap 95 % interval of the difference. Bold: "
-    "better, and the interval leaves zero out; grey: the interval holds zero. It is over faces, of one training each: "
-    "other trainings of the same methods can differ by more."
+    "Difference from the first method on the same test faces. Small: bootstrap 95 % interval of the difference. Bold: "
+    "better, and the interval excludes zero. Grey: the interval contains zero. The interval is over faces, with one "
+    "training run per method; further runs of the same methods can differ by more."
 )
 PAGES = frozenset({"comparison"})
 
@@ -36,7 +36,7 @@ def build(results: Sequence[Result], settings: ReportSettings) -> Table | Absent
     shown = (*MEASURED, *further(results))
     names = [name for name in shown if any(name in other.per_face for other in comparable) and name in first.per_face]
     if not names:
-        return Absent("there are no two methods that were evaluated on the same faces")
+        return Absent("no two methods were evaluated on the same faces")
     weights = bootstrap.resamples(len(first.rows), settings.resamples, settings.seed)
     lines = [
         Line(other.method, [_cell(first, other, name, measures[name], weights) for name in names])

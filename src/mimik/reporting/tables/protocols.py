@@ -1,4 +1,4 @@
-"""Every number of metrics.json with what it was measured on, by whom and how."""
+"""Every number of metrics.json with what it was measured on, by which extractor and how."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from mimik.reporting.results import ReportSettings, Result
 from mimik.reporting.tabular import EMPTY, Cell, Column, Line, Table
 
 TITLE = "Every number and its protocol"
-CAPTION = "All scalars of metrics.json, unrounded to five digits; n counts what was averaged."
+CAPTION = "All scalars of metrics.json to five significant digits; n is the number of values averaged."
 PAGES = frozenset({"method"})
 
 COLUMNS: Sequence[Column] = (
@@ -39,4 +39,4 @@ def build(results: Sequence[Result], settings: ReportSettings) -> Table | Absent
             count = EMPTY if entry.get("n") is None else Cell(f"{entry['n']:,}", number=float(entry["n"]))
             cells = [Cell(f"{measured.value:.5g}", number=measured.value), shown, count, extractor, protocol]
         lines.append(Line(name, cells))
-    return Table("Metric", COLUMNS, lines, dense=True) if lines else Absent("metrics.json holds no scalar")
+    return Table("Metric", COLUMNS, lines, dense=True) if lines else Absent("metrics.json contains no scalar")

@@ -1,4 +1,4 @@
-"""What is kept: self reconstruction, the way there and back, the segmenter, and the judge's own quality."""
+"""What is preserved: self reconstruction, cycle reconstruction, the segmenter, and the accuracy of the judge."""
 
 from collections.abc import Sequence
 
@@ -9,9 +9,9 @@ from mimik.reporting.tabular import Table
 
 TITLE = "Reconstruction, segmenter and judge"
 CAPTION = (
-    "Self reconstruction: asked for its own expression, a face should come back unchanged. There and back: edited to a "
-    "target and then to its source again; a method can do well here by hiding the original in its edit, so this is no "
-    "measure of the edit. Small: bootstrap 95 % interval."
+    "Self reconstruction: with its own expression as the target, a face should stay unchanged. Cycle reconstruction: "
+    "edited to a target and then back to its source. A method can score well here by hiding the original in its edit, "
+    "so this does not measure the edit. Small: bootstrap 95 % interval."
 )
 PAGES = frozenset({"method", "comparison"})
 
@@ -31,4 +31,4 @@ MEASURED: Sequence[str] = (
 
 def build(results: Sequence[Result], settings: ReportSettings) -> Table | Absent:
     """Rows: methods and baselines."""
-    return table(results, MEASURED) or Absent("metrics.json holds none of the measures of this table")
+    return table(results, MEASURED) or Absent("metrics.json contains none of the measures of this table")

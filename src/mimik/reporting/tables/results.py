@@ -9,8 +9,9 @@ from mimik.reporting.tabular import Table
 
 TITLE = "Results"
 CAPTION = (
-    "Small: bootstrap 95 % interval over test faces. Bold: best of the column among the trained methods, as printed. "
-    "Baselines in italics take no part in that; 'True target' is the rendered truth put through the same measures."
+    "Small: bootstrap 95 % interval over test faces. Bold: best value of the column among the trained methods, as "
+    "printed. Baselines (in italics) are excluded from this; 'True target' is the rendered ground truth under the same "
+    "measures."
 )
 PAGES = frozenset({"method", "comparison"})
 
@@ -36,4 +37,4 @@ MEASURED: Sequence[str] = (
 def build(results: Sequence[Result], settings: ReportSettings) -> Table | Absent:
     """Rows: methods and baselines; columns: `MEASURED`, then the measures of other packages."""
     made = table(results, (*MEASURED, *further(results)))
-    return made or Absent("metrics.json holds none of the measures of this table")
+    return made or Absent("metrics.json contains none of the measures of this table")

@@ -1,4 +1,4 @@
-"""Where these runs leave the published settings: what the scale and the variant change, sizes set apart."""
+"""Where these runs depart from the published settings: what the scale and the variant change, sizes listed last."""
 
 import dataclasses
 import re
@@ -15,8 +15,8 @@ from mimik.settings.outside import named_in_file
 TITLE = "What differs from the published settings"
 CAPTION = (
     "Every setting in which a run differs from the defaults of its method and of its guides, which are the published "
-    "ones (small: the default). First what changes the objective, the critic, the output head or the optimisation, "
-    "which is more than making things smaller; then mere sizes and lengths."
+    "ones (small: the default). Changes to the objective, the critic, the output head or the optimisation come first, "
+    "because they do more than make things smaller. Mere sizes and lengths follow."
 )
 PAGES = frozenset({"method", "comparison"})
 
@@ -37,7 +37,7 @@ UNSCIENTIFIC = frozenset(
         "recompute",
     }
 )
-"""Settings of the run that change no result, or only its rounding; they are left out."""
+"""Settings of the run that do not change the result, or only its rounding; they are left out."""
 
 
 def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -102,7 +102,7 @@ def build(results: Sequence[Result], settings: ReportSettings) -> Table | Absent
     changed = {result.method: differences(result) for result in results}
     names = list(dict.fromkeys(name for found in changed.values() for name in found))
     if not names:
-        return Absent("every setting is the published one")
+        return Absent("; ".join(unknown.values()) or "all settings are the published ones")
     known = {result.method: published(result.config) for result in results if changed[result.method]}
     lines = []
     for name in sorted(names, key=lambda name: bool(SIZES.search(name))):
@@ -121,7 +121,7 @@ def build(results: Sequence[Result], settings: ReportSettings) -> Table | Absent
 
 
 def _unreadable(result: Result) -> str:
-    """Why a method of another package cannot be asked for its defaults; empty where it can, and for mimik's own."""
+    """Why the defaults of a method of another package cannot be read; empty if they can, and for mimik's own."""
     name = result.config.get("module")
     if not is_external(name):
         return ""
@@ -133,7 +133,7 @@ def _unreadable(result: Result) -> str:
 
 
 def shown(value: Any) -> str:
-    """A setting as a reader writes it: yes and no for booleans, short floats, lists with commas."""
+    """A setting in readable form: yes and no for booleans, short floats, lists with commas."""
     if value is None:
         return "none"
     if isinstance(value, bool):
