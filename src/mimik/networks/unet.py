@@ -63,6 +63,6 @@ class UNet(nn.Module):
             features = self.pool(skipped[-1])
         features = self.centre(features)
         for rise, block, skip in zip(self.rise, self.up, reversed(skipped), strict=True):
-            features = block(torch.cat([skip, rise(features)], 1))
+            features = block(torch.cat([rise(features), skip], 1))
         logits: Tensor = self.last(features)
         return logits.float()
