@@ -57,7 +57,7 @@ def test_from_nothing_to_a_report(project: Project, monkeypatch: pytest.MonkeyPa
         settings = json.loads((project.folder / record / "config.json").read_text(encoding="utf-8"))
         assert settings["training"]["flip"] is False  # as params.yaml says of the dataset
     page = (result / "report.html").read_text(encoding="utf-8")
-    assert "What the segmenter of hier_seg sees in 8 test faces" in page
+    assert "Masks that the segmenter of hier_seg predicts for 8 test faces" in page
     assert ">truth<" in page
     for page in (result / "report.html", project.folder / "report/index.html"):
         assert "<html" in page.read_text(encoding="utf-8")
