@@ -144,7 +144,12 @@ def test_names_of_the_code_are_looked_up(name: str, there: bool) -> None:
     assert exists(name) == there
 
 
-@pytest.mark.parametrize("path", DOCS, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path",
+    # The changelog names what there was before.
+    [path for path in DOCS if path.name != "CHANGELOG.md"],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
 def test_the_code_that_docs_name_exists(path: Path) -> None:
     named = set(re.findall(r"`(mimik(?:\.\w+)+)`", path.read_text(encoding="utf-8")))
     assert sorted(name for name in named if not exists(name)) == []

@@ -155,7 +155,7 @@ def test_a_folder_that_holds_no_method_says_which_do(model: Path) -> None:
     for wrong in (model / "generator.safetensors", model.parent, model.parent.parent, model.parent / "stargna"):
         with pytest.raises(UserError, match="results/DATASET/METHOD") as caught:
             load_method(wrong)
-        assert str(caught.value).startswith(f"{wrong}: ") and f"near it: {model}" in str(caught.value)
+        assert str(caught.value).startswith(f"{wrong}: ") and f"nearby: {model}" in str(caught.value)
     with pytest.raises(UserError, match="File name too long"):
         load_method(model / ("x" * 300))
     shutil.rmtree(model)

@@ -31,6 +31,8 @@ class Finished:
 
     status: int
     text: str
+    seconds: float
+    """Of the processor, for the command and what it started: a busy machine adds little to it."""
 
     @property
     def jobs(self) -> dict[str, int]:
@@ -69,10 +71,13 @@ class Project:
 
     def run(self, *command: str, seconds: float = 240) -> Finished:
         """Run a command of the virtual environment in the project, as a person would."""
+        before = os.times()
         done = subprocess.run(
             command, cwd=self.folder, env=_environment(), capture_output=True, text=True, timeout=seconds, check=False
         )
-        return Finished(done.returncode, done.stdout + done.stderr)
+        after = os.times()
+        used = after.children_user + after.children_system - before.children_user - before.children_system
+        return Finished(done.returncode, done.stdout + done.stderr, used)
 
     @contextmanager
     def running(self, *command: str) -> "Iterator[subprocess.Popen[bytes]]":
@@ -135,6 +140,8 @@ def _environment() -> dict[str, str]:
         "DVC_NO_ANALYTICS": "1",
     }  # fmt: skip
     environment.pop("PYTHONPATH", None)
+    # What runs here is a copy of the code, of which coverage counts nothing, but would follow every line of Snakemake.
+    environment.pop("COVERAGE_PROCESS_CONFIG", None)
     return environment
 
 

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -45,11 +44,10 @@ def trained_with(project: Project) -> float:
 
 
 def test_nothing_to_do_for_what_snakemake_made(tracked: Project) -> None:
-    start = time.monotonic()
     done = tracked.must("dvc", "repro")
     assert done.stages == []
     assert "up to date" in done.text
-    assert time.monotonic() - start < 15  # 2 s on an idle machine
+    assert done.seconds < 10  # 2 s
 
 
 def status(project: Project) -> set[str]:
