@@ -140,8 +140,6 @@ def _environment() -> dict[str, str]:
         "DVC_NO_ANALYTICS": "1",
     }  # fmt: skip
     environment.pop("PYTHONPATH", None)
-    # What runs here is a copy of the code, of which coverage counts nothing, but would follow every line of Snakemake.
-    environment.pop("COVERAGE_PROCESS_CONFIG", None)
     return environment
 
 
