@@ -289,12 +289,12 @@ def cfee(raw: Path, photographs: Photographs) -> Planted:
 
 
 def celeba(raw: Path, photographs: Photographs, each: int = 3) -> Planted:
-    """CelebA: aligned photographs of 178 x 218 px, 40 attributes; the official partition, and the same one by AttGAN."""
+    """CelebA: aligned photographs of 178 x 218 px, 40 attributes, the official partition (`split: official`)."""
     images = raw / "img_align_celeba"
     images.mkdir(parents=True)
     photo = photographs.of(178, 218)
     counts, left_out, numbers = Counter[tuple[str, str]](), dict[str, Excuse](), list[tuple[int, str]]()
-    for partition, (split, first, count) in enumerate(_spans((1, 182_001, 182_638), each)):
+    for partition, (split, first, count) in enumerate(_spans((1, 162_771, 182_638), each)):
         for number in range(first, first + count):
             numbers.append((number, str(partition)))
             counts[split, _smiling(number)] += 1

@@ -41,7 +41,7 @@ def faces() -> Iterator[Image.Image]:
         (official_layouts.affectnet_npy, {}),
         (official_layouts.rafd, {"test_identities": 1, "val_identities": 1}),
         (official_layouts.cfee, {}),
-        (official_layouts.celeba, {}),
+        (official_layouts.celeba, {"split": "official"}),
         (official_layouts.celeba_hq, {}),
         (official_layouts.celebamask_hq, {}),
     ],

@@ -60,6 +60,9 @@ def run(layout: str, photographs: Path, folder: Path, cores: int) -> bool:
             shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy2(source, folder / name)
+    # The made CelebA plants a fault in the list of the official partition.
+    params = (folder / "params.yaml").read_text(encoding="utf-8")
+    (folder / "params.yaml").write_text(params.replace("split: attgan ", "split: official "), encoding="utf-8")
     reconstruct = Reconstructor([256, 64])
 
     def accepted(path: Path) -> bool:
