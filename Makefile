@@ -4,7 +4,7 @@
 #   make check   formats, types, linters and the quick tests: for every day, within 3 minutes on two cores
 #   make test    the same with all tests: before a change is shared, within 9 minutes on two cores
 #   make lint    the same without the tests
-#   make coverage  how much of the package the tests run
+#   make coverage  how much of the package the quick tests run
 #   make bench   measure training steps and the input pipeline
 #   make gpu-check  on a GPU: run its tests, time steps, train and evaluate, in 8 minutes; without a GPU it only says so
 #   make lock    write requirements.lock from the installed packages
@@ -77,10 +77,10 @@ check: lint
 test: lint
 	$(PYTEST) --durations=10
 
-# By itself, as counting lines makes the tests a third slower, and without whole workflows, which run copies of the package:
-# nothing in a copy is counted. The least covered files are shown; pyproject.toml has the floor under which this fails.
+# Of the quick tests, as counting lines makes tests slower. The least covered files are shown; pyproject.toml has the floor
+# under which this fails.
 coverage: $(INSTALLED)
-	$(PYTEST) --ignore=tests/workflow --cov --cov-report=
+	$(PYTEST) -m "not slow" --cov --cov-report=
 	python -m coverage report --sort=cover | sed -n '1,12p; /^TOTAL/p; /^Coverage/p'
 
 bench: $(INSTALLED)
