@@ -77,8 +77,7 @@ check: lint
 test: lint
 	$(PYTEST) --durations=10
 
-# Of the quick tests, as counting lines makes tests slower. The least covered files are shown; pyproject.toml has the floor
-# under which this fails.
+# Of the quick tests, as counting lines makes tests slower. The least covered files are shown.
 coverage: $(INSTALLED)
 	$(PYTEST) -m "not slow" --cov --cov-report=
 	python -m coverage report --sort=cover | sed -n '1,12p; /^TOTAL/p; /^Coverage/p'
