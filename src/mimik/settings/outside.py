@@ -24,6 +24,7 @@ _ENTRY: Mapping[str, str] = MappingProxyType(
     {
         "datasets": "datasets: NAME: {{dataset: {0}, ...}}",
         "methods": "methods: NAME: {{method: {0}}}",
+        "guidance": "methods: NAME: {{guidance: {{{0}: {{}}}}, ...}}",
         "networks": "segmenters (or classifiers): NAME: {{network: {0}}}",
     }
 )

@@ -107,6 +107,16 @@ def test_settings_of_guides_and_conditions_are_named_too(tmp_path: Path) -> None
     assert "condition.space" not in rows
 
 
+def test_a_guide_of_an_unknown_package_leaves_its_run_out_and_says_what_to_do(tmp_path: Path) -> None:
+    plain = configured(tmp_path, "plain", {"conv_dim": 8}, {})
+    guided = configured(tmp_path, "guided", {}, {}, guidance={"elsewhere.guide": {"weight": 1.0}})
+    made = settings.build([plain, guided], SETTINGS)
+    assert isinstance(made, Table)
+    assert [column.key for column in made.columns] == ["kind", "plain"]
+    assert len(made.notes) == 1 and made.notes[0].startswith("guided left out: ")
+    assert "`methods: NAME: {guidance: {elsewhere.guide: {}}, ...}`" in made.notes[0]
+
+
 def test_published_settings_need_no_table(tmp_path: Path) -> None:
     made = settings.build([configured(tmp_path, "plain", {"conv_dim": 64}, {})], SETTINGS)
     assert isinstance(made, Absent)

@@ -121,12 +121,12 @@ def build(results: Sequence[Result], settings: ReportSettings) -> Table | Absent
 
 
 def _unreadable(result: Result) -> str:
-    """Why the defaults of a method of another package cannot be read; empty if they can, and for mimik's own."""
-    name = result.config.get("module")
-    if not is_external(name):
-        return ""
+    """Why the defaults of a method or guide of another package cannot be read; empty if they can or are mimik's."""
+    guides = (("guidance", name) for name in result.config.get("guidance") or {})
     try:
-        named_in_file("methods", name, f"{result.directory / 'config.json'}: module")
+        for kind, name in (("methods", result.config.get("module")), *guides):
+            if is_external(name):
+                named_in_file(kind, name, f"{result.directory / 'config.json'}: {kind}")
     except UserError as error:
         return str(error)
     return ""
