@@ -198,6 +198,25 @@ def test_no_pickle() -> None:
                 assert given.get("weights_only") == "True", f"{path}:{node.lineno}"
 
 
+def test_messages_fill_their_placeholders() -> None:
+    """A text in braces without an f before its string reaches the user as it stands."""
+    unfilled = [
+        f"{path}:{node.lineno}"
+        for path in python_files()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call)
+        for value in node.exc.args
+        if re.search(r"\{[A-Za-z_]\w*\}", "".join(_plain_texts(value)))
+    ]
+    assert unfilled == []
+
+
+def _plain_texts(value: ast.expr) -> list[str]:
+    """The constant parts of a string, an f-string included."""
+    parts = value.values if isinstance(value, ast.JoinedStr) else [value]
+    return [part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str)]
+
+
 def test_no_file_is_long() -> None:
     long = {str(path): count for path in python_files() if (count := len(path.read_text().splitlines())) > 500}
     assert long == {}

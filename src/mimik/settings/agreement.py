@@ -107,7 +107,7 @@ def check(project: Path) -> None:
         raise UserError(
             "DVC has no record of what the last runs of snakemake made here, and would delete it to make it again. "
             "Run `mimik dvc` to record it, then the same command again. (To have it made again instead: rm -r "
-            "{MARKS})"
+            f"{MARKS})"
         )
 
 
@@ -256,7 +256,7 @@ def _check_room(project: Path, made: Sequence[Stage]) -> None:
         free = shutil.disk_usage(place).free
         if size > free:
             raise UserError(
-                f"it keeps a copy of every result, which needs {size / 1e9:.1f} GB are needed, and {free / 1e9:.1f} GB "
+                f"it keeps a copy of every result, for which {size / 1e9:.1f} GB are needed, and {free / 1e9:.1f} GB "
                 f"are free at {place}. Free some room, or give DVC another disk: `dvc cache dir --local FOLDER`."
             )
     if size > 1e9:
