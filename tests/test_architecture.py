@@ -238,6 +238,7 @@ def test_dataset_offers_the_names_of_the_contract(name: str) -> None:
         assert isinstance(getattr(module, text), str)
         assert getattr(module, text)
     assert isinstance(module.RESTRICTED, bool)
+    assert all({"description", "meaning"} <= option.keys() for option in module.OPTIONS.values())
     assert parameters(module.check) == ["raw", "options", "mirror"]
     assert parameters(module.fetch) == ["raw", "options", "mirror"]
     assert parameters(module.index) == ["raw", "options", "seed"]

@@ -66,6 +66,20 @@ ACCESS = (
     f"{', '.join(CSV_LAYOUT)}. npy release: {', '.join(NPY_LAYOUT)}."
 )
 
+OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "sample": {
+        "description": "a whole number above 1, or nothing for all images",
+        "default": "none",
+        "meaning": "Total number of training images, drawn from what `per_class` leaves.",
+    },
+    "held_out": {
+        "description": "a share above 0 and below 1",
+        "default": 0.05,
+        "meaning": "Share of the training set that becomes `val`.",
+    },
+}
+"""What an entry of this dataset may set besides the options of every dataset, for docs/options.md."""
+
 CODES = (*EXPRESSIONS, "none", "uncertain", "non-face")
 """Meaning of the codes 0 to 10 of the CSV release; the npy release holds 0 to 7 only."""
 

@@ -47,6 +47,20 @@ ACCESS = (
     "will do), so that img_align_celeba/, list_attr_celeba.txt and list_eval_partition.txt are there."
 )
 
+OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "split": {
+        "description": "official, attgan or stargan",
+        "default": "official",
+        "meaning": "CelebA's own lists, ranges of file numbers (AttGAN, STGAN, SeCGAN), or StarGAN's public test set.",
+    },
+    "held_out": {
+        "description": "a whole number above 0",
+        "default": 1999,
+        "meaning": "Number of images in the test set of `split: stargan`, and as many more in `val`.",
+    },
+}
+"""What an entry of this dataset may set besides the options of every dataset, for docs/options.md."""
+
 PARTITION_LIST = "list_eval_partition.txt"
 STARGAN_SEED = 1234
 """Of the shuffle in StarGAN's public code."""

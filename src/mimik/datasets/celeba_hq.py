@@ -47,6 +47,15 @@ ACCESS = (
     "be links) and list_attr_celeba.txt of CelebA, http://mmlab.ie.cuhk.edu.hk/projects/CelebA.html."
 )
 
+OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "split": {
+        "description": "secgan or official",
+        "default": "secgan",
+        "meaning": "By the number of the image, 28,000 / 500 / 1,500, or the split of CelebAMask-HQ.",
+    }
+}
+"""What an entry of this dataset may set besides the options of every dataset, for docs/options.md."""
+
 FOLDERS = ("CelebA-HQ-img", *(f"celeba-hq/celeba-{side}" for side in (1024, 512, 256, 128)))
 """Where the images may lie; the first that exists is taken."""
 

@@ -60,6 +60,15 @@ ACCESS = (
     "CelebA-HQ-to-CelebA-mapping.txt and CelebAMask-HQ-attribute-anno.txt are there."
 )
 
+OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "split": {
+        "description": "official or secgan",
+        "default": "official",
+        "meaning": "The rule of g_partition.py, 24,183 / 2,993 / 2,824, or that of SeCGAN.",
+    }
+}
+"""What an entry of this dataset may set besides the options of every dataset, for docs/options.md."""
+
 MERGING_ORDER: Sequence[str] = SEGMENTATION_CLASSES[1:]
 """Classes in the order in which g_mask.py lays them over each other."""
 

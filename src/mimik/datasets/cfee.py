@@ -44,6 +44,20 @@ ACCESS = (
     "the columns path, label and subject, one row for every photograph."
 )
 
+OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "csv": {
+        "description": "the path of a CSV",
+        "default": "manifest.csv",
+        "meaning": "The CSV that lists photographs, labels and subjects, relative to `data/raw/cfee`.",
+    },
+    "split": {
+        "description": "{train: SHARE, val: SHARE, test: SHARE}, which add up to 1",
+        "default": {"train": 0.8, "val": 0.1, "test": 0.1},
+        "meaning": "Shares of the subjects; a subject is in one split.",
+    },
+}
+"""What an entry of this dataset may set besides the options of every dataset, for docs/options.md."""
+
 BASIC: Sequence[str] = tuple(EXPRESSIONS[:7])
 """Neutral and the six basic emotions."""
 

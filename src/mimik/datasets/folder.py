@@ -47,6 +47,26 @@ ACCESS = (
     "params.yaml. A CSV with the columns path and expression can take the place of the folders (option `csv`)."
 )
 
+OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "path": {
+        "description": "the path of a folder",
+        "default": "data/raw/folder",
+        "meaning": "Where the photographs are.",
+    },
+    "csv": {
+        "description": "the path of a CSV, or nothing",
+        "default": "none",
+        "meaning": "A CSV that labels them, relative to that folder or absolute; without one, the "
+        "folders are the labels.",
+    },
+    "split": {
+        "description": "{train: SHARE, val: SHARE, test: SHARE}, which add up to 1",
+        "default": {"train": 0.8, "val": 0.1, "test": 0.1},
+        "meaning": "Shares; split folders and a column `split` of the CSV take precedence.",
+    },
+}
+"""What an entry of this dataset may set besides the options of every dataset, for docs/options.md."""
+
 _COLUMNS = ["path", "expression"]
 _FURTHER = ["identity", "split", "landmarks"]
 

@@ -63,6 +63,20 @@ ACCESS = (
     "folder and name that folder with `--config mirror=FOLDER`, or put it into data/raw/open_faces/."
 )
 
+OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "include_rgb": {
+        "description": "true or false",
+        "default": False,
+        "meaning": "Also use the small coloured film stills.",
+    },
+    "split": {
+        "description": "{train: SHARE, val: SHARE, test: SHARE}, which add up to 1",
+        "default": {"train": 0.8, "val": 0.1, "test": 0.1},
+        "meaning": "Shares; a person's photographs stay together.",
+    },
+}
+"""What an entry of this dataset may set besides the options of every dataset, for docs/options.md."""
+
 CLASSES = ("neutral", "happiness", "surprise", "anger", "sadness")
 """Classes with enough images to train on; disgust is coloured stills here, fear and contempt are rare."""
 

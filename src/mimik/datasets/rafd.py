@@ -59,6 +59,40 @@ ACCESS = (
     "not (a link to another disk will do)."
 )
 
+OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "angles": {
+        "description": "a list of 0, 45, 90, 135, 180",
+        "default": "all of them",
+        "meaning": "Cameras to keep; 90 is in front.",
+    },
+    "gazes": {
+        "description": "a list of left, frontal, right",
+        "default": "all of them",
+        "meaning": "Gaze directions to keep.",
+    },
+    "include_kids": {
+        "description": "true or false",
+        "default": False,
+        "meaning": "Also use the ten children; the published counts include them.",
+    },
+    "split": {
+        "description": "{train: SHARE, val: SHARE, test: SHARE}, which add up to 1",
+        "default": {"train": 0.8, "val": 0.1, "test": 0.1},
+        "meaning": "Shares of the models, for splits whose number is not set.",
+    },
+    "test_identities": {
+        "description": "a whole number above 0, or a list of models' numbers",
+        "default": "by `split`",
+        "meaning": "The number of test models (drawn with the seed), or a list of them.",
+    },
+    "val_identities": {
+        "description": "a whole number above 0, or a list of models' numbers",
+        "default": "by `split`",
+        "meaning": "The same for `val`.",
+    },
+}
+"""What an entry of this dataset may set besides the options of every dataset, for docs/options.md."""
+
 ANGLES: Mapping[str, int] = {"000": 0, "045": 45, "090": 90, "135": 135, "180": 180}
 """Cameras by the name that they have in file names; 90 is in front of the face."""
 

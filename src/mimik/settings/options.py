@@ -1,9 +1,9 @@
 """docs/options.md: every option with its type, default and meaning, made from what checks it.
 
 The options of methods, guides, networks, training, translation, evaluation and report are fields of dataclasses. What
-they mean stands in the docstrings of these (`mimik.settings.meanings`). Groups of settings and options of datasets are
-those of the JSON schema: `description` says what is expected, `default` and `meaning` the rest. Nothing here imports
-PyTorch.
+they mean stands in the docstrings of these (`mimik.settings.meanings`). Groups of settings and options of every
+dataset are those of the JSON schema: `description` says what is expected, `default` and `meaning` the rest. The same
+three, in the same words, are in the `OPTIONS` of a dataset's module. Nothing here imports PyTorch.
 """
 
 import dataclasses
@@ -12,6 +12,7 @@ import textwrap
 import types
 import typing
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -136,8 +137,19 @@ def _datasets(schema: Mapping[str, Any]) -> Iterator[Section]:
     yield Section(3, "preparation", every, _of_schema(schema, parts["preparation"], needed))
     faces = "Thresholds for photographs: a face that fails one of them is left out, with the reason in quarantine.csv."
     yield Section(3, "quality", faces, _of_schema(schema, parts["quality"]))
-    for name, own in parts["modules"]["properties"].items():
-        yield Section(3, f"datasets: {name}", "", _of_schema(schema, own))
+    for name, own in dataset_options().items():
+        required = [key for key, option in own.items() if "default" not in option]
+        yield Section(3, f"datasets: {name}", "", _of_schema(schema, {"properties": own, "required": required}))
+
+
+def dataset_options() -> dict[str, Mapping[str, Mapping[str, Any]]]:
+    """`OPTIONS` of every dataset of mimik, by the name of its module: what its entries may set besides."""
+    found = {}
+    for name in modules.names("datasets"):
+        # What several datasets share is in the same folder, and has no entries.
+        with suppress(AttributeError):
+            found[name] = declared(f"datasets.{name}", "OPTIONS")
+    return found
 
 
 def _methods(schema: Mapping[str, Any]) -> Iterator[Section]:

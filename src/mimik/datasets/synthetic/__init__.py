@@ -7,6 +7,9 @@ what it shows (17 action units). Any other expression of the same person in the 
 true target of an edit exists. Results on these faces say nothing about photographs.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from mimik.datasets.synthetic.expressions import MEAN_INTENSITY, prototype, with_action_units, with_expression
 from mimik.datasets.synthetic.identity import identity_descriptor
 from mimik.datasets.synthetic.rendering import OUTPUTS, Rendering, render
@@ -22,6 +25,7 @@ __all__ = [
     "CITATION",
     "LICENCE",
     "MEAN_INTENSITY",
+    "OPTIONS",
     "OUTPUTS",
     "RESTRICTED",
     "Rendering",
@@ -34,3 +38,16 @@ __all__ = [
     "with_action_units",
     "with_expression",
 ]
+
+OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "identities": {
+        "description": "{train: N, val: N, test: N}",
+        "meaning": "Number of people in each split; faces are people times expressions.",
+    },
+    "views_per_expression": {
+        "description": "a whole number above 0",
+        "default": 1,
+        "meaning": "Number of faces of every person with every expression, each in a different pose and light.",
+    },
+}
+"""What an entry of this dataset may set besides the options of every dataset, for docs/options.md."""
