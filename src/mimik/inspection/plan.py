@@ -30,8 +30,8 @@ from mimik.training.operations import run_operations
 from mimik.training.schedule import TrainingConfig, Update
 
 MEASURED = 100e12
-"""Operations per second of training on an H100. Measured (docs/gpu.md): 97 to 146 TFLOP/s for StarGAN with graphs, 73 for
-hier_seg without."""
+"""Operations per second of training on an H100. Measured (docs/gpu.md): 97 to 146 TFLOP/s for StarGAN with graphs, 73
+for hier_seg without."""
 
 CARDS: Mapping[str, float] = {"h200": 989, "h100": 989, "a100": 312, "rtx4090": 165, "rtx3090": 71}
 """Peak of dense bfloat16 products with sums in float32, in TFLOP/s, by the makers' data sheets."""
