@@ -277,6 +277,7 @@ def train_method(chosen: argparse.Namespace) -> None:
             RESULTS / chosen.dataset / chosen.method,
             Path("checkpoints/train") / chosen.dataset / chosen.method,
             logger,
+            segmented_dir=_segmented(values, chosen),
         )
 
 
@@ -294,6 +295,7 @@ def translate_faces(chosen: argparse.Namespace) -> None:
         _weights(values, "segmenter", chosen),
         result / "translations",
         build(TranslationSettings, settings, "translation"),
+        segmented_dir=_segmented(values, chosen),
     )
 
 
@@ -319,6 +321,7 @@ def evaluate_method(chosen: argparse.Namespace) -> None:
             result / "metrics.json",
             params.mirror_of(values),
             run_id,
+            segmented_dir=_segmented(values, chosen),
         )
 
 
@@ -416,6 +419,11 @@ def _params(chosen: argparse.Namespace) -> Params:
 def _weights(values: Params, kind: str, chosen: argparse.Namespace) -> Path | None:
     path = stages.weights(values, kind, vars(chosen))
     return None if path is None else Path(path).parent
+
+
+def _segmented(values: Params, chosen: argparse.Namespace) -> Path | None:
+    folder = stages.segmented(values, vars(chosen))
+    return None if folder is None else Path(folder)
 
 
 if __name__ == "__main__":

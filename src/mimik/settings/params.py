@@ -19,6 +19,7 @@ from mimik.errors import UserError, unknown_name
 from mimik.settings import modules
 from mimik.settings.external import is_external
 from mimik.settings.reading import FILE, Origins, read
+from mimik.settings.trained import AUTO, Trained, mask_faults, reference_faults, segmenter, trained
 from mimik.storage.files import read_json
 from mimik.storage.records import faults
 
@@ -32,16 +33,6 @@ SCHEMA = Path("workflow/schemas/params.schema.json")
 PRETRAINED: Mapping[str, str] = MappingProxyType({"segmenter": "segmenters", "depth_network": "depth_networks"})
 """Kinds of networks that a method may start from, with the group of params.yaml that holds their entries. An entry of
 `methods` names one under the kind; `starts_from` names another entry of `methods`, whose generator it starts from."""
-
-AUTO = "auto"
-"""What an entry of `methods` may say of a segmenter: the scale's own."""
-
-
-class MaskSource(NamedTuple):
-    """A segmenter of params.yaml, and the dataset that it is trained on."""
-
-    dataset: str
-    segmenter: str
 
 
 class Experiment(NamedTuple):
@@ -123,10 +114,15 @@ def dataset_module(params: Mapping[str, Any], dataset: str) -> str:
     return str(_entry(params, "datasets", dataset).get("dataset", dataset))
 
 
-def pretrained_of(params: Mapping[str, Any], dataset: str, method: str, scale: str | None = None) -> dict[str, str]:
-    """Names of the pre-trained networks that a method starts from, by kind (of `PRETRAINED`)."""
+def pretrained_of(params: Mapping[str, Any], dataset: str, method: str, scale: str | None = None) -> dict[str, Trained]:
+    """The pre-trained networks that a method starts from, by kind (of `PRETRAINED`)."""
     values = _method_values(params, dataset, method, scale)
-    return {kind: str(values[kind]) for kind in PRETRAINED if values.get(kind) is not None}
+    found = {kind: Trained(dataset, str(values[kind])) for kind in PRETRAINED if values.get(kind) is not None}
+    if "segmenter" in found:
+        own = bool(_dataset_values(params, dataset, scale).get("own_segmenter"))
+        default = _scale(params, dataset, scale)["segmenter"]
+        found["segmenter"] = segmenter(values["segmenter"], dataset, default, own=own)
+    return found
 
 
 def starts_from(params: Mapping[str, Any], method: str) -> str | None:
@@ -135,13 +131,12 @@ def starts_from(params: Mapping[str, Any], method: str) -> str | None:
     return None if name is None else str(name)
 
 
-def masks_of(params: Mapping[str, Any], dataset: str, scale: str | None = None) -> MaskSource | None:
+def masks_of(params: Mapping[str, Any], dataset: str, scale: str | None = None) -> Trained | None:
     """The segmenter that makes the masks of a dataset (`masks: segmenter`, `masks_from`); None when none does."""
     options = resolve_dataset(params, dataset, scale)["options"]
     if options.get("masks") != "segmenter":
         return None
-    source, _, segmenter = str(options.get("masks_from")).partition("/")
-    return MaskSource(source, segmenter)
+    return trained(str(options.get("masks_from")), dataset)
 
 
 def classifier_of(params: Mapping[str, Any], dataset: str, method: str, scale: str | None = None) -> str:
@@ -163,16 +158,15 @@ def resolve(params: Mapping[str, Any], dataset: str, method: str, scale: str | N
 
     Returns:
         dataset, method (name of the entry), module (its file in `mimik.methods`), scale, seed, image_size,
-        pretrained (names of the networks it starts from, by kind), starts_from (a method or None), condition (overrides
-        of the method's `CONDITION`), guidance (by the name of a file in `mimik.guidance`, overrides of its Config),
-        config (overrides of the method's Config), training (overrides of TrainingConfig).
+        pretrained (the networks it starts from, by kind: NAME or DATASET/NAME), starts_from (a method or None),
+        condition (overrides of the method's `CONDITION`), guidance (by the name of a file in `mimik.guidance`,
+        overrides of its Config), config (overrides of the method's Config), training (overrides of TrainingConfig).
 
     Raises:
         UserError: a name that params.yaml does not know.
     """
     values = _method_values(params, dataset, method, scale)
     training = _training(params, dataset, _scale(params, dataset, scale)["training"], values.pop("training", {}))
-    pretrained = pretrained_of(params, dataset, method, scale)
     for kind in PRETRAINED:
         values.pop(kind, None)
     at_scale = _scale(params, dataset, scale).get("guidance", {})
@@ -182,7 +176,7 @@ def resolve(params: Mapping[str, Any], dataset: str, method: str, scale: str | N
         "method": method,
         "module": values.pop("method"),
         **_common(params, dataset, scale),
-        "pretrained": pretrained,
+        "pretrained": _names(pretrained_of(params, dataset, method, scale), dataset),
         "starts_from": values.pop("starts_from", None),
         "condition": values.pop("condition", {}),
         "guidance": guidance,
@@ -198,16 +192,15 @@ def resolve_dataset(params: Mapping[str, Any], dataset: str, scale: str | None =
         dataset (name of the entry), module (its file in `mimik.datasets`), seed, options (the entry with the scale's
         overrides, and under `name` its name, for messages about an option).
     """
-    entry = dict(_entry(params, "datasets", dataset))
-    overrides = entry.pop("scales", {}).get(scale_of(params, dataset, scale), {})
+    options = _dataset_values(params, dataset, scale)
     # Which module and scale, and how methods are trained and evaluated.
-    for key in ("dataset", "scale", "evaluation", "flip"):
-        entry.pop(key, None)
+    for key in ("dataset", "scale", "evaluation", "flip", "own_segmenter"):
+        options.pop(key, None)
     return {
         "dataset": dataset,
         "module": dataset_module(params, dataset),
         "seed": params["seed"],
-        "options": {**_merge(entry, overrides), "name": dataset},
+        "options": {**options, "name": dataset},
     }
 
 
@@ -252,7 +245,7 @@ def resolve_evaluation(params: Mapping[str, Any], dataset: str, method: str, sca
         "method": method,
         **_common(params, dataset, scale),
         "classifier": classifier_of(params, dataset, method, scale),
-        "pretrained": pretrained_of(params, dataset, method, scale),
+        "pretrained": _names(pretrained_of(params, dataset, method, scale), dataset),
         "reader": reader_of(params, dataset, scale),
         "evaluation": {
             **_merge(evaluation, params["datasets"][dataset].get("evaluation", {})),
@@ -286,6 +279,17 @@ def _scale(params: Mapping[str, Any], dataset: str, scale: str | None) -> Settin
     return values
 
 
+def _dataset_values(params: Mapping[str, Any], dataset: str, scale: str | None) -> Settings:
+    """An entry of `datasets` with its overrides at a scale."""
+    entry = dict(_entry(params, "datasets", dataset))
+    overrides = entry.pop("scales", {}).get(scale_of(params, dataset, scale), {})
+    return _merge(entry, overrides)
+
+
+def _names(networks: Mapping[str, Trained], dataset: str) -> dict[str, str]:
+    return {kind: network.seen_from(dataset) for kind, network in networks.items()}
+
+
 def _entry(params: Mapping[str, Any], group: str, name: str) -> Settings:
     """One named entry of params.yaml, or a UserError that lists the names there are."""
     if name not in params[group]:
@@ -297,10 +301,7 @@ def _entry(params: Mapping[str, Any], group: str, name: str) -> Settings:
 def _method_values(params: Mapping[str, Any], dataset: str, method: str, scale: str | None) -> Settings:
     entry, chosen = dict(_entry(params, "methods", method)), _scale(params, dataset, scale)
     own = entry.pop("scales", {}).get(scale_of(params, dataset, scale), {})
-    values = _merge(_merge(chosen.get("methods", {}).get(entry["method"], {}), entry), own)
-    if values.get("segmenter") == AUTO:
-        values["segmenter"] = chosen["segmenter"]
-    return values
+    return _merge(_merge(chosen.get("methods", {}).get(entry["method"], {}), entry), own)
 
 
 def _pretraining(params: Mapping[str, Any], dataset: str, group: str, name: str, scale: str | None) -> Settings:
@@ -349,40 +350,14 @@ def _group_faults(params: Mapping[str, Any], schema: Mapping[str, Any], origins:
     return found
 
 
-def _mask_faults(params: Mapping[str, Any], name: str) -> list[str]:
-    """What is wrong with the segmenter that makes the masks of a dataset."""
-    entry = params["datasets"][name]
-    places = {f"datasets.{name}": entry} | {
-        f"datasets.{name}.scales.{scale}": _merge(entry, overrides)
-        for scale, overrides in entry.get("scales", {}).items()
-    }
-    found = []
-    for place, options in places.items():
-        if options.get("masks") != "segmenter":
-            continue
-        source, _, segmenter = str(options.get("masks_from")).partition("/")
-        other = params["datasets"].get(source)
-        own = [other or {}, *(other or {}).get("scales", {}).values()]
-        if other is None or segmenter not in params["segmenters"]:
-            found.append(
-                f"{place}.masks_from: expected DATASET/SEGMENTER, entries of 'datasets' and 'segmenters', for `masks: "
-                f"segmenter`; it is {options.get('masks_from')!r}."
-            )
-        elif any(settings.get("masks") == "segmenter" for settings in own):
-            found.append(
-                f"{place}.masks_from: the masks of {source!r} are themselves made by a segmenter. Name a dataset that "
-                "has masks of its own."
-            )
-    return found
-
-
 def _unknown_names(params: Mapping[str, Any]) -> list[str]:
     """References to names that no entry defines."""
     found: list[str] = []
 
     def refer(place: str, name: Any, group: str) -> None:
-        automatic = group == "segmenters" and name == AUTO
-        if name is not None and name not in params[group] and not automatic:
+        if group == "segmenters":
+            found.extend(reference_faults(params, place, name, auto=True))
+        elif name is not None and name not in params[group]:
             found.append(f"{place}: {name!r} is not under '{group}'. {unknown_name(name, params[group])}")
 
     refer("scale", params["scale"], "scales")
@@ -403,7 +378,9 @@ def _unknown_names(params: Mapping[str, Any]) -> list[str]:
         refer(f"datasets.{name}.scale", dataset["scale"], "scales")
         for scale in dataset.get("scales", {}):
             refer(f"datasets.{name}.scales", scale, "scales")
-        found += _mask_faults(params, name)
+        found += mask_faults(params, name)
+        if name == AUTO:
+            found.append(f"datasets.{AUTO}: this name means the dataset of the scale's segmenter. Choose another.")
     for name, method in params["methods"].items():
         refer(f"methods.{name}.starts_from", method.get("starts_from"), "methods")
         for scale in method.get("scales", {}):
@@ -426,7 +403,7 @@ def _unknown_names(params: Mapping[str, Any]) -> list[str]:
                     f"{predicts}."
                 )
         refer(f"scales.{name}.reader", scale["reader"], "readers")
-        refer(f"scales.{name}.segmenter", scale["segmenter"], "segmenters")
+        found += reference_faults(params, f"scales.{name}.segmenter", scale["segmenter"])
         for file, overrides in scale.get("methods", {}).items():
             for kind, group in PRETRAINED.items():
                 refer(f"scales.{name}.methods.{file}.{kind}", overrides.get(kind), group)
