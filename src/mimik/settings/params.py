@@ -34,6 +34,10 @@ PRETRAINED: Mapping[str, str] = MappingProxyType({"segmenter": "segmenters", "de
 """Kinds of networks that a method may start from, with the group of params.yaml that holds their entries. An entry of
 `methods` names one under the kind; `starts_from` names another entry of `methods`, whose generator it starts from."""
 
+PROTOCOLS = ("published", "equal")
+"""Under which terms systems are trained. `published`: each with its own published length and batch size; `equal`: all
+with those of `scales.<scale>.equal`, so that each generator sees equally many images in equally many updates."""
+
 
 class Experiment(NamedTuple):
     """One method on one dataset."""
@@ -101,6 +105,21 @@ def scale_of(params: Mapping[str, Any], dataset: str, scale: str | None = None) 
     return str(chosen)
 
 
+def protocol_of(params: Mapping[str, Any]) -> str:
+    """The protocol of `PROTOCOLS` under which methods are trained."""
+    return str(params.get("protocol") or PROTOCOLS[0])
+
+
+def image_size_of(params: Mapping[str, Any], dataset: str, scale: str | None = None) -> int:
+    """Side in pixels of the images of everything that is trained on a dataset: its own `image_size`, else the scale's.
+
+    Tables of the papers compare methods at one size, so the size belongs to the dataset that a table is about.
+    """
+    chosen = scale_of(params, dataset, scale)
+    own = _dataset_values(params, dataset, scale).get("image_size")
+    return int(params["scales"][chosen]["image_size"] if own is None else own)
+
+
 def method_module(params: Mapping[str, Any], method: str) -> str:
     """The module that an entry of `methods` configures: of `mimik.methods` or, with a dot, of another package."""
     return str(_entry(params, "methods", method)["method"])
@@ -157,7 +176,7 @@ def resolve(params: Mapping[str, Any], dataset: str, method: str, scale: str | N
     """Settings of the training of one method.
 
     Returns:
-        dataset, method (name of the entry), module (its file in `mimik.methods`), scale, seed, image_size,
+        dataset, method (name of the entry), module (its file in `mimik.methods`), scale, seed, image_size, protocol,
         pretrained (the networks it starts from, by kind: NAME or DATASET/NAME), starts_from (a method or None),
         condition (overrides of the method's `CONDITION`), guidance (by the name of a file in `mimik.guidance`,
         overrides of its Config), config (overrides of the method's Config), training (overrides of TrainingConfig).
@@ -166,7 +185,13 @@ def resolve(params: Mapping[str, Any], dataset: str, method: str, scale: str | N
         UserError: a name that params.yaml does not know.
     """
     values = _method_values(params, dataset, method, scale)
-    training = _training(params, dataset, _scale(params, dataset, scale)["training"], values.pop("training", {}))
+    training = _training(
+        params,
+        dataset,
+        _scale(params, dataset, scale)["training"],
+        values.pop("training", {}),
+        _equal(params, dataset, scale).get("training", {}),
+    )
     for kind in PRETRAINED:
         values.pop(kind, None)
     at_scale = _scale(params, dataset, scale).get("guidance", {})
@@ -176,6 +201,7 @@ def resolve(params: Mapping[str, Any], dataset: str, method: str, scale: str | N
         "method": method,
         "module": values.pop("method"),
         **_common(params, dataset, scale),
+        "protocol": protocol_of(params),
         "pretrained": _names(pretrained_of(params, dataset, method, scale), dataset),
         "starts_from": values.pop("starts_from", None),
         "condition": values.pop("condition", {}),
@@ -194,7 +220,7 @@ def resolve_dataset(params: Mapping[str, Any], dataset: str, scale: str | None =
     """
     options = _dataset_values(params, dataset, scale)
     # Which module and scale, and how methods are trained and evaluated.
-    for key in ("dataset", "scale", "evaluation", "flip", "own_segmenter"):
+    for key in ("dataset", "scale", "evaluation", "flip", "image_size", "own_segmenter"):
         options.pop(key, None)
     return {
         "dataset": dataset,
@@ -269,7 +295,7 @@ def _common(params: Mapping[str, Any], dataset: str, scale: str | None) -> Setti
     return {
         "scale": scale_of(params, dataset, scale),
         "seed": params["seed"],
-        "image_size": _scale(params, dataset, scale)["image_size"],
+        "image_size": image_size_of(params, dataset, scale),
     }
 
 
@@ -301,7 +327,23 @@ def _entry(params: Mapping[str, Any], group: str, name: str) -> Settings:
 def _method_values(params: Mapping[str, Any], dataset: str, method: str, scale: str | None) -> Settings:
     entry, chosen = dict(_entry(params, "methods", method)), _scale(params, dataset, scale)
     own = entry.pop("scales", {}).get(scale_of(params, dataset, scale), {})
-    return _merge(_merge(chosen.get("methods", {}).get(entry["method"], {}), entry), own)
+    values = _merge_method(_merge_method(chosen.get("methods", {}).get(entry["method"], {}), entry), own)
+    values = _merge_method(values, _equal(params, dataset, scale).get("methods", {}).get(entry["method"], {}))
+    return values
+
+
+def _equal(params: Mapping[str, Any], dataset: str, scale: str | None) -> Settings:
+    """The overrides of the protocol `equal` at a scale; none under another protocol."""
+    equal: Settings = _scale(params, dataset, scale).get("equal", {}) if protocol_of(params) == "equal" else {}
+    return equal
+
+
+def _merge_method(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> Settings:
+    """`_merge` of entries of `methods`, whose `training` has a rule of its own (`merged_training`)."""
+    merged = _merge(base, overrides)
+    if "training" in base and "training" in overrides:
+        merged["training"] = merged_training(base["training"], overrides["training"])
+    return merged
 
 
 def _pretraining(params: Mapping[str, Any], dataset: str, group: str, name: str, scale: str | None) -> Settings:
@@ -321,8 +363,15 @@ def _training(params: Mapping[str, Any], dataset: str, *settings: Mapping[str, A
     """Settings of the loop, later ones winning, but nothing mirrors faces of a dataset with `flip: false`."""
     training: Settings = {}
     for overrides in settings:
-        training = _merge(training, overrides)
+        training = merged_training(training, overrides)
     return training if params["datasets"][dataset].get("flip", True) else {**training, "flip": False}
+
+
+def merged_training(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> Settings:
+    """Settings of the loop with overrides. A length in steps takes the place of one in epochs."""
+    in_steps = "steps" in overrides and "epochs" not in overrides
+    kept = {key: value for key, value in base.items() if not (in_steps and key in ("epochs", "decay_every"))}
+    return _merge(kept, overrides)
 
 
 def _merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> Settings:
@@ -404,6 +453,12 @@ def _unknown_names(params: Mapping[str, Any]) -> list[str]:
                 )
         refer(f"scales.{name}.reader", scale["reader"], "readers")
         found += reference_faults(params, f"scales.{name}.segmenter", scale["segmenter"])
+        for file in scale.get("equal", {}).get("methods", {}):
+            if file not in files:
+                found.append(
+                    f"scales.{name}.equal.methods.{file}: expected the name of a method's file. "
+                    f"{unknown_name(file, files)}"
+                )
         for file, overrides in scale.get("methods", {}).items():
             for kind, group in PRETRAINED.items():
                 refer(f"scales.{name}.methods.{file}.{kind}", overrides.get(kind), group)
@@ -424,7 +479,7 @@ def _unknown_names(params: Mapping[str, Any]) -> list[str]:
 
 
 def _unprepared_sizes(params: Mapping[str, Any]) -> list[str]:
-    """Datasets that are not prepared at the size that their scale trains at.
+    """Datasets that are not prepared at the size that methods are trained at.
 
     Checked for the scale each dataset runs at and for those it has overrides for.
     """
@@ -433,11 +488,11 @@ def _unprepared_sizes(params: Mapping[str, Any]) -> list[str]:
     found = []
     for name, dataset in params["datasets"].items():
         for scale in dict.fromkeys([scale_of(params, name), dataset["scale"], *dataset.get("scales", {})]):
-            wanted = params["scales"][scale]["image_size"]
+            wanted = image_size_of(params, name, scale)
             sizes = resolve_dataset(params, name, scale)["options"]["sizes"]
             if wanted not in sizes:
                 found.append(
-                    f"datasets.{name}.sizes: {sizes} at scale {scale}, but scales.{scale}.image_size is {wanted}. "
-                    f"Add {wanted} to the sizes."
+                    f"datasets.{name}.sizes: {sizes} at scale {scale}, but everything on it is trained at {wanted} "
+                    f"(`image_size` of the dataset, else of the scale). Add {wanted} to the sizes."
                 )
     return found
