@@ -28,31 +28,10 @@ ROOT = Path(__file__).parents[1]
 
 
 def random_batch(batch: int, size: int, device: Any) -> dict[str, Any]:
-    """A batch with all that a method may read, in the form of `mimik.training.batches.Batches.at`; 8 classes."""
-    import torch
+    """A batch with all that a method may read; 8 classes."""
+    from mimik.training import operations
 
-    from mimik.labels import ACTION_UNITS, SECGAN_ATTRIBUTES, SEGMENTATION_CLASSES
-
-    generator = torch.Generator().manual_seed(0)
-
-    def uniform(*shape: int) -> torch.Tensor:
-        return torch.rand(*shape, generator=generator)
-
-    order = torch.randperm(batch, generator=generator)
-    made = {
-        "image": uniform(batch, 3, size, size) * 2 - 1,
-        "row": torch.arange(batch),
-        "label": torch.randint(8, (batch,), generator=generator),
-        "action_units": uniform(batch, len(ACTION_UNITS)),
-        "attributes": uniform(batch, len(SECGAN_ATTRIBUTES)).round(),
-        "landmarks": (0.3 + 0.4 * uniform(batch, 68, 2)) * size,
-        "mask": torch.randint(len(SEGMENTATION_CLASSES), (batch, size, size), generator=generator),
-        "depth": uniform(batch, 1, size, size) * 2 - 1,
-        "normals": uniform(batch, 3, size, size) * 2 - 1,
-    }
-    targets = {f"target_{name}": made[name][order] for name in ("action_units", "attributes", "landmarks")}
-    made |= targets | {"target": made["label"][order]}
-    return {name: value.to(device) for name, value in made.items()}
+    return operations.random_batch(batch, size, device)
 
 
 def read_params() -> dict[str, Any]:

@@ -15,7 +15,6 @@ from mimik import __version__
 from mimik.console import reported
 from mimik.settings import agreement, params, stages
 from mimik.settings.checks import check_settings
-from mimik.settings.complete import complete
 from mimik.settings.params import Params
 from mimik.settings.reading import read
 
@@ -126,6 +125,17 @@ def parser() -> argparse.ArgumentParser:
         verbs, "dvc", tell_dvc, "record in DVC what snakemake made, so that `dvc repro` does not make it again",
         "mimik dvc", dataset=None,
     )  # fmt: skip
+    planned = _verb(
+        verbs, "plan", plan_item, "say what a table of a paper needs: jobs, data, weights, hours on a card",
+        "mimik plan hier_seg/table1", "mimik plan affectnet/hier_seg --card a100", "mimik plan experiments",
+        dataset=None,
+    )  # fmt: skip
+    planned.add_argument("item", help="PAPER/TABLE of params/published.yaml, DATASET/METHOD, or experiments")
+    planned.add_argument("--card", default="h100", help="h100 (default), h200, a100, rtx4090 or rtx3090")
+    planned.add_argument("--rate", type=float, metavar="TFLOPS", help="measured operations per second, in 10^12")
+    planned.add_argument("--scale", help="paper, demo or smoke instead of the dataset's own")
+    planned.add_argument("--protocol", choices=params.PROTOCOLS, help="instead of params.yaml's")
+    planned.add_argument("--mirror", metavar="DIR", help="folder searched before any download")
     show = _verb(
         verbs, "params", show_params, "check params.yaml, print what it resolves to, or write the files that DVC reads",
         "mimik params", "mimik params synthetic hier_seg --scale paper", "mimik params --stages",
@@ -137,6 +147,9 @@ def parser() -> argparse.ArgumentParser:
     show.add_argument("--protocol", choices=params.PROTOCOLS, help="instead of params.yaml's")
     show.add_argument("--stages", action="store_true", help="write the stages of dvc.yaml")
     show.add_argument("--options", action="store_true", help="write docs/options.md, the page of all options")
+    show.add_argument(
+        "--tables", action="store_true", help="write docs/papers/tables.md, the rows of the papers' tables"
+    )
     show.add_argument("--outside", metavar="PACKAGE", help="write digests of a package beside params.yaml (for DVC)")
     show.add_argument(
         "--settings", action="store_true", help="write the settings and source digests of every job (DVC's first stage)"
@@ -374,6 +387,14 @@ def tell_dvc(chosen: argparse.Namespace) -> None:
     print(agreement.tell(Path.cwd()))
 
 
+def plan_item(chosen: argparse.Namespace) -> None:
+    """`mimik plan`."""
+    from mimik.inspection.plan import plan
+
+    for line in plan(_params(chosen), chosen.item, chosen.card, chosen.rate):
+        print(line, flush=True)
+
+
 def show_params(chosen: argparse.Namespace) -> None:
     """`mimik params`."""
     values = _params(chosen)
@@ -383,18 +404,24 @@ def show_params(chosen: argparse.Namespace) -> None:
         from mimik.settings import options
 
         print(f"{options.PAGE}: {'written' if options.write(Path.cwd()) else 'up to date'}")
+    if chosen.tables:
+        from mimik.settings import published
+
+        print(f"{published.PAGE}: {'written' if published.write(values, Path.cwd()) else 'up to date'}")
     if chosen.outside:
         stages.write_outside(values, Path.cwd(), chosen.outside)
     if chosen.settings:
         agreement.check(Path.cwd())
         stages.write_decisions(values, Path.cwd())
     if chosen.method:
+        from mimik.settings.complete import complete
+
         json.dump(complete(values, chosen.dataset, chosen.method), sys.stdout, indent=2)
         print()
     elif chosen.dataset:
         json.dump(params.resolve_dataset(values, chosen.dataset), sys.stdout, indent=2)
         print()
-    elif not (chosen.stages or chosen.options or chosen.settings or chosen.outside):
+    elif not (chosen.stages or chosen.options or chosen.tables or chosen.settings or chosen.outside):
         print("params.yaml: fine. Experiments: " + ", ".join("/".join(pair) for pair in params.experiments(values)))
 
 

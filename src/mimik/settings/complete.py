@@ -44,11 +44,11 @@ def complete(params: Params, dataset: str, method: str, scale: str | None = None
         **settings,
         "networks": {
             # One that is trained on another dataset is trained at that dataset's own scale.
-            kind: _network(params, at, resolution.PRETRAINED[kind], name, scale if at == dataset else None)
+            kind: complete_network(params, at, resolution.PRETRAINED[kind], name, scale if at == dataset else None)
             for kind, (at, name) in resolution.pretrained_of(params, dataset, method, scale).items()
         },
         "judges": {
-            group.removesuffix("s"): _network(params, dataset, group, name, scale)
+            group.removesuffix("s"): complete_network(params, dataset, group, name, scale)
             for group, name in names.items()
             if name is not None
         },
@@ -99,7 +99,20 @@ def published_network(group: str, network: str) -> Settings:
     return _complete_network(group, {"network": network}, {}, group)
 
 
-def _network(params: Params, dataset: str, group: str, name: str, scale: str | None) -> Settings:
+def complete_network(params: Params, dataset: str, group: str, name: str, scale: str | None = None) -> Settings:
+    """Every setting of one network that is trained before the methods.
+
+    Args:
+        params, dataset, scale: as of `complete`.
+        group: a group of `mimik.settings.checks.NETWORKS`.
+        name: an entry of that group.
+
+    Returns:
+        `dataset`, `name`, `scale`, `seed`, `image_size`, and complete `config` and `training`.
+
+    Raises:
+        UserError: a name that params.yaml does not know.
+    """
     settings: Settings = getattr(resolution, f"resolve_{group.removesuffix('s')}")(params, dataset, name, scale)
     return {**settings, **_complete_network(group, settings["config"], settings["training"], f"{group}.{name}")}
 

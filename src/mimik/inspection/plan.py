@@ -1,0 +1,274 @@
+"""What a table of a paper needs before anything starts: jobs, data, weights, operations, hours on a card."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from mimik.components.adversary import Adversary
+from mimik.components.conditions import Condition, ConditionConfig
+from mimik.components.context import Context
+from mimik.errors import UserError
+from mimik.evaluation.extractors import open_arcface, open_inception
+from mimik.evaluation.measurements import Missing
+from mimik.labels import EXPRESSIONS, SECGAN_ATTRIBUTES
+from mimik.networks import depth_network, face_classifier, face_reader, segmenter
+from mimik.pretraining.depth_network import DepthNetworkConfig, DepthNetworkTask
+from mimik.settings import params as resolution
+from mimik.settings import published, stages
+from mimik.settings.complete import complete_network, complete_training
+from mimik.settings.configuration import build
+from mimik.settings.modules import named
+from mimik.settings.params import PRETRAINED, Experiment, Params, Settings
+from mimik.storage.arrays import read_table
+from mimik.training.guided import Guided
+from mimik.training.operations import run_operations
+from mimik.training.schedule import TrainingConfig, Update
+
+MEASURED = 100e12
+"""Operations per second of training on an H100. Measured (docs/gpu.md): 97 to 146 TFLOP/s for StarGAN with graphs, 73 for
+hier_seg without."""
+
+CARDS: Mapping[str, float] = {"h200": 989, "h100": 989, "a100": 312, "rtx4090": 165, "rtx3090": 71}
+"""Peak of dense bfloat16 products with sums in float32, in TFLOP/s, by the makers' data sheets."""
+
+WEIGHTS: Mapping[str, Sequence[str]] = {
+    "Inception": ("fid", "kid", "inception_score"),
+    "ArcFace": ("identity_loss",),
+}
+"""Metrics that need published weights."""
+
+KNOWN_FACES: Mapping[str, int] = {
+    "affectnet": 88_021,
+    "rafd": 1_368,
+    "cfee": 1_288,
+    "celeba": 182_000,
+    "celeba_hq": 28_000,
+    "celebamask_hq": 24_183,
+}
+"""Training faces of a module's archive, for lengths in epochs before it is prepared; of RaFD for each camera
+(docs/papers/datasets.md)."""
+
+IDENTITY = 64
+"""Numbers that describe a rendered person, about; their layer does not count next to the others."""
+
+
+class Job(NamedTuple):
+    """One job of the workflow.
+
+    Attributes:
+        rule: of the workflow.
+        name: what it is about, such as `affectnet/hier_seg`.
+        done: whether its result is there.
+        operations: of a training; None: not counted.
+    """
+
+    rule: str
+    name: str
+    done: bool
+    operations: int | None = None
+
+
+def plan(params: Params, item: str, card: str, rate: float | None = None) -> Iterator[str]:
+    """Lines of text about what an item needs.
+
+    Args:
+        params: checked params.
+        item: a table of params/published.yaml (`hier_seg/table1`), an experiment (`affectnet/hier_seg`), or
+            `experiments` for those of params.yaml.
+        card: of `CARDS`.
+        rate: operations per second in TFLOP/s, in place of the estimate for the card.
+
+    Raises:
+        UserError: an unknown item, card or name.
+    """
+    if card not in CARDS:
+        raise UserError(f"{card!r} is not a card that mimik knows: {', '.join(CARDS)}. Give its rate with --rate.")
+    wanted = experiments(params, item)
+    params = {**params, "experiments": [pair._asdict() for pair in wanted]}
+    yield f"{item}: {len(wanted)} experiments, protocol {resolution.protocol_of(params)}."
+    for pair in wanted:
+        scale = resolution.scale_of(params, pair.dataset)
+        yield f"  {pair.dataset}/{pair.method} (scale {scale}, {resolution.image_size_of(params, pair.dataset)} px)"
+    yield ""
+    yield from _missing(params, wanted)
+    yield ""
+    per_second = rate * 1e12 if rate else MEASURED * CARDS[card] / CARDS["h100"]
+    yield f"Trainings (operations counted; hours on one {card} at {per_second / 1e12:,.0f} TFLOP/s):"
+    hours, uncounted = 0.0, []
+    for job in jobs(params):
+        if job.operations is None:
+            uncounted.append(job)
+            continue
+        each = job.operations / per_second / 3600
+        hours += 0 if job.done else each
+        there = "done" if job.done else f"{each:,.1f} h"
+        yield f"  {job.rule:<14} {job.name:<44} {job.operations / 1e15:>10,.1f} PFLOP  {there:>9}"
+    yield f"  together, without what is done: {hours:,.1f} h"
+    if rate is None:
+        yield (
+            "  The rate is StarGAN's on an H100, scaled by the cards' peaks: an estimate. A rate of your own: --rate."
+        )
+    if uncounted:
+        counts: dict[str, int] = {}
+        for job in uncounted:
+            counts[job.rule] = counts.get(job.rule, 0) + (not job.done)
+        yield "Not counted: " + ", ".join(f"{rule} ({number} to do)" for rule, number in counts.items()) + "."
+
+
+def experiments(params: Params, item: str) -> list[Experiment]:
+    """The experiments of an item, each once."""
+    if item == "experiments":
+        return resolution.experiments(params)
+    dataset, _, method = item.partition("/")
+    if item not in params.get("published", {}) and dataset in params["datasets"] and method in params["methods"]:
+        return [Experiment(dataset, method)]
+    return list(dict.fromkeys(Experiment(row.dataset, row.method) for row in published.rows(params, item)))
+
+
+def jobs(params: Params) -> Iterator[Job]:
+    """The jobs that the experiments of params need, in the order of the workflow."""
+    table = stages.stage_table(params)
+    for rule in (*table["jobs"],):
+        for at in (*table["jobs"][rule].values(), *table["restricted"].get(rule, {}).values()):
+            wildcards = {key: str(value) for key, value in at.items() if key != "reads"}
+            name = "/".join(wildcards.values())
+            if rule in ("segmenter", "depth_network", "classifier", "reader"):
+                output = Path("data/pretrained") / wildcards["dataset"] / rule / wildcards[rule] / "model.safetensors"
+                settings = complete_network(params, wildcards["dataset"], f"{rule}s", wildcards[rule])
+                yield Job(rule, name, output.is_file(), _pretraining(params, rule, settings))
+            elif rule == "train":
+                output = Path("results") / wildcards["dataset"] / wildcards["method"] / "generator.safetensors"
+                yield Job(rule, name, output.is_file(), _training(params, **wildcards))
+            else:
+                yield Job(rule, name, _there(rule, wildcards))
+
+
+def _there(rule: str, at: Mapping[str, str]) -> bool:
+    results = Path("results") / at["dataset"] / at.get("method", "")
+    return {
+        "prepare": Path("data/prepared") / at["dataset"] / "manifest.json",
+        "translate": results / "translations" / "manifest.json",
+        "evaluate": results / "metrics.json",
+        "report": results / "report.html",
+    }[rule].is_file()
+
+
+def _missing(params: Params, wanted: Sequence[Experiment]) -> Iterator[str]:
+    """Data and weights that are not there, with what to do."""
+    mirror = resolution.mirror_of(params)
+    table = stages.stage_table(params)
+    found = []
+    for at in (*table["jobs"]["prepare"].values(), *table["restricted"]["prepare"].values()):
+        dataset = at["dataset"]
+        settings = resolution.resolve_dataset(params, dataset)
+        if _there("prepare", at):
+            continue
+        try:
+            module = named("datasets", settings["module"], f"params.yaml: datasets.{dataset}.dataset")
+            module.check(Path("data/raw") / settings["module"], settings["options"], mirror)
+        except UserError as error:
+            found.append(f"  {dataset}: {error}")
+    metrics = {
+        metric
+        for pair in wanted
+        for metric in resolution.resolve_evaluation(params, pair.dataset, pair.method)["evaluation"]["metrics"]
+    }
+    device = torch.device("cpu")
+    for network, opened in (("Inception", open_inception), ("ArcFace", open_arcface)):
+        needed = sorted(metrics & set(WEIGHTS[network]))
+        extractor = opened(Path("data/weights"), mirror, device) if needed else None
+        if isinstance(extractor, Missing):
+            found.append(f"  {', '.join(needed)}: {extractor.reason}")
+    yield "Missing:" if found else "All data and weights are there."
+    yield from found
+
+
+def _training(params: Params, dataset: str, method: str) -> int | None:
+    """Operations of the training of a method."""
+    settings = complete_training(params, dataset, method)
+    module = named("methods", settings["module"], "params.yaml: methods")
+    size = settings["image_size"]
+    condition = build(ConditionConfig, settings["condition"], f"methods.{method}.condition")
+
+    def networks() -> dict[str, nn.Module]:
+        made = {}
+        for kind, (at, name) in resolution.pretrained_of(params, dataset, method).items():
+            config = complete_network(params, at, PRETRAINED[kind], name)["config"]
+            made[kind] = named("networks", kind, "params.yaml").build({**config, "image_size": size})
+        return made
+
+    context = Context(Condition(condition, EXPRESSIONS, SECGAN_ATTRIBUTES), size, networks())
+    task = module.Method(build(module.Config, settings["config"], f"methods.{method}"), context)
+    guides = {}
+    for name, values in settings["guidance"].items():
+        guide = named("guidance", name, "params.yaml: guidance")
+        own = dataclasses.replace(context, pretrained=networks())
+        guides[name] = guide.Guide(build(guide.Config, values, f"methods.{method}.guidance.{name}"), own)
+    if guides:
+        task = Guided(task, guides)
+    return _counted(params, dataset, task, settings)
+
+
+class _Supervised(nn.Module):
+    """A network whose outputs are all compared with something: its passes are what such a training computes."""
+
+    updates = (Update("network"),)
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def network_parameters(self) -> list[dict[str, Any]]:
+        return [{"params": list(self.network.parameters())}]
+
+    def network_loss(self, batch: Mapping[str, Tensor], _step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        outputs = self.network(batch["image"])
+        outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+        return torch.stack([output.float().sum() for output in outputs]).sum(), {}
+
+
+def _pretraining(params: Params, kind: str, settings: Settings) -> int | None:
+    """Operations of the training of a network that methods start from, or that measures them."""
+    config, size = settings["config"], settings["image_size"]
+    task: Any
+    if kind == "depth_network":
+        chosen = build(DepthNetworkConfig, config, kind)
+        adversary = Adversary(chosen.adversary, size, Condition(ConditionConfig(), EXPRESSIONS))
+        # Without the perceptual term, whose network needs weights.
+        task = DepthNetworkTask(depth_network.build(config), replace(chosen, perceptual="none"), adversary, None)
+    elif kind == "segmenter":
+        task = _Supervised(segmenter.build({**config, "image_size": size}))
+    elif kind == "classifier":
+        classes = EXPRESSIONS if config["predicts"] == "expression" else SECGAN_ATTRIBUTES
+        task = _Supervised(face_classifier.build(config, classes))
+    else:
+        task = _Supervised(face_reader.build(config, IDENTITY))
+    return _counted(params, settings["dataset"], task, settings)
+
+
+def _counted(params: Params, dataset: str, task: Any, settings: Settings) -> int | None:
+    training = build(TrainingConfig, settings["training"], "training")
+    faces = _faces(params, dataset)
+    if training.epochs is not None and faces is None:
+        return None
+    training = training.counted(faces or 1, task.updates)
+    return run_operations(task, settings["image_size"], training.batch_size, training.steps)
+
+
+def _faces(params: Params, dataset: str) -> int | None:
+    """Training faces of a dataset: counted where it is prepared, else as the papers have them; None: not known."""
+    if (Path("data/prepared") / dataset / "index.csv").is_file():
+        table = read_table(
+            Path("data/prepared") / dataset / "index.csv", f"Run `mimik data prepare {dataset}`.", ("split",)
+        )
+        return int((table["split"] == "train").sum())
+    options = resolution.resolve_dataset(params, dataset)["options"]
+    if options.get("sample"):
+        return int(options["sample"])
+    known = KNOWN_FACES.get(resolution.dataset_module(params, dataset))
+    return None if known is None else known * max(1, len(options.get("angles", ())))
