@@ -13,9 +13,8 @@ from pathlib import Path
 
 from mimik import __version__
 from mimik.console import reported
-from mimik.settings import agreement, params, published, stages
+from mimik.settings import agreement, params, stages
 from mimik.settings.checks import check_settings
-from mimik.settings.complete import complete
 from mimik.settings.params import Params
 from mimik.settings.reading import read
 
@@ -293,6 +292,7 @@ def train_method(chosen: argparse.Namespace) -> None:
             RESULTS / chosen.dataset / chosen.method,
             Path("checkpoints/train") / chosen.dataset / chosen.method,
             logger,
+            segmented_dir=_segmented(values, chosen),
         )
 
 
@@ -310,6 +310,7 @@ def translate_faces(chosen: argparse.Namespace) -> None:
         _weights(values, "segmenter", chosen),
         result / "translations",
         build(TranslationSettings, settings, "translation"),
+        segmented_dir=_segmented(values, chosen),
     )
 
 
@@ -335,6 +336,7 @@ def evaluate_method(chosen: argparse.Namespace) -> None:
             result / "metrics.json",
             params.mirror_of(values),
             run_id,
+            segmented_dir=_segmented(values, chosen),
         )
 
 
@@ -403,6 +405,8 @@ def show_params(chosen: argparse.Namespace) -> None:
 
         print(f"{options.PAGE}: {'written' if options.write(Path.cwd()) else 'up to date'}")
     if chosen.tables:
+        from mimik.settings import published
+
         print(f"{published.PAGE}: {'written' if published.write(values, Path.cwd()) else 'up to date'}")
     if chosen.outside:
         stages.write_outside(values, Path.cwd(), chosen.outside)
@@ -410,6 +414,8 @@ def show_params(chosen: argparse.Namespace) -> None:
         agreement.check(Path.cwd())
         stages.write_decisions(values, Path.cwd())
     if chosen.method:
+        from mimik.settings.complete import complete
+
         json.dump(complete(values, chosen.dataset, chosen.method), sys.stdout, indent=2)
         print()
     elif chosen.dataset:
@@ -444,6 +450,11 @@ def _params(chosen: argparse.Namespace) -> Params:
 def _weights(values: Params, kind: str, chosen: argparse.Namespace) -> Path | None:
     path = stages.weights(values, kind, vars(chosen))
     return None if path is None else Path(path).parent
+
+
+def _segmented(values: Params, chosen: argparse.Namespace) -> Path | None:
+    folder = stages.segmented(values, vars(chosen))
+    return None if folder is None else Path(folder)
 
 
 if __name__ == "__main__":

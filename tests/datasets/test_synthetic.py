@@ -46,6 +46,16 @@ def test_test_people_do_not_depend_on_the_number_of_training_people() -> None:
     pd.testing.assert_frame_equal(of_test[0], of_test[1])
 
 
+def test_another_light_shows_other_people_in_the_same_way() -> None:
+    day, evening = listing(), listing(light="evening")
+    assert "light" not in day and (evening["light"] == "evening").all()
+    pd.testing.assert_frame_equal(day, listing(light="day"))
+    assert not set(day["identity_seed"]) & set(evening["identity_seed"])
+    assert not set(day["view_seed"]) & set(evening["view_seed"])
+    shared = ["id", "split", "expression", "identity"]
+    pd.testing.assert_frame_equal(day[shared], evening[shared])
+
+
 def test_fewer_classes_leave_the_other_rows_as_they_are() -> None:
     some = listing(classes=["happiness", "anger"])
     assert set(some["expression"]) == {"happiness", "anger"}
@@ -73,6 +83,7 @@ def test_index_survives_csv(tmp_path: Path) -> None:
         {"identities": {"train": 5.5, "val": 2, "test": 1}},
         {"views_per_expression": 0},
         {"views_per_expression": True},
+        {"light": "noon"},
     ],
 )
 def test_wrong_options_are_named(options: dict[str, object]) -> None:

@@ -281,3 +281,23 @@ def test_expressions_tell_themselves_apart() -> None:
     distance = ((images[~train][:, None] - means) ** 2).sum(axis=-1)
     right = distance.argmin(axis=1) == labels[~train]
     assert right.mean() > 0.7
+
+
+def test_light_changes_pictures_and_nothing_else() -> None:
+    table = synthetic.index(Path("unused"), {"identities": {"train": 1, "val": 1, "test": 1}}, seed=0).table.iloc[:6]
+    outputs = ("images", "masks", "depth", "normals", "landmarks")
+    day = synthetic.render(table, 32, outputs)
+    evening = synthetic.render(table.assign(light="evening"), 32, outputs)
+    for name in outputs[1:]:
+        assert (getattr(day, name) == getattr(evening, name)).all(), name
+    assert day.images is not None and evening.images is not None
+    means = [images.reshape(6, -1, 3).mean(1) for images in (day.images, evening.images)]
+    assert (means[1].mean(1) < 0.7 * means[0].mean(1)).all()  # darker
+    assert (means[1][:, 2] / means[1][:, 0] < 0.8 * means[0][:, 2] / means[0][:, 0]).all()  # warmer
+    again = synthetic.render(table.assign(light="day"), 32, ("images",)).images
+    assert (again == day.images).all()
+    # Whatever stands in a table beside: a row decides alone, and the edited face stays in its light.
+    mixed = synthetic.render(table.assign(light=["day", "evening"] * 3), 32, ("images",)).images
+    assert mixed is not None
+    assert (mixed[::2] == day.images[::2]).all() and (mixed[1::2] == evening.images[1::2]).all()
+    assert (synthetic.with_expression(table.assign(light="evening"), "anger")["light"] == "evening").all()

@@ -26,6 +26,7 @@ from mimik.networks.stored import save_network
 from mimik.settings.configuration import build
 from mimik.statistics.bootstrap import grouped_mean
 from mimik.storage.files import file_sha256
+from tests.tiny import make_store
 
 CLASSES = ["anger", "fear", "happiness"]
 SIZE = 32
@@ -102,7 +103,7 @@ def project(tmp_path: Path) -> SimpleNamespace:
     return SimpleNamespace(store=store, result=result, folder=tmp_path)
 
 
-def run(project: SimpleNamespace, **settings: Any) -> dict[str, Any]:
+def run(project: SimpleNamespace, segmented_dir: Path | None = None, **settings: Any) -> dict[str, Any]:
     output = project.result / "metrics.json"
     defaults: dict[str, Any] = {"metrics": METRICS, "bootstrap": 20, "batch_size": 4, "kid_subsets": 2}
     evaluate(
@@ -114,6 +115,7 @@ def run(project: SimpleNamespace, **settings: Any) -> dict[str, Any]:
         project.folder / "reader",
         project.folder / "weights",
         output,
+        segmented_dir=segmented_dir,
     )
     loaded: dict[str, Any] = json.loads(output.read_text())
     return loaded
@@ -297,6 +299,21 @@ def test_segmenters_before_and_after_training_are_both_measured(project, monkeyp
     other = run(project, metrics=("miou",))["metrics"]
     assert other["miou_before"]["value"] == same["miou_before"]["value"]
     assert other["miou_after"]["value"] != same["miou_after"]["value"]
+
+
+def test_a_segmenter_from_elsewhere_is_measured_there_at_its_own_size(project, monkeypatch) -> None:
+    trained = segmenter.load(project.folder / "segmenter")
+    method = SimpleNamespace(segmenter=trained, condition=Condition(ConditionConfig(), CLASSES))
+    monkeypatch.setattr(module, "load_method", lambda _: (method, {}))
+    (project.store / f"masks_{SIZE}.npy").unlink()  # nothing needs masks of the translated dataset
+    assert "has no masks" in run(project, metrics=("miou",))["metrics"]["miou_before"]["skipped"]
+    other = make_store(project.folder / "other", size=SIZE)
+    entries = run(project, metrics=("miou",), segmented_dir=other.directory)["metrics"]
+    for entry in entries.values():
+        assert (entry["dataset"], entry["dataset_digest"], entry["n"]) == ("other", "tiny-0", 8)
+        assert "Test split of other, 32 px" in entry["protocol"]
+    with pytest.raises(UserError, match="Add 32 to"):
+        run(project, metrics=("miou",), segmented_dir=make_store(project.folder / "small", size=16).directory)
 
 
 def test_commit_is_that_of_the_checkout_or_none() -> None:

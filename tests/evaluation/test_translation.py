@@ -13,6 +13,8 @@ from mimik.errors import UserError
 from mimik.evaluation import translation
 from mimik.evaluation.translation import TranslationSettings, balanced_subset, evenly, translate
 from mimik.storage.files import file_sha256
+from mimik.training.batches import to_tensor
+from tests.tiny import make_store
 
 CLASSES = ["anger", "fear", "happiness"]
 
@@ -182,6 +184,24 @@ def test_masks_of_the_segmenter_before_and_after(folders, method, monkeypatch) -
     assert masks.shape == (2, 4, 8, 8) and masks.dtype == np.uint8
     for index, row in enumerate(manifest["mask_rows"]):
         assert (masks[0, index] == row).all() and (masks[1, index] == row + 3).all()
+
+
+def test_masks_are_of_the_dataset_that_the_segmenter_comes_from(folders, method, monkeypatch, tmp_path) -> None:
+    method.segmenter = Brightest(3)
+    before = Brightest(0)
+    before.input_size = 16
+    monkeypatch.setattr(translation.segmenter, "load", lambda _: before)
+    other = make_store(tmp_path / "other")
+    settings = TranslationSettings(precision="fp32")
+    translate(folders[1], folders[0], "pretrained", folders[2], settings, segmented_dir=other.directory)
+    manifest = json.loads((folders[2] / "manifest.json").read_text())
+    assert manifest["masked"] == {"dataset": "other", "size": 16, "digest": "tiny-0"}
+    assert manifest["size"] == 8 and manifest["rows"] == [1, 2, 4, 6]
+    assert manifest["mask_rows"] == other.rows("test").tolist()
+    masks = np.load(folders[2] / "masks.npy")
+    assert masks.shape == (2, 8, 16, 16)
+    first = other.images[other.rows("test")[0]][None]
+    assert (masks[0, 0] == before(to_tensor(first)).argmax(1)[0].numpy()).all()
 
 
 def test_even_choice_spans_the_rows() -> None:

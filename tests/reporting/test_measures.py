@@ -83,6 +83,37 @@ def test_baselines_of_what_a_classifier_sees(tmp_path: Path) -> None:
     assert [cell.text for cell in truth.cells] == ["90.0", "90.0", "0.90", "0.9000"]
 
 
+def test_measures_of_different_datasets_are_not_compared(tmp_path: Path) -> None:
+    def named(value: float, **place: str) -> dict[str, float]:
+        return {"miou_after": metric(value, **place), "eea": metric(value)}
+
+    here = {"dataset": "rendered", "dataset_digest": "d" * 64}
+    there = {"dataset": "celebamask_hq", "dataset_digest": "e" * 64}
+    named_by = {"a": named(0.5, **here), "b": named(0.6, **here), "c": named(0.9, **there), "old": named(0.7)}
+    results = {name: make(tmp_path, name, metrics=metrics) for name, metrics in named_by.items()}
+
+    same = table([results["a"], results["b"], results["old"]], ["miou_after", "eea"])
+    assert same is not None and same.notes == ()  # files from before have no name: the result's own dataset
+    assert [line.cells[0].best for line in same.lines] == [False, False, True]
+
+    for first in ("a", "old"):
+        mixed = table([results[first], results["c"]], ["miou_after", "eea"])
+        assert mixed is not None
+        assert mixed.notes == (
+            "mIoU after: measured on test faces of rendered and of celebamask_hq, which do not compare, so none is the "
+            "best.",
+        )
+        assert [cell.best for line in mixed.lines for cell in line.cells] == [False, False, False, True]
+        assert [line.cells[0].small.split(" on ")[1] for line in mixed.lines] == ["rendered", "celebamask_hq"]
+
+    alone = table([results["c"]], ["miou_after", "eea"])
+    assert alone is not None and alone.notes == ("mIoU after: measured on test faces of celebamask_hq.",)
+    anew = make(tmp_path, "anew", metrics=named(0.8, dataset="celebamask_hq", dataset_digest="f" * 64))
+    twice = table([results["c"], anew], ["miou_after"])
+    assert twice is not None and "different preparations of celebamask_hq" in twice.notes[0]
+    assert not any(line.cells[0].best for line in twice.lines)
+
+
 def test_nothing_to_show(tmp_path: Path) -> None:
     assert table([make(tmp_path, metrics={})], ["eea", "fid"]) is None
 

@@ -121,10 +121,62 @@ def test_an_automatic_segmenter_is_the_scales() -> None:
     values["scales"]["smoke"]["segmenter"] = "unet"
     values["methods"]["hier_seg"]["segmenter"] = "auto"
     for scale, name in (("demo", "bisenet"), ("smoke", "unet")):
-        assert params.pretrained_of(values, "synthetic", "hier_seg", scale) == {"segmenter": name}
+        assert params.pretrained_of(values, "synthetic", "hier_seg", scale) == {"segmenter": ("synthetic", name)}
         assert params.resolve(values, "synthetic", "hier_seg", scale)["pretrained"] == {"segmenter": name}
     assert params.pretrained_of(values, "synthetic", "stargan") == {}
     assert "scales.demo.segmenter: 'unet'" in faults(lambda v: v["scales"]["demo"].update(segmenter="unet"))
+
+
+def test_a_segmenter_may_be_trained_on_another_dataset() -> None:
+    values = copy.deepcopy(SMALL)
+    values["segmenters"]["unet"] = {"network": "unet"}
+    values["scales"]["demo"]["segmenter"] = "affectnet/bisenet"
+    entry = values["methods"]["hier_seg"]
+    expected = {
+        "unet": ("synthetic", "unet"),
+        "affectnet/unet": ("affectnet", "unet"),
+        "synthetic/unet": ("synthetic", "unet"),
+        "auto": ("affectnet", "bisenet"),
+        "auto/unet": ("affectnet", "unet"),
+    }
+    for reference, network in expected.items():
+        entry["segmenter"] = reference
+        params.validate(values, ROOT / params.SCHEMA)
+        assert params.pretrained_of(values, "synthetic", "hier_seg") == {"segmenter": network}
+        name = network[1] if network[0] == "synthetic" else "/".join(network)
+        for settings in (params.resolve, params.resolve_evaluation):
+            assert settings(values, "synthetic", "hier_seg")["pretrained"] == {"segmenter": name}, reference
+    # A dataset may insist on its own, at all scales or at one; its preparation does not see that.
+    prepared = params.resolve_dataset(values, "synthetic")
+    for own in ({"own_segmenter": True}, {"scales": {"demo": {"own_segmenter": True}}}):
+        theirs = {**values, "datasets": {**values["datasets"], "synthetic": {**values["datasets"]["synthetic"], **own}}}
+        params.validate(theirs, ROOT / params.SCHEMA)
+        assert params.resolve_dataset(theirs, "synthetic") == prepared
+        for reference, network in expected.items():
+            entry["segmenter"] = reference
+            wanted = ("synthetic", network[1]) if reference.startswith("auto") else network
+            assert params.pretrained_of(theirs, "synthetic", "hier_seg") == {"segmenter": wanted}, reference
+
+
+@pytest.mark.parametrize("dataset", ["affectnet", "affectnet_d", "rafd90", "rafd3", "celeba", "celeba_hq"])
+def test_the_published_segmenters_learn_from_celebamask_hq(dataset: str) -> None:
+    networks = {
+        "hier_seg": "bisenet", "hier_seg_frozen": "bisenet", "hier_seg_unet": "unet", "hier_seg_unet_frozen": "unet",
+        "hier_seg_pretrain_10": "bisenet_10", "hier_seg_pretrain_20": "bisenet_20",
+        "hier_seg_pretrain_50": "bisenet_50",
+        "hier_seg_no_mouth": "bisenet", "hier_seg_w_5_0_5": "bisenet", "secgan": "bisenet", "secgan_attgan": "bisenet",
+        "secgan_attributes": "bisenet", "stargan_concat_attributes": "bisenet", "attgan_concat": "bisenet",
+    }  # fmt: skip
+    for method, name in networks.items():
+        settings = params.resolve(SHIPPED, dataset, method, "paper")
+        assert settings["pretrained"] == {"segmenter": f"celebamask_hq/{name}"}, method
+    assert params.resolve(SHIPPED, "celebamask_hq", "hier_seg", "paper")["pretrained"] == {"segmenter": "bisenet"}
+
+
+def test_datasets_that_anybody_has_need_no_other_for_their_segmenter() -> None:
+    for dataset in ("synthetic", "synthetic_evening", "open_faces", "folder"):
+        for scale, name in (("paper", "bisenet"), ("demo", "unet"), ("smoke", "unet")):
+            assert params.resolve(SHIPPED, dataset, "hier_seg", scale)["pretrained"] == {"segmenter": name}
 
 
 def test_only_a_dataset_with_ground_truth_has_a_reader() -> None:
@@ -144,6 +196,21 @@ def test_only_a_dataset_with_ground_truth_has_a_reader() -> None:
         (lambda v: v["experiments"].append(dict(v["experiments"][0])), "none of them twice"),
         (lambda v: v["experiments"][0].update(dataset="sintetic"), "experiments.0.dataset: 'sintetic'"),
         (lambda v: v["methods"]["hier_seg"].update(segmenter="unet"), "methods.hier_seg.segmenter: 'unet'"),
+        (lambda v: v["methods"]["hier_seg"].update(segmenter="affectnet/unet"), "hier_seg.segmenter: 'unet' is not"),
+        (lambda v: v["methods"]["hier_seg"].update(segmenter="celeba/bisenet"), "'celeba' is not under 'datasets'. "),
+        (lambda v: v["methods"]["hier_seg"].update(segmenter="/bisenet"), "'' is not under 'datasets'"),
+        (lambda v: v["scales"]["demo"].update(segmenter="auto"), "scales.demo.segmenter: 'auto' is not under"),
+        (lambda v: v["scales"]["demo"].update(segmenter="celeba/bisenet"), "scales.demo.segmenter: 'celeba' is not"),
+        (lambda v: v["scales"]["demo"].update(methods={"stargan": {"segmenter": "celeba/bisenet"}}), "'celeba' is not"),
+        (lambda v: v["methods"]["hier_seg"].update(depth_network="affectnet/depth"), "'affectnet/depth' is not under"),
+        (lambda v: v["datasets"].update(auto={**v["datasets"]["affectnet"], "dataset": "affectnet"}), "datasets.auto"),
+        (
+            lambda v: (
+                v["datasets"]["affectnet"].update(annotations=["landmarks"])
+                or v["methods"]["hier_seg"].update(segmenter="affectnet/bisenet")
+            ),
+            "a segmenter of 'affectnet' learns from its masks",
+        ),
         (lambda v: v["methods"]["hier_seg"].update(starts_from="stargun"), "methods.hier_seg.starts_from: 'stargun'"),
         (lambda v: v["methods"]["hier_seg"].update(guidance={"dept": {}}), "no module 'dept' in mimik.guidance"),
         (lambda v: v["scales"]["demo"].update(classifier="vgg"), "Known: attributes, small"),
@@ -166,10 +233,17 @@ def test_a_fault_is_told_with_its_place(change: Any, told: str) -> None:
 @pytest.mark.parametrize(
     ("masks", "told"),
     [
-        ({}, "datasets.synthetic.masks_from: expected DATASET/SEGMENTER"),
-        ({"masks_from": "nothing/bisenet"}, "it is 'nothing/bisenet'"),
-        ({"masks_from": "affectnet/resnet"}, "it is 'affectnet/resnet'"),
+        ({}, "datasets.synthetic.masks_from: expected DATASET/NAME"),
+        (
+            {"masks_from": "nothing/bisenet"},
+            "datasets.synthetic.masks_from: 'nothing' is not under 'datasets'. Known: ",
+        ),
+        (
+            {"masks_from": "affectnet/resnet"},
+            "datasets.synthetic.masks_from: 'resnet' is not under 'segmenters'. Known",
+        ),
         ({"masks_from": "affectnet"}, "it is 'affectnet'"),
+        ({"masks_from": "auto/bisenet"}, "datasets.synthetic.masks_from: 'auto' is not under 'datasets'"),
         ({"masks_from": "synthetic/bisenet"}, "the masks of 'synthetic' are themselves made by a segmenter"),
         ({"masks_from": "affectnet/bisenet", "masks_confidence": 1}, "masks_confidence: expected a number from 0 to"),
     ],

@@ -98,7 +98,7 @@ def test_a_fault_names_the_file_it_stands_in(project: Path, content: str, told: 
 def test_faults_of_several_files_are_told_by_file(project: Path) -> None:
     for file, old, new in (
         ("params.yaml", "seed: 0", "seed: -1"),
-        ("params.yaml", "scale: demo", "scale: 3"),
+        ("params.yaml", "open_faces:\n    scale: demo", "open_faces:\n    scale: 3"),
         ("params/scale_demo.yaml", "steps: 1150", "steps: 0"),
     ):
         text = (project / file).read_text(encoding="utf-8")
@@ -106,7 +106,7 @@ def test_faults_of_several_files_are_told_by_file(project: Path) -> None:
         (project / file).write_text(text.replace(old, new, 1), encoding="utf-8")
     first, second, third, fourth, fifth = refusal(project).split("\n")
     assert first == "params.yaml: 2 setting(s) cannot be used."
-    assert "datasets.synthetic.scale:" in second and "seed:" in third
+    assert "datasets.open_faces.scale:" in second and "seed:" in third
     assert fourth == "params/scale_demo.yaml: 1 setting(s) cannot be used."
     assert fifth.startswith("  scales.demo.training.steps: expected a whole number from 1")
 

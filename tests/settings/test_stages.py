@@ -1,5 +1,7 @@
+import copy
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -29,7 +31,7 @@ def test_the_table_has_each_job_once_with_what_it_reads() -> None:
     assert jobs["train"]["synthetic-stargan"]["reads"]["segmenter"] == "data/prepared/synthetic/manifest.json"
     reads = {rule: jobs[rule]["synthetic-hier_seg"]["reads"]["segmenter"] for rule in ("train", "translate")}
     assert reads["translate"] == reads["train"]  # translating keeps the segmenter's masks before and after
-    for rule, count in (("evaluate", 3), ("train", 3)):
+    for rule, count in (("evaluate", 4), ("train", 4), ("translate", 2), ("report", 1)):
         reads = jobs[rule]["synthetic-stargan"]["reads"]
         assert len(set(reads.values())) == count  # DVC refuses a dependency that is listed twice
 
@@ -82,6 +84,67 @@ def test_a_dataset_whose_masks_a_segmenter_makes_needs_that_segmenter_first() ->
     code = {name: stages.code(values, "prepare", {"dataset": name}, root) for name in ("faces", "affectnet")}
     network = "networks/bisenet.py"
     assert network in code["faces"] and network not in code["affectnet"]
+
+
+def elsewhere(**changes: Any) -> dict[str, Any]:
+    """SMALL, with hier_seg on `synthetic` as its only experiment, the segmenter of which is trained on `affectnet`."""
+    values = copy.deepcopy(SMALL)
+    values["methods"]["hier_seg"]["segmenter"] = "affectnet/bisenet"
+    return {**values, "experiments": [dict(AT)], **changes}
+
+
+def test_a_segmenter_of_another_dataset_is_trained_there_and_measured_there() -> None:
+    values = elsewhere()
+    folder = "data/pretrained/affectnet/segmenter/bisenet"
+    assert stages.weights(values, "segmenter", AT) == f"{folder}/model.safetensors"
+    assert stages.segmented(values, AT) == "data/prepared/affectnet"
+    assert stages.segmented(SMALL, AT) is None and stages.segmented(values, {**AT, "method": "stargan"}) is None
+    assert stages.segmented(values, {**AT, "dataset": "affectnet"}) is None
+    table = stages.stage_table(values)
+    free, kept = table["jobs"], table["restricted"]
+    assert kept["segmenter"] == {"affectnet-bisenet": {"dataset": "affectnet", "segmenter": "bisenet"}}
+    assert list(kept["prepare"]) == ["affectnet"] and list(free["prepare"]) == ["synthetic"]
+    assert not free["segmenter"] and list(free["classifier"]) == ["synthetic-small"]
+    key = "synthetic-hier_seg"
+    for rule in ("train", "translate", "report"):
+        # What a network of restricted faces has shaped, and pages that show them, are treated like these.
+        assert list(kept[rule]) == [key] and not free[rule], rule
+        assert kept[rule][key]["reads"]["segmented"] == "data/prepared/affectnet"
+        assert kept[rule][key]["reads"].get("segmenter", folder) == folder
+    assert free["evaluate"][key]["reads"]["segmented"] == "data/prepared/affectnet"
+    for rule in ("train", "evaluate"):
+        assert stages.settings(values, rule, AT)["pretrained"] == {"segmenter": "affectnet/bisenet"}
+    values["segmenters"]["bisenet"]["network"] = "lab.network"
+    for rule in ("train", "translate", "evaluate"):
+        assert stages._networks(values, rule, AT) == ["lab.network"]
+
+
+def test_a_segmenter_of_a_free_dataset_restricts_nothing() -> None:
+    values = elsewhere()
+    values["datasets"]["faces"] = {**values["datasets"]["synthetic"], "dataset": "synthetic"}
+    values["methods"]["hier_seg"]["segmenter"] = "faces/bisenet"
+    table = stages.stage_table(values)
+    assert not any(table["restricted"].values())
+    assert list(table["jobs"]["prepare"]) == ["synthetic", "faces"]
+    assert list(table["jobs"]["segmenter"]) == ["faces-bisenet"]
+
+
+def test_what_starts_from_a_restricted_method_is_restricted() -> None:
+    values = elsewhere(experiments=[{"dataset": "synthetic", "method": "later"}])
+    values["methods"]["later"] = {**values["methods"]["stargan"], "starts_from": "hier_seg"}
+    assert stages.restricted(values, "synthetic", "later") and not stages.restricted(values, "synthetic", "stargan")
+    assert list(stages.stage_table(values)["restricted"]["train"]) == ["synthetic-hier_seg", "synthetic-later"]
+
+
+def test_the_segmenter_s_dataset_may_have_its_masks_from_a_third() -> None:
+    values = elsewhere()
+    entry = {**values["datasets"]["synthetic"], "dataset": "synthetic", "masks": "segmenter"}
+    values["datasets"]["faces"] = {**entry, "masks_from": "affectnet/bisenet"}
+    values["methods"]["hier_seg"]["segmenter"] = "faces/bisenet"
+    table = stages.stage_table(values)["restricted"]
+    assert list(table["prepare"]) == ["affectnet", "faces"]
+    assert list(table["segmenter"]) == ["affectnet-bisenet", "faces-bisenet"]
+    assert list(table["train"]) == ["synthetic-hier_seg"]
 
 
 def test_what_an_experiment_starts_from_is_trained_and_no_more() -> None:

@@ -1,10 +1,17 @@
 """Conditions on a prepared dataset that hold before a method is trained on it."""
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from mimik.errors import UserError
+from mimik.labels import SEGMENTATION_CLASSES
+from mimik.networks import segmenter
+from mimik.networks.stored import save_network
+from mimik.statistics.confusion import confusion_matrix, intersection_over_union
 from mimik.training.runs import train_method
 from tests.test_tracking import SETTINGS
 from tests.tiny import make_store
@@ -19,3 +26,68 @@ def test_a_class_without_training_faces_stops_a_training_before_it_starts(tmp_pa
     with pytest.raises(UserError, match=r"no face of the class 'sadness' is in the split 'train' .*sadness 0, surp"):
         train_method(SETTINGS, store.directory, {}, tmp_path / "result", tmp_path / "checkpoints")
     assert not (tmp_path / "result").exists()
+
+
+HIER_SEG = {
+    **SETTINGS,
+    "method": "hier_seg",
+    "module": "hier_seg",
+    "image_size": 32,
+    "pretrained": {"segmenter": "masked/tiny"},
+    "config": {
+        **{"conv_dim": 4, "residual_blocks": 1, "local_conv_dim": 4, "local_residual_blocks": 1, "local_size": 16},
+        **{"fusion_conv_dim": 4, "fusion_residual_blocks": 1, "critic_updates": 1},
+        **{"adversary": {"conv_dim": 4, "layers": 2}, "local_adversary": {"conv_dim": 4, "layers": 2}},
+    },
+    "training": {"steps": 2, "batch_size": 4, "log_every": 1, "sample_every": 1},
+}
+
+
+class Kept:
+    """A logger that keeps what training says of the segmenter."""
+
+    def __init__(self) -> None:
+        self.found: list[float] = []
+
+    def __getattr__(self, name: str) -> Any:
+        def keep(*arguments: Any, **named: Any) -> None:
+            for value in (*arguments, *named.values()):
+                if isinstance(value, dict) and "probe/miou_val" in value:
+                    self.found.append(value["probe/miou_val"])
+
+        return keep
+
+
+@pytest.mark.parametrize("elsewhere", [True, False])
+def test_end_to_end_training_needs_no_masks_where_the_segmenter_comes_from_elsewhere(
+    tmp_path: Path, elsewhere: bool
+) -> None:
+    torch.manual_seed(0)
+    settings = {"network": "unet", "image_size": 16, "width": 4}
+    network = segmenter.build(settings)
+    classes = list(SEGMENTATION_CLASSES)
+    record = {"kind": "segmenter", "name": "tiny", "architecture": settings, "classes": classes}
+    save_network(tmp_path / "segmenter", network, record)
+    store = make_store(tmp_path / "store", size=32)
+    (store.directory / "masks_32.npy").unlink()
+    other = make_store(tmp_path / "masked", size=16, seed=1)
+    kept = Kept()
+    train_method(
+        HIER_SEG, store.directory, {"segmenter": tmp_path / "segmenter"}, tmp_path / "result", tmp_path / "checkpoints",
+        kept, segmented_dir=other.directory if elsewhere else None,
+    )  # fmt: skip
+    if not elsewhere:
+        assert kept.found == []  # nobody knows how good it is
+        return
+    # What is said at the end is the value of the segmenter that was kept, on its own dataset's validation faces.
+    from mimik.training.runs import load_method
+
+    method, config = load_method(tmp_path / "result")
+    assert config["pretrained"] == {"segmenter": "masked/tiny"}
+    rows = other.rows("val")
+    images = torch.from_numpy(other.images[rows]).permute(0, 3, 1, 2).float() / 127.5 - 1
+    with torch.no_grad():
+        predicted = method.segmenter(images).argmax(1).numpy()
+    assert len(kept.found) >= 1
+    expected = intersection_over_union(confusion_matrix(predicted, np.asarray(other.masks)[rows], 19, 255))[0]
+    assert kept.found[-1] == pytest.approx(expected, abs=0.02)

@@ -20,6 +20,7 @@ LIGHT = (
     *("__init__", "cli", "console", "errors"),
     *("settings/agreement", "settings/configuration", "settings/external", "settings/modules", "settings/outside"),
     *("settings/params", "settings/place", "settings/reading", "settings/sources", "settings/stages"),
+    "settings/trained",
     *("storage/files", "storage/records", "storage/yaml_file"),
 )
 """Modules that are the real ones here too."""

@@ -26,6 +26,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     values = read(ROOT / "params.yaml")[0]
     values["experiments"] = [{"dataset": "synthetic", "method": "hier_seg"}]
     values["datasets"]["synthetic"]["scales"]["smoke"]["identities"] = {"train": 4, "val": 1, "test": 1}
+    # Other faces, without masks, for a method whose segmenter comes from the first.
+    evening = {"dataset": "synthetic", "light": "evening", "annotations": ["landmarks"]}
+    values["datasets"]["synthetic_evening"] = {**values["datasets"]["synthetic"], **evening}
     values["scale"] = "smoke"
     (folder / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
     project = Project(folder)
@@ -74,6 +77,35 @@ def test_from_nothing_to_a_report(project: Project, monkeypatch: pytest.MonkeyPa
     assert [version.run_id for version in client.search_model_versions("name = 'hier_seg-synthetic'")] == [
         run.info.run_id
     ]
+
+
+def test_a_segmenter_of_other_faces_is_trained_and_measured_on_those(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    result = project.folder / "results/synthetic_evening/hier_seg_rendered"
+    project.must(
+        "snakemake", "--cores", "8", "--no-hooks", "--", str(result.relative_to(project.folder) / "report.html")
+    )
+    prepared = project.folder / "data/prepared"
+    assert not (prepared / "synthetic_evening/masks_64.npy").exists()
+    assert not (project.folder / "data/pretrained/synthetic_evening/segmenter").exists()
+    metrics = json.loads((result / "metrics.json").read_text(encoding="utf-8"))["metrics"]
+    digest = json.loads((prepared / "synthetic/manifest.json").read_text(encoding="utf-8"))["digest"]
+    for name in ("miou_before", "miou_after"):
+        entry = metrics[name]
+        assert (entry["dataset"], entry["dataset_digest"], entry["n"]) == ("synthetic", digest, 8)
+        assert "Test split of synthetic, 64 px" in entry["protocol"]
+    pretrained = project.folder / "data/pretrained/synthetic/segmenter/unet/metrics.json"
+    own = json.loads(pretrained.read_text(encoding="utf-8"))["miou"]
+    assert metrics["miou_before"]["value"] == pytest.approx(own, abs=1e-6)  # the same faces and masks
+    assert "prepare the dataset with" in metrics["outside_change"]["skipped"]
+    config = json.loads((result / "config.json").read_text(encoding="utf-8"))
+    assert config["pretrained"] == {"segmenter": "synthetic/unet"} and config["config"]["end_to_end"] is True
+    page = (result / "report.html").read_text(encoding="utf-8")
+    assert "test faces of synthetic, on which it was pre-trained" in page
+    assert "measured on test faces of synthetic." in page
 
 
 def test_every_shipped_pair_can_be_asked_for(tmp_path: Path) -> None:

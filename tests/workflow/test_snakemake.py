@@ -50,6 +50,28 @@ def test_masks_by_a_segmenter_wait_for_it_and_are_made_again_when_it_changes(fre
     assert project.planned(target) == {"prepare": 1, "segmenter": 1}
 
 
+def test_a_segmenter_of_another_dataset_is_trained_and_measured_there(fresh: Project, tmp_path: Path) -> None:
+    project = fresh.copy(tmp_path / "project")
+    entry = "{dataset: synthetic, scale: demo, classes: [neutral, happiness], sizes: [64]}"
+    project.edit("params.yaml", "datasets:\n", f"datasets:\n  faces: {entry}\n")
+    project.edit("params.yaml", "segmenter: bisenet}\n", "segmenter: synthetic/bisenet}\n")
+    target = "results/faces/hier_seg/report.html"
+    rules = ("train", "translate", "evaluate", "report")
+    assert project.planned(target) == {"prepare": 2, "segmenter": 1, "classifier": 1, **dict.fromkeys(rules, 1)}
+    project.must("snakemake", "--cores", "2", target)
+    assert not (project.folder / "data/pretrained/faces/segmenter").exists()
+    other = (project.folder / "data/prepared/synthetic/manifest.json").read_text(encoding="utf-8")
+    trained = (project.folder / "results/faces/hier_seg/generator.safetensors").read_text(encoding="utf-8")
+    assert json.loads(trained)[2][1] == other
+    translated = (project.folder / "results/faces/hier_seg/translations/manifest.json").read_text(encoding="utf-8")
+    assert translated.endswith(other)
+    measured = (project.folder / "results/faces/hier_seg/metrics.json").read_text(encoding="utf-8")
+    assert json.loads(measured)[-1] == other
+    assert project.planned(target) == {}
+    project.append("src/mimik/pretraining/segmenter.py", "\n# an edit\n")
+    assert project.planned(target) == {"segmenter": 1, **dict.fromkeys(rules, 1)}
+
+
 @pytest.mark.parametrize(
     ("file", "expected"),
     [

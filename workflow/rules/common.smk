@@ -113,6 +113,12 @@ def weights_of(kind):
     return weights
 
 
+def segmented(wildcards):
+    """Input function: the dataset that a method's segmenter is trained on, if another; mIoU is measured there."""
+    folder = stages.segmented(config, wildcards)
+    return [] if folder is None else [f"{folder}/manifest.json"]
+
+
 def published_weights(wildcards):
     """Inception and ArcFace weights, if the user has placed them: their metrics are then computed."""
     return sorted(

@@ -8,6 +8,7 @@ rule translate:
         generator="results/{dataset}/{method}/generator.safetensors",
         config="results/{dataset}/{method}/config.json",
         segmenter=weights_of("segmenter"),
+        segmented=segmented,
     output:
         images="results/{dataset}/{method}/translations/images.npy",
         cycle="results/{dataset}/{method}/translations/cycle.npy",
@@ -46,6 +47,7 @@ rule evaluate:
         samples=rules.train.output.samples,
         classifier=weights_of("classifier"),
         segmenter=weights_of("segmenter"),
+        segmented=segmented,
         reader=weights_of("reader"),
         weights=published_weights,
     output:

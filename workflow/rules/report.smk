@@ -13,6 +13,7 @@ rule report:
         action_units=rules.translate.output.action_units,
         manifest="data/prepared/{dataset}/manifest.json",
         segmenter=weights_of("segmenter"),
+        segmented=segmented,
     output:
         page=report(
             "results/{dataset}/{method}/report.html",

@@ -6,6 +6,7 @@ rule train:
         index="data/prepared/{dataset}/index.csv",
         manifest="data/prepared/{dataset}/manifest.json",
         segmenter=weights_of("segmenter"),
+        segmented=segmented,
         depth_network=weights_of("depth_network"),
         starts_from=weights_of("starts_from"),
     output:

@@ -32,4 +32,5 @@ with reported(snakemake.log[0]):
             Path(snakemake.output.metrics),
             mirror_of(snakemake.config),
             run_id,
+            segmented_dir=folder(snakemake.input.segmented),
         )

@@ -19,4 +19,5 @@ with reported(snakemake.log[0]):
             Path(snakemake.output.generator).parent,
             Path("checkpoints/train") / settings["dataset"] / settings["method"],
             logger,
+            segmented_dir=Path(snakemake.input.segmented[0]).parent if snakemake.input.segmented else None,
         )

@@ -14,4 +14,5 @@ with reported(snakemake.log[0]):
         Path(snakemake.input.segmenter[0]).parent if snakemake.input.segmenter else None,
         Path(snakemake.output.manifest).parent,
         build(TranslationSettings, snakemake.params.settings, "translation"),
+        segmented_dir=Path(snakemake.input.segmented[0]).parent if snakemake.input.segmented else None,
     )

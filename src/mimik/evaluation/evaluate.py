@@ -42,6 +42,8 @@ def evaluate(
     output: Path | str,
     mirror: Path | str | None = None,
     run_id: str | None = None,
+    *,
+    segmented_dir: Path | str | None = None,
 ) -> None:
     """Measure the translations of one method and write metrics.json and per_face.safetensors beside it.
 
@@ -57,6 +59,8 @@ def evaluate(
         output: the file to write.
         mirror: folder that is searched for weights, see mimik.mirror.
         run_id: MLflow's run of this result, which is recorded.
+        segmented_dir: the prepared dataset that the segmenter was trained on. By its masks the segmenter is measured,
+            at the size that it was trained at. None: `store_dir`.
 
     Raises:
         UserError: a file is missing, or translations, generator, dataset and classifier do not belong together.
@@ -78,7 +82,7 @@ def evaluate(
         )
     device = pick_device()
     method, _ = load_method(result_dir)
-    before, after = _segmenters(method, segmenter_dir, result_dir, manifest["generator_sha256"], device)
+    before, after, side = _segmenters(method, segmenter_dir, result_dir, manifest["generator_sha256"], device)
     condition = method.condition
     assert isinstance(condition, Condition)
     attributes = condition.edits if condition.space == "attributes" else ()
@@ -97,6 +101,7 @@ def evaluate(
             segmenter_before=before,
             segmenter_after=after,
             attributes=attributes,
+            segmented=None if segmented_dir is None or side is None else FaceStore(segmented_dir, side),
         )
         entries = measure(measurements, modules)
     per_face = {name: entry.pop(PER_FACE) for name, entry in entries.items() if PER_FACE in entry}
@@ -213,11 +218,12 @@ def _translations(result_dir: Path, name: str, manifest: Mapping[str, Any]) -> A
 
 def _segmenters(
     method: nn.Module, directory: Path | str | None, result_dir: Path, generator_sha256: str, device: torch.device
-) -> tuple[Extractor | Missing, Extractor | Missing]:
+) -> tuple[Extractor | Missing, Extractor | Missing, int | None]:
+    """The segmenter as pre-trained and after training with the generator, and the size that it was trained at."""
     trained = getattr(method, "segmenter", None)
     if trained is None:
         nothing = Missing("this method has no segmenter.", applies=False)
-        return nothing, nothing
+        return nothing, nothing, None
     if directory is None:
         raise UserError(f"{result_dir}: this method has a segmenter; name the folder of the pre-trained one as well.")
     before = segmenter.load(directory).to(device)
@@ -226,6 +232,7 @@ def _segmenters(
     return (
         Extractor(before.name, before.sha256, _parser(before, device)),
         Extractor(before.name, generator_sha256, _parser(after, device)),
+        before.input_size,
     )
 
 

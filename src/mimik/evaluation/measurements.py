@@ -157,6 +157,7 @@ class Measurements:
         classifier, inception, arcface, reader: extractors, or why there is none.
         segmenter_before, segmenter_after: the pre-trained segmenter, and the same one after end-to-end training.
         attributes: names of the C attributes that the translations reverse; empty if the targets are classes.
+        segmented: the dataset that the segmenters were trained on, at the size they were trained at; None: `store`.
     """
 
     translations: Array
@@ -172,6 +173,7 @@ class Measurements:
     segmenter_before: Extractor | Missing
     segmenter_after: Extractor | Missing
     attributes: tuple[str, ...] = ()
+    segmented: FaceStore | None = None
 
     TESTED: ClassVar[str] = "Test split"
     """What the images are, for the protocol of every entry."""
@@ -218,6 +220,11 @@ class Measurements:
     def reals(self) -> Rows:
         """The real test images, uint8 (R, S, S, 3)."""
         return Rows(self.store.images, self.real_rows)
+
+    @property
+    def masked(self) -> FaceStore:
+        """The dataset by whose masks the segmenter is measured: the one that it was trained on."""
+        return self.store if self.segmented is None else self.segmented
 
     @property
     def truth(self) -> Rows | Missing:
@@ -294,6 +301,11 @@ class Measurements:
     def of_reals(self, extractor: Extractor) -> dict[str, Array]:
         """Outputs (R, ...) of the real test images."""
         return self._once(extractor, "real", self.reals, (len(self.real_rows),))
+
+    def of_masked(self, extractor: Extractor) -> dict[str, Array]:
+        """Outputs (R, ...) of the test images of `masked`."""
+        rows = self.masked.rows("test")
+        return self._once(extractor, "masked", Rows(self.masked.images, rows), (len(rows),))
 
     def of_sources(self, extractor: Extractor) -> dict[str, Array]:
         """Outputs (N, ...) of the source images: those of the real ones, not computed again."""
@@ -399,19 +411,30 @@ class Measurements:
         return {**entry, PER_FACE: PerFace(sums, counts)}
 
     def entry(
-        self, value: Any, ci: Any, number: int, extractor: Extractor | None, protocol: str, **extra: Any
+        self,
+        value: Any,
+        ci: Any,
+        number: int,
+        extractor: Extractor | None,
+        protocol: str,
+        tested: str | None = None,
+        **extra: Any,
     ) -> Entry:
-        """Entry of metrics.json, with its keys in the order in which they are written."""
+        """Entry of metrics.json, with its keys in the order in which they are written.
+
+        `tested` says what was measured, where that is not the test images of this dataset at this size.
+        """
         limited = (
             "" if len(self.rows) == len(self.real_rows) else f" {len(self.rows)} of {len(self.real_rows)} test images."
         )
+        tested = tested or f"{self.TESTED}, {self.size} px, uint8.{limited}"
         return {
             "value": value,
             "ci": ci,
             "n": number,
             "extractor": extractor.name if extractor else None,
             "extractor_sha256": extractor.sha256 if extractor else None,
-            "protocol": f"{protocol} {self.TESTED}, {self.size} px, uint8.{limited}",
+            "protocol": f"{protocol} {tested}",
             **extra,
         }
 

@@ -90,12 +90,15 @@ def translate(
     segmenter_dir: Path | str | None,
     output_dir: Path | str,
     settings: TranslationSettings,
+    *,
+    segmented_dir: Path | str | None = None,
 ) -> None:
     """Translate the test split with the generator of `result_dir`.
 
     Writes `images.npy`, `cycle.npy` and `manifest.json`. `masks.npy`, uint8 (2, K, S, S), contains the masks of the
     K test faces of the manifest's `mask_rows` from the segmenter as pre-trained and after training with the generator,
-    as positions in `labels.SEGMENTATION_CLASSES`; K is 0 for a method without a segmenter. `strengths.npy` and
+    as positions in `labels.SEGMENTATION_CLASSES`; K is 0 for a method without a segmenter. These faces are of the
+    dataset that the segmenter was trained on, at the size it was trained at (`masked`). `strengths.npy` and
     `action_units.npy` contain the continuous edits of a few faces, see `mimik.evaluation.continuous`; the second has
     no faces for a method that is not conditioned on action units.
 
@@ -105,6 +108,7 @@ def translate(
         segmenter_dir: the pre-trained segmenter, for methods that have one.
         output_dir: folder of the files to write; memory use does not grow with the number of images.
         settings: see `TranslationSettings`.
+        segmented_dir: the prepared dataset that the segmenter was trained on; None: `store_dir`.
 
     Raises:
         UserError: there is no labelled test face (for a method conditioned on attributes: no test face at all), the
@@ -148,10 +152,14 @@ def translate(
     shown = np.full(len(chosen), -1) if by_attribute else labels[chosen]
     described = _continuous(edit, condition, store, chosen, shown, output_dir, settings)
     segmenters = _segmenters(method, segmenter_dir, result_dir)
-    mask_rows = evenly(chosen, MASKED_FACES if segmenters else 0)
-    with new_array(output_dir / "masks.npy", (2, len(mask_rows), store.size, store.size)) as masks:
+    masked, candidates = store, chosen
+    if segmenters and segmented_dir is not None:
+        masked = FaceStore(segmented_dir, segmenters[0].input_size)
+        candidates = masked.rows("test")
+    mask_rows = evenly(candidates, MASKED_FACES if segmenters else 0)
+    with new_array(output_dir / "masks.npy", (2, len(mask_rows), masked.size, masked.size)) as masks:
         for index, network in enumerate(segmenters):
-            masks[index] = _classes(network, store.images[mask_rows], device)
+            masks[index] = _classes(network, masked.images[mask_rows], device)
     write_json(
         manifest_path,
         {
@@ -159,6 +167,7 @@ def translate(
             "ids": store.table["id"].iloc[chosen].tolist(),
             "source_labels": shown.tolist(),
             "mask_rows": mask_rows.tolist(),
+            "masked": {"dataset": masked.name, "size": masked.size, "digest": masked.digest},
             **described,
             "classes": list(condition.edits),
             "size": store.size,
@@ -224,7 +233,7 @@ def evenly(rows: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
     return rows[np.linspace(0, len(rows) - 1, count).round().astype(np.int64)]
 
 
-def _segmenters(method: nn.Module, pretrained: Path | str | None, result_dir: Path) -> Sequence[nn.Module]:
+def _segmenters(method: nn.Module, pretrained: Path | str | None, result_dir: Path) -> Sequence[Any]:
     """The segmenter before and after training with the generator; nothing for a method without one."""
     trained = getattr(method, "segmenter", None)
     if trained is None:

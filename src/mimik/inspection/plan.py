@@ -197,8 +197,8 @@ def _training(params: Params, dataset: str, method: str) -> int | None:
 
     def networks() -> dict[str, nn.Module]:
         made = {}
-        for kind, name in settings["pretrained"].items():
-            config = complete_network(params, dataset, PRETRAINED[kind], name)["config"]
+        for kind, (at, name) in resolution.pretrained_of(params, dataset, method).items():
+            config = complete_network(params, at, PRETRAINED[kind], name)["config"]
             made[kind] = named("networks", kind, "params.yaml").build({**config, "image_size": size})
         return made
 

@@ -5,7 +5,7 @@ For a metric of another package, its module says how it is printed; the evaluati
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mimik.reporting.results import BASELINES, Measured, Result
 from mimik.reporting.tabular import EMPTY, Cell, Column, Direction, Line, Table
@@ -108,8 +108,10 @@ MEASURES: Mapping[str, Measure] = {
     "cycle_l1": Measure("L1", "down", "", digits=4, group="Cycle reconstruction"),
     "cycle_psnr": Measure("PSNR", "up", "", "dB", 2, group="Cycle reconstruction"),
     "cycle_ssim": Measure("SSIM", "up", "", group="Cycle reconstruction"),
-    "miou_before": _percent("mIoU before", "", "pre-trained segmenter, on test faces", "Segmenter"),
-    "miou_after": _percent("mIoU after", "up", "segmenter after end-to-end training", "Segmenter"),
+    "miou_before": _percent(
+        "mIoU before", "", "pre-trained segmenter, on test faces of the dataset that it was pre-trained on", "Segmenter"
+    ),
+    "miou_after": _percent("mIoU after", "up", "the same after end-to-end training", "Segmenter"),
     "classifier_accuracy": _percent("Accuracy", "", "of the judging classifier on real test faces", "Judge"),
     "attribute_classifier_accuracy": _percent(
         "Accuracy, attributes", "", "of the judging classifier on real test faces, mean over the attributes", "Judge"
@@ -192,8 +194,9 @@ def table(results: Sequence[Result], names: Sequence[str]) -> Table | None:
     Names are those of `MEASURES` and of `further`.
 
     The best of every column is chosen among the results, as printed (equal as printed counts as equally good), never
-    among the baselines. A measure that applies to these methods but that no result has becomes a note with the reason.
-    None when nothing was measured.
+    among the baselines, and not where a measure was taken on different datasets. A note says where a measure was taken
+    on another dataset than the results'. A measure that applies to these methods but that no result has becomes a note
+    with the reason. None when nothing was measured.
     """
     measures = {**MEASURES, **further(results)}
     taken = [name for name in names if any(_has_value(result.metric(name)) for result in results)]
@@ -208,9 +211,18 @@ def table(results: Sequence[Result], names: Sequence[str]) -> Table | None:
     if not taken and not notes:
         return None
     grid = [[printed(measures[name], result.metric(name)) for name in taken] for result in results]
-    if len(results) > 1:
-        for column, name in enumerate(taken):
+    told_of: dict[str, list[str]] = {}
+    for column, name in enumerate(taken):
+        places = _measured_on(results, name)
+        if len(set(places) - {None}) > 1:
+            for row, place in zip(grid, places, strict=True):
+                if place is not None:
+                    row[column] = replace(row[column], small=f"{row[column].small} on {place[0]}".strip())
+        elif len(results) > 1:
             _mark_best(grid, column, measures[name].direction)
+        if (told := _told_places(places, results[0].dataset)) is not None:
+            told_of.setdefault(told, []).append(_full_heading(measures[name]))
+    notes += [f"{', '.join(headings)}: {told}" for told, headings in told_of.items()]
     lines = [Line(result.method, cells) for result, cells in zip(results, grid, strict=True)]
     lines += [line for name in BASELINES if (line := _baseline(results, measures, taken, name)) is not None]
     columns = [
@@ -219,6 +231,34 @@ def table(results: Sequence[Result], names: Sequence[str]) -> Table | None:
         for m in (measures[name],)
     ]
     return Table("", columns, lines, tuple(notes))
+
+
+_Place = tuple[str, str]
+"""A dataset by name and digest."""
+
+
+def _measured_on(results: Sequence[Result], name: str) -> list[_Place | None]:
+    """Where a measure was taken, for every result that has it; all None for a measure that never names a dataset."""
+    found = [result.metric(name) for result in results]
+    if not any(_has_value(measured) and "dataset" in measured.entry for measured in found if measured is not None):
+        return [None] * len(results)
+    places: list[_Place | None] = []
+    for result, measured in zip(results, found, strict=True):
+        own = {"dataset": result.dataset, "dataset_digest": result.record.get("dataset_digest", "")}
+        place = None if measured is None or not _has_value(measured) else {**own, **measured.entry}
+        places.append(None if place is None else (str(place["dataset"]), str(place["dataset_digest"])))
+    return places
+
+
+def _told_places(places: Sequence[_Place | None], dataset: str) -> str | None:
+    """A sentence on a measure that was not taken on one preparation of the results' own dataset; None if it was."""
+    known = dict.fromkeys(place for place in places if place is not None)
+    names = list(dict.fromkeys(name for name, _ in known))
+    if len(names) > 1:
+        return f"measured on test faces of {' and of '.join(names)}, which do not compare, so none is the best."
+    if len(known) > 1:
+        return f"measured on different preparations of {names[0]}, which do not compare, so none is the best."
+    return None if names in ([], [dataset]) else f"measured on test faces of {names[0]}."
 
 
 def _full_heading(measure: Measure) -> str:

@@ -204,13 +204,35 @@ class Result:
         """The prepared dataset at the size of the translations."""
         store, manifest = FaceStore(self.store_directory, self.size), self.manifest
         edited = [row for told in self._edits(manifest) for row in told["rows"]]
-        if not all(0 <= row < len(store) for row in (*manifest["rows"], *manifest.get("mask_rows", ()), *edited)):
+        self._check_rows(store, [*manifest["rows"], *edited])
+        return store
+
+    @cached_property
+    def masked(self) -> FaceStore:
+        """The dataset whose faces masks.npy shows: the one that the segmenter was trained on. It is prepared beside it.
+
+        Raises:
+            UserError: it is not there, or prepared anew since.
+        """
+        told, store = self.manifest.get("masked"), self.store
+        if told is not None and told["dataset"] != store.name:
+            store = FaceStore(self.store_directory.parent / told["dataset"], told["size"])
+            if store.digest != told["digest"]:
+                path = self.directory / "translations" / "manifest.json"
+                raise UserError(
+                    f"{path}: the masks are of a different preparation of {told['dataset']} than the one now in "
+                    f"{store.directory}. Translate again: `{command_for(path, 'translations')}`."
+                )
+        self._check_rows(store, self.manifest.get("mask_rows", ()))
+        return store
+
+    def _check_rows(self, store: FaceStore, rows: Sequence[int]) -> None:
+        if not all(0 <= row < len(store) for row in rows):
             path = self.directory / "translations" / "manifest.json"
             raise UserError(
                 f"{path}: expected rows of {store.directory}, 0 to {len(store) - 1}. Translate again: "
                 f"`{command_for(path, 'translations')}`."
             )
-        return store
 
     @cached_property
     def translations(self) -> Array:

@@ -202,7 +202,7 @@ def _words(module: str) -> tuple[frozenset[str], tuple[str, ...], frozenset[str]
     text += "".join(file.read_text(encoding="utf-8") for file in files if file.is_file())
     words = set(re.findall(r"[\"']([a-z][a-z0-9_]*)[\"']", text))
     # What params itself takes out of an entry before the dataset sees it.
-    words |= {"dataset", "scale", "scales", "evaluation", "flip", "ground_truth", "image_size"}
+    words |= {"dataset", "scale", "scales", "evaluation", "flip", "ground_truth", "image_size", "own_segmenter"}
     asked = re.findall(r"options(?:\.get\(|\[|, )[\"']([a-z][a-z0-9_]*)[\"']", text)
     return frozenset(words), tuple(set(re.findall(r"\}(_[a-z0-9_]+)[\"']", text))), frozenset(asked)
 

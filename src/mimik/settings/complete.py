@@ -43,8 +43,9 @@ def complete(params: Params, dataset: str, method: str, scale: str | None = None
     return {
         **settings,
         "networks": {
-            kind: complete_network(params, dataset, resolution.PRETRAINED[kind], name, scale)
-            for kind, name in settings["pretrained"].items()
+            # One that is trained on another dataset is trained at that dataset's own scale.
+            kind: complete_network(params, at, resolution.PRETRAINED[kind], name, scale if at == dataset else None)
+            for kind, (at, name) in resolution.pretrained_of(params, dataset, method, scale).items()
         },
         "judges": {
             group.removesuffix("s"): complete_network(params, dataset, group, name, scale)

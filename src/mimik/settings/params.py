@@ -19,6 +19,7 @@ from mimik.errors import UserError, unknown_name
 from mimik.settings import modules
 from mimik.settings.external import is_external
 from mimik.settings.reading import FILE, Origins, read
+from mimik.settings.trained import AUTO, Trained, mask_faults, reference_faults, segmenter, trained
 from mimik.storage.files import read_json
 from mimik.storage.records import faults
 
@@ -36,16 +37,6 @@ PRETRAINED: Mapping[str, str] = MappingProxyType({"segmenter": "segmenters", "de
 PROTOCOLS = ("published", "equal")
 """Under which terms systems are trained. `published`: each with its own published length and batch size; `equal`: all
 with those of `scales.<scale>.equal`, so that each generator sees equally many images in equally many updates."""
-
-AUTO = "auto"
-"""What an entry of `methods` may say of a segmenter: the scale's own."""
-
-
-class MaskSource(NamedTuple):
-    """A segmenter of params.yaml, and the dataset that it is trained on."""
-
-    dataset: str
-    segmenter: str
 
 
 class Experiment(NamedTuple):
@@ -125,8 +116,7 @@ def image_size_of(params: Mapping[str, Any], dataset: str, scale: str | None = N
     Tables of the papers compare methods at one size, so the size belongs to the dataset that a table is about.
     """
     chosen = scale_of(params, dataset, scale)
-    entry = _entry(params, "datasets", dataset)
-    own = entry.get("scales", {}).get(chosen, {}).get("image_size", entry.get("image_size"))
+    own = _dataset_values(params, dataset, scale).get("image_size")
     return int(params["scales"][chosen]["image_size"] if own is None else own)
 
 
@@ -143,10 +133,15 @@ def dataset_module(params: Mapping[str, Any], dataset: str) -> str:
     return str(_entry(params, "datasets", dataset).get("dataset", dataset))
 
 
-def pretrained_of(params: Mapping[str, Any], dataset: str, method: str, scale: str | None = None) -> dict[str, str]:
-    """Names of the pre-trained networks that a method starts from, by kind (of `PRETRAINED`)."""
+def pretrained_of(params: Mapping[str, Any], dataset: str, method: str, scale: str | None = None) -> dict[str, Trained]:
+    """The pre-trained networks that a method starts from, by kind (of `PRETRAINED`)."""
     values = _method_values(params, dataset, method, scale)
-    return {kind: str(values[kind]) for kind in PRETRAINED if values.get(kind) is not None}
+    found = {kind: Trained(dataset, str(values[kind])) for kind in PRETRAINED if values.get(kind) is not None}
+    if "segmenter" in found:
+        own = bool(_dataset_values(params, dataset, scale).get("own_segmenter"))
+        default = _scale(params, dataset, scale)["segmenter"]
+        found["segmenter"] = segmenter(values["segmenter"], dataset, default, own=own)
+    return found
 
 
 def starts_from(params: Mapping[str, Any], method: str) -> str | None:
@@ -155,13 +150,12 @@ def starts_from(params: Mapping[str, Any], method: str) -> str | None:
     return None if name is None else str(name)
 
 
-def masks_of(params: Mapping[str, Any], dataset: str, scale: str | None = None) -> MaskSource | None:
+def masks_of(params: Mapping[str, Any], dataset: str, scale: str | None = None) -> Trained | None:
     """The segmenter that makes the masks of a dataset (`masks: segmenter`, `masks_from`); None when none does."""
     options = resolve_dataset(params, dataset, scale)["options"]
     if options.get("masks") != "segmenter":
         return None
-    source, _, segmenter = str(options.get("masks_from")).partition("/")
-    return MaskSource(source, segmenter)
+    return trained(str(options.get("masks_from")), dataset)
 
 
 def classifier_of(params: Mapping[str, Any], dataset: str, method: str, scale: str | None = None) -> str:
@@ -183,9 +177,9 @@ def resolve(params: Mapping[str, Any], dataset: str, method: str, scale: str | N
 
     Returns:
         dataset, method (name of the entry), module (its file in `mimik.methods`), scale, seed, image_size, protocol,
-        pretrained (names of the networks it starts from, by kind), starts_from (a method or None), condition (overrides
-        of the method's `CONDITION`), guidance (by the name of a file in `mimik.guidance`, overrides of its Config),
-        config (overrides of the method's Config), training (overrides of TrainingConfig).
+        pretrained (the networks it starts from, by kind: NAME or DATASET/NAME), starts_from (a method or None),
+        condition (overrides of the method's `CONDITION`), guidance (by the name of a file in `mimik.guidance`,
+        overrides of its Config), config (overrides of the method's Config), training (overrides of TrainingConfig).
 
     Raises:
         UserError: a name that params.yaml does not know.
@@ -198,7 +192,6 @@ def resolve(params: Mapping[str, Any], dataset: str, method: str, scale: str | N
         values.pop("training", {}),
         _equal(params, dataset, scale).get("training", {}),
     )
-    pretrained = pretrained_of(params, dataset, method, scale)
     for kind in PRETRAINED:
         values.pop(kind, None)
     at_scale = _scale(params, dataset, scale).get("guidance", {})
@@ -209,7 +202,7 @@ def resolve(params: Mapping[str, Any], dataset: str, method: str, scale: str | N
         "module": values.pop("method"),
         **_common(params, dataset, scale),
         "protocol": protocol_of(params),
-        "pretrained": pretrained,
+        "pretrained": _names(pretrained_of(params, dataset, method, scale), dataset),
         "starts_from": values.pop("starts_from", None),
         "condition": values.pop("condition", {}),
         "guidance": guidance,
@@ -225,11 +218,9 @@ def resolve_dataset(params: Mapping[str, Any], dataset: str, scale: str | None =
         dataset (name of the entry), module (its file in `mimik.datasets`), seed, options (the entry with the scale's
         overrides, and under `name` its name, for messages about an option).
     """
-    entry = dict(_entry(params, "datasets", dataset))
-    overrides = entry.pop("scales", {}).get(scale_of(params, dataset, scale), {})
+    options = _dataset_values(params, dataset, scale)
     # Which module and scale, and how methods are trained and evaluated.
-    options = _merge(entry, overrides)
-    for key in ("dataset", "scale", "evaluation", "flip", "image_size"):
+    for key in ("dataset", "scale", "evaluation", "flip", "image_size", "own_segmenter"):
         options.pop(key, None)
     return {
         "dataset": dataset,
@@ -280,7 +271,7 @@ def resolve_evaluation(params: Mapping[str, Any], dataset: str, method: str, sca
         "method": method,
         **_common(params, dataset, scale),
         "classifier": classifier_of(params, dataset, method, scale),
-        "pretrained": pretrained_of(params, dataset, method, scale),
+        "pretrained": _names(pretrained_of(params, dataset, method, scale), dataset),
         "reader": reader_of(params, dataset, scale),
         "evaluation": {
             **_merge(evaluation, params["datasets"][dataset].get("evaluation", {})),
@@ -314,6 +305,17 @@ def _scale(params: Mapping[str, Any], dataset: str, scale: str | None) -> Settin
     return values
 
 
+def _dataset_values(params: Mapping[str, Any], dataset: str, scale: str | None) -> Settings:
+    """An entry of `datasets` with its overrides at a scale."""
+    entry = dict(_entry(params, "datasets", dataset))
+    overrides = entry.pop("scales", {}).get(scale_of(params, dataset, scale), {})
+    return _merge(entry, overrides)
+
+
+def _names(networks: Mapping[str, Trained], dataset: str) -> dict[str, str]:
+    return {kind: network.seen_from(dataset) for kind, network in networks.items()}
+
+
 def _entry(params: Mapping[str, Any], group: str, name: str) -> Settings:
     """One named entry of params.yaml, or a UserError that lists the names there are."""
     if name not in params[group]:
@@ -327,8 +329,6 @@ def _method_values(params: Mapping[str, Any], dataset: str, method: str, scale: 
     own = entry.pop("scales", {}).get(scale_of(params, dataset, scale), {})
     values = _merge_method(_merge_method(chosen.get("methods", {}).get(entry["method"], {}), entry), own)
     values = _merge_method(values, _equal(params, dataset, scale).get("methods", {}).get(entry["method"], {}))
-    if values.get("segmenter") == AUTO:
-        values["segmenter"] = chosen["segmenter"]
     return values
 
 
@@ -399,40 +399,14 @@ def _group_faults(params: Mapping[str, Any], schema: Mapping[str, Any], origins:
     return found
 
 
-def _mask_faults(params: Mapping[str, Any], name: str) -> list[str]:
-    """What is wrong with the segmenter that makes the masks of a dataset."""
-    entry = params["datasets"][name]
-    places = {f"datasets.{name}": entry} | {
-        f"datasets.{name}.scales.{scale}": _merge(entry, overrides)
-        for scale, overrides in entry.get("scales", {}).items()
-    }
-    found = []
-    for place, options in places.items():
-        if options.get("masks") != "segmenter":
-            continue
-        source, _, segmenter = str(options.get("masks_from")).partition("/")
-        other = params["datasets"].get(source)
-        own = [other or {}, *(other or {}).get("scales", {}).values()]
-        if other is None or segmenter not in params["segmenters"]:
-            found.append(
-                f"{place}.masks_from: expected DATASET/SEGMENTER, entries of 'datasets' and 'segmenters', for `masks: "
-                f"segmenter`; it is {options.get('masks_from')!r}."
-            )
-        elif any(settings.get("masks") == "segmenter" for settings in own):
-            found.append(
-                f"{place}.masks_from: the masks of {source!r} are themselves made by a segmenter. Name a dataset that "
-                "has masks of its own."
-            )
-    return found
-
-
 def _unknown_names(params: Mapping[str, Any]) -> list[str]:
     """References to names that no entry defines."""
     found: list[str] = []
 
     def refer(place: str, name: Any, group: str) -> None:
-        automatic = group == "segmenters" and name == AUTO
-        if name is not None and name not in params[group] and not automatic:
+        if group == "segmenters":
+            found.extend(reference_faults(params, place, name, auto=True))
+        elif name is not None and name not in params[group]:
             found.append(f"{place}: {name!r} is not under '{group}'. {unknown_name(name, params[group])}")
 
     refer("scale", params["scale"], "scales")
@@ -453,7 +427,9 @@ def _unknown_names(params: Mapping[str, Any]) -> list[str]:
         refer(f"datasets.{name}.scale", dataset["scale"], "scales")
         for scale in dataset.get("scales", {}):
             refer(f"datasets.{name}.scales", scale, "scales")
-        found += _mask_faults(params, name)
+        found += mask_faults(params, name)
+        if name == AUTO:
+            found.append(f"datasets.{AUTO}: this name means the dataset of the scale's segmenter. Choose another.")
     for name, method in params["methods"].items():
         refer(f"methods.{name}.starts_from", method.get("starts_from"), "methods")
         for scale in method.get("scales", {}):
@@ -476,7 +452,7 @@ def _unknown_names(params: Mapping[str, Any]) -> list[str]:
                     f"{predicts}."
                 )
         refer(f"scales.{name}.reader", scale["reader"], "readers")
-        refer(f"scales.{name}.segmenter", scale["segmenter"], "segmenters")
+        found += reference_faults(params, f"scales.{name}.segmenter", scale["segmenter"])
         for file in scale.get("equal", {}).get("methods", {}):
             if file not in files:
                 found.append(

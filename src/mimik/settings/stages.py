@@ -22,6 +22,7 @@ from mimik.settings.outside import folders_of
 from mimik.settings.params import Params, Settings
 from mimik.settings.reading import FILE
 from mimik.settings.sources import source_files
+from mimik.settings.trained import Trained
 from mimik.storage.files import digest, file_sha256, read_json, write_json
 
 Wildcards = Mapping[str, str]
@@ -106,31 +107,58 @@ def _sha256(file: Path, modified: int) -> str:
 def weights(params: Params, kind: str, wildcards: Wildcards) -> str | None:
     """Path of the trained network of a kind that a job reads, if any.
 
-    Kinds: those of `params.PRETRAINED`, `classifier` and `reader`, trained on the job's dataset; `starts_from` for
-    another method's generator; `masks`, the segmenter that makes the masks of the dataset when it is prepared, trained
-    on another one.
+    Kinds: those of `params.PRETRAINED`, of which a segmenter may be trained on another dataset; `classifier` and
+    `reader`, trained on the job's; `starts_from` for another method's generator; `masks`, the segmenter that makes the
+    masks of the dataset when it is prepared, trained on another one.
     """
-    dataset = wildcards["dataset"]
-    if kind == "masks":
-        source = resolution.masks_of(params, dataset)
-        return None if source is None else _network(source.dataset, "segmenter", source.segmenter)
     if kind == "starts_from":
         method = resolution.starts_from(params, wildcards["method"])
-        return None if method is None else f"results/{dataset}/{method}/generator.safetensors"
+        return None if method is None else f"results/{wildcards['dataset']}/{method}/generator.safetensors"
+    network = _trained_network(params, kind, wildcards)
+    if network is None:
+        return None
+    room = "segmenter" if kind == "masks" else kind
+    return f"data/pretrained/{network.dataset}/{room}/{network.name}/model.safetensors"
+
+
+def _trained_network(params: Params, kind: str, wildcards: Wildcards) -> Trained | None:
+    """The network of a kind of `weights` that a job reads, generators excepted."""
+    dataset = wildcards["dataset"]
+    if kind == "masks":
+        return resolution.masks_of(params, dataset)
     if kind == "classifier":
-        name: str | None = resolution.classifier_of(params, dataset, wildcards["method"])
-    elif kind == "reader":
+        return Trained(dataset, resolution.classifier_of(params, dataset, wildcards["method"]))
+    if kind == "reader":
         name = resolution.reader_of(params, dataset)
-    else:
-        name = resolution.pretrained_of(params, dataset, wildcards["method"]).get(kind)
-    return None if name is None else _network(dataset, kind, name)
+        return None if name is None else Trained(dataset, name)
+    return resolution.pretrained_of(params, dataset, wildcards["method"]).get(kind)
 
 
-def restricted(params: Params, dataset: str) -> bool:
-    """Whether what is made of a dataset may not be passed on: so says its module, or that of its masks' segmenter."""
+def segmented(params: Params, wildcards: Wildcards) -> str | None:
+    """Folder of the prepared dataset that a method's segmenter is trained on, where that is another than the job's.
+
+    It has the masks by which the segmenter is measured.
+    """
+    network = _trained_network(params, "segmenter", wildcards)
+    return None if network is None or network.dataset == wildcards["dataset"] else f"data/prepared/{network.dataset}"
+
+
+def restricted(params: Params, dataset: str, method: str | None = None) -> bool:
+    """Whether what is made of a dataset may not be passed on.
+
+    So says its module, or that of a dataset from which it has its masks; for a method also that of its segmenter's
+    dataset, or what holds for the method that it starts from.
+    """
     module = named("datasets", resolution.dataset_module(params, dataset), f"params.yaml: datasets.{dataset}.dataset")
-    masks = resolution.masks_of(params, dataset)
-    return bool(module.RESTRICTED) or (masks is not None and restricted(params, masks.dataset))
+    if module.RESTRICTED:
+        return True
+    sources = [resolution.masks_of(params, dataset)]
+    if method is not None:
+        sources += resolution.pretrained_of(params, dataset, method).values()
+        first = resolution.starts_from(params, method)
+        if first is not None and restricted(params, dataset, first):
+            return True
+    return any(restricted(params, source.dataset) for source in sources if source and source.dataset != dataset)
 
 
 ABSENT: Mapping[str, str] = MappingProxyType(
@@ -154,7 +182,8 @@ NOTHING = "src/mimik/py.typed"
 def stage_table(params: Params) -> dict[str, Any]:
     """The stages that the experiments need: `jobs.<rule>.<name>` holds the wildcards of a job and what it reads.
 
-    Jobs on restricted datasets stand under `restricted` instead, those of `evaluate` excepted, which make numbers only.
+    Jobs on restricted datasets, or with their segmenters, stand under `restricted` instead, those of `evaluate`
+    excepted, which make numbers only.
     `outside.folders` are the folders of the project from which modules are taken, by package; `outside.watched` is what
     DVC's stage `settings` reads for them.
     """
@@ -163,33 +192,45 @@ def stage_table(params: Params) -> dict[str, Any]:
     names = ("prepare", *networks, "train", "translate", "evaluate", "report")
     free: dict[str, dict[str, Any]] = {rule: {} for rule in names}
     kept: dict[str, dict[str, Any]] = {rule: {} for rule in names if rule != "evaluate"}
+
+    def add_preparation(dataset: str) -> None:
+        masks = resolution.masks_of(params, dataset)
+        if masks is not None:
+            add_network("segmenter", masks)
+        table = kept if restricted(params, dataset) else free
+        table["prepare"][dataset] = _preparation(params, dataset)
+
+    def add_network(kind: str, network: Trained) -> None:
+        add_preparation(network.dataset)
+        table = kept if restricted(params, network.dataset) else free
+        table[kind]["-".join(network)] = {"dataset": network.dataset, kind: network.name}
+
     pairs = resolution.experiments(params)
     for dataset, method in _trained(params):
         at = {"dataset": dataset, "method": method}
-        table = kept if restricted(params, dataset) else free
-        masks = resolution.masks_of(params, dataset)
-        if masks is not None:
-            theirs = kept if restricted(params, masks.dataset) else free
-            theirs["prepare"][masks.dataset] = _preparation(params, masks.dataset)
-            theirs["segmenter"]["-".join(masks)] = {"dataset": masks.dataset, "segmenter": masks.segmenter}
-        table["prepare"][dataset] = _preparation(params, dataset)
-        reads = {}
+        add_preparation(dataset)
+        reads = {"segmented": segmented(params, at) or NOTHING}
         for kind in dict.fromkeys((*networks, *starts)):
             path = weights(params, kind, at)
             if path is None:
                 reads[kind] = f"data/prepared/{dataset}/{ABSENT[kind]}"
-                continue
-            reads[kind] = path if kind == "starts_from" else str(Path(path).parent)
-            if kind != "starts_from":
-                name = Path(path).parent.name
-                table[kind][f"{dataset}-{name}"] = {"dataset": dataset, kind: name}
-        key = f"{dataset}-{method}"
-        table["train"][key] = {**at, "reads": {kind: reads[kind] for kind in starts}}
-        if (dataset, method) not in pairs:
-            continue
-        table["translate"][key] = {**at, "reads": {"segmenter": reads["segmenter"]}}
-        free["evaluate"][key] = {**at, "reads": {kind: reads[kind] for kind in ("segmenter", "classifier", "reader")}}
-        table["report"][key] = at
+            elif kind == "starts_from":
+                reads[kind] = path
+            else:
+                reads[kind] = str(Path(path).parent)
+                network = _trained_network(params, kind, at)
+                assert network is not None  # it has a path
+                add_network(kind, network)
+        jobs = {
+            "train": (*starts, "segmented"),
+            "translate": ("segmenter", "segmented"),
+            "evaluate": ("segmenter", "segmented", "classifier", "reader"),
+            "report": ("segmented",),
+        }
+        table = kept if restricted(params, dataset, method) else free
+        for rule, read in jobs.items() if (dataset, method) in pairs else [("train", jobs["train"])]:
+            home = free if rule == "evaluate" else table
+            home[rule][f"{dataset}-{method}"] = {**at, "reads": {kind: reads[kind] for kind in read}}
     folders = folders_of(params, Path.cwd())
     watched = OUTSIDE.as_posix() if folders else NOTHING
     return {"jobs": free, "restricted": kept, "outside": {"folders": folders, "watched": watched}}
@@ -284,10 +325,6 @@ def _preparation(params: Params, dataset: str) -> dict[str, Any]:
     return {"dataset": dataset, "reads": {"masks": masks}}
 
 
-def _network(dataset: str, kind: str, name: str) -> str:
-    return f"data/pretrained/{dataset}/{kind}/{name}/model.safetensors"
-
-
 def _decisions(rule: str, at: Wildcards) -> str:
     return f"{DECISIONS}/{rule}/{'-'.join(at.values()) or 'all'}.json"
 
@@ -334,7 +371,7 @@ def _masks(params: Params, dataset: str) -> list[str]:
     source = resolution.masks_of(params, dataset)
     if source is None:
         return []
-    return ["mimik.pretraining.predicted_masks", *_external_networks(params, {"segmenters": source.segmenter})]
+    return ["mimik.pretraining.predicted_masks", *_external_networks(params, {"segmenters": source.name})]
 
 
 def _networks(params: Params, rule: str, wildcards: Wildcards) -> list[str]:
@@ -343,7 +380,8 @@ def _networks(params: Params, rule: str, wildcards: Wildcards) -> list[str]:
     if rule in ("segmenter", "classifier"):
         return _external_networks(params, {f"{rule}s": wildcards[rule]})
     method = wildcards["method"]
-    read = {resolution.PRETRAINED[k]: name for k, name in resolution.pretrained_of(params, dataset, method).items()}
+    found = resolution.pretrained_of(params, dataset, method)
+    read = {resolution.PRETRAINED[kind]: network.name for kind, network in found.items()}
     if rule == "evaluate":
         read["classifiers"] = resolution.classifier_of(params, dataset, method)
     return _external_networks(params, read)

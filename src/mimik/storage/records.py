@@ -172,7 +172,17 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                 "rows": _numbers("rows of the dataset, at least one", minItems=1, whole=True),
                 "ids": _numbers("ids of faces"),
                 "source_labels": _numbers("labels of the faces, -1 where unknown", whole=True),
-                "mask_rows": _numbers("rows of the dataset", whole=True),
+                "mask_rows": _numbers("rows of the dataset `masked`", whole=True),
+                "masked": {
+                    "description": "the dataset that the masks are of: dataset, size and digest",
+                    "type": "object",
+                    "required": ["dataset", "size", "digest"],
+                    "properties": {
+                        "dataset": _text("the name of a dataset"),
+                        "size": _SIDE,
+                        "digest": _text("a digest"),
+                    },
+                },
                 "classes": _names("a list of distinct names, at least one", 1),
                 "size": _SIDE,
                 "generator_sha256": _SHA256,

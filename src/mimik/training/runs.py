@@ -56,6 +56,8 @@ def train_method(
     output_dir: Path | str,
     checkpoint_dir: Path | str,
     logger: Logger | None = None,
+    *,
+    segmented_dir: Path | str | None = None,
 ) -> None:
     """Train one method and write its results.
 
@@ -69,6 +71,8 @@ def train_method(
         output_dir: results/<dataset>/<method>.
         checkpoint_dir: where the run's state is kept during training.
         logger: mirror of losses and pictures.
+        segmented_dir: the prepared dataset that the segmenter was trained on, where that is another one; its validation
+            faces and masks show during training what becomes of the segmenter.
 
     Raises:
         UserError: settings do not fit, a file is missing, or the run diverges.
@@ -126,7 +130,8 @@ def train_method(
         "sizes": store.manifest["sizes"],  # faces are cut out at the largest and shrunk, see faces.alignment.crops
     }
     decisive = ("module", "config", "condition", "guidance", "pretrained_sha256", "starts_from_sha256")
-    probe = _Probe(method, store, checkpoints / "samples.png")
+    segmented = None if segmented_dir is None else FaceStore(segmented_dir, networks["segmenter"].input_size)
+    probe = _Probe(method, store, checkpoints / "samples.png", segmented)
     history = train(
         task,
         store,
@@ -296,9 +301,14 @@ def _start_from(method: Any, folder: Path, where: str) -> None:
 
 
 class _Probe:
-    """Samples during training: a grid of validation faces, and the segmenter's mIoU on them."""
+    """Samples during training: a grid of validation faces, and the segmenter's mIoU on those of its own dataset.
 
-    def __init__(self, method: Any, store: FaceStore, path: Path, count: int = 8) -> None:
+    `segmented` is the dataset that the segmenter was trained on; None: `store`.
+    """
+
+    def __init__(
+        self, method: Any, store: FaceStore, path: Path, segmented: FaceStore | None = None, count: int = 8
+    ) -> None:
         self.method, self.store, self.path = method, store, path
         rows = store.rows("val")
         if method.condition.space != "attributes":
@@ -306,7 +316,10 @@ class _Probe:
         if not len(rows):
             raise UserError(f"{store.directory / 'index.csv'}: no face of the split 'val' has an expression label.")
         self.rows = rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)]
-        masked = store.masks is not None and getattr(method, "segmenter", None) is not None
+        self.segmented = store if segmented is None else segmented
+        masked = self.segmented.masks is not None and getattr(method, "segmenter", None) is not None
+        if segmented is not None and masked:
+            rows = segmented.rows("val")
         self.mask_rows = rows[np.linspace(0, len(rows) - 1, min(64, len(rows))).astype(int)] if masked else None
 
     def __call__(self, step: int) -> tuple[Path, dict[str, float]]:
@@ -314,9 +327,9 @@ class _Probe:
             Image.fromarray(self.grid()).save(temporary)
         return self.path, self._segmentation()
 
-    def _images(self, rows: Any) -> Tensor:
+    def _images(self, store: FaceStore, rows: Any) -> Tensor:
         device = next(self.method.parameters()).device
-        return to_tensor(self.store.images[rows], device)
+        return to_tensor(store.images[rows], device)
 
     @torch.no_grad()
     def grid(self) -> Any:
@@ -324,7 +337,7 @@ class _Probe:
         method, store = self.method, self.store
         was_training = method.training
         method.eval()
-        images = self._images(self.rows)
+        images = self._images(store, self.rows)
         columns = [store.images[self.rows]]
         labels = torch.from_numpy(store.labels()[self.rows]).to(images.device)
         source = stored_states(method.condition, store, self.rows).to(images.device)
@@ -338,9 +351,9 @@ class _Probe:
 
     @torch.no_grad()
     def _segmentation(self) -> dict[str, float]:
-        if self.mask_rows is None or self.store.masks is None:
+        if self.mask_rows is None or self.segmented.masks is None:
             return {}
-        predicted = self.method.segmenter(self._images(self.mask_rows)).argmax(1).cpu().numpy()
-        truth = np.asarray(self.store.masks[self.mask_rows])
+        predicted = self.method.segmenter(self._images(self.segmented, self.mask_rows)).argmax(1).cpu().numpy()
+        truth = np.asarray(self.segmented.masks[self.mask_rows])
         mean, _ = intersection_over_union(confusion_matrix(predicted, truth, len(SEGMENTATION_CLASSES), IGNORED))
         return {"probe/miou_val": mean}

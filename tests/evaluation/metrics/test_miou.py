@@ -42,6 +42,30 @@ def test_by_hand(measure) -> None:
     assert miou.HIGHER_IS_BETTER["miou_after"] is True
 
 
+def test_a_segmenter_is_measured_on_the_dataset_that_it_comes_from(measure, tmp_path) -> None:
+    here, there = columns(SKIN, SKIN, SKIN, SKIN), np.full((4, 24, 24), NOSE, np.uint8)
+    other = measure(
+        folder="other", images=np.full((4, 24, 24, 3), 9, np.uint8), arrays={"masks_24": there}, segmenter_before=None
+    ).store
+    seen: list[tuple[int, ...]] = []
+
+    def outputs(images: torch.Tensor) -> dict[str, torch.Tensor]:
+        seen.append(tuple(images.shape))
+        return {"classes": torch.full((len(images), *images.shape[2:]), NOSE, dtype=torch.uint8)}
+
+    networks = {f"segmenter_{when}": Extractor("bisenet", when, outputs) for when in ("before", "after")}
+    own = miou.compute(measure(arrays={"masks_16": here}, **networks))["miou_before"]
+    assert (own["value"], own["dataset"], own["dataset_digest"]) == (0.0, "store", "d")
+    seen.clear()
+    # The translated dataset has no masks at all.
+    entries = miou.compute(measure(folder="without", segmented=other, **networks))
+    for entry in entries.values():
+        assert entry["value"] == 1.0 and entry["n"] == 4
+        assert (entry["dataset"], entry["dataset_digest"]) == (other.name, other.digest)
+        assert "Test split of store, 24 px, uint8." in entry["protocol"]
+    assert {shape[1:] for shape in seen} == {(3, 24, 24)} and sum(shape[0] for shape in seen) == 8
+
+
 def test_parts_join_their_classes(measure) -> None:
     truth, predicted = columns(LIP, MOUTH, SKIN, SKIN), columns(MOUTH, LIP, SKIN, LIP)
     entries = miou.compute(measure(arrays={"masks_16": truth}, segmenter_before=segmenter("b", predicted)))

@@ -2,8 +2,8 @@
 
 How many faces at which scale: docs/papers/datasets.md#synthetic.
 
-A face follows from a row of the index: who (`identity_seed`), how seen (`view_seed`, `yaw`, `pitch`, `roll`), and
-what it shows (17 action units). Any other expression of the same person in the same view can be rendered, so the
+A face follows from a row of the index: who (`identity_seed`), how seen (`view_seed`, `yaw`, `pitch`, `roll`, `light`),
+and what it shows (17 action units). Any other expression of the same person in the same view can be rendered, so the
 true target of an edit exists. Results on these faces say nothing about photographs.
 """
 
@@ -48,6 +48,12 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
         "description": "a whole number above 0",
         "default": 1,
         "meaning": "Number of faces of every person with every expression, each in a different pose and light.",
+    },
+    "light": {
+        "description": "day or evening",
+        "default": "day",
+        "meaning": "Evening: one warm lamp at the side, a dark room, more noise of the camera, and other people. It "
+        "stands for another set of photographs.",
     },
 }
 """What an entry of this dataset may set besides the options of every dataset, for docs/options.md."""

@@ -13,12 +13,12 @@ from mimik.datasets.synthetic.canvas import Canvas
 from mimik.datasets.synthetic.eyes import name_glasses, paint_eyes, paint_glasses, see_glasses
 from mimik.datasets.synthetic.features import pose_features
 from mimik.datasets.synthetic.hair import paint_back_hair, paint_front_hair, see_hair
-from mimik.datasets.synthetic.identity import draw_identity
+from mimik.datasets.synthetic.identity import Identity, draw_identity
 from mimik.datasets.synthetic.landmarks import place_landmarks
 from mimik.datasets.synthetic.mouth import paint_mouth
 from mimik.datasets.synthetic.skin import paint_skin
 from mimik.datasets.synthetic.surface import Frame, see_head
-from mimik.datasets.synthetic.view import draw_view
+from mimik.datasets.synthetic.view import LIGHTS, View, draw_view
 from mimik.labels import ACTION_UNITS
 
 Array = npt.NDArray[Any]
@@ -54,7 +54,8 @@ def render(table: pd.DataFrame, size: int, outputs: Sequence[str] = ("images", "
     A row gives the same pixels whatever stands before or after it. Memory beside the result is that of one face.
 
     Args:
-        table: rows with `identity_seed`, `view_seed`, `yaw`, `pitch`, `roll` (degrees) and the 17 action units.
+        table: rows with `identity_seed`, `view_seed`, `yaw`, `pitch`, `roll` (degrees) and the 17 action units; and,
+            where it is not `LIGHTS[0]`, `light`.
         size: side of the pictures in pixels, at least 16.
         outputs: what to compute, of `OUTPUTS`.
 
@@ -81,22 +82,23 @@ def render(table: pd.DataFrame, size: int, outputs: Sequence[str] = ("images", "
     units = table[list(ACTION_UNITS)].to_numpy(dtype=np.float64)
     poses = table[["yaw", "pitch", "roll"]].to_numpy(dtype=np.float64).tolist()
     people, views = table["identity_seed"].tolist(), table["view_seed"].tolist()
+    lights = table["light"].tolist() if "light" in table else [LIGHTS[0]] * n
     for row in range(n):
-        face = _render_face(int(people[row]), int(views[row]), poses[row], units[row], size, frozenset(outputs))
+        yaw, pitch, roll = poses[row]
+        view = draw_view(int(views[row]), yaw, pitch, roll, lights[row])
+        face = _render_face(draw_identity(int(people[row])), view, units[row], size, frozenset(outputs))
         for name, value in face.items():
             arrays[name][row] = value
     return Rendering(**{name: arrays.get(name) for name in OUTPUTS})
 
 
 def _render_face(
-    identity_seed: int,
-    view_seed: int,
-    pose: Sequence[float],
+    person: Identity,
+    view: View,
     action_units: Array,
     size: int,
     outputs: frozenset[str],
 ) -> dict[str, Array]:
-    person, view = draw_identity(identity_seed), draw_view(view_seed, *pose)
     features = pose_features(person, action_units)
     frame = Frame(size, _OVERSAMPLING, view)
     face: dict[str, Array] = {}

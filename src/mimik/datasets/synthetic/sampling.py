@@ -9,7 +9,7 @@ import pandas as pd
 
 from mimik.datasets.listing import SPLITS, Listing
 from mimik.datasets.synthetic.expressions import draw_action_units
-from mimik.datasets.synthetic.view import draw_pose
+from mimik.datasets.synthetic.view import LIGHTS, draw_pose
 from mimik.errors import UserError
 from mimik.labels import ACTION_UNITS, EXPRESSIONS
 
@@ -21,6 +21,7 @@ def check(raw: Path, options: Mapping[str, Any], mirror: Path | None) -> None:
     _classes(options)
     _identities(options)
     _views(options)
+    _light(options)
 
 
 def fetch(raw: Path, options: Mapping[str, Any], mirror: Path | None) -> None:
@@ -35,23 +36,26 @@ def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
         raw: not read.
         options: `classes` (list of expressions; all eight when absent or empty), `identities` ({train, val, test}:
             number of people in each), `views_per_expression` (pose and light draws of a person for each
-            expression; 1 when absent).
-        seed: non-negative; everything follows from it. A person depends on seed, split and position in the split
-            only, so that more training people leave the test people as they are.
+            expression; 1 when absent), `light` (of `LIGHTS`; the first when absent).
+        seed: non-negative; everything follows from it. A person depends on seed, light, split and position in the
+            split only, so that more training people leave the test people as they are. Nobody is seen in two lights.
 
     Returns:
         the listing; further columns are `intensity` (0.65 to 1), `identity_seed`, `view_seed`, AU01 ... AU45 in
-        [0, 1], and `yaw`, `pitch`, `roll` in degrees. Nobody is in two splits. The quarantine is empty.
+        [0, 1], `yaw`, `pitch`, `roll` in degrees and, unless it is the first, `light`. Nobody is in two splits. The
+        quarantine is empty.
 
     Raises:
         UserError: an option is not usable.
     """
-    classes, counts, views = _classes(options), _identities(options), _views(options)
+    classes, counts, views, light = _classes(options), _identities(options), _views(options), _light(options)
+    # Nothing is added to the first light's: its faces stay as they have always been.
+    further = [] if light == LIGHTS[0] else [LIGHTS.index(light)]
     rows: list[dict[str, Any]] = []
     person = 0
     for part, split in enumerate(SPLITS):
         for position in range(counts[split]):
-            random = np.random.default_rng([seed, part, position])
+            random = np.random.default_rng([seed, part, position, *further])
             # Splits must not share a person: the split is part of the person's seed.
             identity_seed = int(random.integers(2**40)) * len(SPLITS) + part
             name = f"p{person:05d}"
@@ -73,6 +77,7 @@ def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
                             "view_seed": view_seed,
                             **dict(zip(ACTION_UNITS, units.tolist(), strict=True)),
                             **draw_pose(view_seed),
+                            **({"light": light} if further else {}),
                         }
                     )
     return Listing(table=pd.DataFrame(rows), quarantine=[], layout="rendered, no archive")
@@ -101,6 +106,13 @@ def _identities(options: Mapping[str, Any]) -> dict[str, int]:
             f"{', '.join(SPLITS)}, such as {{train: 1000, val: 40, test: 60}}."
         )
     return dict(counts)
+
+
+def _light(options: Mapping[str, Any]) -> str:
+    light = options.get("light", LIGHTS[0])
+    if light not in LIGHTS:
+        raise UserError(f"{_SETTING}.light: {light!r} is not usable; give one of {', '.join(LIGHTS)}.")
+    return str(light)
 
 
 def _views(options: Mapping[str, Any]) -> int:

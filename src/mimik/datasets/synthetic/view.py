@@ -1,6 +1,6 @@
 """One view of a person: pose, placement in the frame, light, background, noise of the sensor."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,9 @@ POSE_SPREADS = {"yaw": 0.16, "pitch": 0.09, "roll": 0.05}
 
 POSE_LIMITS = {"yaw": 0.40, "pitch": 0.22, "roll": 0.13}
 """Largest rotation drawn, in radians."""
+
+LIGHTS = ("day", "evening")
+"""Kinds of light, `LIGHTS[0]` where nothing is said. The same view has the same geometry under both."""
 
 
 def draw_pose(seed: int) -> dict[str, float]:
@@ -43,6 +46,7 @@ class View:
         clouds: float32 (5, 5) standard normal grid of the background's variation.
         gaze: (x, y) displacement of the irises.
         seed: of the sensor's noise.
+        grain: its standard deviation, on [0, 1].
     """
 
     rotation: Vector
@@ -57,16 +61,39 @@ class View:
     clouds: Vector
     gaze: tuple[float, float]
     seed: int
+    grain: float = 0.008
 
     def noise(self, size: int) -> Vector:
-        """The sensor's noise, float32 (size, size, 3), standard deviation about 2 grey levels of 255."""
+        """The sensor's noise, float32 (size, size, 3)."""
         values = np.random.default_rng([self.seed, 4, size]).standard_normal((size, size, 3), dtype=np.float32)
-        values *= np.float32(0.008)
+        values *= np.float32(self.grain)
         return values
 
 
-def draw_view(seed: int, yaw: float, pitch: float, roll: float) -> View:
-    """The view of a seed, seen under the pose of the index (degrees)."""
+def draw_view(seed: int, yaw: float, pitch: float, roll: float, light: str = LIGHTS[0]) -> View:
+    """The view of a seed, seen under the pose of the index (degrees) and a kind of light (of `LIGHTS`)."""
+    view = _draw_by_day(seed, yaw, pitch, roll)
+    return view if light == LIGHTS[0] else _in_the_evening(view)
+
+
+def _in_the_evening(view: View) -> View:
+    """The same view under one warm lamp at the side, in a dark room, by a camera with more noise."""
+    x, y, z = (float(part) for part in view.light)
+    azimuth, elevation = np.arctan2(x, z), np.arcsin(-y)
+    azimuth = np.copysign(0.9 + 0.5 * abs(azimuth), azimuth)
+    light = [np.sin(azimuth) * np.cos(elevation), -np.sin(elevation), np.cos(azimuth) * np.cos(elevation)]
+    return replace(
+        view,
+        light=np.array(light, dtype=np.float32),
+        ambient=0.45 * view.ambient,
+        diffuse=1.3 * view.diffuse,
+        tint=view.tint * np.array([1.15, 0.88, 0.58], dtype=np.float32),
+        background=view.background * np.float32(0.35),
+        grain=3 * view.grain,
+    )
+
+
+def _draw_by_day(seed: int, yaw: float, pitch: float, roll: float) -> View:
     random = np.random.default_rng([seed, 3])
     azimuth, elevation = random.uniform(-1.0, 1.0), random.uniform(-0.1, 0.8)
     light = [np.sin(azimuth) * np.cos(elevation), -np.sin(elevation), np.cos(azimuth) * np.cos(elevation)]

@@ -1,7 +1,8 @@
 """Intersection over union of the segmenter, before and after it was trained together with the generator.
 
 Bodur et al. (hier_seg), table 2. Protocol: docs/papers/metrics.md#segmentation-miou, with all 19 classes, background
-included; a class that is neither present nor predicted in the whole set has no IoU.
+included; a class that is neither present nor predicted in the whole set has no IoU. Measured on the test split of the
+dataset that the segmenter was trained on, which the entries name; it may be another than the one that is translated.
 """
 
 from collections.abc import Sequence
@@ -17,7 +18,8 @@ from mimik.statistics.confusion import confusion_matrix, intersection_over_union
 NAMES = ("miou_before", "miou_after")
 PROTOCOL = (
     "Mean intersection over union over the 19 classes (background included), from one confusion matrix over all pixels "
-    "of known class in the real test images, segmenter {when} end-to-end training."
+    "of known class in the real test images of the dataset that the segmenter was trained on, segmenter {when} "
+    "end-to-end training."
 )
 HIGHER_IS_BETTER = dict.fromkeys(NAMES, True)
 UNIT = dict.fromkeys(NAMES, "%")
@@ -25,19 +27,24 @@ FORMAT = dict.fromkeys(NAMES, "{:.1%}")
 
 
 def compute(measurements: Measurements) -> dict[str, Entry]:
-    """The two entries of metrics.json, with `per_class` and `per_part`; skipped without segmenter or masks."""
+    """The two entries of metrics.json, skipped without segmenter or masks.
+
+    Beside `per_class` and `per_part` they hold the `dataset` that they were measured on and its `dataset_digest`.
+    """
     segmenters = {"miou_before": measurements.segmenter_before, "miou_after": measurements.segmenter_after}
     return {name: _entry(measurements, name, segmenter) for name, segmenter in segmenters.items()}
 
 
 def _entry(measurements: Measurements, name: str, segmenter: Extractor | Missing) -> Entry:
-    store, settings = measurements.store, measurements.settings
+    settings = measurements.settings
     if isinstance(segmenter, Missing):
         return segmenter.entry
+    store = measurements.masked
     if store.masks is None:
         return {"skipped": f"{store.directory} has no masks at {store.size} px; prepare the dataset with masks."}
-    predicted = measurements.of_reals(segmenter)["classes"]
-    matrices = per_image_confusion(predicted, store.masks, measurements.real_rows)
+    rows = store.rows("test")
+    predicted = measurements.of_masked(segmenter)["classes"]
+    matrices = per_image_confusion(predicted, store.masks, rows)
     total = matrices.sum(0)
     value, per_class = intersection_over_union(total)
     if np.isnan(value):
@@ -50,6 +57,9 @@ def _entry(measurements: Measurements, name: str, segmenter: Extractor | Missing
         len(matrices),
         segmenter,
         PROTOCOL.format(when=name.removeprefix("miou_")),
+        f"Test split of {store.name}, {store.size} px, uint8.",
+        dataset=store.name,
+        dataset_digest=store.digest,
         per_class=_named(SEGMENTATION_CLASSES, per_class),
         per_part=_named(list(PARTS), part_ious(total)),
     )

@@ -143,6 +143,11 @@ class FaceStore:
     def __len__(self) -> int:
         return len(self.table)
 
+    @property
+    def name(self) -> str:
+        """Name of the dataset: of its folder, as everything made from an entry of params.yaml is stored under it."""
+        return self.directory.absolute().name
+
     @cached_property
     def landmarks(self) -> Array | None:
         """float32 (N, 68, 2) in pixels at `size`, or None; kept once read, as everything else of a face is mapped."""

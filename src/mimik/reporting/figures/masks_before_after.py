@@ -13,9 +13,9 @@ from mimik.reporting.results import ReportSettings, Result
 
 TITLE = "Masks before and after end-to-end training"
 CAPTION = (
-    "Masks that the segmenter of {method} predicts for {count} test faces: as pre-trained, and after joint training "
-    "with the generator. {reference}Last row: pixels whose class changed, in the colour of their new class; the rest "
-    "is dimmed. {pixels}."
+    "Masks that the segmenter of {method} predicts for {count} test faces{of}: as pre-trained, and after joint "
+    "training with the generator. {reference}Last row: pixels whose class changed, in the colour of their new class; "
+    "the rest is dimmed. {pixels}."
 )
 PAGES = frozenset({"method"})
 
@@ -29,16 +29,20 @@ def changed(before: npt.NDArray[np.uint8], after: npt.NDArray[np.uint8], image: 
 
 
 def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absent:
-    """Columns are test faces (`mask_rows` of the translations' manifest), rows the input and its masks."""
+    """Columns are test faces (`mask_rows` of the translations' manifest), rows the input and its masks.
+
+    The faces are of the dataset that the segmenter was trained on.
+    """
     result = results[0]
     kept = result.optional("masks.npy")
     if kept is None or not kept.shape[1]:
         return Absent(f"no masks from before and after training were stored for {result.method}")
     before, after = kept
     rows = [int(row) for row in result.manifest.get("mask_rows", ())][: settings.rows]
-    masks = result.store.masks
-    mosaic = Mosaic([""] * len(rows), result.size, separated=(), title=f"Masks of the segmenter of {result.method}")
-    images = [np.asarray(result.store.images[row]) for row in rows]
+    store = result.masked
+    masks = store.masks
+    mosaic = Mosaic([""] * len(rows), store.size, separated=(), title=f"Masks of the segmenter of {result.method}")
+    images = [np.asarray(store.images[row]) for row in rows]
     mosaic.strips.append(Strip([Cell(image) for image in images], "input"))
     known = masks is not None and any((masks[row] != IGNORED).any() for row in rows)
     if masks is not None and known:
@@ -56,6 +60,7 @@ def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absen
         "method": result.method,
         "count": len(rows),
         "reference": "'reference' is the mask of the prepared dataset. " if known else "",
-        "pixels": enlargement_note(result.size).capitalize(),
+        "of": "" if store is result.store else f" of {store.name}, on which it was pre-trained",
+        "pixels": enlargement_note(store.size).capitalize(),
     }
     return Drawing(svg, width, facts)

@@ -11,9 +11,11 @@ class TranslationSettings:
     seed: int
 
 
-def translate(result_dir, store_dir, segmenter_dir, output_dir, settings):
+def translate(result_dir, store_dir, segmenter_dir, output_dir, settings, *, segmented_dir=None):
     generator = Path(result_dir, "generator.safetensors").read_text()
     if segmenter_dir is not None:
         generator += Path(segmenter_dir, "model.safetensors").read_text()
+    if segmented_dir is not None:
+        generator += Path(segmented_dir, "manifest.json").read_text()
     for name in ("images.npy", "cycle.npy", "masks.npy", "strengths.npy", "action_units.npy", "manifest.json"):
         Path(output_dir, name).write_text(generator)

@@ -6,9 +6,14 @@ from pathlib import Path
 import mimik.training.loop
 
 
-def train_method(settings, store_dir, pretrained_dirs, output_dir, checkpoint_dir, logger=None):
+def train_method(settings, store_dir, pretrained_dirs, output_dir, checkpoint_dir, logger=None, *, segmented_dir=None):
     store = Path(store_dir, "manifest.json").read_text()
     read = [Path(folder, "model.safetensors").read_text() for folder in pretrained_dirs.values()]
+    read += _manifest(segmented_dir)
     text = json.dumps([settings, store, read, mimik.training.loop.VERSION])
     for name in ("generator.safetensors", "config.json", "history.csv", "samples.png"):
         Path(output_dir, name).write_text(text)
+
+
+def _manifest(folder):
+    return [] if folder is None else [Path(folder, "manifest.json").read_text()]

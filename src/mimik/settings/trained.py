@@ -1,0 +1,94 @@
+"""Segmenters by name: which entry of params.yaml, and which dataset it is trained on.
+
+`NAME` is trained on the dataset that is translated, `DATASET/NAME` on another one. An entry of `methods` may also say
+`auto`, the scale's segmenter, or `auto/NAME`, another one that is trained on the dataset of the scale's. `masks_from`
+of a dataset names its segmenter the same way, always with the dataset.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from mimik.errors import unknown_name
+
+AUTO = "auto"
+"""In the place of a segmenter: the scale's own; in the place of its dataset: that of the scale's."""
+
+
+class Trained(NamedTuple):
+    """A network of params.yaml, and the dataset that it is trained on."""
+
+    dataset: str
+    name: str
+
+    def seen_from(self, dataset: str) -> str:
+        """How settings of a dataset name it: without the dataset that it is trained on where that is the same."""
+        return self.name if self.dataset == dataset else f"{self.dataset}/{self.name}"
+
+
+def trained(reference: str, dataset: str) -> Trained:
+    """The network that `NAME` or `DATASET/NAME` stands for in settings of a dataset."""
+    source, _, name = reference.rpartition("/")
+    return Trained(source or dataset, name)
+
+
+def segmenter(reference: str, dataset: str, default: str, *, own: bool) -> Trained:
+    """The segmenter that an entry of `methods` names.
+
+    Args:
+        reference: `NAME`, `DATASET/NAME`, `auto` or `auto/NAME`.
+        dataset: the one that is translated.
+        default: the scale's segmenter, `NAME` or `DATASET/NAME`.
+        own: `auto` stands for this dataset, whatever the scale says (`own_segmenter` of the dataset).
+    """
+    theirs = trained(default, dataset)
+    source = dataset if own else theirs.dataset
+    if reference == AUTO:
+        return Trained(source, theirs.name)
+    found = trained(reference, dataset)
+    return Trained(source, found.name) if found.dataset == AUTO else found
+
+
+def reference_faults(params: Mapping[str, Any], place: str, reference: Any, *, auto: bool = False) -> Iterator[str]:
+    """What is wrong with `NAME` or `DATASET/NAME`.
+
+    Args:
+        params: all settings.
+        place: where it stands, for messages.
+        reference: what stands there; None is no fault.
+        auto: `auto` and `auto/NAME` may stand there, too.
+    """
+    if reference is None or (auto and reference == AUTO):
+        return
+    source, slash, name = str(reference).rpartition("/")
+    if name not in params["segmenters"]:
+        yield f"{place}: {name!r} is not under 'segmenters'. {unknown_name(name, params['segmenters'])}"
+    if not slash or (auto and source == AUTO):
+        return
+    if source not in params["datasets"]:
+        yield f"{place}: {source!r} is not under 'datasets'. {unknown_name(source, params['datasets'])}"
+    elif "masks" not in params["datasets"][source].get("annotations", ("masks",)):
+        yield f"{place}: a segmenter of {source!r} learns from its masks; add `masks` to its `annotations`."
+
+
+def mask_faults(params: Mapping[str, Any], name: str) -> Iterator[str]:
+    """What is wrong with the segmenter that makes the masks of a dataset, at any of its scales."""
+    entry = params["datasets"][name]
+    places = {f"datasets.{name}": entry} | {
+        f"datasets.{name}.scales.{scale}": {**entry, **overrides}
+        for scale, overrides in entry.get("scales", {}).items()
+    }
+    for place, options in places.items():
+        if options.get("masks") != "segmenter":
+            continue
+        reference = options.get("masks_from")
+        if reference is None or "/" not in reference:
+            yield f"{place}.masks_from: expected DATASET/NAME for `masks: segmenter`; it is {reference!r}."
+            continue
+        told = list(reference_faults(params, f"{place}.masks_from", reference))
+        yield from told
+        other = params["datasets"].get(trained(reference, name).dataset, {})
+        if not told and any(own.get("masks") == "segmenter" for own in (other, *other.get("scales", {}).values())):
+            yield (
+                f"{place}.masks_from: the masks of {trained(reference, name).dataset!r} are themselves made by a "
+                "segmenter. Name a dataset that has masks of its own."
+            )
