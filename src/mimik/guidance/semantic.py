@@ -187,7 +187,7 @@ class Guide(nn.Module):
     def discriminator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
         """Eq. 15. See `mimik.components.adversary.Adversary.discriminator_loss` for the terms."""
         source, target = self.condition.source(batch), self.condition.target(batch)
-        masks = self._masks(batch)
+        masks = self.parser.masks_of(batch)
         if "semantic/fake" not in batch:
             with torch.no_grad():
                 batch["semantic/fake"] = self.generator(masks, self.condition.told(source, target)).exp()
@@ -197,7 +197,7 @@ class Guide(nn.Module):
         """Eq. 16 and lambda_sc times eq. 11: terms `adv`, `cls`, `rec` of the branch, `sc_rgb`, `sc_seg`."""
         config, told = self.config, self.condition.told
         source, target = self.condition.source(batch), self.condition.target(batch)
-        masks = self._masks(batch)
+        masks = self.parser.masks_of(batch)
         edited = self.generator(masks, told(source, target))
         probabilities = edited.exp()
         batch["semantic/fake"] = probabilities.detach()
@@ -212,12 +212,6 @@ class Guide(nn.Module):
             if config.direction in ("both", f"{direction}_only"):
                 total = total + config.lambda_consistency * terms[f"sc_{direction}"]
         return total, terms
-
-    def _masks(self, batch: Batch) -> Tensor:
-        """s_in, (B, 12, H, W) one-hot; kept in the batch for the other update."""
-        if "semantic/masks" not in batch:
-            batch["semantic/masks"] = self.parser.masks(batch["image"])
-        return batch["semantic/masks"]
 
     def _constant(self, log_probabilities: Tensor) -> Tensor:
         """The other branch's output as a target, without its graph."""

@@ -177,7 +177,7 @@ class Method(nn.Module):
         count = len(config.parts)
         self.generator: Any = nn.ModuleDict(
             {
-                "whole": Generator(
+                "global": Generator(
                     states,
                     conv_dim=config.conv_dim,
                     residual_blocks=config.residual_blocks,
@@ -197,6 +197,7 @@ class Method(nn.Module):
                 "segmenter": segmenter,
             }
         )
+        self.generator.register_load_state_dict_pre_hook(_global_for_whole)
         self.discriminator: Any = nn.ModuleDict(
             {
                 "global": Adversary(config.adversary, image_size, self.condition),
@@ -233,7 +234,7 @@ class Method(nn.Module):
     @property
     def compiled(self) -> list[nn.Module]:
         """What `training.compile` and `training.recompute` mean: the layers, not called as one network."""
-        return [*self.generator["whole"].layers, *self.generator["local"].layers, self.generator["fusion"].body]
+        return [*self.generator["global"].layers, *self.generator["local"].layers, self.generator["fusion"].body]
 
     def train(self, mode: bool = True) -> "Method":
         """Like `nn.Module.train`; the segmenter's batch norm stays in evaluation mode unless it is to be trained."""
@@ -250,7 +251,7 @@ class Method(nn.Module):
 
     def generator_parameters(self) -> list[dict[str, Any]]:
         """Parameter groups of the generator update: G_global, the local G, G_fusion and, end to end, S (Eq. 9)."""
-        nets = [self.generator[name] for name in ("whole", "local", "fusion")]
+        nets = [self.generator[name] for name in ("global", "local", "fusion")]
         groups: list[dict[str, Any]] = [{"params": [p for net in nets for p in net.parameters()]}]
         if self.config.end_to_end:
             parameters = list(self.segmenter.parameters())
@@ -303,10 +304,10 @@ class Method(nn.Module):
         """Steps 1 to 15: everything that a translation passes through, by name; arguments like those of `cut`."""
         cut = self.cut(images, end_to_end, real)
         local, local_change = self.generator["local"].edit(cut.crops, condition)
-        whole, whole_change = self.generator["whole"].edit(images, condition)
-        result, fusion_change = self.generator["fusion"].blend(whole, self.stitch(local, cut))
-        changes = (whole_change, local_change, fusion_change)
-        return {"cut": cut, "local": local, "global": whole, "fusion": result, "changes": changes}
+        overall, global_change = self.generator["global"].edit(images, condition)
+        result, fusion_change = self.generator["fusion"].blend(overall, self.stitch(local, cut))
+        changes = (global_change, local_change, fusion_change)
+        return {"cut": cut, "local": local, "global": overall, "fusion": result, "changes": changes}
 
     # Losses ----------------------------------------------------------------------------------------------------------
 
@@ -371,12 +372,12 @@ class Method(nn.Module):
     def _cycle(self, out: Mapping[str, Any], back: Tensor, end_to_end: bool) -> dict[str, Tensor]:
         """The translations sent back to their source label (Eq. 7)."""
         local = self.generator["local"](out["local"], back)
-        whole = self.generator["whole"](out["global"], back)
+        overall = self.generator["global"](out["global"], back)
         if self.config.fusion_reconstruction == "full":
             fused = self.run(out["fusion"], back, end_to_end, real=False)["fusion"]
         else:
-            fused = self.generator["fusion"](whole, self.stitch(local, out["cut"]))
-        return {"local": local, "global": whole, "fusion": fused}
+            fused = self.generator["fusion"](overall, self.stitch(local, out["cut"]))
+        return {"local": local, "global": overall, "fusion": fused}
 
     # Translation -----------------------------------------------------------------------------------------------------
 
@@ -394,6 +395,12 @@ class Method(nn.Module):
         own = dict(state)
         self.mean_boxes.copy_(own.pop("mean_boxes"))
         load_stored_state(own, self.generator, self.condition)
+
+
+def _global_for_whole(_module: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """Rename the weights of G_global in files of earlier versions, which call it `whole`."""
+    for name in [name for name in state if name.startswith(f"{prefix}whole.")]:
+        state[f"{prefix}global.{name.removeprefix(f'{prefix}whole.')}"] = state.pop(name)
 
 
 def _seen(out: Mapping[str, Any]) -> dict[str, Tensor]:
