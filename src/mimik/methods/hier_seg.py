@@ -12,10 +12,11 @@ instead of argmax lets the losses of the local GANs and of the fusion reach S. E
     L_G = sum_p lambda_p (L_adv + L_cls + 10 L_rec)        Eq. 8; the parts share lambda_local
 
 Choices where the paper is silent (each a setting): WGAN-GP and StarGAN's weights, since it names StarGAN; phi 10;
-black background; margins and least sizes of boxes; missing parts are skipped by a validity weight; targets of the
-parts' reconstruction and the discriminators' real parts are detached from S, or an empty mask would win; L_rec of the
-fusion sends x_t through the whole pipeline with y_s (`fusion_reconstruction: composed` fuses the cycled global and
-local images instead, which teaches x_t nothing: 151 instead of 204 GMAC forward at 256 px).
+black background; margins and least sizes of boxes, which specks apart from a part do not stretch; missing parts are
+skipped by a validity weight; targets of the parts' reconstruction and the discriminators' real parts are detached from
+S, or an empty mask would win; L_rec of the fusion sends x_t through the whole pipeline with y_s
+(`fusion_reconstruction: composed` fuses the cycled global and local images instead, which teaches x_t nothing: 151
+instead of 204 GMAC forward at 256 px).
 """
 
 import copy
@@ -80,6 +81,8 @@ class Config(Rounds, LazyReconstruction, OutputHead):
         margin: margin of a part's box around the part, in pixels of a 256 px image.
         least_side: minimum side of that box, in pixels of a 256 px image.
         least_area: minimum number of pixels of a part, in a 256 px image, for it to count as visible.
+        least_share: pixels apart from the rest of a part do not count for its box if they hold less than this share of
+            it, see `mimik.components.face_parts.without_specks`; 0: all count.
         lambda_global: weight of the global GAN in Eq. 8.
         lambda_local: weight of the parts' GANs in Eq. 8.
         lambda_fusion: weight of the fusion network's GAN in Eq. 8.
@@ -108,6 +111,7 @@ class Config(Rounds, LazyReconstruction, OutputHead):
     margin: float = 4.0
     least_side: float = 16.0
     least_area: float = 25.0
+    least_share: float = 0.05
     lambda_global: float = 0.2
     lambda_local: float = 0.3
     lambda_fusion: float = 0.5
@@ -137,6 +141,8 @@ class Config(Rounds, LazyReconstruction, OutputHead):
             raise ValueError("rectangles carry no gradient to a segmenter; set end_to_end: false")
         if self.segmenter_every < 1:
             raise ValueError("segmenter_every must be at least 1")
+        if not 0 <= self.least_share <= 1:
+            raise ValueError("least_share must be a share of a part's pixels, from 0 to 1")
         if self.phi <= 0:
             raise ValueError("phi must be positive")
 
@@ -273,6 +279,7 @@ class Method(nn.Module):
         with torch.no_grad():
             hard = face_parts.hard_part_masks(logits.argmax(1), config.parts)
             valid = (hard.sum((2, 3)) >= self.least_area).float()
+            hard = face_parts.without_specks(hard, config.least_share)
             boxes = self._boxes(face_parts.tight_boxes(hard), valid, real and self.training)
         if config.extract == "rectangles":
             masks = torch.ones_like(masks)
