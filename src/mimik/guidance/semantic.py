@@ -25,6 +25,8 @@ branch as 0 and 1 with both backbones.
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -33,10 +35,13 @@ from mimik.components.adversary import Adversary, AdversaryConfig, Terms
 from mimik.components.budget import LazyReconstruction
 from mimik.components.context import Context
 from mimik.components.semantics import MASK_CHANNELS, Parser, compose_masks, cross_entropy, one_hot
+from mimik.faces.masks import colour
+from mimik.labels import IGNORED, SECGAN_CLASSES, SECGAN_OF_SEGMENTATION
 from mimik.methods.attgan import CriticConfig, critic
 from mimik.networks import attgan, stargan
 from mimik.networks.stargan import Stem
 from mimik.training.batches import Batch
+from mimik.training.guided import Pictures
 
 Head = Literal["direct", "masked"]
 
@@ -171,6 +176,29 @@ class Guide(nn.Module):
             self.lambda_reconstruction = config.attgan.lambda_reconstruction
 
     @property
+    def kept(self) -> dict[str, nn.Module]:
+        """G_seg, and P, which reads the masks."""
+        return {"generator": self.generator, "parser": self.parser}
+
+    @property
+    def shows(self) -> str:
+        """True maps: masks of the 19 classes."""
+        return "masks"
+
+    def draw_truth(self, stored: npt.NDArray[np.uint8]) -> Pictures:
+        """Stored masks uint8 (B, S, S) of the 19 classes, as pictures uint8 (B, S, S, 3) of the 12."""
+        merged = np.full(256, IGNORED, np.uint8)
+        merged[: len(SECGAN_OF_SEGMENTATION)] = SECGAN_OF_SEGMENTATION
+        return _coloured(merged[stored])
+
+    def draw(self, images: Tensor, edits: Tensor, source: Tensor, target: Tensor) -> dict[str, Pictures]:
+        """s_in, s_out and what P reads from the edit; see `mimik.training.guided.Drawing`."""
+        masks = self.parser.masks(images)
+        made = self.generator(masks, self.condition.told(source, target))
+        shown = {"masks of input": masks, "masks by G_seg": made, "masks of edit": self.parser(edits)}
+        return {name: _coloured(scores.argmax(1).cpu().numpy().astype(np.uint8)) for name, scores in shown.items()}
+
+    @property
     def compiled(self) -> list[nn.Module]:
         """What `training.compile` and `training.recompute` mean."""
         return [self.generator]
@@ -217,3 +245,11 @@ class Guide(nn.Module):
         """The other branch's output as a target, without its graph."""
         soft = log_probabilities.detach()
         return one_hot(soft) if self.config.targets == "hard" else soft.exp()
+
+
+def _coloured(labels: npt.NDArray[np.uint8]) -> Pictures:
+    """Labels of the 12 classes in display colours: those of the first of the 19 that was merged into each."""
+    table = np.full(256, IGNORED, np.uint8)
+    for index in range(len(SECGAN_CLASSES)):
+        table[index] = SECGAN_OF_SEGMENTATION.index(index)
+    return colour(table[labels])
