@@ -52,7 +52,7 @@ def write_guided_maps(
         device: to compute on.
 
     Returns:
-        for the manifest: `guide` and `name` of each of the M maps.
+        for the manifest: `guide` and `name` of each of the M maps, and what it is a map `of`: `input` or `edit`.
     """
     faces, wanted = np.array(rows, dtype=np.int64), np.array(targets, dtype=np.int64)
     panels: list[dict[str, str]] = []
@@ -68,10 +68,12 @@ def write_guided_maps(
             cast(nn.Module, guide).to(device).eval()
             truth = getattr(store, guide.shows)
             known = None if truth is None else np.asarray(truth[faces])
-            maps = {} if known is None or not known.any() else {f"true {guide.shows}": guide.draw_truth(known)}
-            for title, drawn in (maps | dict(guide.draw(images, edits, source, target))).items():
-                panels.append({"guide": name, "name": title})
-                pictures.append(drawn)
+            true = {} if known is None or not known.any() else {f"true {guide.shows}": guide.draw_truth(known)}
+            before, after = guide.draw(images, edits, source, target)
+            for of, maps in (("input", {**true, **before}), ("edit", after)):
+                for title, drawn in maps.items():
+                    panels.append({"guide": name, "of": of, "name": title})
+                    pictures.append(drawn)
     with new_array(output_dir / FILE, (len(panels), len(faces), store.size, store.size, 3)) as array:
         for index, picture in enumerate(pictures):
             array[index] = picture

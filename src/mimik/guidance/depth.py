@@ -32,7 +32,7 @@ from mimik.components.context import Context
 from mimik.networks.depth_network import DepthNetwork, Domains, Geometry
 from mimik.networks.stargan import Discriminator, Stem
 from mimik.training.batches import Batch, to_uint8
-from mimik.training.guided import Pictures
+from mimik.training.guided import Named, Pictures
 
 
 @dataclass(frozen=True)
@@ -131,13 +131,10 @@ class Guide(nn.Module):
         """Stored maps, uint8 (B, S, S) of depth or (B, S, S, 3) of normals, as pictures uint8 (B, S, S, 3)."""
         return np.repeat(stored[..., None], 3, -1) if self.network.geometry == "depth" else np.array(stored)
 
-    def draw(self, images: Tensor, edits: Tensor, source: Tensor, target: Tensor) -> dict[str, Pictures]:
+    def draw(self, images: Tensor, edits: Tensor, source: Tensor, target: Tensor) -> tuple[Named, Named]:
         """The maps that G_depth makes of faces and of their edits (figures 3 and 5b of the paper); see `Drawing`."""
-        geometry, network = self.network.geometry, self.network
-        return {
-            f"{geometry} of input": to_uint8(network.to_maps(images)),
-            f"{geometry} of edit": to_uint8(network.to_maps(edits)),
-        }
+        geometry, (before, after) = self.network.geometry, (self.network.to_maps(faces) for faces in (images, edits))
+        return {f"{geometry} of input": to_uint8(before)}, {f"{geometry} of edit": to_uint8(after)}
 
     @property
     def compiled(self) -> list[nn.Module]:

@@ -41,7 +41,7 @@ from mimik.methods.attgan import CriticConfig, critic
 from mimik.networks import attgan, stargan
 from mimik.networks.stargan import Stem
 from mimik.training.batches import Batch
-from mimik.training.guided import Pictures
+from mimik.training.guided import Named, Pictures
 
 Head = Literal["direct", "masked"]
 
@@ -191,12 +191,14 @@ class Guide(nn.Module):
         merged[: len(SECGAN_OF_SEGMENTATION)] = SECGAN_OF_SEGMENTATION
         return _coloured(merged[stored])
 
-    def draw(self, images: Tensor, edits: Tensor, source: Tensor, target: Tensor) -> dict[str, Pictures]:
+    def draw(self, images: Tensor, edits: Tensor, source: Tensor, target: Tensor) -> tuple[Named, Named]:
         """s_in, s_out and what P reads from the edit; see `mimik.training.guided.Drawing`."""
         masks = self.parser.masks(images)
         made = self.generator(masks, self.condition.told(source, target))
-        shown = {"masks of input": masks, "masks by G_seg": made, "masks of edit": self.parser(edits)}
-        return {name: _coloured(scores.argmax(1).cpu().numpy().astype(np.uint8)) for name, scores in shown.items()}
+        own, wanted, read = (
+            _coloured(scores.argmax(1).cpu().numpy().astype(np.uint8)) for scores in (masks, made, self.parser(edits))
+        )
+        return {"mask of input": own}, {"mask by G_seg": wanted, "mask of edit": read}
 
     @property
     def compiled(self) -> list[nn.Module]:

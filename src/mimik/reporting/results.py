@@ -132,13 +132,13 @@ class GuidedMaps:
     Attributes:
         rows: rows of the store, one per face.
         targets: the target of each face, positions in `Result.classes`.
-        panels: guide and name of every map of a face, in the order in which they are shown.
+        panels: guide, `input` or `edit`, and name of every map, in the order in which they are shown.
         images: uint8 (panels, faces, S, S, 3).
     """
 
     rows: Sequence[int]
     targets: Sequence[int]
-    panels: Sequence[tuple[str, str]]
+    panels: Sequence[tuple[str, str, str]]
     images: Array
 
 
@@ -292,7 +292,7 @@ class Result:
                 f"{path}: holds {array.dtype} {array.shape}, but its manifest states uint8 {expected}. "
                 "Delete the folder `translations` and make it again."
             )
-        panels = [(str(panel["guide"]), str(panel["name"])) for panel in told["panels"]]
+        panels = [(panel["guide"], panel["of"], panel["name"]) for panel in told["panels"]]
         return GuidedMaps(told["rows"], told["targets"], panels, array)
 
     @cached_property

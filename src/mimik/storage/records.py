@@ -187,13 +187,17 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                         "rows": _numbers("rows of the dataset", whole=True),
                         "targets": _numbers("positions of classes", whole=True),
                         "panels": {
-                            "description": "a list of groups of a guide and a name",
+                            "description": "a list of groups of a guide, a name, and `input` or `edit`",
                             "type": "array",
                             "items": {
-                                "description": "a group of a guide and a name",
+                                "description": "a group of a guide, a name, and `input` or `edit`",
                                 "type": "object",
-                                "required": ["guide", "name"],
-                                "properties": {"guide": _text("the name of a guide"), "name": _text("a name")},
+                                "required": ["guide", "of", "name"],
+                                "properties": {
+                                    "guide": _text("the name of a guide"),
+                                    "of": {"description": "input or edit", "enum": ["input", "edit"]},
+                                    "name": _text("a name"),
+                                },
                             },
                         },
                     },

@@ -22,6 +22,7 @@ def _reads(part: Any) -> frozenset[str]:
 
 
 Pictures = npt.NDArray[np.uint8]
+Named = Mapping[str, Pictures]
 
 
 @runtime_checkable
@@ -47,7 +48,7 @@ class Drawing(Protocol):
         """True maps as they are stored, uint8 (B, S, S) or (B, S, S, 3) -> uint8 (B, S, S, 3)."""
         ...
 
-    def draw(self, images: Tensor, edits: Tensor, source: Tensor, target: Tensor) -> Mapping[str, Pictures]:
+    def draw(self, images: Tensor, edits: Tensor, source: Tensor, target: Tensor) -> tuple[Named, Named]:
         """Maps of faces and of their edits.
 
         Args:
@@ -55,7 +56,7 @@ class Drawing(Protocol):
             source, target: their states, float (B, K).
 
         Returns:
-            uint8 (B, S, S, 3) by what they show, in the order in which they are shown.
+            maps of the faces, and maps of the edits: uint8 (B, S, S, 3) by name, in the order in which they are shown.
         """
         ...
 

@@ -24,22 +24,25 @@ def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absen
     if found is None:
         return Absent(f"no maps of edits by {result.method} were stored: it has no guidance that draws any")
     count = min(settings.rows, len(found.rows))
-    titles = [name for _, name in found.panels]
-    mosaic = Mosaic(["input", "edit", *titles], result.size, separated=(1,), title=f"Maps of edits by {result.method}")
+    order = {of: [index for index, panel in enumerate(found.panels) if panel[1] == of] for of in ("input", "edit")}
+    titles = {of: [found.panels[index][2] for index in indices] for of, indices in order.items()}
+    columns = ["input", *titles["input"], "edit", *titles["edit"]]
+    mosaic = Mosaic(columns, result.size, separated=(len(titles["input"]),), title=f"Maps of edits by {result.method}")
     for face, (row, target) in enumerate(zip(found.rows[:count], found.targets[:count], strict=True)):
         position = result.position_of(row)
         source = int(result.source_labels[position])
         arrow = f"{result.classes[source]} → " if source >= 0 else ""
-        pictures = [result.store.images[row], result.translations[position, target], *found.images[:, face]]
+        maps = {of: [found.images[index, face] for index in indices] for of, indices in order.items()}
+        pictures = [result.store.images[row], *maps["input"], result.translations[position, target], *maps["edit"]]
         mosaic.strips.append(
             Strip([Cell(np.asarray(picture)) for picture in pictures], heading=f"{arrow}{result.classes[target]}")
         )
     svg, width = mosaic.svg()
-    known = [name for name in titles if name.startswith("true ")]
+    known = [name for name in titles["input"] if name.startswith("true ")]
     facts = {
         "count": count,
         "method": result.method,
-        "guides": listed(list(dict.fromkeys(guide for guide, _ in found.panels))),
+        "guides": listed(list(dict.fromkeys(guide for guide, *_ in found.panels))),
         "truth": f"'{listed(known)}' is what the dataset has for the input. " if known else "",
         "pixels": enlargement_note(result.size).capitalize(),
     }
