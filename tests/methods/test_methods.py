@@ -320,3 +320,19 @@ def test_generators_of_earlier_versions_are_read() -> None:
     kept = {n.replace("generator.global.", "generator.whole.", 1): v for n, v in method.state_dict().items()}
     assert kept.keys() != method.state_dict().keys()
     other.load_state_dict(kept)
+
+
+def test_masks_are_computed_in_float32_under_autocast() -> None:
+    """phi would multiply what bfloat16 rounds; gradients to S are those of float32 masks too."""
+    found = []
+    for rounded in (False, True):
+        method = make("hier_seg", segmenter_anchor=1.0).train()
+        image = make_batch()["image"]
+        with torch.autocast("cpu", torch.bfloat16, enabled=rounded):
+            cut = method.cut(image)
+            _, terms = method.generator_loss(make_batch(), 0)
+        cut.masks.square().sum().backward()
+        found.append((cut.logits, cut.masks, method.segmenter.shift.weight.grad, terms["anchor"].detach()))
+    assert all(torch.equal(exact, under) for exact, under in zip(*found, strict=True))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not torch.equal(method.segmenter(image), found[0][0])  # what it is spared

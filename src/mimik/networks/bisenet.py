@@ -13,8 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mimik.networks.convolution import in_float32
-
 
 class ConvNormRelu(nn.Sequential):
     """Convolution without bias, batch normalisation, ReLU."""
@@ -138,11 +136,6 @@ class Head(nn.Sequential):
     def __init__(self, inputs: int, middle: int, classes: int) -> None:
         super().__init__(ConvNormRelu(inputs, middle, 3), nn.Conv2d(middle, classes, 1, bias=False))
 
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, inputs, H, W) -> logits (B, classes, H, W), float32 under autocast as well."""
-        block, last = self
-        return in_float32(last, block(features))
-
 
 class BiSeNet(nn.Module):
     """The whole network; logits are up-sampled bilinearly with `align_corners=True`."""
@@ -181,4 +174,4 @@ class BiSeNet(nn.Module):
 
 
 def _enlarge(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    return F.interpolate(logits, size, mode="bilinear", align_corners=True)
+    return F.interpolate(logits.float(), size, mode="bilinear", align_corners=True)

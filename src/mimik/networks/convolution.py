@@ -108,17 +108,6 @@ def conv_transpose2d(images: Tensor, weight: Tensor, stride: int, padding: int, 
     return _fold(columns, (batch, height, width), size, kernel, stride, padding)
 
 
-def in_float32(layer: nn.Module, features: Tensor) -> Tensor:
-    """What `layer` makes of features (B, C, H, W) in float32, under autocast as well.
-
-    For the last layer of a segmenter. bfloat16 has 8 bits: it rounds a logit of 10 by up to 0.03, and where a logit is
-    multiplied by phi and its softmax taken (docs/papers/hier_seg.md#equation-1), that moves the borders of the masks.
-    """
-    with torch.autocast(features.device.type, enabled=False):
-        logits: Tensor = layer(features.float())
-    return logits
-
-
 @contextmanager
 def shared_casts() -> Iterator[None]:
     """Within the block, cast a weight to autocast's type once for all of its uses, as autocast does for torch's layers.

@@ -10,8 +10,6 @@ padded, so that the logits have the size of the image.
 import torch
 from torch import Tensor, nn
 
-from mimik.networks.convolution import in_float32
-
 LEVELS = 4
 """Number of halvings; sides of images must be multiples of 2**LEVELS."""
 
@@ -66,4 +64,5 @@ class UNet(nn.Module):
         features = self.centre(features)
         for rise, block, skip in zip(self.rise, self.up, reversed(skipped), strict=True):
             features = block(torch.cat([rise(features), skip], 1))
-        return in_float32(self.last, features)
+        logits: Tensor = self.last(features)
+        return logits.float()
