@@ -98,7 +98,7 @@ class Guided(nn.Module):
 
     @property
     def averaged(self) -> nn.Module:
-        """The method's averaged module: guides are not kept."""
+        """The method's averaged module: translation needs no guide, so none is averaged."""
         averaged: nn.Module = self.method.averaged
         return averaged
 
