@@ -135,7 +135,7 @@ def test_its_truth_is_rendered_by_its_own_renderer(project: Path) -> None:
     ("file", "rules"),
     [
         ("guests/scaling.py", {"train", "translate", "evaluate"}),
-        ("guests/guide.py", {"train"}),
+        ("guests/guide.py", {"train", "translate"}),
         ("guests/metric.py", {"evaluate"}),
         ("guests/network.py", {"classifier", "evaluate", "segmenter"}),
         ("guests/dataset.py", {"prepare", "translate"}),

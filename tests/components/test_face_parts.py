@@ -31,6 +31,46 @@ def test_tight_boxes() -> None:
     assert face_parts.tight_boxes(masks).tolist() == [[[3, 2, 7, 5], [9, 7, 10, 8]]]
 
 
+def ellipse(size: int, left: int, top: int, width: int, height: int) -> torch.Tensor:
+    """bool (size, size), with this tight box."""
+    x, y = torch.arange(size) + 0.5, torch.arange(size)[:, None] + 0.5
+    across, down = (x - left - width / 2) / (width / 2), (y - top - height / 2) / (height / 2)
+    return across**2 + down**2 <= 1
+
+
+@pytest.mark.parametrize("speck", [(3, 3, 1, 1), (250, 110, 1, 2), (140, 250, 3, 1), (20, 240, 4, 4)])
+def test_a_speck_does_not_stretch_the_box_of_a_part(speck: tuple[int, int, int, int]) -> None:
+    """Wherever it lies: beside the part, above it, or neither."""
+    x, y, width, height = speck
+    clean = ellipse(256, 120, 100, 56, 20)
+    stained = clean.clone()
+    stained[y : y + height, x : x + width] = True
+    masks = torch.stack([clean, stained])[:, None]
+    before, after = (face_parts.tight_boxes(m)[:, 0] for m in (masks, face_parts.without_specks(masks, 0.05)))
+    assert not torch.equal(before[0], before[1])
+    assert torch.equal(after[0], before[0]) and torch.equal(after[1], before[0])
+    assert torch.equal(face_parts.without_specks(masks, 0.0), masks)
+
+
+def test_pieces_of_some_size_stay_in_the_box() -> None:
+    """An eye under its brow, closed to a line, and a mouth of which a strand of hair hides the middle."""
+    eye = ellipse(256, 60, 60, 60, 12) | ellipse(256, 70, 84, 36, 3)
+    mouth = ellipse(256, 100, 180, 60, 24)
+    mouth[:, 126:132] = False
+    masks = torch.stack([eye, mouth])[None]
+    assert torch.equal(face_parts.without_specks(masks, 0.05), masks)
+
+
+def test_the_largest_piece_stays_however_small_it_is() -> None:
+    """Nothing but specks, the third the largest; a part that is not there stays empty."""
+    masks = torch.zeros(1, 2, 32, 32, dtype=torch.bool)
+    masks[0, 0, [2, 10, 20, 30], [4, 12, 20, 28]] = True
+    masks[0, 0, 20, 21] = True
+    kept = face_parts.without_specks(masks, 0.5)
+    assert kept[0, 0].nonzero().tolist() == [[20, 20], [20, 21]]
+    assert not kept[0, 1].any()
+
+
 def test_boxes_grow_and_stay_inside() -> None:
     boxes = torch.tensor([[[3.0, 2.0, 7.0, 5.0], [30.0, 30.0, 32.0, 32.0]]])
     grown = face_parts.grow_boxes(boxes, margin=1, least=6, size=32)

@@ -152,7 +152,7 @@ def test_a_failing_run_leaves_no_manifest_behind(folders, method, monkeypatch) -
     with pytest.raises(ZeroDivisionError):
         run(folders)
     assert not (folders[2] / "manifest.json").exists()
-    kept = {"action_units.npy", "cycle.npy", "images.npy", "masks.npy", "strengths.npy"}
+    kept = {"action_units.npy", "cycle.npy", "guided_maps.npy", "images.npy", "masks.npy", "strengths.npy"}
     assert {path.name for path in folders[2].iterdir()} == kept
 
 

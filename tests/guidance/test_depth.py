@@ -48,7 +48,7 @@ def test_generator_terms_are_those_of_eq_8() -> None:
     with torch.no_grad():
         network = guide.network.generator
         to_map, to_rgb = (torch.eye(2)[[i] * 8] for i in (1, 0))
-        maps = network(batch["edited"], to_map)
+        maps = network(batch["edited"], to_map).mean(1, keepdim=True).expand(-1, 3, -1, -1)
         realness, logits, _ = guide.adversary.network(maps)
         adv, cls = -realness.mean(), F.cross_entropy(logits[:, 0], batch["target"])
         rec = (batch["edited"] - network(maps, to_rgb)).abs().mean()

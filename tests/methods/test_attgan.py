@@ -8,8 +8,10 @@ import torch
 import torch.nn.functional as F
 
 from mimik.components import losses
+from mimik.guidance import semantic
 from mimik.methods import attgan, stargan
 from mimik.methods.attgan import CriticConfig
+from mimik.training.guided import Guided
 from tests.methods.resuming import check_resume
 from tests.methods.world import (
     check_generator_learns,
@@ -176,6 +178,57 @@ def test_concat_sees_the_label_map(module: Any) -> None:
         context = make_context()
         context.pretrained.clear()
         module.Method(module.Config(**small, see_masks=True), context)
+
+
+@pytest.mark.parametrize(
+    ("module", "changes", "passes"),
+    # Five batches, each parsed once; a cycle also parses the edit that it sends back.
+    [(attgan, {}, 5), (stargan, {"reconstruction": "self"}, 5), (stargan, {"reconstruction": "cycle"}, 6)],
+)
+def test_real_faces_are_parsed_once_a_batch(
+    module: Any, changes: dict[str, Any], passes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step as published: five updates of D on fresh batches and one of G on the last; losses are those of parsing
+    every time."""
+    small: dict[str, Any] = {"conv_dim": 4, "adversary": CRITIC, "layers": 3}
+    if module is stargan:
+        small = {"conv_dim": 4, "residual_blocks": 1, "adversary": stargan.AdversaryConfig(conv_dim=4, layers=3)}
+    totals, counts = [], []
+    for again in (False, True):
+        torch.manual_seed(0)
+        method = module.Method(module.Config(**small, **changes, see_masks=True), make_context(form="relative")).train()
+        calls: list[int] = []
+        method.parser.segmenter.register_forward_hook(lambda *_, calls=calls: calls.append(1))
+        if again:
+            monkeypatch.setattr(type(method.parser), "masks_of", lambda parser, batch: parser.masks(batch["image"]))
+        found = []
+        for turn in range(5):
+            batch = make_batch()
+            batch["image"] = batch["image"].roll(turn, 2)
+            torch.manual_seed(turn)
+            found.append(method.discriminator_loss(batch, 1000)[0].detach())
+        found.append(method.generator_loss(batch, 1000)[0].detach())
+        totals.append(torch.stack(found))
+        counts.append(len(calls))
+    assert torch.equal(*totals)
+    assert counts[0] == passes < counts[1]
+
+
+def test_a_guide_reads_the_label_maps_that_the_method_made() -> None:
+    torch.manual_seed(0)
+    context = make_context(form="relative")
+    method = attgan.Method(attgan.Config(conv_dim=4, layers=3, adversary=CRITIC, see_masks=True), context)
+    guide = semantic.Guide(
+        semantic.Config(backbone="attgan", attgan=semantic.AttGANBranch(conv_dim=4, layers=3, adversary=CRITIC)),
+        context,
+    )
+    task, calls = Guided(method, {"semantic": guide}).train(), []
+    context.pretrained["segmenter"].register_forward_hook(lambda *_: calls.append(1))
+    batch = make_batch()
+    task.discriminator_loss(batch, 1000)
+    assert len(calls) == 1
+    task.generator_loss(batch, 1000)
+    assert len(calls) == 2  # the edit's
 
 
 def test_resume_is_exact_with_the_batch_norm_of_the_generator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,7 +92,7 @@ def test_updates_reach_their_own_networks_only(variant: str) -> None:
     total, _ = method.generator_loss(batch, 1000)
     total.backward()
     assert not reached(method.discriminator)
-    nets = [method.generator] if name == "stargan" else [method.generator[n] for n in ("whole", "local", "fusion")]
+    nets = [method.generator] if name == "stargan" else [method.generator[n] for n in ("global", "local", "fusion")]
     assert all(reached(net) for net in nets)
     if name == "hier_seg":
         assert reached(method.segmenter) is method.config.end_to_end
@@ -301,3 +301,38 @@ def test_reconstruction_target_of_parts_is_detached(monkeypatch: pytest.MonkeyPa
     assert method.cut(batch["image"]).crops.requires_grad
     method.generator_loss(batch, 0)
     assert (4, False, True) in seen and not any(target for _, target, _ in seen)
+
+
+def test_generators_of_earlier_versions_are_read() -> None:
+    """They call the global generator `whole`, in results as in checkpoints."""
+    method, other = make("hier_seg").eval(), make("hier_seg").eval()
+    with torch.no_grad():
+        for parameter in other.generator.parameters():
+            parameter.add_(0.1)
+    before = {n.replace("global.", "whole.", 1): v.clone() for n, v in method.generator_state().items()}
+    assert any(name.startswith("whole.") for name in before)
+    other.load_generator_state(before)
+    batch = make_batch()
+    with torch.no_grad():
+        first, second = (m.translate(batch["image"], *states(m, batch)) for m in (method, other))
+    assert torch.equal(first, second)
+    assert "generator.global.last.weight" in other.state_dict()
+    kept = {n.replace("generator.global.", "generator.whole.", 1): v for n, v in method.state_dict().items()}
+    assert kept.keys() != method.state_dict().keys()
+    other.load_state_dict(kept)
+
+
+def test_masks_are_computed_in_float32_under_autocast() -> None:
+    """phi would multiply what bfloat16 rounds; gradients to S are those of float32 masks too."""
+    found = []
+    for rounded in (False, True):
+        method = make("hier_seg", segmenter_anchor=1.0).train()
+        image = make_batch()["image"]
+        with torch.autocast("cpu", torch.bfloat16, enabled=rounded):
+            cut = method.cut(image)
+            _, terms = method.generator_loss(make_batch(), 0)
+        cut.masks.square().sum().backward()
+        found.append((cut.logits, cut.masks, method.segmenter.shift.weight.grad, terms["anchor"].detach()))
+    assert all(torch.equal(exact, under) for exact, under in zip(*found, strict=True))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not torch.equal(method.segmenter(image), found[0][0])  # what it is spared

@@ -29,7 +29,21 @@ def test_both_ways_are_one_network_that_the_code_tells_apart() -> None:
         there, back = network.to_maps(pictures), network.to_images(pictures)
         to_rgb, to_map = (network.generator(pictures, torch.eye(2)[[i, i]]) for i in (0, 1))
     assert there.shape == pictures.shape and there.abs().max() <= 1
-    assert torch.equal(there, to_map) and torch.equal(back, to_rgb) and not torch.equal(there, back)
+    grey = to_map.mean(1, keepdim=True).expand_as(there)
+    assert torch.equal(there, grey) and torch.equal(back, to_rgb) and not torch.equal(there, back)
+
+
+def test_a_map_of_depth_is_grey_and_one_of_normals_is_not() -> None:
+    """The true ones are so as well: colour must not give a made map away, nor carry the picture to the way back."""
+    torch.manual_seed(0)
+    pictures = torch.rand(2, 3, 16, 16) * 2 - 1
+    depth, normals = (DepthNetwork(geometry, **SMALL) for geometry in ("depth", "normals"))
+    with torch.no_grad():
+        made, free, turned = depth.to_maps(pictures), depth.to_images(pictures), normals.to_maps(pictures)
+        raw = normals.generator(pictures, torch.eye(2)[[1, 1]])
+    assert torch.equal(made[:, 0], made[:, 1]) and torch.equal(made[:, 0], made[:, 2])
+    assert not torch.equal(free[:, 0], free[:, 1])
+    assert torch.equal(turned, raw) and not torch.equal(turned[:, 0], turned[:, 1])
 
 
 def test_one_way_does_not_go_back() -> None:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from mimik.components.adversary import Adversary, AdversaryConfig
 from mimik.components.conditions import Condition, ConditionConfig
 from mimik.errors import UserError
+from mimik.faces.prepared.store import FaceStore
 from mimik.labels import EXPRESSIONS
 from mimik.networks import vgg19
 from mimik.networks.depth_network import DepthNetwork, load
@@ -18,6 +19,7 @@ from mimik.pretraining.depth_network import (
     DepthNetworkConfig,
     DepthNetworkTask,
     map_errors,
+    measured_faces,
     perceptual,
     pretrain_depth_network,
 )
@@ -122,6 +124,25 @@ def test_errors_of_normals_by_hand():
     assert errors["mae_surface"] == pytest.approx((0 + 0.5 + 0.5) / 6, abs=0.01)
 
 
+def test_errors_of_a_face_without_a_map_are_not_measured():
+    truth = np.stack([np.zeros((2, 2)), np.full((2, 2), 51)]).astype(np.uint8)
+    predicted = np.full((2, 2, 2, 3), 0.5)
+    assert map_errors("depth", predicted[1:], truth[1:])["mae"] == pytest.approx(0.3)
+    with pytest.raises(ValueError, match="faces that have one"):
+        map_errors("depth", predicted, truth)
+
+
+def test_only_faces_with_a_map_are_measured(tmp_path):
+    store = FaceStore(write_store(tmp_path / "faces", {"train": 6, "val": 3, "test": 4}), STORED)
+    truth = np.zeros((13, STORED, STORED), np.uint8)
+    with pytest.raises(UserError, match="no face of the splits 'test' and 'val' has a map"):
+        measured_faces(store, truth)
+    truth[[0, 7, 8], 5, 5] = 200
+    assert measured_faces(store, truth)[0] == "val" and measured_faces(store, truth)[1].tolist() == [7, 8]
+    truth[[10, 12], 5, 5] = 200
+    assert measured_faces(store, truth)[0] == "test" and measured_faces(store, truth)[1].tolist() == [10, 12]
+
+
 @pytest.fixture
 def faces(tmp_path):
     """Faces whose depth is that of the square that they show."""
@@ -146,11 +167,14 @@ def given(settings, **changes):
 @pytest.mark.slow
 @pytest.mark.parametrize("geometry", ["depth", "normals"])
 def test_training_learns_and_writes_its_folder(faces, settings, tmp_path, geometry):
+    maps = np.load(faces / f"{geometry}_{STORED}.npy")
+    maps[-2:] = 0  # two of the twelve test faces have none
+    np.save(faces / f"{geometry}_{STORED}.npy", maps)
     pretrain_depth_network(given(settings, geometry=geometry), faces, tmp_path / "out", tmp_path / "state")
     history = pd.read_csv(tmp_path / "out/history.csv")
     assert history["generator/pix"].iloc[-1] < 0.6 * history["generator/pix"].iloc[0]
     metrics = json.loads((tmp_path / "out/metrics.json").read_text())
-    assert metrics["images"] == 12 and metrics["split"] == "test"
+    assert metrics["images"] == 10 and metrics["split"] == "test"
     assert metrics["mae"] < metrics["mean_map"]["mae"]
     own = {"depth": "rmse_surface", "normals": "angle_surface"}[geometry]
     assert own in metrics and own in metrics["mean_map"]

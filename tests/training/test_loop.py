@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from torch import Tensor, nn
 
 from mimik.errors import UserError
 from mimik.faces.prepared.store import FaceStore
+from mimik.training.batches import Batches, to_tensor
+from mimik.training.engine import Engine
 from mimik.training.loop import History, TrainingConfig, Update, train
 from mimik.training.processes import _buckets
 from tests.tiny import make_store
@@ -86,6 +89,70 @@ def test_same_seed_same_bits_and_another_seed_others(tmp_path: Path) -> None:
     third = Colour()
     train(third, store, store.rows("train"), config, seed=2, checkpoint_dir=tmp_path / "c", fingerprint={}, label="t")
     assert not torch.equal(first.net[0].weight, third.net[0].weight)  # type: ignore[union-attr, index]
+
+
+def stepped(engine: Engine, store: FaceStore, steps: int, each: Callable[[int], None] | None = None) -> None:
+    batches = Batches(store, store.rows("train"), 8, seed=1, reads=Colour.reads)
+    for step in range(steps):
+        for _ in engine.run_step(step, batches):
+            pass
+        if each:
+            each(step)
+
+
+def test_the_average_is_that_of_weights_and_statistics(tmp_path: Path) -> None:
+    """By its recursion; the count of batches is that of the run, not an average."""
+    task, store = Colour(), make_store(tmp_path / "s")
+    config = TrainingConfig(**SETTINGS)  # type: ignore[arg-type]
+    engine = Engine(task, config, torch.device("cpu"), seed=1)
+    expected = {name: value.clone() for name, value in task.net.state_dict().items() if value.is_floating_point()}
+
+    def follow(step: int) -> None:
+        decay = min(0.9, (1 + step) / (10 + step))
+        for name, value in expected.items():
+            value.mul_(decay).add_(task.net.state_dict()[name], alpha=1 - decay)
+
+    stepped(engine, store, 6, follow)
+    last = {name: value.clone() for name, value in task.net.state_dict().items()}
+    replaced = engine.load_average()
+    for name, value in task.net.state_dict().items():
+        if name in expected:
+            torch.testing.assert_close(value, expected[name])
+            assert not torch.equal(value, last[name])
+        else:
+            assert torch.equal(value, last[name])
+    engine.load_weights(replaced)
+    for name, value in task.net.state_dict().items():
+        assert torch.equal(value, last[name])
+
+
+def test_averaged_statistics_fit_the_averaged_weights_and_the_last_ones_do_not(tmp_path: Path) -> None:
+    task, store = Colour(), make_store(tmp_path / "s")
+    config = TrainingConfig(**{**SETTINGS, "ema": 0.99, "schedule": "constant"})  # type: ignore[arg-type]
+    engine = Engine(task, config, torch.device("cpu"), seed=1)
+    # Long enough for the average to reach further back than the statistics, which forget after ten steps.
+    stepped(engine, store, 300)
+    last = task.net.state_dict()["1.running_mean"].clone()
+    engine.load_average()
+    with torch.no_grad():
+        true = task.net[0](to_tensor(store.images[store.rows("train")])).mean((0, 2, 3))
+    assert (task.net.state_dict()["1.running_mean"] - true).norm() < 0.5 * (last - true).norm()
+
+
+def test_a_checkpoint_without_averaged_statistics_goes_on_with_the_last_ones(tmp_path: Path) -> None:
+    store, config = make_store(tmp_path / "s"), TrainingConfig(**SETTINGS)  # type: ignore[arg-type]
+    engine = Engine(Colour(), config, torch.device("cpu"), seed=1)
+    stepped(engine, store, 4)
+    state = engine.state()
+    names = [name for name in state["average"] if "running" in name]
+    assert len(names) == 2
+    earlier = {**state, "average": {name: v for name, v in state["average"].items() if name not in names}}
+    other = Engine(Colour(), config, torch.device("cpu"), seed=1)
+    other.load_state(earlier)
+    assert other.average is not None and list(other.average) == list(state["average"])
+    for name, value in other.average.items():
+        kept = engine.task.net.state_dict() if name in names else state["average"]
+        assert torch.equal(value, kept[name])
 
 
 class Shared(nn.Module):

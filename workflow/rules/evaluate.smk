@@ -6,6 +6,7 @@ rule translate:
         index="data/prepared/{dataset}/index.csv",
         manifest="data/prepared/{dataset}/manifest.json",
         generator="results/{dataset}/{method}/generator.safetensors",
+        guides="results/{dataset}/{method}/guides.safetensors",
         config="results/{dataset}/{method}/config.json",
         segmenter=weights_of("segmenter"),
         segmented=segmented,
@@ -15,6 +16,7 @@ rule translate:
         masks="results/{dataset}/{method}/translations/masks.npy",
         strengths="results/{dataset}/{method}/translations/strengths.npy",
         action_units="results/{dataset}/{method}/translations/action_units.npy",
+        guided_maps="results/{dataset}/{method}/translations/guided_maps.npy",
         manifest="results/{dataset}/{method}/translations/manifest.json",
     log:
         "logs/translate/{dataset}_{method}.log",

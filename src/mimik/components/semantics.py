@@ -41,6 +41,16 @@ class Parser(nn.Module):
         """One-hot masks of images, without a graph."""
         return one_hot(self(images))
 
+    def masks_of(self, batch: dict[str, Tensor]) -> Tensor:
+        """One-hot masks of the batch's real faces. They are made once and stay in the batch, as `label_maps`.
+
+        Other updates on the batch read them there, and so does a guide beside a method that has a parser as well: both
+        are the entry's pre-trained segmenter, and frozen.
+        """
+        if "label_maps" not in batch:
+            batch["label_maps"] = self.masks(batch["image"])
+        return batch["label_maps"]
+
     def stored(self) -> dict[str, Tensor]:
         """Weights by name, under `parser.`, for a generator that needs its parser to translate."""
         return {f"parser.{name}": value.contiguous() for name, value in self.segmenter.state_dict().items()}

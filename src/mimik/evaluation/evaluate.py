@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from mimik.components.conditions import Condition
 from mimik.errors import UserError
-from mimik.evaluation.extractors import open_arcface, open_classifier, open_inception, open_reader
+from mimik.evaluation.extractors import open_arcface, open_classifier, open_geometric, open_inception, open_reader
 from mimik.evaluation.measurements import PER_FACE, PRINTED, Entry, EvaluationSettings, Extractor, Measurements, Missing
 from mimik.faces.prepared.store import FaceStore
 from mimik.networks import segmenter
@@ -100,6 +100,7 @@ def evaluate(
             reader=open_reader(reader_dir, device),
             segmenter_before=before,
             segmenter_after=after,
+            geometric=open_geometric(store),
             attributes=attributes,
             segmented=None if segmented_dir is None or side is None else FaceStore(segmented_dir, side),
         )

@@ -1,4 +1,4 @@
-"""Opens the networks that measure images: classifier, face reader, Inception, ArcFace.
+"""Opens what measures images: classifier, face reader, geometric action units, Inception, ArcFace.
 
 Each is an `Extractor`, or `Missing` with advice on how to get it. A file that exists but does not fit is a `UserError`.
 """
@@ -6,15 +6,21 @@ Each is an `Extractor`, or `Missing` with advice on how to get it. A file that e
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from mimik import mirror as mirrors
 from mimik.errors import UserError
 from mimik.evaluation.measurements import Extractor, Missing
+from mimik.faces.action_units import geometric
+from mimik.faces.mesh.mesher import FaceMesher
 from mimik.faces.prepared.store import FaceStore
+from mimik.labels import ACTION_UNITS
 from mimik.networks import arcface, face_classifier, face_reader, inception
 from mimik.storage.files import file_sha256
+from mimik.training.batches import to_uint8
 
 
 def open_classifier(
@@ -61,6 +67,38 @@ def open_reader(directory: Path | str | None, device: torch.device) -> Extractor
         return {"action_units": units, "identity": identity}
 
     return Extractor(network.name, network.sha256, outputs, network.action_unit_extractor)
+
+
+def open_geometric(store: FaceStore) -> Extractor | Missing:
+    """Action units from the face mesh of the measured pictures (`mimik.faces.action_units.geometric`).
+
+    For photographs whose own action units are from there: targets and edits are then read by the same rule. A picture
+    in which no face is found has NaN.
+    """
+    told = store.action_unit_extractor or ""
+    if told.partition(" ")[0] != geometric.NAME:
+        return Missing(f"action units of {store.directory} are not geometric.")
+    try:
+        mesher = FaceMesher()
+    except UserError as error:
+        return Missing(str(error))
+    name = f"{geometric.NAME} {geometric.version(mesher.version)}"
+    if name != told:
+        return Missing(
+            f"action units of {store.directory} are '{told}', those of pictures would be '{name}' here. Prepare the "
+            "dataset again."
+        )
+    estimator = geometric.estimator()
+
+    def units(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        mesh = mesher(image)
+        unknown = np.full(len(ACTION_UNITS), np.nan, np.float32)
+        return unknown if mesh is None else estimator(geometric.measures(mesh))
+
+    def outputs(images: Tensor) -> dict[str, Tensor]:
+        return {"action_units": torch.from_numpy(np.stack([units(image) for image in to_uint8(images)]))}
+
+    return Extractor(geometric.NAME, file_sha256(geometric.COEFFICIENTS), outputs, told)
 
 
 def open_inception(folder: Path | str, mirror: Path | str | None, device: torch.device) -> Extractor | Missing:

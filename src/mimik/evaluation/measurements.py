@@ -6,7 +6,7 @@ not grow with the test set.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from mimik.faces.action_units.geometric import NAME as GEOMETRIC
 from mimik.faces.prepared.store import FaceStore
 from mimik.statistics import bootstrap
 from mimik.storage.arrays import reserved_array
@@ -158,6 +159,7 @@ class Measurements:
         segmenter_before, segmenter_after: the pre-trained segmenter, and the same one after end-to-end training.
         attributes: names of the C attributes that the translations reverse; empty if the targets are classes.
         segmented: the dataset that the segmenters were trained on, at the size they were trained at; None: `store`.
+        geometric: what estimates action units from the face mesh, for datasets whose own are from there.
     """
 
     translations: Array
@@ -174,6 +176,7 @@ class Measurements:
     segmenter_after: Extractor | Missing
     attributes: tuple[str, ...] = ()
     segmented: FaceStore | None = None
+    geometric: Extractor | Missing = field(default_factory=lambda: Missing("these action units are not geometric."))
 
     TESTED: ClassVar[str] = "Test split"
     """What the images are, for the protocol of every entry."""
@@ -233,7 +236,12 @@ class Measurements:
 
     @property
     def action_unit_reader(self) -> Extractor | Missing:
-        """The reader, if its action units are of the same kind as the dataset's: two extractors are never mixed."""
+        """What reads action units of the same kind as the dataset's own: two extractors are never mixed.
+
+        The face reader on rendered faces; on photographs the estimate from the face mesh, if the dataset's own are.
+        """
+        if (self.store.action_unit_extractor or "").partition(" ")[0] == GEOMETRIC:
+            return self.geometric
         if isinstance(self.reader, Missing) or self.reader.action_units == self.store.action_unit_extractor:
             return self.reader
         return Missing(

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from mimik.components.conditions import Condition, stored_states
 from mimik.errors import UserError
 from mimik.evaluation import continuous
+from mimik.evaluation.guided_maps import write_guided_maps
 from mimik.faces.prepared.store import FaceStore
 from mimik.labels import ACTION_UNITS
 from mimik.networks import segmenter
@@ -28,7 +29,7 @@ from mimik.storage.arrays import new_array
 from mimik.storage.files import file_sha256, write_json
 from mimik.training.batches import to_tensor, to_uint8
 from mimik.training.devices import Precision, autocast_dtype, pick_device
-from mimik.training.runs import finite, load_method
+from mimik.training.runs import finite, load_guides, load_method
 
 Array = npt.NDArray[Any]
 
@@ -100,10 +101,11 @@ def translate(
     as positions in `labels.SEGMENTATION_CLASSES`; K is 0 for a method without a segmenter. These faces are of the
     dataset that the segmenter was trained on, at the size it was trained at (`masked`). `strengths.npy` and
     `action_units.npy` contain the continuous edits of a few faces, see `mimik.evaluation.continuous`; the second has
-    no faces for a method that is not conditioned on action units.
+    no faces for a method that is not conditioned on action units. `guided_maps.npy` has the maps that the method's
+    guides draw of the same faces and edits as `strengths.npy`, see `mimik.evaluation.guided_maps`.
 
     Args:
-        result_dir: holds `config.json` and `generator.safetensors`.
+        result_dir: holds `config.json`, `generator.safetensors` and, of a method with guidance, `guides.safetensors`.
         store_dir: the prepared dataset.
         segmenter_dir: the pre-trained segmenter, for methods that have one.
         output_dir: folder of the files to write; memory use does not grow with the number of images.
@@ -151,6 +153,8 @@ def translate(
     # When attributes are reversed, no column is the source itself.
     shown = np.full(len(chosen), -1) if by_attribute else labels[chosen]
     described = _continuous(edit, condition, store, chosen, shown, output_dir, settings)
+    pairs = (described["strengths"]["rows"], described["strengths"]["targets"])
+    panels = write_guided_maps(output_dir, load_guides(result_dir), condition, store, chosen, shown, *pairs, device)
     segmenters = _segmenters(method, segmenter_dir, result_dir)
     masked, candidates = store, chosen
     if segmenters and segmented_dir is not None:
@@ -169,6 +173,7 @@ def translate(
             "mask_rows": mask_rows.tolist(),
             "masked": {"dataset": masked.name, "size": masked.size, "digest": masked.digest},
             **described,
+            "guided_maps": {"rows": pairs[0], "targets": pairs[1], "panels": panels},
             "classes": list(condition.edits),
             "size": store.size,
             "generator_sha256": file_sha256(result_dir / "generator.safetensors"),

@@ -20,6 +20,8 @@ expressions, its second head is new.
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -29,7 +31,8 @@ from mimik.components.budget import LazyReconstruction
 from mimik.components.context import Context
 from mimik.networks.depth_network import DepthNetwork, Domains, Geometry
 from mimik.networks.stargan import Discriminator, Stem
-from mimik.training.batches import Batch
+from mimik.training.batches import Batch, to_uint8
+from mimik.training.guided import Named, Pictures
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,25 @@ class Guide(nn.Module):
             self.adversary.network.load_state_dict(state)
         except RuntimeError as error:
             raise ValueError(f"`adversary` differs from that of the pre-trained depth network ({error})") from error
+
+    @property
+    def kept(self) -> dict[str, nn.Module]:
+        """G_depth and G'_depth, which draw the maps: the joint ones, not those that were pre-trained."""
+        return {"network": self.network}
+
+    @property
+    def shows(self) -> str:
+        """True maps: depth or normals."""
+        return self.network.geometry
+
+    def draw_truth(self, stored: npt.NDArray[np.uint8]) -> Pictures:
+        """Stored maps, uint8 (B, S, S) of depth or (B, S, S, 3) of normals, as pictures uint8 (B, S, S, 3)."""
+        return np.repeat(stored[..., None], 3, -1) if self.network.geometry == "depth" else np.array(stored)
+
+    def draw(self, images: Tensor, edits: Tensor, source: Tensor, target: Tensor) -> tuple[Named, Named]:
+        """The maps that G_depth makes of faces and of their edits (figures 3 and 5b of the paper); see `Drawing`."""
+        geometry, (before, after) = self.network.geometry, (self.network.to_maps(faces) for faces in (images, edits))
+        return {f"{geometry} of input": to_uint8(before)}, {f"{geometry} of edit": to_uint8(after)}
 
     @property
     def compiled(self) -> list[nn.Module]:

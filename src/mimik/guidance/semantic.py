@@ -25,6 +25,8 @@ branch as 0 and 1 with both backbones.
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -33,10 +35,13 @@ from mimik.components.adversary import Adversary, AdversaryConfig, Terms
 from mimik.components.budget import LazyReconstruction
 from mimik.components.context import Context
 from mimik.components.semantics import MASK_CHANNELS, Parser, compose_masks, cross_entropy, one_hot
+from mimik.faces.masks import colour
+from mimik.labels import IGNORED, SECGAN_CLASSES, SECGAN_OF_SEGMENTATION
 from mimik.methods.attgan import CriticConfig, critic
 from mimik.networks import attgan, stargan
 from mimik.networks.stargan import Stem
 from mimik.training.batches import Batch
+from mimik.training.guided import Named, Pictures
 
 Head = Literal["direct", "masked"]
 
@@ -171,6 +176,31 @@ class Guide(nn.Module):
             self.lambda_reconstruction = config.attgan.lambda_reconstruction
 
     @property
+    def kept(self) -> dict[str, nn.Module]:
+        """G_seg, and P, which reads the masks."""
+        return {"generator": self.generator, "parser": self.parser}
+
+    @property
+    def shows(self) -> str:
+        """True maps: masks of the 19 classes."""
+        return "masks"
+
+    def draw_truth(self, stored: npt.NDArray[np.uint8]) -> Pictures:
+        """Stored masks uint8 (B, S, S) of the 19 classes, as pictures uint8 (B, S, S, 3) of the 12."""
+        merged = np.full(256, IGNORED, np.uint8)
+        merged[: len(SECGAN_OF_SEGMENTATION)] = SECGAN_OF_SEGMENTATION
+        return _coloured(merged[stored])
+
+    def draw(self, images: Tensor, edits: Tensor, source: Tensor, target: Tensor) -> tuple[Named, Named]:
+        """s_in, s_out and what P reads from the edit; see `mimik.training.guided.Drawing`."""
+        masks = self.parser.masks(images)
+        made = self.generator(masks, self.condition.told(source, target))
+        own, wanted, read = (
+            _coloured(scores.argmax(1).cpu().numpy().astype(np.uint8)) for scores in (masks, made, self.parser(edits))
+        )
+        return {"mask of input": own}, {"mask by G_seg": wanted, "mask of edit": read}
+
+    @property
     def compiled(self) -> list[nn.Module]:
         """What `training.compile` and `training.recompute` mean."""
         return [self.generator]
@@ -187,7 +217,7 @@ class Guide(nn.Module):
     def discriminator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
         """Eq. 15. See `mimik.components.adversary.Adversary.discriminator_loss` for the terms."""
         source, target = self.condition.source(batch), self.condition.target(batch)
-        masks = self._masks(batch)
+        masks = self.parser.masks_of(batch)
         if "semantic/fake" not in batch:
             with torch.no_grad():
                 batch["semantic/fake"] = self.generator(masks, self.condition.told(source, target)).exp()
@@ -197,7 +227,7 @@ class Guide(nn.Module):
         """Eq. 16 and lambda_sc times eq. 11: terms `adv`, `cls`, `rec` of the branch, `sc_rgb`, `sc_seg`."""
         config, told = self.config, self.condition.told
         source, target = self.condition.source(batch), self.condition.target(batch)
-        masks = self._masks(batch)
+        masks = self.parser.masks_of(batch)
         edited = self.generator(masks, told(source, target))
         probabilities = edited.exp()
         batch["semantic/fake"] = probabilities.detach()
@@ -213,13 +243,15 @@ class Guide(nn.Module):
                 total = total + config.lambda_consistency * terms[f"sc_{direction}"]
         return total, terms
 
-    def _masks(self, batch: Batch) -> Tensor:
-        """s_in, (B, 12, H, W) one-hot; kept in the batch for the other update."""
-        if "semantic/masks" not in batch:
-            batch["semantic/masks"] = self.parser.masks(batch["image"])
-        return batch["semantic/masks"]
-
     def _constant(self, log_probabilities: Tensor) -> Tensor:
         """The other branch's output as a target, without its graph."""
         soft = log_probabilities.detach()
         return one_hot(soft) if self.config.targets == "hard" else soft.exp()
+
+
+def _coloured(labels: npt.NDArray[np.uint8]) -> Pictures:
+    """Labels of the 12 classes in display colours: those of the first of the 19 that was merged into each."""
+    table = np.full(256, IGNORED, np.uint8)
+    for index in range(len(SECGAN_CLASSES)):
+        table[index] = SECGAN_OF_SEGMENTATION.index(index)
+    return colour(table[labels])

@@ -168,10 +168,15 @@ class Method(nn.Module):
         """Features of the encoder, see `mimik.networks.attgan.Generator.encode`."""
         return self.generator.encode(images, None if self.parser is None else self.parser.masks(images))
 
+    def _code(self, batch: Batch) -> list[Tensor]:
+        """Features of the batch's real faces, which are parsed once for all updates."""
+        return self.generator.encode(batch["image"], None if self.parser is None else self.parser.masks_of(batch))
+
     def discriminator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
         """First line of the losses. See `mimik.components.adversary.Adversary.discriminator_loss` for the terms."""
         source, target = self.condition.source(batch), self.condition.target(batch)
-        fake = budget.fake(self.config, batch, step, lambda: self.translate(batch["image"], source, target))
+        image, told = batch["image"], self.told(source, target)
+        fake = budget.fake(self.config, batch, step, lambda: self.generator.decode(image, self._code(batch), told)[0])
         return self.discriminator.discriminator_loss(batch["image"], fake, source, target, step)
 
     def generator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
@@ -179,7 +184,7 @@ class Method(nn.Module):
         config = self.config
         image = batch["image"]
         source, target = self.condition.source(batch), self.condition.target(batch)
-        code = self.encode(image)
+        code = self._code(batch)
         fake, change = self.generator.decode(image, code, self.told(source, target))
         batch["edited"] = fake
         total, terms = self.discriminator.generator_loss(fake, target)

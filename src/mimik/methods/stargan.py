@@ -112,7 +112,8 @@ class Method(nn.Module):
     def discriminator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
         """Eq. 6, first line. See `mimik.components.adversary.Adversary.discriminator_loss` for the terms."""
         source, target = self.condition.source(batch), self.condition.target(batch)
-        fake = budget.fake(self.config, batch, step, lambda: self.translate(batch["image"], source, target))
+        told, image = self.condition.told(source, target), batch["image"]
+        fake = budget.fake(self.config, batch, step, lambda: self.edit(image, told, self._seen(batch))[0])
         return self.discriminator.discriminator_loss(batch["image"], fake, source, target, step)
 
     def generator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
@@ -120,19 +121,29 @@ class Method(nn.Module):
         config, told = self.config, self.condition.told
         image = batch["image"]
         source, target = self.condition.source(batch), self.condition.target(batch)
-        fake, change = self.edit(image, told(source, target))
+        seen = self._seen(batch)
+        fake, change = self.edit(image, told(source, target), seen)
         batch["edited"] = fake
         total, terms = self.discriminator.generator_loss(fake, target)
         if lazy := budget.due(step, config.reconstruction_every):
             cycle = config.reconstruction == "cycle"
-            again, _ = self.edit(fake, told(target, source)) if cycle else self.edit(image, told(source, source))
+            again, _ = self.edit(fake, told(target, source)) if cycle else self.edit(image, told(source, source), seen)
             terms["rec"] = losses.reconstruction(image, again).mean()
             total = total + lazy * config.lambda_reconstruction * terms["rec"]
         return budget.restrained(config, total, terms, change)
 
-    def edit(self, images: Tensor, told: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The generator's edit of images, and how much of every pixel was replaced; see its `edit`."""
-        return self.generator.edit(images, told, None if self.parser is None else self.parser.masks(images))
+    def edit(self, images: Tensor, told: Tensor, seen: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """The generator's edit of images, and how much of every pixel was replaced; see its `edit`.
+
+        With `see_masks` the images are parsed, unless `seen` are their masks.
+        """
+        if self.parser is not None and seen is None:
+            seen = self.parser.masks(images)
+        return self.generator.edit(images, told, seen)
+
+    def _seen(self, batch: Batch) -> Tensor | None:
+        """What the generator sees beside the batch's real faces."""
+        return None if self.parser is None else self.parser.masks_of(batch)
 
     def translate(self, images: Tensor, source: Tensor, target: Tensor) -> Tensor:
         """Edit images (B, 3, H, W) in [-1, 1] from the states `source` to `target`, float (B, K)."""

@@ -5,6 +5,10 @@ Beside the other networks of the paper: docs/papers/depth_guided.md#networks.
 The generator of StarGAN, told by a code of two which domain to translate to (pictures or maps), so that one network
 is both G_depth and G'_depth: 8,421,120 parameters. Maps have three channels, as pictures do: a depth map three times
 the same, normals x, y and z. A network of one way has no code and cannot go back.
+
+Depth is one number per pixel. The three channels that the generator makes of it are therefore averaged, and the mean
+given three times, as the true one is: free channels would tell D_depth by their colour which maps are made, and let
+G'_depth read the picture from the colour of its map.
 """
 
 from collections.abc import Mapping
@@ -63,8 +67,9 @@ class DepthNetwork(nn.Module):
         }
 
     def to_maps(self, images: Tensor) -> Tensor:
-        """G_depth: pictures (B, 3, H, W) in [-1, 1] -> maps (B, 3, H, W) in [-1, 1]."""
-        return self._translate(images, 1)
+        """G_depth: pictures (B, 3, H, W) in [-1, 1] -> maps (B, 3, H, W) in [-1, 1]; of depth, three equal channels."""
+        maps = self._translate(images, 1)
+        return maps.mean(1, keepdim=True).repeat(1, 3, 1, 1) if self.geometry == "depth" else maps
 
     def to_images(self, maps: Tensor) -> Tensor:
         """G'_depth: maps (B, 3, H, W) -> pictures of the same shape. Raises `ValueError` for a network of one way."""

@@ -10,6 +10,11 @@ put right and the label of an untouched face, which Eq. 11 prints as y_t, to be 
 V is VGG-19 with ImageNet weights, which have to be supplied; without them the perceptual term is off, if that is
 asked for (`perceptual: none`). lambda_pix 10, lambda_per 1, beta 0.1 and the layers of V are ours, as the paper prints
 none. Its 200K iterations are those of D, five per step of the loop.
+
+The learning rate is published as "0.0001 and decay it in every 1000 epochs": how often it falls, not from when and by
+how much. Its epochs are iterations, and 1000 iterations between two changes are StarGAN's, whose schedule is therefore
+taken: constant, then linearly to 0 over the last 100K iterations. Here it falls at every step of the loop, so that it
+is never more than one hundredth of 1e-4 below that staircase (docs/papers/depth_guided.md#learning-rate).
 """
 
 from collections.abc import Mapping, Sequence
@@ -49,7 +54,7 @@ TRAINING: Mapping[str, Any] = {
     "schedule": "linear",
     "decay_start": 0.5,
 }
-"""The published schedule."""
+"""The published schedule; what it says of the learning rate is in the module's docstring."""
 
 WEIGHTS = Path("data/weights")
 """Where VGG-19's weights are looked for, then in the mirror folder."""
@@ -184,8 +189,13 @@ def map_errors(geometry: Geometry, predicted: npt.NDArray[Any], truth: npt.NDArr
         `mae` over all pixels and `mae_surface` over those that show a surface, in units of the whole range of values
         (depth: mean of the channels; normals: all three); for depth `rmse_surface`, for normals `angle_surface`, the
         mean angle in degrees between the two directions.
+
+    Raises:
+        ValueError: a face has no map, that is, no surface anywhere.
     """
     surface = truth > 0 if geometry == "depth" else truth.any(-1)
+    if not surface.any((1, 2)).all():
+        raise ValueError("errors of a map can only be measured on faces that have one")
     predicted = np.broadcast_to(predicted.mean(-1) if geometry == "depth" else predicted, truth.shape)
     wanted = truth.astype(np.float64) / 255
     errors = np.abs(predicted - wanted)
@@ -207,8 +217,8 @@ def pretrain_depth_network(
 ) -> None:
     """Train a depth network on the true maps of the train split and measure it on those of the test split.
 
-    Writes model.safetensors (G_depth and D_depth), config.json, history.csv and metrics.json (see `map_errors`; beside
-    it, as `mean_map`, the errors of giving every face the mean map of the training faces).
+    Writes model.safetensors (G_depth and D_depth), config.json, history.csv and metrics.json (see `map_errors` and
+    `measured_faces`; beside it, as `mean_map`, the errors of giving every face the mean map of the training faces).
 
     Args:
         settings: `dataset`, `name`, `seed`, `image_size`, `config` (see `DepthNetworkConfig`), `training` (overrides
@@ -219,14 +229,17 @@ def pretrain_depth_network(
         logger: mirror of the losses.
 
     Raises:
-        UserError: settings that do not fit, a missing file, a store without the maps, a diverging run.
+        UserError: settings that do not fit, a missing file, a store without the maps or with none to measure on, a
+            diverging run.
     """
     where = f"depth_networks.{settings['name']}"
     config = build_config(DepthNetworkConfig, settings["config"], where)
     training = runs.training_config(TRAINING, settings, where)
     store = FaceStore(store_dir, settings["image_size"])
     vgg, vgg_sha256 = _vgg(config, settings.get("mirror"), where)
-    rows, test_rows = store.training_rows(), store.rows("test")
+    rows = store.training_rows()
+    truth: Any = store.depth if config.geometry == "depth" else store.normals
+    split, measured = ("", rows[:0]) if truth is None else measured_faces(store, truth)
     torch.manual_seed(settings["seed"])
     network = build(vars(config))
     try:
@@ -247,13 +260,12 @@ def pretrain_depth_network(
     history = runs.fit(task, store, rows, training, settings, resolved, checkpoint_dir, logger)
     if not runs.is_first_process():
         return
-    truth: Any = store.depth if config.geometry == "depth" else store.normals
     sample = rows[:: max(1, len(rows) // 2000)]  # some two thousand faces give the mean as well as all, in less memory
     metrics = {
-        "split": "test",
-        "images": len(test_rows),
-        **map_errors(config.geometry, _predict(network, store, test_rows), truth[test_rows]),
-        "mean_map": map_errors(config.geometry, _mean_map(truth[sample]), truth[test_rows]),
+        "split": split,
+        "images": len(measured),
+        **map_errors(config.geometry, _predict(network, store, measured), truth[measured]),
+        "mean_map": map_errors(config.geometry, _mean_map(truth[sample]), truth[measured]),
     }
     network.critic = adversary.network
     shape = ("conv_dim", "layers", "max_conv_dim", "negative_slope", "initialisation")
@@ -277,6 +289,29 @@ def pretrain_depth_network(
         "dataset_digest": store.digest,
     }
     runs.write_results(output_dir, checkpoint_dir, network, record, history, metrics)
+
+
+def measured_faces(store: FaceStore, truth: npt.NDArray[np.uint8]) -> tuple[str, npt.NDArray[Any]]:
+    """The split and the rows of the faces that a depth network is measured on: those of the test split with a map.
+
+    Where none of them has one, as of AffectNet-D, whose test images have no released maps, those of `val`.
+
+    Args:
+        store: the prepared dataset.
+        truth: its maps, uint8 (N, S, S) or (N, S, S, 3), 0 where there is no surface.
+
+    Raises:
+        UserError: no face of either split has a map.
+    """
+    for split in ("test", "val"):
+        rows = store.rows(split)
+        mapped = np.array([bool(truth[row].any()) for row in rows], dtype=bool)
+        if mapped.any():
+            return split, rows[mapped]
+    raise UserError(
+        f"{store.directory}: no face of the splits 'test' and 'val' has a map to measure a depth network on. Prepare "
+        "the dataset again with maps of some of them."
+    )
 
 
 def _vgg(config: DepthNetworkConfig, folder: str | None, where: str) -> tuple[vgg19.VGG19 | None, str | None]:

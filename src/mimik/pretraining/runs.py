@@ -29,8 +29,8 @@ def training_config(published: Mapping[str, Any], settings: Mapping[str, Any], w
     config = build(TrainingConfig, merged_training(published, settings.get("training", {})), f"{where}.training")
     if config.ema:
         raise UserError(
-            f"{where}.training: ema must be 0 here: batch normalisation's statistics belong to the last weights, not "
-            "to their average. Let the learning rate fall instead (schedule: cosine)."
+            f"{where}.training: ema must be 0 here: no average is kept of networks that are pre-trained. Let the "
+            "learning rate fall instead (schedule: cosine)."
         )
     return config
 

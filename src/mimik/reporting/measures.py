@@ -69,6 +69,12 @@ MEASURES: Mapping[str, Measure] = {
     "attribute_preservation": _percent(
         "Others kept", "up", "share of the other attributes that the classifier predicts as in the input", "Attributes"
     ),
+    "expression_distance": Measure(
+        "ED",
+        "down",
+        "distance between the 17 action units (0 to 1) read from the edit and the means of its target expression",
+        group="Expression",
+    ),
     "identity_loss": Measure(
         "Identity loss", "down", "distance between the identity features of edit and input", group="Person"
     ),
@@ -80,6 +86,13 @@ MEASURES: Mapping[str, Measure] = {
         group="Person",
     ),
     "fid": Measure("FID", "down", "Fréchet distance of Inception features to real faces", digits=1, group="Realism"),
+    "fid_per_target": Measure(
+        "FID per target",
+        "down",
+        "the same for the edits to one target, mean over the targets; of fewer edits, so larger",
+        digits=1,
+        group="Realism",
+    ),
     "kid": Measure("KID", "down", "kernel distance of Inception features to real faces", digits=4, group="Realism"),
     "inception_score": Measure(
         "IS",

@@ -57,6 +57,7 @@ class ReportSettings:
         "action_unit_edits",
         "difference_maps",
         "masks_before_after",
+        "guided_maps",
         "per_class_bars",
         "region_change",
         "confusion_matrix",
@@ -125,6 +126,23 @@ class Continuous:
 
 
 @dataclass(frozen=True)
+class GuidedMaps:
+    """Maps that guides drew of a few faces and their edits (`mimik.evaluation.guided_maps`).
+
+    Attributes:
+        rows: rows of the store, one per face.
+        targets: the target of each face, positions in `Result.classes`.
+        panels: guide, `input` or `edit`, and name of every map, in the order in which they are shown.
+        images: uint8 (panels, faces, S, S, 3).
+    """
+
+    rows: Sequence[int]
+    targets: Sequence[int]
+    panels: Sequence[tuple[str, str, str]]
+    images: Array
+
+
+@dataclass(frozen=True)
 class Result:
     """The result directory of one (dataset, method); files are opened on first use.
 
@@ -177,7 +195,7 @@ class Result:
     @staticmethod
     def _edits(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         """The manifest's entry on continuous edits."""
-        return [manifest[name] for name in ("strengths", "action_units") if name in manifest]
+        return [manifest[name] for name in ("strengths", "action_units", "guided_maps") if name in manifest]
 
     @property
     def classes(self) -> list[str]:
@@ -279,6 +297,25 @@ class Result:
             )
         truth = array[1] if len(array) > 1 else None
         return Continuous(told["rows"], told["levels"], told.get("targets", ()), told.get("names", ()), array[0], truth)
+
+    def guided_maps(self) -> GuidedMaps | None:
+        """Maps that the method's guides drew; None when there are none.
+
+        Raises:
+            UserError: the file does not fit its manifest.
+        """
+        array, told = self.optional("guided_maps.npy"), self.manifest.get("guided_maps")
+        if array is None or told is None or not told["panels"]:
+            return None
+        path = self.directory / "translations" / "guided_maps.npy"
+        expected = (len(told["panels"]), len(told["rows"]), self.size, self.size, 3)
+        if array.shape != expected or array.dtype != np.uint8 or len(told["targets"]) != len(told["rows"]):
+            raise UserError(
+                f"{path}: holds {array.dtype} {array.shape}, but its manifest states uint8 {expected}. "
+                "Delete the folder `translations` and make it again."
+            )
+        panels = [(panel["guide"], panel["of"], panel["name"]) for panel in told["panels"]]
+        return GuidedMaps(told["rows"], told["targets"], panels, array)
 
     @cached_property
     def history(self) -> pd.DataFrame | None:

@@ -46,7 +46,7 @@ START: Mapping[str, tuple[str, ...]] = {
     "classifier": ("pretraining.classifier", "{networks}"),
     "reader": ("pretraining.reader",),
     "train": ("training.runs", "{method}", "{guidance}", "{networks}"),
-    "translate": ("evaluation.translation", "{method}", "{dataset}", "{networks}"),
+    "translate": ("evaluation.translation", "{method}", "{guidance}", "{dataset}", "{networks}"),
     "evaluate": ("evaluation.evaluate", "{method}", "{metrics}", "{networks}"),
     "report": ("reporting.report", "reporting.figures.*", "reporting.tables.*", "{shown}"),
     "compare": ("reporting.report", "reporting.figures.*", "reporting.tables.*", "{shown}"),
@@ -336,8 +336,8 @@ def _current_table(path: Path) -> Any:
 _CHOSEN: Mapping[str, Callable[[Params, str, Wildcards], list[str]]] = {
     "{dataset}": lambda params, _, at: [full_name("datasets", resolution.dataset_module(params, at["dataset"]))],
     "{method}": lambda params, _, at: [full_name("methods", resolution.method_module(params, at["method"]))],
-    "{guidance}": lambda params, rule, at: [
-        full_name("guidance", name) for name in settings(params, rule, at)["guidance"]
+    "{guidance}": lambda params, _, at: [
+        full_name("guidance", name) for name in settings(params, "train", at)["guidance"]
     ],
     "{metrics}": lambda params, rule, at: [
         full_name("metrics", name) for name in settings(params, rule, at)["evaluation"]["metrics"]

@@ -189,6 +189,29 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                 "store_digest": _text("a digest"),
                 "strengths": _EDITED,
                 "action_units": _EDITED,
+                "guided_maps": {
+                    "description": "the maps of guides that are shown: rows, targets and panels",
+                    "type": "object",
+                    "required": ["rows", "targets", "panels"],
+                    "properties": {
+                        "rows": _numbers("rows of the dataset", whole=True),
+                        "targets": _numbers("positions of classes", whole=True),
+                        "panels": {
+                            "description": "a list of groups of a guide, a name, and `input` or `edit`",
+                            "type": "array",
+                            "items": {
+                                "description": "a group of a guide, a name, and `input` or `edit`",
+                                "type": "object",
+                                "required": ["guide", "of", "name"],
+                                "properties": {
+                                    "guide": _text("the name of a guide"),
+                                    "of": {"description": "input or edit", "enum": ["input", "edit"]},
+                                    "name": _text("a name"),
+                                },
+                            },
+                        },
+                    },
+                },
             },
         ),
         "metrics": Kind(

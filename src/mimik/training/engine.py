@@ -55,7 +55,8 @@ class Engine:
         task: in training mode, on the device.
         rounds: number of batches per step.
         optimisers: optimisers by the name of the update that owns them.
-        average: moving average of the result's parameters by name, or None.
+        average: moving average of the result's parameters and floating-point buffers by name, or None. Statistics of
+            batch normalisation are averaged like the weights: those of the last weights do not fit the averaged ones.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class Engine:
         self.optimisers = {name: self._optimiser(groups) for name, groups in self._groups.items()}
         self.average: dict[str, Tensor] | None = None
         if task.averaged is not None and config.ema:
-            self.average = {name: p.detach().clone() for name, p in task.averaged.named_parameters()}
+            self.average = {name: value.clone() for name, value in self._averaged().items()}
         self._stream: torch.cuda.Stream | None = None
         self._replays: Replays | None = None
         self._reports: deque[tuple[torch.cuda.Event, Tensor]] = deque()
@@ -263,20 +264,25 @@ class Engine:
             return
         # Early in a run the average covers the steps so far instead of remembering the random start.
         decay = min(self.config.ema, (1 + step) / (10 + step))
-        parameters = [p.detach() for p in self.task.averaged.parameters()]
-        torch._foreach_lerp_(list(self.average.values()), parameters, 1 - decay)
+        torch._foreach_lerp_(list(self.average.values()), list(self._averaged().values()), 1 - decay)
+
+    def _averaged(self) -> dict[str, Tensor]:
+        """What the moving average covers, by name."""
+        module = self.task.averaged
+        buffers = {name: value for name, value in module.named_buffers() if value.is_floating_point()}
+        return {name: value.detach() for name, value in (*module.named_parameters(), *buffers.items())}
 
     def load_average(self) -> dict[str, Tensor]:
-        """Put the averaged weights in place, if there is an average; returns the replaced ones."""
+        """Put the averaged weights and buffers in place, if there is an average; returns the replaced ones."""
         return {} if self.average is None else self.load_weights(self.average)
 
     @torch.no_grad()
     def load_weights(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Put weights of the averaged module in place by name; returns the replaced ones."""
+        """Put weights and buffers of the averaged module in place by name; returns the replaced ones."""
         replaced = {}
-        for name, parameter in self.task.averaged.named_parameters() if weights else ():
-            replaced[name] = parameter.detach().clone()
-            parameter.copy_(weights[name])
+        for name, value in self._averaged().items() if weights else ():
+            replaced[name] = value.clone()
+            value.copy_(weights[name])
         return replaced
 
     def state(self) -> dict[str, Any]:
@@ -298,4 +304,8 @@ class Engine:
                 group.pop("set", None)
                 if "capturable" in group:
                     group["capturable"] = self._stream is not None
-        self.average = state["average"]
+        if self.average is not None:
+            # In a checkpoint of an earlier version buffers are not averaged: their average starts with the last values.
+            buffers = {name for name, _ in self.task.averaged.named_buffers()}
+            now = {name: value.clone() for name, value in self._averaged().items() if name in buffers}
+            self.average = {name: (now | state["average"])[name] for name in self.average}

@@ -1,12 +1,15 @@
 """A method with guidance: further networks and losses that evaluate the method's edits during training.
 
 Guidance is a component, not a method: any guide (`mimik.guidance`) can be added to any method with `guidance` in
-params.yaml. It is not needed for translation.
+params.yaml. It is not needed for translation. Guides that can draw maps of edits (`Drawing`) are kept all the same, in
+a file beside the generator: the maps show what the edits were held to.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
+import numpy.typing as npt
 from torch import Tensor, nn
 
 from mimik.training.batches import Batch
@@ -16,6 +19,63 @@ from mimik.training.loop import Terms, Update
 def _reads(part: Any) -> frozenset[str]:
     reads: frozenset[str] = part.reads
     return reads
+
+
+Pictures = npt.NDArray[np.uint8]
+Named = Mapping[str, Pictures]
+
+
+@runtime_checkable
+class Drawing(Protocol):
+    """What a guide offers, beside its losses, whose maps are to be shown.
+
+    Attributes:
+        kept: the networks that draw them, by name; their weights are stored.
+        shows: the array of `mimik.faces.prepared.store.FaceStore` that holds the true maps of faces.
+    """
+
+    @property
+    def kept(self) -> Mapping[str, nn.Module]:
+        """See above."""
+        ...
+
+    @property
+    def shows(self) -> str:
+        """See above."""
+        ...
+
+    def draw_truth(self, stored: npt.NDArray[np.uint8]) -> Pictures:
+        """True maps as they are stored, uint8 (B, S, S) or (B, S, S, 3) -> uint8 (B, S, S, 3)."""
+        ...
+
+    def draw(self, images: Tensor, edits: Tensor, source: Tensor, target: Tensor) -> tuple[Named, Named]:
+        """Maps of faces and of their edits.
+
+        Args:
+            images, edits: (B, 3, S, S) in [-1, 1].
+            source, target: their states, float (B, K).
+
+        Returns:
+            maps of the faces, and maps of the edits: uint8 (B, S, S, 3) by name, in the order in which they are shown.
+        """
+        ...
+
+
+def guides_state(guides: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+    """Weights of the networks that guides keep, as `<guide>/<network>.<weight>`."""
+    return {
+        f"{name}/{part}.{weight}": value.contiguous()
+        for name, guide in guides.items()
+        if isinstance(guide, Drawing)
+        for part, network in guide.kept.items()
+        for weight, value in network.state_dict().items()
+    }
+
+
+def load_guide_state(guide: Drawing, name: str, state: Mapping[str, Tensor]) -> None:
+    """Load the part of `guides_state` that belongs to a guide. Raises `RuntimeError` when names or shapes differ."""
+    own = {key.removeprefix(f"{name}/"): value for key, value in state.items() if key.startswith(f"{name}/")}
+    nn.ModuleDict(dict(guide.kept)).load_state_dict(own)
 
 
 class Guided(nn.Module):
@@ -38,7 +98,7 @@ class Guided(nn.Module):
 
     @property
     def averaged(self) -> nn.Module:
-        """The method's averaged module: guides are not kept."""
+        """The method's averaged module: translation needs no guide, so none is averaged."""
         averaged: nn.Module = self.method.averaged
         return averaged
 

@@ -2,6 +2,7 @@
 
 Writes into the result folder, each file atomically and the weights last:
     generator.safetensors   weights that translate (averaged where the run averages)
+    guides.safetensors      networks of guides that draw maps of edits (`mimik.training.guided`); empty without any
     config.json             the fully resolved settings, classes, image size, digests, machine
     history.csv             `step`, then `<update>/<term>`
     samples.png             rows of validation faces, columns of target classes
@@ -35,8 +36,11 @@ from mimik.storage.records import command_for, read_record
 from mimik.storage.weights import built, fill, read_safetensors, save_safetensors
 from mimik.training.batches import to_tensor, to_uint8
 from mimik.training.devices import run_environment
-from mimik.training.guided import Guided
+from mimik.training.guided import Drawing, Guided, guides_state, load_guide_state
 from mimik.training.loop import Logger, TrainingConfig, train
+
+GUIDES = "guides.safetensors"
+"""File in the result folder with the networks that guides keep."""
 
 
 def method_module(name: str) -> ModuleType:
@@ -153,6 +157,7 @@ def train_method(
     write_json(
         output / "config.json", {**resolved, "config_digest": digest(resolved), "environment": run_environment()}
     )
+    save_safetensors(output / GUIDES, guides_state(guides))
     save_safetensors(
         output / "generator.safetensors", method.generator_state(), metadata={"config": json.dumps(resolved)}
     )
@@ -188,6 +193,49 @@ def load_method(result_dir: Path | str, also: Sequence[str] = ()) -> tuple[nn.Mo
     state = read_safetensors(weights, remedy)
     fill(lambda: method.load_generator_state(state), weights, remedy)
     return method.eval(), resolved
+
+
+def load_guides(result_dir: Path | str) -> dict[str, Drawing]:
+    """The guides of a trained method that can draw maps of its edits, by name, in evaluation mode on the CPU.
+
+    None for a result of an earlier version, which has no `guides.safetensors`. Guides that keep nothing are not built.
+
+    Raises:
+        UserError: a file is damaged, or they do not belong together; see `load_method`.
+    """
+    directory = Path(result_dir)
+    path, weights = directory / "config.json", directory / GUIDES
+    if not weights.exists():
+        return {}
+    where, remedy = str(path), f"Train the method again with `{command_for(path, 'method')}`."
+    state = read_safetensors(weights, remedy)
+    if not state:
+        return {}
+    needs = ("condition", "guidance", "architectures", "classes", "attributes", "image_size")
+    resolved = read_record(path, "method", needs)
+    condition = build(ConditionConfig, resolved["condition"], f"{where}: condition")
+    guides: dict[str, Drawing] = {}
+    for name in dict.fromkeys(key.partition("/")[0] for key in state):
+        if name not in resolved["guidance"]:
+            raise UserError(f"{weights}: holds networks of the guide {name!r}, which {path} does not name. {remedy}")
+        module = named_in_file("guidance", name, f"{where}: guidance")
+        config = build(module.Config, resolved["guidance"][name], f"{where}: guidance.{name}")
+
+        def make(module: ModuleType = module, config: Any = config) -> Any:
+            networks = {kind: _network_module(kind).build(made) for kind, made in resolved["architectures"].items()}
+            classes, attributes = resolved["classes"], resolved["attributes"]
+            return module.Guide(
+                config, _context(condition, classes, attributes, resolved["image_size"], networks, where)
+            )
+
+        guide = built(make, where, remedy)
+
+        def load(guide: Any = guide, name: str = name) -> None:
+            load_guide_state(guide, name, state)
+
+        fill(load, weights, remedy)
+        guides[name] = guide.eval()
+    return guides
 
 
 def _check_trained(directory: Path) -> None:

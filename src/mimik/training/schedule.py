@@ -71,8 +71,8 @@ class TrainingConfig:
         floor: final value of `linear`, as a fraction of `learning_rate`.
         warmup: number of steps in which the rate rises to that of the schedule.
         warmup_from: fraction of `learning_rate` at which the warm-up starts; it rises exponentially. 0: linearly.
-        ema: decay per step of the moving average of the result's weights (0: none); it never extends beyond the run so
-            far.
+        ema: decay per step of the moving average of the result's weights and of its batch normalisation's statistics
+            (0: none); it never extends beyond the run so far.
         flip, balanced, stratified: see `mimik.training.batches.Batches`.
         precision: `bf16` (autocast), `tf32` (a GPU multiplies with 10 bits of mantissa), `fp32` (with all 23), or
             `auto`: bf16 if the hardware multiplies it natively, else tf32; see

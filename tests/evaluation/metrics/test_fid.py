@@ -73,7 +73,7 @@ def test_shifts_and_collapse_make_it_larger() -> None:
 
 
 def test_without_weights_it_says_what_to_do(measure) -> None:
-    assert fid.compute(measure()) == {"fid": {"skipped": "put the file there."}}
+    assert fid.compute(measure()) == {name: {"skipped": "put the file there."} for name in fid.NAMES}
 
 
 def test_entry_pools_all_targets_and_states_the_numbers(measure) -> None:
@@ -85,5 +85,7 @@ def test_entry_pools_all_targets_and_states_the_numbers(measure) -> None:
     pooled = fake.reshape(12, -1)
     assert entry["value"] == pytest.approx(frechet_distance(*moments(real), *moments(pooled)))
     per_target = [frechet_distance(*moments(real), *moments(fake[:, target])) for target in range(3)]
-    assert entry["per_target_mean"] == pytest.approx(np.mean(per_target))
+    separate = fid.compute(measurements)["fid_per_target"]
+    assert separate["value"] == pytest.approx(np.mean(per_target)) and separate["value"] != entry["value"]
+    assert "mean over the targets" in separate["protocol"] and separate["n"] == 12
     assert (entry["n"], entry["n_real"], entry["extractor"], entry["ci"]) == (12, 4, "fixture", None)

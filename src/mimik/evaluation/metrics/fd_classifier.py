@@ -17,7 +17,7 @@ FORMAT = dict.fromkeys(NAMES, "{:.3g}")
 
 
 def compute(measurements: Measurements) -> dict[str, Entry]:
-    """The entries of metrics.json (translations, copies, true targets), with `per_target_mean` and `n_real`."""
+    """The entries of metrics.json (translations, copies, true targets), with `n_real`."""
     classifier = measurements.classifier
     if isinstance(classifier, Missing):
         return dict.fromkeys(NAMES, classifier.entry)

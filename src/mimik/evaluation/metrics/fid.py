@@ -1,5 +1,8 @@
 """Fréchet distance between real test images and translations, on Inception features.
 
+Over the pool of all translations (`fid`), and the mean of one distance for each target (`fid_per_target`), which is the
+protocol of SeCGAN's ssFID.
+
 Heusel et al., "GANs trained by a two time-scale update rule", NeurIPS 2017, eq. 6. Protocol:
 docs/papers/metrics.md#fid.
 """
@@ -11,29 +14,41 @@ import numpy.typing as npt
 
 from mimik.evaluation.measurements import Entry, Extractor, Measurements, Missing
 
-NAMES = ("fid",)
+NAMES = ("fid", "fid_per_target")
 PROTOCOL = (
     "Fréchet distance on 2048-d Inception pool3 features: all real test images against all translations to all "
     "targets, resized to 299 px by TensorFlow 1's bilinear rule, covariances with N - 1."
 )
-HIGHER_IS_BETTER = {"fid": False}
-UNIT = {"fid": ""}
-FORMAT = {"fid": "{:.2f}"}
+PER_TARGET_PROTOCOL = (
+    "Fréchet distance on 2048-d Inception pool3 features: all real test images against the translations to one target, "
+    "mean over the targets; resized to 299 px by TensorFlow 1's bilinear rule, covariances with N - 1."
+)
+HIGHER_IS_BETTER = dict.fromkeys(NAMES, False)
+UNIT = dict.fromkeys(NAMES, "")
+FORMAT = dict.fromkeys(NAMES, "{:.2f}")
 
 Array = npt.NDArray[Any]
 
 
 def compute(measurements: Measurements) -> dict[str, Entry]:
-    """The entry of metrics.json, with `per_target_mean` and the number of real images `n_real`."""
+    """The two entries of metrics.json, with the number of real images `n_real`."""
     inception = measurements.inception
     if isinstance(inception, Missing):
-        return {"fid": inception.entry}
+        return dict.fromkeys(NAMES, inception.entry)
     fake = measurements.of_translations(inception)["features"]
-    return {"fid": distance_entry(measurements, inception, fake, PROTOCOL)}
+    return {
+        "fid": distance_entry(measurements, inception, fake, PROTOCOL),
+        "fid_per_target": distance_entry(measurements, inception, fake, PER_TARGET_PROTOCOL, per_target=True),
+    }
 
 
-def distance_entry(measurements: Measurements, extractor: Extractor, fake: Array, protocol: str) -> Entry:
-    """Fréchet distance of the extractor's `features`: those of the real test images against `fake` (N, C, D)."""
+def distance_entry(
+    measurements: Measurements, extractor: Extractor, fake: Array, protocol: str, *, per_target: bool = False
+) -> Entry:
+    """Fréchet distance of the extractor's `features`: those of the real test images against `fake` (N, C, D).
+
+    Of all of `fake` at once or, `per_target`, the mean of the distances of the C columns.
+    """
     real = measurements.of_reals(extractor)["features"]
     if len(real) < 2 or len(fake) < 2:
         return {"skipped": "a covariance needs at least two real and two translated images."}
@@ -43,16 +58,14 @@ def distance_entry(measurements: Measurements, extractor: Extractor, fake: Array
     def distance(images: Array) -> float:
         return frechet_distance(mean, covariance, *moments(images), root)
 
-    pooled = distance(fake.reshape(-1, fake.shape[-1]))
-    per_target = [distance(fake[:, target]) for target in range(fake.shape[1])]
+    groups = [fake[:, target] for target in range(fake.shape[1])] if per_target else [fake.reshape(-1, fake.shape[-1])]
     return measurements.entry(
-        pooled,
+        float(np.mean([distance(group) for group in groups])),
         None,
         fake.shape[0] * fake.shape[1],
         extractor,
         protocol,
         n_real=len(real),
-        per_target_mean=float(np.mean(per_target)),
     )
 
 

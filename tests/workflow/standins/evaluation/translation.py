@@ -17,5 +17,6 @@ def translate(result_dir, store_dir, segmenter_dir, output_dir, settings, *, seg
         generator += Path(segmenter_dir, "model.safetensors").read_text()
     if segmented_dir is not None:
         generator += Path(segmented_dir, "manifest.json").read_text()
-    for name in ("images.npy", "cycle.npy", "masks.npy", "strengths.npy", "action_units.npy", "manifest.json"):
+    arrays = ("images", "cycle", "masks", "strengths", "action_units", "guided_maps")
+    for name in (*(f"{array}.npy" for array in arrays), "manifest.json"):
         Path(output_dir, name).write_text(generator)

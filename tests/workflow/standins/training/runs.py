@@ -11,7 +11,7 @@ def train_method(settings, store_dir, pretrained_dirs, output_dir, checkpoint_di
     read = [Path(folder, "model.safetensors").read_text() for folder in pretrained_dirs.values()]
     read += _manifest(segmented_dir)
     text = json.dumps([settings, store, read, mimik.training.loop.VERSION])
-    for name in ("generator.safetensors", "config.json", "history.csv", "samples.png"):
+    for name in ("generator.safetensors", "guides.safetensors", "config.json", "history.csv", "samples.png"):
         Path(output_dir, name).write_text(text)
 
 
