@@ -96,6 +96,7 @@ def evaluate(
             segmenter_before=before,
             segmenter_after=after,
             attributes=attributes,
+            reversal=condition.config.reversal,
         )
         entries = measure(measurements, modules)
     per_face = {name: entry.pop(PER_FACE) for name, entry in entries.items() if PER_FACE in entry}

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from mimik.components.conditions import Reversal
 from mimik.faces.prepared.store import FaceStore
 from mimik.statistics import bootstrap
 from mimik.storage.arrays import reserved_array
@@ -157,6 +158,7 @@ class Measurements:
         classifier, inception, arcface, reader: extractors, or why there is none.
         segmenter_before, segmenter_after: the pre-trained segmenter, and the same one after end-to-end training.
         attributes: names of the C attributes that the translations reverse; empty if the targets are classes.
+        reversal: what happens to the others then, see `mimik.components.conditions.ConditionConfig`.
     """
 
     translations: Array
@@ -172,6 +174,7 @@ class Measurements:
     segmenter_before: Extractor | Missing
     segmenter_after: Extractor | Missing
     attributes: tuple[str, ...] = ()
+    reversal: Reversal = "alone"
 
     TESTED: ClassVar[str] = "Test split"
     """What the images are, for the protocol of every entry."""

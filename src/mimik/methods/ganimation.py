@@ -36,6 +36,7 @@ TRAINING: Mapping[str, Any] = MappingProxyType(
         "betas": (0.5, 0.999),
         "schedule": "linear",
         "decay_start": 2 / 3,
+        "targets": "dataset",
     }
 )
 """The published schedule, as overrides of `mimik.training.loop.TrainingConfig`."""
