@@ -10,6 +10,8 @@ rule segmenter:
         config="data/pretrained/{dataset}/segmenter/{segmenter}/config.json",
         history="data/pretrained/{dataset}/segmenter/{segmenter}/history.csv",
         metrics="data/pretrained/{dataset}/segmenter/{segmenter}/metrics.json",
+    wildcard_constraints:
+        dataset=made_here(config["datasets"], imported_segmenters(Path.cwd())),
     log:
         "logs/segmenter/{dataset}_{segmenter}.log",
     benchmark:

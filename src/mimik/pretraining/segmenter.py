@@ -235,6 +235,25 @@ def segmentation_confusion(segmenter: Segmenter, store: FaceStore, rows: npt.NDA
     return total
 
 
+def segmentation_metrics(segmenter: Segmenter, store: FaceStore) -> dict[str, Any]:
+    """What metrics.json holds of a segmenter, measured on the test split, see `pretrain_segmenter`.
+
+    Raises:
+        UserError: the store has no masks, or no test faces.
+    """
+    rows = store.rows("test")
+    confusion = segmentation_confusion(segmenter, store, rows)
+    mean, per_class = intersection_over_union(confusion)
+    return {
+        "split": "test",
+        "images": len(rows),
+        "miou": mean,
+        "iou_per_class": dict(zip(SEGMENTATION_CLASSES, per_class.tolist(), strict=True)),
+        "pixel_accuracy": accuracy(confusion),
+        "confusion": confusion.tolist(),
+    }
+
+
 def pretrain_segmenter(
     settings: Mapping[str, Any],
     store_dir: Path | str,
@@ -263,7 +282,7 @@ def pretrain_segmenter(
     training = runs.training_config(runs.published(TRAINING, config.network, where), settings, where)
     store = FaceStore(store_dir, settings["image_size"])
     rows = nested_fraction(store.rows("train"), config.fraction, settings["seed"])
-    test_rows = store.rows("test")
+    store.rows("test")  # refuses a dataset without any before the training
     torch.manual_seed(settings["seed"])
     segmenter = build({"image_size": store.size, **runs.plain(config)})
     start = "random"
@@ -279,16 +298,7 @@ def pretrain_segmenter(
     history = runs.fit(task, store, rows, training, settings, resolved, checkpoint_dir, logger)
     if not runs.is_first_process():
         return
-    confusion = segmentation_confusion(segmenter, store, test_rows)
-    mean, per_class = intersection_over_union(confusion)
-    metrics = {
-        "split": "test",
-        "images": len(test_rows),
-        "miou": mean,
-        "iou_per_class": dict(zip(SEGMENTATION_CLASSES, per_class.tolist(), strict=True)),
-        "pixel_accuracy": accuracy(confusion),
-        "confusion": confusion.tolist(),
-    }
+    metrics = segmentation_metrics(segmenter, store)
     record = {
         "kind": KIND,
         "name": settings["name"],
