@@ -263,7 +263,8 @@ def pretrain_network(chosen: argparse.Namespace) -> None:
     """`mimik pretrain`."""
     values = _params(chosen)
     at = {"dataset": chosen.dataset, chosen.kind: chosen.name}
-    settings = stages.settings(values, chosen.kind, at)
+    mirror = params.mirror_of(values)
+    settings = {**stages.settings(values, chosen.kind, at), "mirror": None if mirror is None else str(mirror)}
     folder = _network_folder(chosen.dataset, chosen.kind, chosen.name)
     check_trainable(folder)
     pretrain = getattr(import_module(f"mimik.pretraining.{chosen.kind}"), f"pretrain_{chosen.kind}")

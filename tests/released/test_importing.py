@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from mimik import cli
 from mimik.errors import UserError
 from mimik.evaluation.translation import TranslationSettings, translate
 from mimik.faces.prepared.store import FaceStore
@@ -20,7 +21,7 @@ from mimik.released.importing import import_method, import_segmenter
 from mimik.released.stargan import CELEBA, RAFD
 from mimik.settings.imported import imported_methods, imported_segmenters, is_imported
 from mimik.settings.params import load, resolve, resolve_segmenter
-from mimik.storage.files import read_json
+from mimik.storage.files import read_json, write_json
 from mimik.training.batches import to_tensor
 from mimik.training.runs import load_method
 from tests.released import drawn
@@ -322,6 +323,49 @@ def test_a_parser_of_another_network_is_told(tmp_path: Path) -> None:
         parser("face_parsing", tmp_path, config={"network": "unet"})
     with pytest.raises(UserError, match=r"conv1\.conv1\.0\.weight is"):
         parser("celebamask_hq", tmp_path, config={"network": "unet", "width": 8})
+
+
+@pytest.fixture
+def in_a_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("params.yaml", "params", "workflow"):
+        (tmp_path / name).symlink_to(Path(__file__).parents[2] / name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def fails(arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    assert ended.value.code == 2 and told in capsys.readouterr().err
+
+
+def test_the_command_for_a_method(in_a_project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pair = ["celeba", "stargan_attributes"]
+    file = written(drawn.drawn(drawn.stargan_shapes(5, 8, 1)), in_a_project)
+    command = ["import", *pair, str(file), "--as", "stargan", "--scale", "smoke"]
+    fails(command, "data/prepared/celeba", capsys)
+    store = store_of(in_a_project / "data/prepared/celeba", CELEBA)
+    manifest = store.directory / "manifest.json"
+    write_json(manifest, {**read_json(manifest), "dataset": "celeba", "source": "photographs"})
+    cli.main(command)
+    assert "mimik translate celeba stargan_attributes" in capsys.readouterr().out
+    config = read_json(in_a_project / "results/celeba/stargan_attributes/config.json")
+    assert config["dataset_digest"] == store.digest and len(config["run_key"]) == 16
+    cli.main(["translate", *pair, "--scale", "smoke"])
+    fails(["train", *pair, "--scale", "smoke"], "holds imported weights", capsys)
+    fails(["import", *pair, "none.ckpt", "--as", "stargan", "--scale", "smoke"], "none.ckpt: no such file", capsys)
+    shown = ["celeba", "attgan_attributes"]
+    fails(["import", *shown, str(file), "--as", "stargan", "--scale", "smoke"], "configures attgan", capsys)
+
+
+def test_the_command_for_a_segmenter(in_a_project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = written(drawn.drawn(drawn.unet_shapes()), in_a_project)
+    command = ["import", "celebamask_hq", "unet", str(file), "--as", "celebamask_hq"]
+    cli.main(command)
+    assert "is not prepared, so the masks were not measured" in capsys.readouterr().out
+    fails(["pretrain", "celebamask_hq", "segmenter", "unet"], "holds imported weights", capsys)
+    fails([*command, "--labels", "Male"], "--labels: the classes of face parsers are known", capsys)
+    fails(["import", "celebamask_hq", "bisenet", str(file), "--as", "celebamask_hq"], "its network is bisenet", capsys)
 
 
 def test_entries_that_are_shipped_fit_the_released_weights() -> None:

@@ -10,12 +10,12 @@ rule segmenter:
         config="data/pretrained/{dataset}/segmenter/{segmenter}/config.json",
         history="data/pretrained/{dataset}/segmenter/{segmenter}/history.csv",
         metrics="data/pretrained/{dataset}/segmenter/{segmenter}/metrics.json",
-    wildcard_constraints:
-        dataset=made_here(config["datasets"], imported_segmenters(Path.cwd())),
     log:
         "logs/segmenter/{dataset}_{segmenter}.log",
     benchmark:
         "logs/segmenter/{dataset}_{segmenter}.tsv"
+    wildcard_constraints:
+        dataset=made_here(config["datasets"], imported_segmenters(Path.cwd())),
     # The longest chains of jobs go through the segmenter and the depth network and the methods that start from them.
     priority: 2
     conda:

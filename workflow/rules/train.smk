@@ -13,13 +13,13 @@ rule train:
         config="results/{dataset}/{method}/config.json",
         history="results/{dataset}/{method}/history.csv",
         samples="results/{dataset}/{method}/samples.png",
-    # What was imported is no result of this rule: neither overwritten nor trained anew.
-    wildcard_constraints:
-        dataset=made_here(config["datasets"], imported_methods(Path.cwd())),
     log:
         "logs/train/{dataset}_{method}.log",
     benchmark:
         "logs/train/{dataset}_{method}.tsv"
+    # What was imported is no result of this rule: neither overwritten nor trained anew.
+    wildcard_constraints:
+        dataset=made_here(config["datasets"], imported_methods(Path.cwd())),
     priority: 1
     conda:
         "../envs/mimik.yaml"
