@@ -12,6 +12,8 @@ from torch import Tensor
 
 from mimik import cli
 from mimik.errors import UserError
+from mimik.evaluation.evaluate import evaluate
+from mimik.evaluation.measurements import EvaluationSettings
 from mimik.evaluation.translation import TranslationSettings, translate
 from mimik.faces.prepared.store import FaceStore
 from mimik.labels import SECGAN_ATTRIBUTES, SEGMENTATION_CLASSES
@@ -19,9 +21,11 @@ from mimik.networks.segmenter import load as load_segmenter
 from mimik.pretraining.predicted_masks import PredictedMasks
 from mimik.released.importing import import_method, import_segmenter
 from mimik.released.stargan import CELEBA, RAFD
+from mimik.reporting.report import method_report
 from mimik.settings.imported import imported_methods, imported_segmenters, is_imported
 from mimik.settings.params import load, resolve, resolve_segmenter
 from mimik.storage.files import read_json, write_json
+from mimik.tracking import evaluated_run
 from mimik.training.batches import to_tensor
 from mimik.training.runs import load_method
 from tests.released import drawn
@@ -99,7 +103,8 @@ def test_stargan_of_celeba(how: str, tmp_path: Path) -> None:
     assert config["imported"]["labels"] == list(CELEBA) and config["training"] == {}
 
 
-def test_stargan_of_celeba_at_its_own_size_and_all_later_verbs(tmp_path: Path) -> None:
+def test_stargan_of_celeba_at_its_own_size_and_all_later_verbs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     store = store_of(tmp_path / "store", CELEBA)
     state = drawn.drawn(drawn.stargan_shapes(5))
     entry = settings("stargan", {"space": "attributes", "names": list(CELEBA)}, {})
@@ -114,6 +119,15 @@ def test_stargan_of_celeba_at_its_own_size_and_all_later_verbs(tmp_path: Path) -
     ]  # fmt: skip
     translate(output, store.directory, None, output / "translations", TranslationSettings(limit=2))
     assert read_json(output / "translations" / "manifest.json")["classes"] == list(CELEBA)
+    evaluation = EvaluationSettings(metrics=("cycle", "attribute_accuracy"), bootstrap=20)
+    weights = tmp_path / "weights"
+    evaluate(evaluation, output, store.directory, None, None, None, weights, output / "metrics.json")
+    assert read_json(output / "metrics.json")["metrics"]["cycle_l1"]["n"] == 10
+    method_report(output, store.directory, output / "report.html", load("params.yaml")["report"])
+    page = (output / "report.html").read_text(encoding="utf-8")
+    assert "imported: weights.pth of yunjey/stargan" in page and "fewer than two rows" in page
+    with evaluated_run(output, store.directory) as run:
+        assert run  # MLflow takes it as any other result
     assert imported_methods(tmp_path) == ["tiny/stargan_released"]
     # Again, over what was imported: fine.
     import_method(entry, written(state, tmp_path), "stargan", [], store.directory, output)

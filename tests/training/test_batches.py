@@ -10,7 +10,7 @@ from mimik.errors import UserError
 from mimik.faces.prepared.store import FaceStore
 from mimik.labels import IGNORED, SEGMENTATION_CLASSES
 from mimik.settings.params import load, resolve
-from mimik.training.batches import Batches, mirrored_masks, to_tensor, to_uint8
+from mimik.training.batches import Batches, mirrored_masks, shifted, to_tensor, to_uint8
 from mimik.training.runs import method_module
 from mimik.training.schedule import TrainingConfig
 from tests.tiny import make_store
@@ -138,6 +138,14 @@ def test_published_targets_and_shifts(entry: str, published: tuple[str, float]) 
         settings = resolve(params, "rafd90", entry, scale)
         config = TrainingConfig(**{**method_module(settings["module"]).TRAINING, **settings["training"]})
         assert (config.targets, config.shift) == expected, scale
+
+
+def test_shifting_asks_the_device_for_no_value() -> None:
+    """Tensors without values, as on a GPU that nobody waits for."""
+    for shape in ((4, 16, 16, 3), (4, 16, 16)):
+        pictures = torch.empty(shape, dtype=torch.uint8, device="meta")
+        made = shifted(pictures, torch.empty(4, 2, dtype=torch.int64, device="meta"), IGNORED)
+        assert made.shape == shape and made.dtype == torch.uint8
 
 
 def test_processes_share_shifts_and_targets(tmp_path: Path) -> None:
