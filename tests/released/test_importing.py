@@ -104,6 +104,8 @@ def test_stargan_of_celeba(how: str, tmp_path: Path) -> None:
 
 
 def test_stargan_of_celeba_at_its_own_size_and_all_later_verbs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    params = load("params.yaml")
+    monkeypatch.chdir(tmp_path)  # where MLflow puts what it is given
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     store = store_of(tmp_path / "store", CELEBA)
     state = drawn.drawn(drawn.stargan_shapes(5))
@@ -123,7 +125,7 @@ def test_stargan_of_celeba_at_its_own_size_and_all_later_verbs(tmp_path: Path, m
     weights = tmp_path / "weights"
     evaluate(evaluation, output, store.directory, None, None, None, weights, output / "metrics.json")
     assert read_json(output / "metrics.json")["metrics"]["cycle_l1"]["n"] == 10
-    method_report(output, store.directory, output / "report.html", load("params.yaml")["report"])
+    method_report(output, store.directory, output / "report.html", params["report"])
     page = (output / "report.html").read_text(encoding="utf-8")
     assert "imported: weights.pth of yunjey/stargan" in page and "fewer than two rows" in page
     with evaluated_run(output, store.directory) as run:
