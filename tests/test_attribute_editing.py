@@ -9,6 +9,7 @@ import torch
 from safetensors.numpy import load_file
 
 from mimik.components.conditions import Condition, ConditionConfig
+from mimik.components.context import Context
 from mimik.editing.serving import Editor
 from mimik.errors import UserError
 from mimik.evaluation.evaluate import evaluate, metric_modules
@@ -16,13 +17,14 @@ from mimik.evaluation.measurements import EvaluationSettings
 from mimik.evaluation.translation import TranslationSettings, translate
 from mimik.faces.prepared.store import FaceStore
 from mimik.labels import EXPRESSIONS, SECGAN_ATTRIBUTES
+from mimik.methods import attgan
 from mimik.networks.face_classifier import load as load_classifier
 from mimik.pretraining.classifier import pretrain_classifier
 from mimik.reporting.report import method_report
 from mimik.settings.params import classifier_of, load, resolve, resolve_classifier
 from mimik.storage.files import read_json
 from mimik.training.batches import to_tensor
-from mimik.training.runs import load_method, train_method
+from mimik.training.runs import load_method, method_module, train_method
 from tests.tiny import make_store
 
 KNOWN = ("Bald", "Smiling", "Young")
@@ -66,6 +68,80 @@ def test_every_attribute_is_reversed_alone() -> None:
     assert condition.told(source, target).tolist() == [[0.0, -1.0], [0.0, -1.0]]
 
 
+ALL = (*SECGAN_ATTRIBUTES, "Gray_Hair", "Receding_Hairline", "Straight_Hair", "Wavy_Hair")
+COLOURS = {"Black_Hair", "Blond_Hair", "Brown_Hair", "Gray_Hair"}
+
+
+def by_the_rules(own: dict[str, int], name: str, reversal: str) -> dict[str, int]:
+    """What a face is asked to be, by rules written out one by one."""
+    wanted = dict(own)
+    if reversal == "hair_colour" and name in COLOURS:
+        return wanted | dict.fromkeys(COLOURS, 0) | {name: 1}
+    wanted[name] = 1 - own[name]
+    if reversal != "exclusive" or not wanted[name]:
+        return wanted
+    if name in COLOURS:
+        wanted |= dict.fromkeys(COLOURS - {name}, 0)
+    if name in ("Bald", "Receding_Hairline"):
+        wanted["Bangs"] = 0
+    if name == "Bangs":
+        wanted |= {"Bald": 0, "Receding_Hairline": 0}
+    other = {"Straight_Hair": "Wavy_Hair", "Wavy_Hair": "Straight_Hair", "Mustache": "No_Beard", "No_Beard": "Mustache"}
+    return wanted | ({other[name]: 0} if name in other else {})
+
+
+@pytest.mark.parametrize("reversal", ["alone", "exclusive", "hair_colour"])
+def test_reversals_by_the_rules(reversal: Any) -> None:
+    names = ALL[::-1]
+    condition = Condition(ConditionConfig(space="attributes", names=names, reversal=reversal), EXPRESSIONS, ALL)
+    source = torch.randint(0, 2, (200, len(names)), generator=torch.Generator().manual_seed(1)).float()
+    for column, name in enumerate(names):
+        asked = condition.asked(source, torch.full((200,), -1), torch.full((200,), column))
+        for own, wanted in zip(source.tolist(), asked.tolist(), strict=True):
+            assert wanted == list(by_the_rules(dict(zip(names, own, strict=True)), name, reversal).values())
+
+
+def test_only_the_reversed_attribute_goes_further() -> None:
+    config = ConditionConfig(space="attributes", names=("Bald", "Bangs"), reversal="exclusive", intensity=1.5)
+    condition = Condition(config, EXPRESSIONS, SECGAN_ATTRIBUTES)
+    source = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
+    asked = condition.asked(source, torch.tensor([-1, -1]), torch.tensor([0, 0]))
+    assert asked.tolist() == [[1.5, 0.0], [-0.5, 0.0]]
+    with pytest.raises(ValueError, match="intensity"):
+        ConditionConfig(space="attributes", intensity=0.0)
+
+
+def test_the_released_attgan_is_told_one_for_the_edited_attribute_and_a_half_for_the_others() -> None:
+    config = ConditionConfig(**{**attgan.CONDITION, "space": "attributes"})
+    condition = Condition(config, EXPRESSIONS, SECGAN_ATTRIBUTES)
+    method = attgan.Method(attgan.Config(conv_dim=2, layers=2), Context(condition, 32))
+    bald, bangs = SECGAN_ATTRIBUTES.index("Bald"), SECGAN_ATTRIBUTES.index("Bangs")
+    source = torch.zeros(1, 13)
+    source[0, bangs] = 1
+    told = method.told(source, condition.asked(source, torch.tensor([-1]), torch.tensor([bald])))
+    expected = torch.full((1, 13), -0.5)
+    expected[0, bald] = 1.0  # Bangs, which contradict it, are taken away at the strength of training
+    assert torch.equal(told, expected)
+    assert method.told(source, source).abs().unique().tolist() == [0.5]  # the reconstruction
+
+
+def test_published_reversals() -> None:
+    params = load("params.yaml")
+    expected = {
+        "attgan_attributes": ("exclusive", 1.5),
+        "attgan_diff_attributes": ("alone", 1.0),
+        "secgan_attgan_attributes": ("alone", 1.0),
+        "stargan_diff_attributes": ("alone", 1.0),
+        "secgan_attributes": ("alone", 1.0),
+    }
+    for entry, (reversal, intensity) in expected.items():
+        settings = resolve(params, "celeba", entry, "paper")
+        published = method_module(settings["module"]).CONDITION
+        condition = ConditionConfig(**{**published, **settings["condition"]})
+        assert (condition.reversal, condition.intensity) == (reversal, intensity), entry
+    assert ConditionConfig(**method_module("stargan").CONDITION).reversal == "hair_colour"
+
+
 def test_edits_of_other_conditions_are_the_classes() -> None:
     for space in ("expression", "action_units"):
         assert Condition(ConditionConfig(space=space), EXPRESSIONS).edits == tuple(EXPRESSIONS)  # type: ignore[arg-type]
@@ -89,7 +165,7 @@ def test_from_training_to_metrics(module: str, tmp_path: Path) -> None:
     editor = Editor(result)
     for column, name in enumerate(TOLD):
         told = torch.zeros(8, 2)
-        told[:, column] = 1 - 2 * torch.from_numpy(has[:, KNOWN.index(name)])
+        told[:, column] = (1.5 if module == "attgan" else 1.0) * (1 - 2 * torch.from_numpy(has[:, KNOWN.index(name)]))
         faces = torch.from_numpy(store.images[manifest["rows"]]).permute(0, 3, 1, 2) / 127.5 - 1
         with torch.inference_mode():
             own = torch.zeros_like(told)

@@ -13,8 +13,10 @@ from pathlib import Path
 
 from mimik import __version__
 from mimik.console import reported
+from mimik.errors import UserError
 from mimik.settings import agreement, params, stages
 from mimik.settings.checks import check_settings
+from mimik.settings.imported import check_trainable
 from mimik.settings.params import Params
 from mimik.settings.reading import read
 
@@ -80,6 +82,19 @@ def parser() -> argparse.ArgumentParser:
         "mimik train synthetic stargan", "torchrun --nproc-per-node 4 -m mimik.cli train affectnet hier_seg",
         method="an entry of params.yaml's methods",
     )  # fmt: skip
+    given = _verb(
+        verbs, "import", import_weights, "take released weights as a trained method or segmenter",
+        "mimik import celeba stargan_attributes 200000-G.ckpt --as stargan",
+        "mimik import celebamask_hq bisenet 79999_iter.pth --as face_parsing",
+        name="an entry of params.yaml's methods, or segmenters", weights="the file as it was released",
+    )  # fmt: skip
+    given.add_argument(
+        "--as", dest="release", required=True, choices=("stargan", "attgan", "face_parsing", "celebamask_hq"),
+        help="the code that the weights are of: docs/weights.md",
+    )  # fmt: skip
+    given.add_argument(
+        "--labels", nargs="+", default=[], metavar="LABEL", help="what the weights' labels mean, in their order"
+    )
     _verb(
         verbs, "translate", translate_faces, "translate every test face to every class",
         "mimik translate synthetic hier_seg", method="a trained method",
@@ -263,12 +278,15 @@ def pretrain_network(chosen: argparse.Namespace) -> None:
     """`mimik pretrain`."""
     values = _params(chosen)
     at = {"dataset": chosen.dataset, chosen.kind: chosen.name}
-    settings = stages.settings(values, chosen.kind, at)
+    mirror = params.mirror_of(values)
+    settings = {**stages.settings(values, chosen.kind, at), "mirror": None if mirror is None else str(mirror)}
+    folder = _network_folder(chosen.dataset, chosen.kind, chosen.name)
+    check_trainable(folder)
     pretrain = getattr(import_module(f"mimik.pretraining.{chosen.kind}"), f"pretrain_{chosen.kind}")
     pretrain(
         settings,
         PREPARED / chosen.dataset,
-        Path("data/pretrained") / chosen.dataset / chosen.kind / chosen.name,
+        folder,
         Path("checkpoints/pretrain") / chosen.dataset / chosen.kind / chosen.name,
         None,
     )
@@ -281,7 +299,8 @@ def train_method(chosen: argparse.Namespace) -> None:
 
     values = _params(chosen)
     settings = params.resolve(values, chosen.dataset, chosen.method)
-    store = PREPARED / chosen.dataset
+    store, result = PREPARED / chosen.dataset, RESULTS / chosen.dataset / chosen.method
+    check_trainable(result)
     kinds = (*params.PRETRAINED, "starts_from")
     pretrained = {kind: folder for kind in kinds if (folder := _weights(values, kind, chosen))}
     with tracking.training_run(settings, store) as (settings, logger):
@@ -289,11 +308,34 @@ def train_method(chosen: argparse.Namespace) -> None:
             settings,
             store,
             pretrained,
-            RESULTS / chosen.dataset / chosen.method,
+            result,
             Path("checkpoints/train") / chosen.dataset / chosen.method,
             logger,
             segmented_dir=_segmented(values, chosen),
         )
+
+
+def import_weights(chosen: argparse.Namespace) -> None:
+    """`mimik import`."""
+    from mimik import tracking
+    from mimik.faces.prepared.store import prepared_manifest
+    from mimik.released import importing
+
+    values, store = _params(chosen), PREPARED / chosen.dataset
+    weights = Path(chosen.weights).expanduser()
+    if chosen.release in importing.METHODS:
+        settings = params.resolve(values, chosen.dataset, chosen.name)
+        keyed = {**settings, "run_key": tracking.run_key(settings, prepared_manifest(store, ("digest",))["digest"])}
+        result = RESULTS / chosen.dataset / chosen.name
+        importing.import_method(keyed, weights, chosen.release, chosen.labels, store, result)
+        print(f"{result}: the weights of {weights}. Next: `mimik translate {chosen.dataset} {chosen.name}`.")
+        return
+    if chosen.labels:
+        raise UserError("--labels: the classes of face parsers are known; leave it out.")
+    folder = _network_folder(chosen.dataset, "segmenter", chosen.name)
+    settings = params.resolve_segmenter(values, chosen.dataset, chosen.name)
+    reason = importing.import_segmenter(settings, weights, chosen.release, store, folder)
+    print(f"{folder}: the weights of {weights}.{'' if reason is None else ' ' + reason}")
 
 
 def translate_faces(chosen: argparse.Namespace) -> None:
@@ -445,6 +487,10 @@ def _params(chosen: argparse.Namespace) -> Params:
     params.validate(values, params.SCHEMA, origins)
     check_settings(values, origins)
     return values
+
+
+def _network_folder(dataset: str, kind: str, name: str) -> Path:
+    return Path("data/pretrained") / dataset / kind / name
 
 
 def _weights(values: Params, kind: str, chosen: argparse.Namespace) -> Path | None:

@@ -246,6 +246,24 @@ SECGAN_ATTRIBUTES: Sequence[str] = (
 """The 13 attributes that AttGAN and SeCGAN edit. No_Beard is the inverse of what the papers call beard."""
 
 
+HAIR_COLOURS: Sequence[str] = ("Black_Hair", "Blond_Hair", "Brown_Hair", "Gray_Hair")
+"""CelebA's attributes of which a face is given one at most when it is edited."""
+
+EXCLUDED_ATTRIBUTES: Mapping[str, Sequence[str]] = MappingProxyType(
+    {
+        **{name: tuple(other for other in HAIR_COLOURS if other != name) for name in HAIR_COLOURS},
+        "Bald": ("Bangs",),
+        "Receding_Hairline": ("Bangs",),
+        "Bangs": ("Bald", "Receding_Hairline"),
+        "Straight_Hair": ("Wavy_Hair",),
+        "Wavy_Hair": ("Straight_Hair",),
+        "Mustache": ("No_Beard",),
+        "No_Beard": ("Mustache",),
+    }
+)
+"""What a face that is given an attribute cannot have as well, in AttGAN's code (docs/papers/baselines.md#attgan)."""
+
+
 MIRRORED_LANDMARKS: Sequence[int] = (
     *range(16, -1, -1),  # jaw
     *range(26, 16, -1),  # brows

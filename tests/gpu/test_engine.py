@@ -143,9 +143,9 @@ def test_features_computed_again_give_the_same_bits(name: str) -> None:
 def test_the_feed_gives_the_batches_of_a_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: bool) -> None:
     monkeypatch.setattr("mimik.training.feed.SHARE_HELD", 1.0 if held else 0.0)
     store = make_store(tmp_path)
-    reads = {"label", "target", "mask", "action_units"}
-    expected = Batches(store, store.rows("train"), 8, seed=2, reads=reads)
-    fed = Batches(store, store.rows("train"), 8, seed=2, reads=reads)
+    reads, more = {"label", "target", "mask", "action_units"}, {"shift": 1 / 8, "targets": "dataset"}
+    expected = Batches(store, store.rows("train"), 8, seed=2, reads=reads, **more)  # type: ignore[arg-type]
+    fed = Batches(store, store.rows("train"), 8, seed=2, reads=reads, **more)  # type: ignore[arg-type]
     with Feed(fed, CUDA, 5, 40) as feed:
         assert bool(fed._held) == held
         for position in range(5, 40):

@@ -36,7 +36,7 @@ def test_an_item_is_a_table_an_experiment_or_those_of_params(params: dict[str, A
         "hier_seg_no_nose",
         "hier_seg_no_eyes",
     ]
-    with pytest.raises(UserError, match="'hier_seg/table5' is not in params.yaml under 'published'"):
+    with pytest.raises(UserError, match=r"'hier_seg/table5' is not in params\.yaml under 'published'"):
         plan.experiments(params, "hier_seg/table5")
 
 

@@ -30,6 +30,7 @@ from mimik.settings.configuration import build as build_config
 from mimik.settings.params import load as load_params
 from mimik.settings.params import resolve_segmenter
 from mimik.statistics.confusion import intersection_over_union
+from mimik.storage.files import file_sha256, read_json
 from mimik.training.loop import TrainingConfig
 
 TRAIN = {"steps": 30, "batch_size": 8, "learning_rate": 3e-3, "betas": [0.9, 0.999], "log_every": 10}
@@ -123,7 +124,7 @@ def test_fractions_are_nested_and_depend_on_the_seed():
 
 def test_published_schedule_of_bisenet():
     config = SegmenterConfig(network="bisenet", **CONFIG["bisenet"])
-    assert (config.jitter, config.crop, config.ohem) == (0.5, 448 / 512, True)
+    assert (config.jitter, config.crop, config.ohem, config.initial_weights) == (0.5, 448 / 512, True, "imagenet")
     training = TRAINING["bisenet"]
     assert (training["steps"], training["batch_size"], training["weight_decay"]) == (80_000, 32, 5e-4)
 
@@ -238,6 +239,31 @@ def test_imagenet_weights_start_the_context_path(squares, settings, tmp_path):
     torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "resnet18.pth")
     with pytest.raises(UserError, match="not the weights of ResNet-18"):
         pretrain_segmenter(given, squares, tmp_path / "out2", tmp_path / "state2")
+
+
+def test_published_start_is_imagenet_where_the_file_is_placed(squares, settings, tmp_path, monkeypatch, capsys):
+    state = build({"network": "bisenet", "image_size": 32}).network.context.resnet.state_dict()
+    # As old as the file: the counter of batch normalisation was not stored then.
+    old = {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}
+    mirror = tmp_path / "mirror"
+    mirror.mkdir()
+    torch.save({**old, "fc.weight": torch.zeros(1000, 512)}, mirror / "resnet18-5c106cde.pth")
+    training = {"steps": 1, "batch_size": 2, "learning_rate": 1e-9, "weight_decay": 0.0, "warmup": 0}
+    config = {key: value for key, value in PLAIN.items() if key != "initial_weights"}
+    given = {**settings, "config": {"network": "bisenet", **config}, "training": training, "mirror": str(mirror)}
+    with pytest.raises(UserError, match="does not begin with 5c106cde"):
+        pretrain_segmenter(given, squares, tmp_path / "out", tmp_path / "state")
+    sha256 = file_sha256(mirror / "resnet18-5c106cde.pth")
+    monkeypatch.setattr("mimik.pretraining.segmenter.RESNET18", f"resnet18-{sha256[:8]}.pth")
+    (mirror / "resnet18-5c106cde.pth").rename(mirror / f"resnet18-{sha256[:8]}.pth")
+    pretrain_segmenter(given, squares, tmp_path / "out", tmp_path / "state")
+    trained = load(tmp_path / "out").network.context.resnet
+    torch.testing.assert_close(trained.layer4[1].conv2.weight, state["layer4.1.conv2.weight"])
+    assert read_json(tmp_path / "out" / "config.json")["config"]["initial_weights"] == sha256
+    capsys.readouterr()
+    pretrain_segmenter({**given, "mirror": None}, squares, tmp_path / "out2", tmp_path / "state2")
+    assert read_json(tmp_path / "out2" / "config.json")["config"]["initial_weights"] == "random"
+    assert "starts from random weights and not, as published, from those of ImageNet" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,21 @@ def test_the_table_has_each_job_once_with_what_it_reads() -> None:
         assert len(set(reads.values())) == count  # DVC refuses a dependency that is listed twice
 
 
+def test_what_was_imported_has_no_stage_and_is_read_all_the_same(tmp_path: Path) -> None:
+    before = stages.stage_table(SMALL, tmp_path)["jobs"]
+    for place in ("results/synthetic/stargan", "data/pretrained/synthetic/segmenter/bisenet"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "config.json").write_text('{"imported": {"file": "a.pth"}}')
+    trained = tmp_path / "results/synthetic/hier_seg"
+    trained.mkdir()
+    for content in ('{"module": "hier_seg"}', "{", "[]"):
+        (trained / "config.json").write_text(content)
+        jobs = stages.stage_table(SMALL, tmp_path)["jobs"]
+        assert jobs["segmenter"] == {} and list(jobs["train"]) == ["synthetic-hier_seg"]
+    assert jobs["translate"] == before["translate"] and jobs["train"].items() <= before["train"].items()
+    assert "synthetic-stargan" in jobs["evaluate"]
+
+
 def test_a_method_that_starts_from_another_waits_for_it() -> None:
     later = {**SMALL["methods"]["hier_seg"], "starts_from": "stargan"}
     values = {**SMALL, "methods": {**SMALL["methods"], "hier_seg": later}}

@@ -257,6 +257,34 @@ def test_an_interrupted_run_ends_with_the_bits_of_an_undisturbed_one(tmp_path: P
     assert not (tmp_path / "b" / "last.pt").exists()
 
 
+class Judging(Colour):
+    """Is shown the target of every face as well."""
+
+    reads = frozenset({"label", "target"})
+
+    def model_loss(self, batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        total, _ = super().model_loss(batch, step)
+        total = total + nn.functional.cross_entropy(self.net(batch["image"]), batch["target"])
+        return total, {"cls": total}
+
+
+class FailingJudge(Failing, Judging):
+    """The same, in a power cut."""
+
+
+def test_shifts_and_targets_of_the_whole_set_count_and_survive_an_interruption(tmp_path: Path) -> None:
+    store, changes = make_store(tmp_path / "s"), {"shift": 1 / 8, "targets": "dataset"}
+    undisturbed, history = run(store, tmp_path / "a", Judging(), **changes)
+    with pytest.raises(RuntimeError, match="power cut"):
+        run(store, tmp_path / "b", FailingJudge(), checkpoint_seconds=0.0, **changes)
+    resumed, again = run(store, tmp_path / "b", Judging(), **changes)
+    assert_same_bits(undisturbed, resumed)
+    assert history == again
+    for name, value in {"shift": 0.0, "targets": "batch"}.items():
+        _, other = run(store, tmp_path / name, Judging(), **{**changes, name: value})
+        assert other != history, name
+
+
 def test_a_changed_setting_starts_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store = make_store(tmp_path / "s")
     with pytest.raises(RuntimeError):

@@ -18,7 +18,8 @@ STANDINS = Path(__file__).with_name("standins")
 WORKFLOW = ("Snakefile", "workflow", "profiles", "dvc.yaml", ".dvcignore", ".gitignore")
 LIGHT = (
     *("__init__", "cli", "console", "errors"),
-    *("settings/agreement", "settings/configuration", "settings/external", "settings/modules", "settings/outside"),
+    *("settings/agreement", "settings/configuration", "settings/external", "settings/imported"),
+    *("settings/modules", "settings/outside"),
     *("settings/params", "settings/place", "settings/reading", "settings/sources", "settings/stages"),
     "settings/trained",
     *("storage/files", "storage/records", "storage/yaml_file"),

@@ -34,6 +34,29 @@ def test_one_learning_rate_reruns_one_method(project: Project) -> None:
     assert project.planned() == {}
 
 
+def test_what_was_imported_is_neither_made_nor_removed(project: Project) -> None:
+    result = project.folder / "results/synthetic/stargan"
+    segmenter = project.folder / "data/pretrained/synthetic/segmenter/bisenet"
+    for folder in (result, segmenter):
+        (folder / "config.json").write_text('{"imported": {}}')
+    (result / "generator.safetensors").write_text("released")
+    project.append("src/mimik/training/loop.py", "\n# an edit\n")
+    project.append("src/mimik/pretraining/segmenter.py", "\n# an edit\n")
+    project.append("src/mimik/faces/prepared/prepare.py", "\n# an edit\n")
+    # The faces are prepared again; the one generator is trained anew, and only what is made from the other.
+    expected = {**EVERYTHING, "train": 1}
+    del expected["segmenter"]
+    assert project.planned() == expected
+    assert project.planned("--forceall") == expected
+    project.must("snakemake", "--cores", "2")
+    assert (result / "generator.safetensors").read_text() == "released"
+    assert (segmenter / "config.json").read_text() == '{"imported": {}}'
+    assert project.planned() == {}
+    # Without it, the workflow trains.
+    (result / "config.json").unlink()
+    assert project.planned() == STARGAN_AND_WHAT_FOLLOWS
+
+
 def test_masks_by_a_segmenter_wait_for_it_and_are_made_again_when_it_changes(fresh: Project, tmp_path: Path) -> None:
     project = fresh.copy(tmp_path / "project")
     entry = "dataset: synthetic, scale: demo, classes: [neutral, happiness], sizes: [64], masks: segmenter"

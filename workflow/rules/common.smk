@@ -13,6 +13,7 @@ os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [str(PROJECT / "src"),
 
 from mimik.settings import agreement, params, stages
 from mimik.settings.checks import check_settings
+from mimik.settings.imported import imported_methods, imported_segmenters, made_here
 from mimik.settings.modules import named
 from mimik.errors import UserError
 from mimik.faces.reconstruction import tddfa

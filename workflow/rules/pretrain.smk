@@ -14,6 +14,8 @@ rule segmenter:
         "logs/segmenter/{dataset}_{segmenter}.log",
     benchmark:
         "logs/segmenter/{dataset}_{segmenter}.tsv"
+    wildcard_constraints:
+        dataset=made_here(config["datasets"], imported_segmenters(Path.cwd())),
     # The longest chains of jobs go through the segmenter and the depth network and the methods that start from them.
     priority: 2
     conda:

@@ -19,6 +19,9 @@ rule train:
         "logs/train/{dataset}_{method}.log",
     benchmark:
         "logs/train/{dataset}_{method}.tsv"
+    # What was imported is no result of this rule: neither overwritten nor trained anew.
+    wildcard_constraints:
+        dataset=made_here(config["datasets"], imported_methods(Path.cwd())),
     priority: 1
     conda:
         "../envs/mimik.yaml"

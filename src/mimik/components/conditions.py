@@ -18,10 +18,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mimik.faces.prepared.store import FaceStore
-from mimik.labels import ACTION_UNITS
+from mimik.labels import ACTION_UNITS, EXCLUDED_ATTRIBUTES, HAIR_COLOURS
 
 Space = Literal["expression", "attributes", "action_units"]
 Form = Literal["absolute", "relative"]
+Reversal = Literal["alone", "exclusive", "hair_colour"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,14 @@ class ConditionConfig:
         names: which attributes, or which action units (by name, AU01 ... AU45); empty: all. Not for expressions, which
             are the dataset's classes.
         source_noise, target_noise: half-width of uniform noise on the states in training (action units only).
+        reversal: what the reversal of an attribute does to the others when a face is edited; training takes the
+            attributes of other faces as they are. `alone`: nothing (Sun et al., appendix A.3). `exclusive`: an
+            attribute that is given takes away what contradicts it, such as another colour of the hair (AttGAN's code).
+            `hair_colour`: a colour of the hair is given, to a face that has it too, and the other colours are taken
+            away (StarGAN's code). Only for attributes.
+        intensity: how far the reversed attribute itself goes when a face is edited: 1 reverses it, 1.5 goes half as far
+            again. AttGAN's code tells its decoder plus and minus 1 where training had 0.5, which is 1.5. Only for
+            attributes.
     """
 
     space: Space = "expression"
@@ -41,6 +50,8 @@ class ConditionConfig:
     names: tuple[str, ...] = ()
     source_noise: float = 0.0
     target_noise: float = 0.0
+    reversal: Reversal = "alone"
+    intensity: float = 1.0
 
     def __post_init__(self) -> None:
         """Refuse combinations that make no sense."""
@@ -52,6 +63,8 @@ class ConditionConfig:
             raise ValueError("noise is for action units only; labels and attributes are exact")
         if len(set(self.names)) < len(self.names) or min(self.source_noise, self.target_noise) < 0:
             raise ValueError("names must be distinct and noise must not be negative")
+        if not self.intensity > 0:
+            raise ValueError(f"intensity must be above 0, not {self.intensity}")
 
 
 class Condition(nn.Module):
@@ -87,6 +100,11 @@ class Condition(nn.Module):
         columns = torch.tensor([every[config.space].index(name) for name in self.names], dtype=torch.int64)
         self.register_buffer("columns", columns, persistent=False)
         self.columns: Tensor
+        given, taken = _reversals(self.names, config.reversal)
+        self.register_buffer("_given", given, persistent=False)
+        self.register_buffer("_taken", taken, persistent=False)
+        self._given: Tensor
+        self._taken: Tensor
         units = torch.zeros(len(classes), len(self.names)) if config.space == "action_units" else None
         self.register_buffer("class_units", units)
         self.class_units: Tensor | None
@@ -173,7 +191,7 @@ class Condition(nn.Module):
     def asked(self, source: Tensor, labels: Tensor, wanted: Tensor) -> Tensor:
         """The target states (B, K) of faces for edits given by name.
 
-        Attributes are reversed one at a time: reversing one hair colour does not select another (Sun et al., A.3).
+        Attributes are reversed one at a time, see `ConditionConfig.reversal` and `ConditionConfig.intensity`.
 
         Args:
             source: float (B, K), their own states.
@@ -182,9 +200,36 @@ class Condition(nn.Module):
             wanted: int64 (B,), positions in `edits`.
         """
         if self.space == "attributes":
-            reversed_one = F.one_hot(wanted, self.dim).to(source.dtype)
-            return source + reversed_one * (1 - 2 * source)
+            return self.reversed_states(source, wanted, self.config.intensity)
         return torch.where((wanted == labels)[:, None], source, self.of_labels(wanted))
+
+    def reversed_states(self, source: Tensor, wanted: Tensor, intensity: float = 1.0) -> Tensor:
+        """The states (B, K) of faces one of whose attributes is reversed, see `ConditionConfig`.
+
+        Args:
+            source: float (B, K), attributes of 0 and 1.
+            wanted: int64 (B,), the attributes to be reversed.
+            intensity: how far these go; the others are 0 or 1.
+        """
+        chosen = F.one_hot(wanted, self.dim).bool()
+        wanted = wanted.to(self._given.device)
+        given, taken = self._given[wanted].to(source.device), self._taken[wanted].to(source.device)
+        change = torch.where(given, 1.0, 1 - source) - source
+        has_it = ((source + change) * chosen).sum(1, keepdim=True) > 0.5
+        others = torch.where(taken & has_it, 0.0, source)
+        return torch.where(chosen, source + intensity * change, others)
+
+
+def _reversals(names: Sequence[str], reversal: Reversal) -> tuple[Tensor, Tensor]:
+    """Of the K attributes to reverse: bool (K, K), which attributes are given in any case, which are taken away.
+
+    The first is true on the diagonal alone, if at all; the second holds where the reversed attribute is then there.
+    """
+    hair = set(HAIR_COLOURS)
+    excluded = {"alone": {}, "exclusive": EXCLUDED_ATTRIBUTES, "hair_colour": dict.fromkeys(hair, HAIR_COLOURS)}
+    taken = [[other != name and other in excluded[reversal].get(name, ()) for other in names] for name in names]
+    given = [[other == name and reversal == "hair_colour" and name in hair for other in names] for name in names]
+    return torch.tensor(given, dtype=torch.bool), torch.tensor(taken, dtype=torch.bool)
 
 
 def stored_states(condition: Condition, store: FaceStore, rows: npt.NDArray[np.int64]) -> Tensor:

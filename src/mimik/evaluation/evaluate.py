@@ -103,6 +103,7 @@ def evaluate(
             geometric=open_geometric(store),
             attributes=attributes,
             segmented=None if segmented_dir is None or side is None else FaceStore(segmented_dir, side),
+            reversal=condition.config.reversal,
         )
         entries = measure(measurements, modules)
     per_face = {name: entry.pop(PER_FACE) for name, entry in entries.items() if PER_FACE in entry}

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from mimik.components.conditions import Reversal
 from mimik.faces.action_units.geometric import NAME as GEOMETRIC
 from mimik.faces.prepared.store import FaceStore
 from mimik.statistics import bootstrap
@@ -160,6 +161,7 @@ class Measurements:
         attributes: names of the C attributes that the translations reverse; empty if the targets are classes.
         segmented: the dataset that the segmenters were trained on, at the size they were trained at; None: `store`.
         geometric: what estimates action units from the face mesh, for datasets whose own are from there.
+        reversal: what happens to the others then, see `mimik.components.conditions.ConditionConfig`.
     """
 
     translations: Array
@@ -177,6 +179,7 @@ class Measurements:
     attributes: tuple[str, ...] = ()
     segmented: FaceStore | None = None
     geometric: Extractor | Missing = field(default_factory=lambda: Missing("these action units are not geometric."))
+    reversal: Reversal = "alone"
 
     TESTED: ClassVar[str] = "Test split"
     """What the images are, for the protocol of every entry."""

@@ -69,6 +69,7 @@ TRAINING: Mapping[str, Any] = MappingProxyType(
         "betas": (0.5, 0.999),
         "schedule": "linear",
         "decay_start": 0.5,
+        "targets": "dataset",
     }
 )
 """The published schedule of EF-GAN, as overrides of `mimik.training.loop.TrainingConfig`."""

@@ -37,6 +37,7 @@ TRAINING: Mapping[str, Any] = MappingProxyType(
         "betas": (0.5, 0.999),
         "schedule": "linear",
         "decay_start": 2 / 3,
+        "targets": "dataset",
         "decay_every": "epoch",
     }
 )

@@ -44,6 +44,8 @@ TRAINING: Mapping[str, Any] = MappingProxyType(
         "schedule": "linear",
         "decay_start": 0.6,
         "floor": 0.1,
+        "shift": 1 / 16,
+        "targets": "dataset",
     }
 )
 """The published schedule, as overrides of `mimik.training.loop.TrainingConfig`."""

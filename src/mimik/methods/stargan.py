@@ -41,8 +41,8 @@ TRAINING: Mapping[str, Any] = MappingProxyType(
 )
 """The published schedule, as overrides of `mimik.training.loop.TrainingConfig`."""
 
-CONDITION: Mapping[str, Any] = MappingProxyType({})
-"""The generator's condition unless params.yaml sets another: target labels, the default of `ConditionConfig`."""
+CONDITION: Mapping[str, Any] = MappingProxyType({"reversal": "hair_colour"})
+"""The generator's condition unless params.yaml sets another: target labels; attributes are reversed as in the code."""
 
 
 @dataclass(frozen=True)

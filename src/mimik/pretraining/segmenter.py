@@ -9,6 +9,7 @@ jitter, flips with left and right classes swapped by table, scales 0.75 to 2, ra
 U-Net: plain cross-entropy, Adam, no augmentation. `TRAINING` and `CONFIG` hold these schedules.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 from mimik.errors import UserError
 from mimik.faces.prepared.store import FaceStore
 from mimik.labels import IGNORED, SEGMENTATION_CLASSES
+from mimik.mirror import find
 from mimik.networks.bisenet import BiSeNet
 from mimik.networks.segmenter import KIND, Segmenter, build, load
 from mimik.pretraining import runs
@@ -53,10 +55,25 @@ TRAINING: Mapping[str, Mapping[str, Any]] = {
 """Published schedules, by network."""
 
 CONFIG: Mapping[str, Mapping[str, Any]] = {
-    "bisenet": {"jitter": 0.5, "scales": (0.75, 1.0, 1.25, 1.5, 1.75, 2.0), "crop": 0.875, "ohem": True},
+    "bisenet": {
+        "jitter": 0.5,
+        "scales": (0.75, 1.0, 1.25, 1.5, 1.75, 2.0),
+        "crop": 0.875,
+        "ohem": True,
+        "initial_weights": "imagenet",
+    },
     "unet": {},
 }
-"""Published losses and augmentation, by network."""
+"""Published losses, augmentation and start, by network."""
+
+IMAGENET = "imagenet"
+"""The value of `SegmenterConfig.initial_weights` that stands for `RESNET18`, if it is there."""
+
+RESNET18 = "resnet18-5c106cde.pth"
+"""The file of ImageNet weights that the face parser's code starts from; the digits begin its SHA-256."""
+
+WEIGHTS = Path("data/weights")
+"""Where it is looked for, then in the mirror folder."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +92,10 @@ class SegmenterConfig:
         jitter: strength of the colour jitter.
         scales: factors of the random enlargement.
         crop: side of the random crop as a fraction of the image's side.
-        initial_weights: path of ImageNet weights of ResNet-18 (.pth) for BiSeNet; None starts from random weights.
+        initial_weights: what the ResNet-18 of BiSeNet starts from: `imagenet`, the ImageNet weights
+            resnet18-5c106cde.pth in data/weights or the mirror, as published; without this file, and with another
+            width, BiSeNet starts from random weights, which is printed and stands in config.json. Or the path of
+            another such file (.pth). None: random weights.
     """
 
     network: str = "bisenet"
@@ -106,7 +126,8 @@ class SegmenterConfig:
             raise ValueError(f"jitter must be in 0 to 1, not {self.jitter}")
         if self.upscale < 1 or (self.width is not None and self.width < 1):
             raise ValueError("width and upscale must be at least 1")
-        if self.initial_weights is not None and (self.network != "bisenet" or self.width is not None):
+        path = self.initial_weights if self.initial_weights != IMAGENET else None
+        if path is not None and (self.network != "bisenet" or self.width is not None):
             raise ValueError("initial_weights is only for BiSeNet of the published width")
 
 
@@ -235,6 +256,25 @@ def segmentation_confusion(segmenter: Segmenter, store: FaceStore, rows: npt.NDA
     return total
 
 
+def segmentation_metrics(segmenter: Segmenter, store: FaceStore) -> dict[str, Any]:
+    """What metrics.json holds of a segmenter, measured on the test split, see `pretrain_segmenter`.
+
+    Raises:
+        UserError: the store has no masks, or no test faces.
+    """
+    rows = store.rows("test")
+    confusion = segmentation_confusion(segmenter, store, rows)
+    mean, per_class = intersection_over_union(confusion)
+    return {
+        "split": "test",
+        "images": len(rows),
+        "miou": mean,
+        "iou_per_class": dict(zip(SEGMENTATION_CLASSES, per_class.tolist(), strict=True)),
+        "pixel_accuracy": accuracy(confusion),
+        "confusion": confusion.tolist(),
+    }
+
+
 def pretrain_segmenter(
     settings: Mapping[str, Any],
     store_dir: Path | str,
@@ -249,7 +289,8 @@ def pretrain_segmenter(
 
     Args:
         settings: `dataset`, `name`, `seed`, `image_size`, `config` (see `SegmenterConfig`), `training` (overrides of
-            the published schedule); further entries are recorded only.
+            the published schedule), optionally `mirror` (folder that is searched for ResNet-18's weights after
+            data/weights); further entries are recorded only.
         store_dir: the prepared dataset, with masks.
         output_dir, checkpoint_dir: where results and the run's state go.
         logger: mirror of the losses.
@@ -263,13 +304,10 @@ def pretrain_segmenter(
     training = runs.training_config(runs.published(TRAINING, config.network, where), settings, where)
     store = FaceStore(store_dir, settings["image_size"])
     rows = nested_fraction(store.rows("train"), config.fraction, settings["seed"])
-    test_rows = store.rows("test")
+    store.rows("test")  # refuses a dataset without any before the training
     torch.manual_seed(settings["seed"])
     segmenter = build({"image_size": store.size, **runs.plain(config)})
-    start = "random"
-    if config.initial_weights is not None and isinstance(segmenter.network, BiSeNet):
-        state, start = runs.read_initial_weights(config.initial_weights, where)
-        _load_backbone(segmenter.network, state, config.initial_weights)
+    start = _initialise(segmenter.network, config, settings.get("mirror"), where)
     resolved = {**runs.plain(config), "initial_weights": start}
     weights = None
     if config.class_balance and store.masks is not None:
@@ -279,16 +317,7 @@ def pretrain_segmenter(
     history = runs.fit(task, store, rows, training, settings, resolved, checkpoint_dir, logger)
     if not runs.is_first_process():
         return
-    confusion = segmentation_confusion(segmenter, store, test_rows)
-    mean, per_class = intersection_over_union(confusion)
-    metrics = {
-        "split": "test",
-        "images": len(test_rows),
-        "miou": mean,
-        "iou_per_class": dict(zip(SEGMENTATION_CLASSES, per_class.tolist(), strict=True)),
-        "pixel_accuracy": accuracy(confusion),
-        "confusion": confusion.tolist(),
-    }
+    metrics = segmentation_metrics(segmenter, store)
     record = {
         "kind": KIND,
         "name": settings["name"],
@@ -304,6 +333,33 @@ def pretrain_segmenter(
         "dataset_digest": store.digest,
     }
     runs.write_results(output_dir, checkpoint_dir, segmenter, record, history, metrics)
+
+
+def _initialise(network: nn.Module, config: SegmenterConfig, mirror: str | None, where: str) -> str:
+    """Load the weights that BiSeNet starts from, if any. Returns their SHA-256, or "random".
+
+    Raises:
+        UserError: a file that is named is missing, or one is not what it should be.
+    """
+    path = config.initial_weights
+    if path is None or not isinstance(network, BiSeNet) or config.width is not None:
+        return "random"
+    expected = ""
+    if path == IMAGENET:
+        found = find(RESNET18, mirror, WEIGHTS)
+        if found is None:
+            print(
+                f"{where}: {RESNET18} is neither in {WEIGHTS} nor in a mirror folder, so BiSeNet starts from random "
+                "weights and not, as published, from those of ImageNet.",
+                file=sys.stderr,
+            )
+            return "random"
+        path, expected = str(found), RESNET18.removesuffix(".pth").rpartition("-")[2]
+    state, start = runs.read_initial_weights(path, where)
+    if not start.startswith(expected):
+        raise UserError(f"{path}: its SHA-256 is {start}, which does not begin with {expected}. Get the file again.")
+    _load_backbone(network, state, path)
+    return start
 
 
 def _load_backbone(network: BiSeNet, state: Mapping[str, Tensor], path: str) -> None:

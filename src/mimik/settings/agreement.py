@@ -183,7 +183,7 @@ class Stage:
 
 def _stages(project: Path, params: resolution.Params) -> Iterator[Stage]:
     """The stages of dvc.yaml that are jobs of Snakemake."""
-    table = stages.stage_table(params)
+    table = stages.stage_table(params, project)
     written = yaml.safe_load((project / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     for name, stage in written.items():
         if name in (FIRST, OUTSIDE):

@@ -17,6 +17,7 @@ from typing import Any
 from mimik.errors import UserError
 from mimik.settings import params as resolution
 from mimik.settings.external import is_external
+from mimik.settings.imported import imported_methods, imported_segmenters
 from mimik.settings.modules import full_name, named
 from mimik.settings.outside import folders_of
 from mimik.settings.params import Params, Settings
@@ -179,13 +180,14 @@ NOTHING = "src/mimik/py.typed"
 """What a stage of dvc.yaml reads in the place of something that it does not need: a file that never changes."""
 
 
-def stage_table(params: Params) -> dict[str, Any]:
+def stage_table(params: Params, project: Path = Path()) -> dict[str, Any]:
     """The stages that the experiments need: `jobs.<rule>.<name>` holds the wildcards of a job and what it reads.
 
     Jobs on restricted datasets, or with their segmenters, stand under `restricted` instead, those of `evaluate`
     excepted, which make numbers only.
     `outside.folders` are the folders of the project from which modules are taken, by package; `outside.watched` is what
-    DVC's stage `settings` reads for them.
+    DVC's stage `settings` reads for them. What was imported into `project` has no stage
+    (`mimik.settings.imported`): DVC would delete it and train.
     """
     starts = (*resolution.PRETRAINED, "starts_from")
     networks = (*resolution.PRETRAINED, "classifier", "reader")
@@ -231,6 +233,11 @@ def stage_table(params: Params) -> dict[str, Any]:
         for rule, read in jobs.items() if (dataset, method) in pairs else [("train", jobs["train"])]:
             home = free if rule == "evaluate" else table
             home[rule][f"{dataset}-{method}"] = {**at, "reads": {kind: reads[kind] for kind in read}}
+    for stages in (free, kept):
+        for place in imported_methods(project):
+            stages["train"].pop(place.replace("/", "-"), None)
+        for place in imported_segmenters(project):
+            stages["segmenter"].pop(place.replace("/segmenter/", "-"), None)
     folders = folders_of(params, Path.cwd())
     watched = OUTSIDE.as_posix() if folders else NOTHING
     return {"jobs": free, "restricted": kept, "outside": {"folders": folders, "watched": watched}}
@@ -252,7 +259,7 @@ def _trained(params: Params) -> list[resolution.Experiment]:
 def dvc_table(params: Params, project: Path) -> dict[str, Any]:
     """What `TABLE` is to hold for a project."""
     folder = FILE.with_suffix("")
-    return {"params": str(folder if (project / folder).is_dir() else resolution.SCHEMA), **stage_table(params)}
+    return {"params": str(folder if (project / folder).is_dir() else resolution.SCHEMA), **stage_table(params, project)}
 
 
 def write_table(params: Params, project: Path) -> bool:

@@ -111,6 +111,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                 "template": {"description": "a name, or null", "type": ["string", "null"]},
                 "run_key": _text("the key of a run"),
                 "environment": {"description": "a group", "type": "object"},
+                "imported": _GROUP,
             },
         ),
         "network": Kind(
@@ -128,6 +129,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                 "identity_dim": _whole("a length", 1, 100_000),
                 "action_units": {"description": "a name, or null", "type": ["string", "null"]},
                 "model_sha256": _SHA256,
+                "imported": _GROUP,
             },
         ),
         "prepared": Kind(

@@ -7,7 +7,7 @@ stream.
 
 from collections.abc import Iterable, Mapping
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from mimik.faces.prepared.store import FaceStore
 from mimik.labels import IGNORED, MIRRORED_CLASSES, MIRRORED_LANDMARKS
 
 Batch = dict[str, Tensor]
+Targets = Literal["batch", "dataset"]
 
 _SHUFFLE, _AUGMENT = 1, 2
 
@@ -35,6 +36,8 @@ class Batches:
         seed: int,
         reads: Iterable[str] = (),
         flip: bool = True,
+        shift: float = 0.0,
+        targets: Targets = "batch",
         balanced: bool = False,
         stratified: bool = False,
         rank: int = 0,
@@ -50,6 +53,8 @@ class Batches:
             seed: seed of order, flips and targets.
             reads: optional entries, see `at`.
             flip: mirror half of the samples left to right.
+            shift: pad the samples with black by this share of their side and cut a random square of the old size out.
+            targets: faces whose states are targets: another of the `batch`, each once, or any of `rows` (`dataset`).
             balanced: draw classes with equal probability, and samples within a class with equal probability.
             stratified: instead, every batch contains equally many faces of every class (to within one).
             rank, processes: this process's share of every batch.
@@ -61,7 +66,8 @@ class Batches:
         """
         self.store, self.rows, self.batch_size, self.seed = store, rows, batch_size, seed
         self.reads = frozenset(reads)
-        self.flip, self.rank, self.processes = flip, rank, processes
+        self.flip, self.rank, self.processes, self.targets = flip, rank, processes, targets
+        self._margin = round(shift * store.size)
         if batch_size % processes:
             raise UserError(f"batch_size: {batch_size} does not divide evenly over {processes} processes.")
         if "mask" in self.reads and store.masks is None:
@@ -133,16 +139,18 @@ class Batches:
         Returns:
             `image` float (B, 3, S, S) in [-1, 1]; `row` int64 (B,). If requested: `label` int64 (B,); `mask` int64
             (B, S, S); `action_units` float (B, 17) in [0, 1]; `attributes` float (B, A) of 0 and 1; `target`,
-            `target_action_units`, `target_attributes`, `target_landmarks`: the same entries of another face of the
-            batch, all of one face; `depth` float (B, 1, S, S) and `normals` float (B, 3, S, S), see
+            `target_action_units`, `target_attributes`, `target_landmarks`: the same entries of another face, all of
+            one face (see `targets`); `depth` float (B, 1, S, S) and `normals` float (B, 3, S, S), see
             `mimik.faces.prepared.store`, 0 to 255 as -1 to 1; `landmarks` and `target_landmarks` float (B, 68, 2) in
-            pixels, mirrored where the sample is; each of the extras float (B, ...).
+            pixels, mirrored and shifted as the sample is; each of the extras float (B, ...). Where a shifted sample
+            shows nothing, its image is black, its mask `IGNORED`, and depth and normals have no surface.
         """
         device = torch.device(device)
-        rows, flips, others = self._samples(position)
+        rows, flips, others, corners = self._samples(position)
         flipped = _send(flips, device)
+        cut = None if corners is None else _send(corners, device)
         batch = {
-            "image": _signed(mirrored_pictures(self._pictures("images", rows, device), flipped)),
+            "image": _signed(shifted(mirrored_pictures(self._pictures("images", rows, device), flipped), cut)),
             "row": _send(rows, device),
         }
         if "label" in self.reads:
@@ -150,34 +158,50 @@ class Batches:
         if "target" in self.reads:
             batch["target"] = _send(self.labels[others], device)
         if "mask" in self.reads:
-            batch["mask"] = mirrored_masks(self._pictures("masks", rows, device), flipped).long()
+            masks = mirrored_masks(self._pictures("masks", rows, device), flipped)
+            batch["mask"] = shifted(masks, cut, IGNORED).long()
         for name, values in (("action_units", self.action_units), ("attributes", self.attributes)):
             for entry, of in ((name, rows), (f"target_{name}", others)):
                 if entry in self.reads and values is not None:
                     batch[entry] = _send(values[of], device)
         if "depth" in self.reads:
-            batch["depth"] = _signed(mirrored_pictures(self._pictures("depth", rows, device)[..., None], flipped))
+            depth = mirrored_pictures(self._pictures("depth", rows, device)[..., None], flipped)
+            batch["depth"] = _signed(shifted(depth, cut))
         if "normals" in self.reads:
-            batch["normals"] = _signed(mirrored_normals(self._pictures("normals", rows, device), flipped))
+            normals = mirrored_normals(self._pictures("normals", rows, device), flipped)
+            batch["normals"] = _signed(shifted(normals, cut))
         for entry, of in (("landmarks", rows), ("target_landmarks", others)):
             if entry in self.reads and self.store.landmarks is not None:
                 points = self.store.landmarks[of]
                 points[flips] = mirrored_landmarks(points[flips], self.store.size)
+                if corners is not None:
+                    points = points - corners[:, None, ::-1].astype(np.float32)
                 batch[entry] = _send(points, device)
         for name, values in self.extras.items():
             batch[name] = _send(values[rows], device)
         return batch
 
-    def _samples(self, position: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
-        """Rows of this process's samples, which of them are mirrored, and the rows of their target states."""
+    def _samples(
+        self, position: int
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_], npt.NDArray[np.int64], npt.NDArray[np.int64] | None]:
+        """Of this process's samples: rows, which are mirrored, rows of their target states, corners (y, x) of shifts.
+
+        A corner is the place in the sample of the upper left pixel of what is cut out, int64 (B, 2); None: no shifts.
+        """
         rows = self._rows_at(position)
         random = self._random(_AUGMENT, position)
         flips = random.random(self.batch_size) < 0.5 if self.flip else np.zeros(self.batch_size, bool)
-        # Targets are the states of other faces of the batch; drawn last, so that nothing depends on who reads them.
-        others = rows[random.permutation(self.batch_size)]
+        # Drawn after the flips, so that nothing depends on who reads targets; shifts after these, for the same reason.
+        if self.targets == "batch":
+            others = rows[random.permutation(self.batch_size)]
+        else:
+            others = self.rows[random.integers(len(self.rows), size=self.batch_size)]
         share = self.batch_size // self.processes
         mine = slice(self.rank * share, (self.rank + 1) * share)
-        return rows[mine], flips[mine], others[mine]
+        if not self._margin:
+            return rows[mine], flips[mine], others[mine], None
+        corners = random.integers(-self._margin, self._margin + 1, (self.batch_size, 2))
+        return rows[mine], flips[mine], others[mine], corners[mine]
 
     def rows_at(self, position: int) -> npt.NDArray[np.int64]:
         """Rows of this process's samples at a position, int64 (B,)."""
@@ -225,6 +249,26 @@ def _send(array: npt.NDArray[Any], device: torch.device) -> Tensor:
 def mirrored_pictures(pictures: Tensor, flipped: Tensor) -> Tensor:
     """Pictures (B, H, W, ...), mirrored left to right where bool (B,) is true."""
     return torch.where(flipped.view(-1, *[1] * (pictures.ndim - 1)), pictures.flip(2), pictures)
+
+
+def shifted(pictures: Tensor, corners: Tensor | None, empty: int = 0) -> Tensor:
+    """Pictures uint8 (B, S, S, ...), each seen from another corner.
+
+    Args:
+        pictures: uint8 (B, S, S, ...).
+        corners: int64 (B, 2), row and column of the pixel that comes to the upper left, from 1 - S to S - 1; None
+            returns the pictures.
+        empty: value beyond their borders.
+    """
+    if corners is None:
+        return pictures
+    side = pictures.shape[1]
+    places = corners[:, :, None] + torch.arange(side, device=pictures.device)  # (B, 2, S)
+    inside, places = (places >= 0) & (places < side), places.clamp(0, side - 1)
+    which = torch.arange(len(pictures), device=pictures.device)[:, None, None]
+    seen = pictures[which, places[:, 0, :, None], places[:, 1, None]]
+    there = (inside[:, 0, :, None] & inside[:, 1, None]).view(*seen.shape[:3], *[1] * (seen.ndim - 3))
+    return torch.where(there, seen, empty)
 
 
 def mirrored_masks(masks: Tensor, flipped: Tensor) -> Tensor:

@@ -195,6 +195,8 @@ class _Loop:
             seed=seed,
             reads=task.reads,
             flip=config.flip,
+            shift=config.shift,
+            targets=config.targets,
             balanced=config.balanced,
             stratified=config.stratified,
             rank=rank,

@@ -348,6 +348,11 @@ def _start_from(method: Any, folder: Path, where: str) -> None:
         raise UserError(f"{where}.starts_from: cannot start from {folder} ({resolved['module']}): {error}.") from error
 
 
+def sample_grid(method: Any, store: FaceStore) -> Any:
+    """The picture samples.png of a method: uint8, rows of validation faces, columns of the input and every edit."""
+    return _Probe(method, store, Path("samples.png")).grid()
+
+
 class _Probe:
     """Samples during training: a grid of validation faces, and the segmenter's mIoU on those of its own dataset.
 

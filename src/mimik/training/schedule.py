@@ -73,7 +73,7 @@ class TrainingConfig:
         warmup_from: fraction of `learning_rate` at which the warm-up starts; it rises exponentially. 0: linearly.
         ema: decay per step of the moving average of the result's weights and of its batch normalisation's statistics
             (0: none); it never extends beyond the run so far.
-        flip, balanced, stratified: see `mimik.training.batches.Batches`.
+        flip, shift, targets, balanced, stratified: see `mimik.training.batches.Batches`.
         precision: `bf16` (autocast), `tf32` (a GPU multiplies with 10 bits of mantissa), `fp32` (with all 23), or
             `auto`: bf16 if the hardware multiplies it natively, else tf32; see
             `mimik.training.devices.set_arithmetic`.
@@ -108,6 +108,8 @@ class TrainingConfig:
     warmup_from: float = 0.0
     ema: float = 0.0
     flip: bool = True
+    shift: float = 0.0
+    targets: Literal["batch", "dataset"] = "batch"
     balanced: bool = False
     stratified: bool = False
     precision: Precision = "auto"
@@ -139,6 +141,8 @@ class TrainingConfig:
             raise ValueError("warmup must be a number of steps, and warmup_from a fraction of learning_rate in [0, 1]")
         if self.compile is True and self.recompute:
             raise ValueError("compile and recompute cannot be combined")
+        if not 0 <= self.shift < 0.5:
+            raise ValueError("shift must be a share of the side in [0, 0.5)")
         if self.balanced and self.stratified:
             raise ValueError("balanced and stratified cannot be combined; choose one way to draw classes")
         if len(self.betas) != 2:

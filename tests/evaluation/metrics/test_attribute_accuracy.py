@@ -8,7 +8,7 @@ import pytest
 
 from mimik.evaluation.measurements import Extractor, Measurements, Missing
 from mimik.evaluation.metrics import attribute_accuracy
-from mimik.evaluation.metrics.attribute_accuracy import hits, preserved
+from mimik.evaluation.metrics.attribute_accuracy import asked, hits, preserved
 from mimik.faces.prepared.store import FaceStore
 
 NAMES = ("Young", "Bald", "Male")
@@ -112,8 +112,44 @@ def test_without_classifier_it_says_what_to_do(measure) -> None:
 
 
 def test_better_edits_score_higher() -> None:
-    own = OWN.astype(bool)
+    own, wanted = OWN.astype(bool), reversed_alone()
+    others = np.broadcast_to(~np.eye(3, dtype=bool), wanted.shape)
     every = np.repeat(~own[:, None], 3, 1)  # everything is reversed whatever was asked for
-    assert hits(every, own).mean() == 1.0 > hits(np.repeat(own[:, None], 3, 1), own).mean() == 0.0
-    assert preserved(every, own).mean() == 0.0 < preserved(reversed_alone(), own).mean() == 1.0
+    assert hits(every, wanted).mean() == 1.0 > hits(np.repeat(own[:, None], 3, 1), wanted).mean() == 0.0
+    assert preserved(every, own, others).mean() == 0.0 < preserved(wanted, own, others).mean() == 1.0
     assert attribute_accuracy.HIGHER_IS_BETTER["attribute_accuracy"] is True
+
+
+HAIR = ("Black_Hair", "Blond_Hair", "Male")
+HAIRED = np.array([[True, False, False], [False, True, True], [False, False, True], [True, False, True]])
+
+
+def test_what_an_edit_asks_of_the_other_attributes() -> None:
+    assert (asked(HAIRED, HAIR, "alone") == np.logical_xor(HAIRED[:, None], np.eye(3, dtype=bool))).all()
+    exclusive, given = asked(HAIRED, HAIR, "exclusive"), asked(HAIRED, HAIR, "hair_colour")
+    assert exclusive[1, 0].tolist() == given[1, 0].tolist() == [True, False, True]  # black now, and no longer blond
+    assert exclusive[0, 0].tolist() == [False, False, False]  # black is taken away
+    assert given[0, 0].tolist() == [True, False, False]  # black is given again
+    assert exclusive[1, 2].tolist() == given[1, 2].tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize("reversal", ["exclusive", "hair_colour"])
+def test_perfect_edits_whatever_they_ask_of_the_other_attributes(reversal, measure) -> None:
+    perfect = asked(OWN.astype(bool), HAIR, reversal)
+    made = measure(images=paint(OWN), translations=paint(perfect), classifier=JUDGE, attributes=HAIR, reversal=reversal)
+    path = made.store.directory / "index.csv"
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    for column, name in enumerate(HAIR):
+        table[f"attribute_{name}"] = OWN[:, column]
+    table.to_csv(path, index=False)
+    made.store = FaceStore(made.store.directory, made.store.size)
+    entries = attribute_accuracy.compute(made)
+    assert entries["attribute_accuracy"]["value"] == entries["attribute_preservation"]["value"] == 1.0
+    # A colour that is taken away is neither kept nor lost: fewer than the two others count, wherever that happens.
+    left = entries["attribute_preservation_per_attribute"]
+    assert left["n"] == 12 and set(left["value"].values()) == {1.0}
+    if reversal == "hair_colour":
+        assert "whether the face has it or not" in entries["attribute_accuracy"]["protocol"]
+        # An unedited face has the colour that is asked for already, in half of the edits of a colour.
+        copied = entries["attribute_accuracy_copy"]["value"]
+        assert copied == pytest.approx(OWN[:, :2].mean() * 2 / 3)

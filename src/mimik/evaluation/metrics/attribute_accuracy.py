@@ -1,16 +1,20 @@
-"""Accuracy of attribute edits: every attribute of every face is reversed alone and judged by a classifier.
+"""Accuracy of attribute edits: every attribute of every face is reversed in turn and judged by a classifier.
 
 Sun et al. (SeCGAN), section 4, table 1 and figure 4; docs/papers/secgan.md#measurements. The new value is the reverse
-of the annotated one, so an unedited face scores the classifier's error rate (`attribute_accuracy_copy`). A second
-metric is how much else the edit preserves according to the classifier. It is measured against the classifier's
-prediction for the input instead of the annotation, so that the classifier's own errors do not count
+of the annotated one, so an unedited face scores the classifier's error rate (`attribute_accuracy_copy`); only the
+reversal `hair_colour` asks for a colour that a face may have. What else an edit asks for, where the method reverses
+attributes in another way than alone (`mimik.components.conditions.ConditionConfig.reversal`), counts neither way. A
+second metric is how much the edit preserves of the rest according to the classifier. It is measured against the
+classifier's prediction for the input instead of the annotation, so that the classifier's own errors do not count
 (docs/papers/metrics.md#attribute-accuracy-and-preservation). A third is the classifier's accuracy on real faces, the
 reference for the first.
 """
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
+from mimik.components.conditions import Condition, ConditionConfig, Reversal
 from mimik.evaluation.measurements import Array, Entry, Extractor, Measurements, Missing
 from mimik.statistics import bootstrap
 
@@ -23,12 +27,12 @@ NAMES = (
     "attribute_classifier_accuracy",
 )
 PROTOCOL = (
-    "Share of {subject} in which the evaluating classifier predicts the reverse of the annotated value of the target "
-    "attribute, mean over the attributes' shares."
+    "Share of {subject} in which the evaluating classifier predicts the value of the target attribute that the edit "
+    "asks for, the reverse of the annotated one{but}, mean over the attributes' shares."
 )
 PRESERVED = (
-    "Share of the attributes of the condition that were not reversed for which the evaluating classifier predicts the "
-    "same in the translation as in the input, mean over the reversed attributes."
+    "Share of the attributes of the condition that the edit leaves alone for which the evaluating classifier predicts "
+    "the same in the translation as in the input, mean over the reversed attributes."
 )
 HIGHER_IS_BETTER = dict.fromkeys(NAMES, True)
 UNIT = dict.fromkeys(NAMES, "%")
@@ -52,21 +56,25 @@ def compute(measurements: Measurements) -> dict[str, Entry]:
     after = measurements.of_translations(classifier)["logits"] > 0
 
     own = annotated[measurements.rows]
-    reached, copied = hits(after, own), hits(np.broadcast_to(before[:, None], after.shape), own)
+    wanted = asked(own, measurements.attributes, measurements.reversal)
+    reached, copied = hits(after, wanted), hits(np.broadcast_to(before[:, None], after.shape), wanted)
+    but = " (a colour of the hair is asked for whether the face has it or not)"
+    but = but if measurements.reversal == "hair_colour" else ""
     every = np.ones(own.shape, dtype=np.bool_)
     entries = {
         f"attribute_accuracy{ending}": measurements.mean_entry(
-            right, every, classifier, PROTOCOL.format(subject=subject), macro=True
+            right, every, classifier, PROTOCOL.format(subject=subject, but=but), macro=True
         )
         for ending, right, subject in (("", reached, "translations"), ("_copy", copied, "unedited input images"))
     }
-    shares = "Share of the edits of each attribute in which the evaluating classifier predicts its reverse."
-    entries["attribute_accuracy_per_attribute"] = _by_attribute(measurements, reached, classifier, shares)
+    shares = "Share of the edits of each attribute in which the evaluating classifier predicts what is asked for."
+    entries["attribute_accuracy_per_attribute"] = _by_attribute(measurements, reached, every, classifier, shares)
     if len(measurements.attributes) > 1:
-        kept = preserved(after, before)
-        entries["attribute_preservation"] = measurements.mean_entry(kept, every, classifier, PRESERVED, macro=True)
+        left = (wanted == own[:, None]) & ~np.eye(own.shape[1], dtype=np.bool_)
+        kept, some = preserved(after, before, left), left.any(-1)
+        entries["attribute_preservation"] = measurements.mean_entry(kept, some, classifier, PRESERVED, macro=True)
         shares = "The same for the edits of each attribute: share of the others predicted as unchanged."
-        entries["attribute_preservation_per_attribute"] = _by_attribute(measurements, kept, classifier, shares)
+        entries["attribute_preservation_per_attribute"] = _by_attribute(measurements, kept, some, classifier, shares)
     else:
         alone = {"skipped": "the condition has only one attribute: there is no other to be kept."}
         entries |= {"attribute_preservation": alone, "attribute_preservation_per_attribute": alone}
@@ -87,34 +95,50 @@ def compute(measurements: Measurements) -> dict[str, Entry]:
     return entries
 
 
-def hits(seen: Array, own: Array) -> npt.NDArray[np.float64]:
-    """1.0 where the target attribute is seen reversed, else 0.0: (N, C).
+def asked(own: Array, names: tuple[str, ...], reversal: Reversal) -> npt.NDArray[np.bool_]:
+    """The attributes that the edits ask for, bool (N, C, C): row t reverses attribute t.
+
+    Args:
+        own: bool (N, C), the attributes that the faces have.
+        names: of the C attributes.
+        reversal: see `mimik.components.conditions.ConditionConfig`.
+    """
+    condition = Condition(ConditionConfig("attributes", names=names, reversal=reversal), (), names)
+    source = torch.from_numpy(own).float()
+    every = [condition.reversed_states(source, torch.full((len(own),), column)) for column in range(len(names))]
+    states: npt.NDArray[np.bool_] = torch.stack(every, 1).numpy() > 0.5
+    return states
+
+
+def hits(seen: Array, wanted: Array) -> npt.NDArray[np.float64]:
+    """1.0 where the target attribute is seen as it is asked for, else 0.0: (N, C).
 
     Args:
         seen: bool (N, C, C), attributes (last axis) that a classifier sees in the faces with attribute t reversed.
-        own: bool (N, C), the attributes that the faces have.
+        wanted: bool (N, C, C), see `asked`.
     """
-    asked = np.diagonal(seen, axis1=1, axis2=2)
-    right: npt.NDArray[np.float64] = (asked != own).astype(np.float64)
+    right: npt.NDArray[np.float64] = np.diagonal(seen == wanted, axis1=1, axis2=2).astype(np.float64)
     return right
 
 
-def preserved(seen: Array, before: Array) -> npt.NDArray[np.float64]:
-    """Share of the attributes other than the reversed one that are seen as before, (N, C); C is at least 2.
+def preserved(seen: Array, before: Array, left: Array) -> npt.NDArray[np.float64]:
+    """Share of the attributes that an edit leaves alone that are seen as before, (N, C); 0 where it leaves none.
 
     Args:
         seen: bool (N, C, C), as for `hits`.
         before: bool (N, C), what the classifier sees in the inputs.
+        left: bool (N, C, C), the attributes that each edit leaves alone.
     """
-    same = seen == before[:, None]
-    others = same.sum(-1) - np.diagonal(same, axis1=1, axis2=2)
-    share: npt.NDArray[np.float64] = others / (seen.shape[-1] - 1)
+    same = ((seen == before[:, None]) & left).sum(-1)
+    share: npt.NDArray[np.float64] = same / np.maximum(left.sum(-1), 1)
     return share
 
 
-def _by_attribute(measurements: Measurements, values: Array, classifier: Extractor, protocol: str) -> Entry:
+def _by_attribute(
+    measurements: Measurements, values: Array, counted: Array, classifier: Extractor, protocol: str
+) -> Entry:
     means, intervals = {}, {}
     for position, name in enumerate(measurements.attributes):
-        column = values[:, position, None]
-        means[name], intervals[name] = bootstrap.mean_interval(column, np.ones_like(column), measurements.weights)
-    return measurements.entry(means, intervals, values.size, classifier, protocol)
+        column, some = values[:, position, None], counted[:, position, None].astype(np.float64)
+        means[name], intervals[name] = bootstrap.mean_interval(column, some, measurements.weights)
+    return measurements.entry(means, intervals, int(counted.sum()), classifier, protocol)
