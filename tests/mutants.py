@@ -106,7 +106,9 @@ def _left_out(node: ast.AST) -> bool:
         return True
     if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == SCHEDULE:
         return True
-    return isinstance(node, ast.Assign) and isinstance(node.value, ast.Subscript) and isinstance(node.targets[0], ast.Name)
+    return (
+        isinstance(node, ast.Assign) and isinstance(node.value, ast.Subscript) and isinstance(node.targets[0], ast.Name)
+    )
 
 
 def _faults(node: ast.AST, scope: frozenset[str]) -> Iterator[ast.AST | None]:
