@@ -30,6 +30,9 @@ REDUCTIONS = {"mean": "sum", "sum": "mean", "amax": "amin", "amin": "amax", "any
 DROPPED = {"detach", "abs", "clamp", "square", "clone", "pow"}
 """Methods of a tensor that are left out."""
 
+SYMMETRIC = {"losses.reconstruction", "F.mse_loss", "torch.minimum"}
+"""Functions whose first two arguments may change places."""
+
 SCHEDULE = "TRAINING"
 """A module's published schedule is no formula; tests of the settings compare it with the paper's page."""
 
@@ -170,7 +173,7 @@ def _call(node: Any, _: Any) -> Iterator[Any]:
             yield _with(node, func=_with(function, attr=REDUCTIONS[function.attr]))
         if function.attr == "no_grad":
             yield _with(node, func=_with(function, attr="enable_grad"))
-    for index in range(len(node.args) - 1):
+    for index in range(ast.unparse(function) in SYMMETRIC, len(node.args) - 1):
         swapped = [*node.args[:index], node.args[index + 1], node.args[index], *node.args[index + 2 :]]
         yield _with(node, args=swapped)
     if node.args and len(node.args) > 1:

@@ -7,9 +7,10 @@
 
 Not a test of pytest's: it takes most of an hour. A fault (`tests.mutants` makes them) is built into a module while it
 is imported, no file changes. It counts as killed when one of the tests of that file (`tests_of`) fails, or does not
-end in time; a fault with which Python itself stops (`BROKEN`) says nothing about a formula and is left out. Only tests that execute the changed line are run, the quickest first, none that takes more than `QUICK`
-seconds, so that the figure is a lower bound. Faults that change nothing anyone can see are named in `EQUIVALENT`, each
-with its reason, and counted apart.
+end in time. A fault with which Python itself stops (`BROKEN`) says nothing about a formula and does not count at all.
+Only tests that execute the changed line are run, the quickest first, none that takes more than `QUICK` seconds, so
+that the figure is a lower bound. Faults that change nothing anyone can see are named in `EQUIVALENT`, each with its
+reason, and counted apart.
 """
 
 import argparse
@@ -262,10 +263,10 @@ def page(results: dict[str, list[Found]], command: str, seconds: float) -> str:
         [
             "# Do the tests see a wrong formula?",
             "",
-            "Small faults are put into methods, components and guides, one at a time: an operator exchanged, a term left",
-            "out, a constant or a label changed, a `detach` dropped. A fault is killed when a test of its file fails.",
-            "Which faults there are, and which tests count: `tests/mutants.py`, `tests/mutation.py`. This page is written",
-            "by `make mutation`.",
+            "Small faults are put into methods, components and guides, one at a time: an operator exchanged, a term",
+            "left out, a constant or a label changed, a `detach` dropped. A fault is killed when a test of its file",
+            "fails. Which faults there are, and which tests count: `tests/mutants.py`, `tests/mutation.py`. This page is",
+            "written by `make mutation`.",
             "",
             f"`{command}` at commit {commit.strip()} on {os.cpu_count()} CPU cores, torch {torch.__version__},",
             f"{seconds / 60:.0f} minutes. Score: the share of killed ones among all that are not equivalent.",
@@ -297,6 +298,7 @@ def main() -> int:
     for found in pkgutil.iter_modules(mimik.networks.__path__):
         importlib.import_module(f"mimik.networks.{found.name}")
     assert pandas and mimik.faces.prepared.store
+    torch.testing.assert_close(torch.ones(1), torch.ones(1))  # imports much when it is first called
     names = [f"{folder}/{path.stem}" for folder in FOLDERS for path in sorted((PACKAGE / folder).glob("[!_]*.py"))]
     unknown = set(chosen.files) - {name.split("/")[1] for name in names}
     if unknown:

@@ -113,7 +113,7 @@ def test_the_generator_minimises_eq_8(variant: str, step: int) -> None:
     batch, source, target = faces(rules.space)
     if method.anchor is not None:
         with torch.no_grad():
-            method.segmenter.norm.bias += torch.randn(19)
+            method.segmenter.norm.bias += 5 * torch.randn(19)
     twin = copy.deepcopy(method)
     twin.load_state_dict(method.state_dict())
     found = method.generator_loss(batch, step)
@@ -302,14 +302,15 @@ def test_the_mode_of_the_segmenter(changes: dict[str, Any], segmenter: bool) -> 
     assert method.generator["whole"].training and not method.eval().segmenter.norm.training
 
 
-def test_networks_have_the_widths_of_the_settings() -> None:
+@pytest.mark.parametrize("form", [{}, {"head": "masked", "stem": "unshuffle"}])
+def test_networks_have_the_shapes_of_the_settings(form: dict[str, Any]) -> None:
     sizes = {"conv_dim": 8, "residual_blocks": 2, "local_conv_dim": 12, "local_residual_blocks": 3}
-    method = make(PUBLISHED, LOCAL, "absolute", **sizes, fusion_conv_dim=16, fusion_residual_blocks=4)
+    method = make(PUBLISHED, LOCAL, "absolute", **sizes, **form, fusion_conv_dim=16, fusion_residual_blocks=3)
     nets = method.generator
     for network, plain in (
-        (nets["whole"], hier_seg.Generator(4, conv_dim=8, residual_blocks=2)),
-        (nets["local"], hier_seg.Generator(4, conv_dim=12, residual_blocks=3, parts=4)),
-        (nets["fusion"], hier_seg.Fusion(16, 4)),
+        (nets["whole"], hier_seg.Generator(4, conv_dim=8, residual_blocks=2, **form)),
+        (nets["local"], hier_seg.Generator(4, conv_dim=12, residual_blocks=3, parts=4, **form)),
+        (nets["fusion"], hier_seg.Fusion(16, 3, form.get("head", "direct"))),
     ):
         assert [p.shape for p in network.parameters()] == [p.shape for p in plain.parameters()]
 

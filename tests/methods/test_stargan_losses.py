@@ -128,9 +128,10 @@ def test_published_settings() -> None:
 
 
 @pytest.mark.parametrize("see_masks", [False, True])
-def test_networks_have_the_widths_of_the_settings(see_masks: bool) -> None:
-    method = make(PUBLISHED, "absolute", conv_dim=12, residual_blocks=3, see_masks=see_masks)
-    plain = stargan.Generator(4, seen_channels=12 if see_masks else 0, conv_dim=12, residual_blocks=3)
+@pytest.mark.parametrize("form", [{}, {"head": "masked", "stem": "unshuffle"}])
+def test_networks_have_the_shapes_of_the_settings(form: dict[str, Any], see_masks: bool) -> None:
+    method = make(PUBLISHED, "absolute", conv_dim=12, residual_blocks=3, see_masks=see_masks, **form)
+    plain = stargan.Generator(4, seen_channels=12 if see_masks else 0, conv_dim=12, residual_blocks=3, **form)
     sizes = [{n: p.shape for n, p in network.named_parameters()} for network in (method.generator, plain)]
     assert sizes[0] == sizes[1]
     assert any(name.startswith("parser.") for name in method.generator_state()) is see_masks
