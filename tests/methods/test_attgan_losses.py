@@ -39,7 +39,7 @@ VARIANTS: dict[str, tuple[Rules, str, dict[str, Any], dict[str, Any]]] = {
 
 def make(rules: Rules, form: str, changes: dict[str, Any], critic: dict[str, Any]) -> attgan.Method:
     torch.manual_seed(0)
-    adversary = rules.config(CriticConfig, hidden=8, **critic)
+    adversary = rules.config(CriticConfig, **{"hidden": 8, **critic})
     config = attgan.Config(
         **{"conv_dim": 4, "layers": 3, "lambda_reconstruction": 9.0, "adversary": adversary, **changes}
     )
