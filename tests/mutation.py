@@ -3,7 +3,7 @@
     python -m tests.mutation                       every file, up to 40 faults each
     python -m tests.mutation stargan depth         some files
     python -m tests.mutation --per-file 400        more faults; --seed 3: others
-    python -m tests.mutation --write               keep the result in docs/mutation.md (whole runs)
+    python -m tests.mutation stargan --write       put the result into docs/mutation.md
 
 Not a test of pytest's: it takes most of an hour. A fault (`tests.mutants` makes them) is built into a module while it
 is imported, no file changes. It counts as killed when one of the tests of that file (`tests_of`) fails, or does not
@@ -15,13 +15,13 @@ reason, and counted apart.
 
 import argparse
 import ast
+import contextlib
 import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
 import json
 import os
-import pkgutil
 import random
 import re
 import resource
@@ -37,19 +37,30 @@ from typing import Any, NamedTuple
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
-import pandas
 import pytest
 import torch
 
-import mimik.faces.prepared.store
-import mimik.networks
 from tests.mutants import Mutant, applied, mutants_of
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "mimik"
 FOLDERS = ("components", "guidance", "methods")
 PAGE = ROOT / "docs" / "mutation.md"
-QUICK = 1.5
+UNTOUCHED = (
+    "errors",
+    "labels",
+    "storage",
+    "console",
+    "mirror",
+    "settings",
+    "statistics",
+    "datasets",
+    "networks",
+    "faces",
+)
+"""Layers above those that get faults: they import none of them."""
+
+QUICK = 2.0
 BROKEN = re.compile(r"^(FAILED|ERROR) .* - (TypeError|AttributeError|NameError|UnboundLocalError)\b", re.MULTILINE)
 MEMORY = 12 << 30
 FURTHER: dict[str, tuple[str, ...]] = {
@@ -169,16 +180,27 @@ def watched(source: Path, tests: list[Path]) -> dict[str, tuple[float, list[int]
     def task(folder: Path) -> int:
         watch = Watch(source)
         code = pytest_in(folder, tests, watch)
-        (folder / "found.json").write_text(json.dumps(watch.found))
+        (folder / "found.json").write_text(json.dumps([watch.found, list(sys.modules)]))
         return code
 
     pid, folder = start(task)
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     if status:
         raise SystemExit(f"{source}: its tests fail without any fault:\n{(folder / 'log').read_text()[-4000:]}")
-    found: dict[str, tuple[float, list[int]]] = json.loads((folder / "found.json").read_text())
+    found: dict[str, tuple[float, list[int]]]
+    found, modules = json.loads((folder / "found.json").read_text())
     shutil.rmtree(folder)
+    preload(modules)
     return found
+
+
+def preload(modules: Iterable[str]) -> None:
+    """Import what no fault can touch once, before processes are forked off."""
+    for name in modules:
+        top, _, rest = name.partition(".")
+        if top not in ("tests", "__main__", "conftest") and (top != "mimik" or rest.split(".")[0] in UNTOUCHED):
+            with contextlib.suppress(Exception):
+                importlib.import_module(name)
 
 
 def seen(mutant: Mutant, tests: dict[str, tuple[float, list[int]]]) -> list[str]:
@@ -242,46 +264,45 @@ def count(found: Iterable[Found]) -> dict[str, int]:
     return {outcome: outcomes.count(outcome) for outcome in ("killed", "survived", "equivalent")}
 
 
-def row(name: str, numbers: dict[str, int]) -> str:
+def row(name: str, numbers: dict[str, int], *more: str) -> str:
     """One line of the table."""
     killed, survived, equivalent = numbers.values()
     share = f"{100 * killed / (killed + survived):.0f} %" if killed + survived else "-"
-    return f"| {name} | {killed + survived + equivalent} | {killed} | {survived} | {equivalent} | {share} |"
+    cells = [name, killed + survived + equivalent, killed, survived, equivalent, share, *more]
+    return f"| {' | '.join(map(str, cells))} |"
 
 
-def page(results: dict[str, list[Found]], command: str, seconds: float) -> str:
-    """The result as docs/mutation.md has it."""
-    every = count(one for found in results.values() for one in found)
+HEAD = """# Do the tests see a wrong formula?
+
+Small faults are put into methods, components and guides, one at a time: an operator exchanged, a term left out, a
+constant or a label changed, a `detach` dropped. A fault is killed when a test of its file fails. The score is the share
+of killed ones among all that are not equivalent. Which faults there are, and which tests count: `tests/mutants.py` and
+`tests/mutation.py`. `make mutation` writes this page; `python -m tests.mutation stargan --write` a part of it.
+
+| file | faults | killed | survived | equivalent | score | command, commit, CPU cores, torch |
+|---|---|---|---|---|---|---|
+"""
+
+
+def page(old: str, results: dict[str, list[Found]], command: str) -> str:
+    """docs/mutation.md with new results; files that were not run keep theirs."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout
+    how = f"`{command}`, {commit.strip()}, {os.cpu_count()}, {torch.__version__}"
+    rows, numbers = dict[str, str](), dict[str, list[int]]()
+    for line in [*old.splitlines(), *(row(name, count(found), how) for name, found in results.items())]:
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if "/" in cells[0] and len(cells) == 7:
+            rows[cells[0]], numbers[cells[0]] = line, [int(cell) for cell in cells[2:5]]
+    total = dict(zip(("killed", "survived", "equivalent"), map(sum, zip(*numbers.values(), strict=True)), strict=True))
     survivors = [
-        f"- `{name}.py:{one.mutant.first}` `{one.mutant.before}` -> `{one.mutant.after}`"
-        for name, found in results.items()
-        for one in found
-        if one.outcome == "survived"
+        line for line in old.splitlines() if line.startswith("- `") and line[3:].split(".py:")[0] not in results
     ]
-    return "\n".join(
-        [
-            "# Do the tests see a wrong formula?",
-            "",
-            "Small faults are put into methods, components and guides, one at a time: an operator exchanged, a term",
-            "left out, a constant or a label changed, a `detach` dropped. A fault is killed when a test of its file",
-            "fails. Which faults there are, and which tests count: `tests/mutants.py` and `tests/mutation.py`. `make",
-            "mutation` writes this page.",
-            "",
-            f"`{command}` at commit {commit.strip()} on {os.cpu_count()} CPU cores, torch {torch.__version__},",
-            f"{seconds / 60:.0f} minutes. Score: the share of killed ones among all that are not equivalent.",
-            "",
-            "| file | faults | killed | survived | equivalent | score |",
-            "|---|---|---|---|---|---|",
-            *(row(name, count(found)) for name, found in results.items()),
-            row("all", every),
-            "",
-            "## Survivors",
-            "",
-            *(survivors or ["None."]),
-            "",
-        ]
-    )
+    for name, found in results.items():
+        for one in found:
+            if one.outcome == "survived":
+                survivors.append(f"- `{name}.py:{one.mutant.first}`: `{one.mutant.before}` -> `{one.mutant.after}`")
+    lines = [*(rows[name] for name in sorted(rows)), row("all", total, ""), "", "## Survivors", "", *sorted(survivors)]
+    return HEAD + "\n".join(lines) + "\n"
 
 
 def main() -> int:
@@ -291,19 +312,15 @@ def main() -> int:
     parser.add_argument("--per-file", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--write", action="store_true", help="keep the result in docs/mutation.md")
+    parser.add_argument("--write", action="store_true", help="put the result into docs/mutation.md")
     chosen = parser.parse_args()
     os.chdir(ROOT)
-    # What no fault can touch is imported once, before processes are forked off.
-    for found in pkgutil.iter_modules(mimik.networks.__path__):
-        importlib.import_module(f"mimik.networks.{found.name}")
-    assert pandas and mimik.faces.prepared.store
     torch.testing.assert_close(torch.ones(1), torch.ones(1))  # imports much when it is first called
     names = [f"{folder}/{path.stem}" for folder in FOLDERS for path in sorted((PACKAGE / folder).glob("[!_]*.py"))]
     unknown = set(chosen.files) - {name.split("/")[1] for name in names}
     if unknown:
         parser.error(f"no such file: {', '.join(sorted(unknown))}")
-    began, results = time.monotonic(), dict[str, list[Found]]()
+    results: dict[str, list[Found]] = {}
     print("| file | faults | killed | survived | equivalent | score |", flush=True)
     for name in names:
         if chosen.files and name.split("/")[1] not in chosen.files:
@@ -319,8 +336,8 @@ def main() -> int:
     numbers = count(one for found in results.values() for one in found)
     print(row("all", numbers))
     if chosen.write:
-        command = " ".join(["python -m tests.mutation", *sys.argv[1:]])
-        PAGE.write_text(page(results, command, time.monotonic() - began))
+        command = f"--per-file {chosen.per_file} --seed {chosen.seed}"
+        PAGE.write_text(page(PAGE.read_text() if PAGE.exists() else "", results, command))
     return int(numbers["killed"] < 0.9 * (numbers["killed"] + numbers["survived"]))
 
 
