@@ -33,6 +33,9 @@ DROPPED = {"detach", "abs", "clamp", "square", "clone", "pow"}
 SYMMETRIC = {"losses.reconstruction", "F.mse_loss", "torch.minimum"}
 """Functions whose first two arguments may change places."""
 
+UNSEEN = {"device", "strict"}
+"""Arguments that are left alone: a CPU has one device, and `strict` is a check of its own."""
+
 SCHEDULE = "TRAINING"
 """A module's published schedule is no formula; tests of the settings compare it with the paper's page."""
 
@@ -178,7 +181,7 @@ def _call(node: Any, _: Any) -> Iterator[Any]:
         yield _with(node, args=swapped)
     if node.args and len(node.args) > 1:
         yield _with(node, args=node.args[:-1])
-    for index in range(len(node.keywords)):
+    for index in [place for place, given in enumerate(node.keywords) if given.arg not in UNSEEN]:
         yield _with(node, keywords=[*node.keywords[:index], *node.keywords[index + 1 :]])
 
 
@@ -199,7 +202,8 @@ def _subscript(node: Any, _: Any) -> Iterator[Any]:
 
 
 def _tuple(node: Any, _: Any) -> Iterator[Any]:
-    if len(node.elts) > 1:
+    axes = all(isinstance(one, ast.Constant) and isinstance(one.value, int) for one in node.elts)
+    if len(node.elts) > 1 and not axes:
         yield _with(node, elts=[node.elts[1], node.elts[0], *node.elts[2:]])
 
 

@@ -65,8 +65,8 @@ BROKEN = re.compile(r"^(FAILED|ERROR) .* - (TypeError|AttributeError|NameError|U
 MEMORY = 12 << 30
 FURTHER: dict[str, tuple[str, ...]] = {
     "components/context": ("methods/test_stargan_losses.py", "methods/test_methods.py"),
-    "components/budget": ("methods/test_stargan_losses.py",),
-    "components/conditions": ("test_labels.py",),
+    "components/budget": ("methods/test_stargan_losses.py", "methods/test_hier_seg_losses.py"),
+    "components/realness": ("components/test_adversary_losses.py",),
     "methods/stargan": ("methods/test_methods.py", "methods/test_attgan.py"),
     "methods/hier_seg": ("methods/test_methods.py",),
 }
