@@ -134,6 +134,14 @@ def test_settings_at_their_limits() -> None:
     for wrong in ({"lambda_gradient_penalty": 0.0}, {"r1_every": 0}, {"augment": -0.1}, {"augment": 0.5}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             AdversaryConfig(**wrong)  # type: ignore[arg-type]
+    usual = AdversaryConfig()
+    assert (usual.learning_rate, usual.lambda_classification, usual.lambda_matching) == (1.0, 1.0, 1.0)
+    assert (usual.lambda_gradient_penalty, usual.r1_gamma, usual.augment) == (10.0, 0.0, 0.0)
+    assert (usual.conv_dim, usual.layers, usual.max_conv_dim, usual.negative_slope) == (64, 6, 2048, 0.01)
+    assert (usual.objective, usual.labels, usual.label_reduction, usual.unit_loss) == (
+        "wgan-gp", "auto", "sum", "squared",
+    )  # fmt: skip
+    assert (usual.per_class, usual.lambda_classification_generator, usual.initialisation) == (False, None, "default")
     fine = AdversaryConfig(lambda_gradient_penalty=0.5, r1_every=1, augment=0.49)
     assert fine.augment == 0.49 and AdversaryConfig(objective="hinge", lambda_gradient_penalty=0.0).r1_every == 8
 

@@ -33,6 +33,7 @@ VARIANTS: dict[str, tuple[Rules, str, dict[str, Any], dict[str, Any]]] = {
     "differences": (PUBLISHED, "relative", {}, {}),
     "expressions": (Rules(reduction="mean"), "absolute", {"label_scale": 1.5}, {}),
     "demo": (DEMO, "absolute", OPTIONS, {"norm": "none"}),
+    "normalised demo": (DEMO, "absolute", {}, {}),
     "concat": (PUBLISHED, "relative", {"see_masks": True}, {}),
 }
 

@@ -231,6 +231,28 @@ def test_masks_boxes_and_validity_are_those_of_eq_1_and_2() -> None:
     torch.testing.assert_close(cut.crops, crops)
 
 
+def test_a_part_counts_from_its_least_area_on_and_never_below_two_pixels() -> None:
+    batch, _, _ = faces("expression")
+    nose = SEGMENTATION_CLASSES.index("nose")
+    for least, pixels, counts in ((256.0, 3, 0), (256.0, 4, 1), (300.0, 4, 0), (300.0, 5, 1), (1.0, 1, 0), (1.0, 2, 1)):
+        method = make(PUBLISHED, LOCAL, "absolute", least_area=least).eval()
+        method.segmenter.prior[nose] = -9.0
+        method.segmenter.prior[nose, 15, 13 : 13 + pixels] = 9.0
+        assert set(method.cut(batch["image"]).valid[:, 2].tolist()) == {float(counts)}
+
+
+def test_gradients_reach_the_segmenter_unless_it_is_said_otherwise() -> None:
+    method = make(PUBLISHED, LOCAL, "absolute")
+    batch, _, target = faces("expression")
+    before = method.mean_boxes.clone()
+    assert method.cut(batch["image"]).masks.requires_grad and not torch.equal(method.mean_boxes, before)
+    assert not method.cut(batch["image"], end_to_end=False).masks.requires_grad
+    before = method.mean_boxes.clone()
+    assert method.run(batch["image"], target)["cut"].masks.requires_grad
+    assert not torch.equal(method.mean_boxes, before)
+    assert not method.run(batch["image"], target, end_to_end=False)["cut"].masks.requires_grad
+
+
 def test_the_mean_boxes_move_by_a_hundredth_towards_those_of_the_real_faces_that_show_the_part() -> None:
     method = make(PUBLISHED, LOCAL, "absolute")
     batch, _, _ = faces("expression")
