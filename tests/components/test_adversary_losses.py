@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mimik.components.adversary import Adversary, AdversaryConfig, matching_logits
 from mimik.components.realness import Realness
+from mimik.methods import attgan
 from tests.methods.formulas import SEED, Rules, adversarial, assert_rates, assert_same, mean, penalty
 from tests.methods.world import make_context
 
@@ -128,6 +129,21 @@ def test_the_network_is_the_one_of_the_settings() -> None:
         condition = make_context(space=space).condition
         config = AdversaryConfig(per_class=True)
         assert matching_logits(config, condition) == logits and matching_logits(AdversaryConfig(), condition) == 0
+
+
+@pytest.mark.parametrize("name", ["wgan-gp", "hinge", "units"])
+def test_gradients_of_a_normalised_critic(name: str) -> None:
+    """No piecewise linear network: every penalty is differentiated twice."""
+    rules = RULES[name]
+    torch.manual_seed(0)
+    condition = make_context(space=rules.space).condition
+    critic = attgan.critic(rules.config(attgan.CriticConfig, hidden=8), SIDE, condition)
+    real, fake, source, target = given(rules)
+    torch.manual_seed(SEED)
+    found = critic.discriminator_loss(real, fake, source, target, 6)
+    torch.manual_seed(SEED)
+    expected = rules.discriminator(critic.network, real, fake, source, target, 6)
+    assert_same(found, expected, critic.parameters())
 
 
 def test_settings_at_their_limits() -> None:
