@@ -78,6 +78,12 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "self.config.lambda_gradient_penalty * terms['gp'] + zero",
         "self.config.lambda_gradient_penalty * terms['gp'] - zero",
     ): "plus or minus zero, and gradients of zero",
+    ("components/conditions", "('label', 'target')", "('target', 'label')"): "a set is made of them",
+    (
+        "components/conditions",
+        "states + (torch.rand_like(states) * 2 - 1) * width",
+        "states - (torch.rand_like(states) * 2 - 1) * width",
+    ): "noise is the same on both sides",
     (
         "methods/hier_seg",
         "self.register_buffer('extent', extent, persistent=False)",

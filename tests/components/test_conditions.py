@@ -224,3 +224,7 @@ def test_states_of_stored_attributes(tmp_path: Path, monkeypatch: pytest.MonkeyP
     units = Condition(ConditionConfig(space="action_units"), store.classes)
     units.set_class_units(torch.arange(68.0).view(4, 17))
     assert stored_states(units, store, rows)[:, 0].tolist() == [17, 0], "the means of their classes"
+
+
+def test_a_state_has_an_entry_for_every_class_whichever_are_asked_for() -> None:
+    assert make().of_labels(torch.tensor([0, 1])).tolist() == [[1, 0, 0], [0, 1, 0]]
