@@ -58,6 +58,7 @@ def random_boxes(size: int) -> torch.Tensor:
     low = torch.rand(2, 4, 2, generator=generator) * size * 0.6
     boxes = torch.cat([low, low + size * (0.1 + 0.3 * torch.rand(2, 4, 2, generator=generator))], 2)
     boxes[0, 0], boxes[1, 1] = torch.tensor([0, 0, size * 0.5, size * 0.2]), torch.tensor([size * 0.3, 0, size, size])
+    boxes[1, 2] = torch.tensor([size * 0.8, size * 0.75, size, size])
     return boxes
 
 
@@ -176,6 +177,9 @@ def test_boxes_of_a_batch_of_several_parts(which: tuple[int, ...]) -> None:
             rows, columns = masks[face, part].nonzero().unbind(1)
             expected = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
             assert boxes[face, part].tolist() == [float(value) for value in expected]
+    corner = torch.zeros(1, 2, 9, 14, dtype=torch.bool)
+    corner[0, 0, 0, 0] = corner[0, 1, 8, 13] = True
+    assert face_parts.tight_boxes(corner)[0].tolist() == [[0, 0, 1, 1], [13, 8, 14, 9]]
     labels = torch.randint(19, (3, 9, 14))
     hard = face_parts.hard_part_masks(labels, tuple(ALL[index] for index in which))
     for place, index in enumerate(which):
