@@ -8,8 +8,8 @@
 Not a test of pytest's: it takes most of an hour. A fault (`tests.mutants` makes them) is built into a module while it
 is imported, no file changes. It counts as killed when one of the tests of that file (`tests_of`) fails, or does not
 end in time. A fault with which Python itself stops (`BROKEN`) says nothing about a formula and does not count at all.
-Only tests that execute the changed line are run, the quickest first, none that takes more than `QUICK` seconds, so
-that the figure is a lower bound. Faults that change nothing anyone can see are named in `EQUIVALENT`, each with its
+Only tests that execute the changed line are run, the quickest first, none that takes more than `QUICK` seconds of a
+processor, so that the figure is a lower bound. Faults that change nothing anyone can see are named in `EQUIVALENT`, each with its
 reason, and counted apart.
 """
 
@@ -46,19 +46,8 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "mimik"
 FOLDERS = ("components", "guidance", "methods")
 PAGE = ROOT / "docs" / "mutation.md"
-UNTOUCHED = (
-    "errors",
-    "labels",
-    "storage",
-    "console",
-    "mirror",
-    "settings",
-    "statistics",
-    "datasets",
-    "networks",
-    "faces",
-)
-"""Layers above those that get faults: they import none of them."""
+TOUCHED = (*FOLDERS, "training", "pretraining", "evaluation", "editing", "reporting", "inspection", "tracking", "cli")
+"""Those that get faults, and the layers that import them."""
 
 QUICK = 2.0
 BROKEN = re.compile(r"^(FAILED|ERROR) .* - (TypeError|AttributeError|NameError|UnboundLocalError)\b", re.MULTILINE)
@@ -183,7 +172,7 @@ class Finder(importlib.abc.MetaPathFinder):
 
 
 class Watch:
-    """A plugin that notes how long every test takes and which lines of a file it executes."""
+    """A plugin that notes how long every test computes and which lines of a file it executes."""
 
     def __init__(self, source: Path) -> None:
         self.source, self.lines, self.found = str(source), set[int](), dict[str, tuple[float, list[int]]]()
@@ -197,11 +186,11 @@ class Watch:
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Any:
-        self.lines, began = set(), time.perf_counter()
+        self.lines, began = set(), time.process_time()
         sys.settrace(self._trace)
         yield
         sys.settrace(None)
-        self.found[item.nodeid] = (time.perf_counter() - began, sorted(self.lines))
+        self.found[item.nodeid] = (time.process_time() - began, sorted(self.lines))
 
 
 class Chosen:
@@ -242,7 +231,7 @@ def pytest_in(folder: Path, tests: Iterable[Path], plugin: object, *options: str
 
 
 def watched(source: Path, tests: list[Path]) -> dict[str, tuple[float, list[int]]]:
-    """Duration and lines of every test; all must pass."""
+    """Seconds of a processor and lines of every test; all must pass."""
 
     def task(folder: Path) -> int:
         watch = Watch(source)
@@ -265,7 +254,7 @@ def preload(modules: Iterable[str]) -> None:
     """Import what no fault can touch once, before processes are forked off."""
     for name in modules:
         top, _, rest = name.partition(".")
-        if top not in ("tests", "__main__", "conftest") and (top != "mimik" or rest.split(".")[0] in UNTOUCHED):
+        if top not in ("tests", "__main__", "conftest") and (top != "mimik" or rest.split(".")[0] not in TOUCHED):
             with contextlib.suppress(Exception):
                 importlib.import_module(name)
 
