@@ -9,8 +9,8 @@ Not a test of pytest's: it takes most of an hour. A fault (`tests.mutants` makes
 is imported, no file changes. It counts as killed when one of the tests of that file (`tests_of`) fails, or does not
 end in time. A fault with which Python itself stops (`BROKEN`) says nothing about a formula and does not count at all.
 Only tests that execute the changed line are run, the quickest first, none that takes more than `QUICK` seconds of a
-processor, so that the figure is a lower bound. Faults that change nothing anyone can see are named in `EQUIVALENT`, each with its
-reason, and counted apart.
+processor, so that the figure is a lower bound. Faults that change nothing anyone can see are named in `EQUIVALENT`,
+each with its reason, and counted apart.
 """
 
 import argparse
