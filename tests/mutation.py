@@ -59,7 +59,7 @@ FURTHER: dict[str, tuple[str, ...]] = {
     "methods/stargan": ("methods/test_methods.py", "methods/test_attgan.py"),
     "methods/hier_seg": ("methods/test_methods.py",),
 }
-"""Tests of a file beside those that carry its name."""
+"""Tests of a file beside those that carry its name, and the one of what every Config inherits."""
 
 EQUIVALENT: dict[tuple[str, str, str, str], str] = {
     (
@@ -111,6 +111,12 @@ EQUIVALENT: dict[tuple[str, str, str, str], str] = {
         "0",
     ): "the same; the other ones of the line are axes, whose change is seen",
     (
+        "methods/cyclegan",
+        "older = self.kept[every, place.clamp(max=self.config.buffer - 1)]",
+        "place.clamp(max=self.config.buffer - 1)",
+        "place",
+    ): "no place is beyond the buffer: a count that is not full is below its size",
+    (
         "methods/hier_seg",
         'self.register_buffer("extent", extent, persistent=False)',
         "self.register_buffer('extent', extent, persistent=False)",
@@ -144,7 +150,8 @@ def tests_of(name: str) -> list[Path]:
     folder, stem = name.split("/")
     own = sorted((ROOT / "tests" / folder).glob(f"test_{stem}.py"))
     losses = sorted((ROOT / "tests" / folder).glob(f"test_{stem}_*.py"))
-    return [*losses, *own, *(ROOT / "tests" / further for further in FURTHER.get(name, ()))]
+    further = [*FURTHER.get(name, ()), *(() if folder == "components" else ("components/test_budget.py",))]
+    return [*losses, *own, *(ROOT / "tests" / one for one in further)]
 
 
 class Loader(importlib.machinery.SourceFileLoader):

@@ -15,6 +15,7 @@ from mimik import __version__
 from mimik.console import reported
 from mimik.settings import agreement, params, stages
 from mimik.settings.checks import check_settings
+from mimik.settings.complete import complete
 from mimik.settings.params import Params
 from mimik.settings.reading import read
 
@@ -131,8 +132,9 @@ def parser() -> argparse.ArgumentParser:
         dataset=None,
     )  # fmt: skip
     show.add_argument("dataset", nargs="?", help="print the settings of this dataset")
-    show.add_argument("method", nargs="?", help="print the settings of this method on it")
+    show.add_argument("method", nargs="?", help="print every setting of this method on it, published defaults included")
     show.add_argument("--scale", help="paper, demo or smoke instead of the dataset's own")
+    show.add_argument("--protocol", choices=params.PROTOCOLS, help="instead of params.yaml's")
     show.add_argument("--stages", action="store_true", help="write the stages of dvc.yaml")
     show.add_argument("--options", action="store_true", help="write docs/options.md, the page of all options")
     show.add_argument("--outside", metavar="PACKAGE", help="write digests of a package beside params.yaml (for DVC)")
@@ -384,7 +386,7 @@ def show_params(chosen: argparse.Namespace) -> None:
         agreement.check(Path.cwd())
         stages.write_decisions(values, Path.cwd())
     if chosen.method:
-        json.dump(params.resolve(values, chosen.dataset, chosen.method), sys.stdout, indent=2)
+        json.dump(complete(values, chosen.dataset, chosen.method), sys.stdout, indent=2)
         print()
     elif chosen.dataset:
         json.dump(params.resolve_dataset(values, chosen.dataset), sys.stdout, indent=2)
@@ -406,6 +408,8 @@ def _params(chosen: argparse.Namespace) -> Params:
     values, origins = read()
     if getattr(chosen, "scale", None):
         values["scale"] = chosen.scale
+    if getattr(chosen, "protocol", None):
+        values["protocol"] = chosen.protocol
     if getattr(chosen, "mirror", None):
         values["mirror"] = chosen.mirror
     params.validate(values, params.SCHEMA, origins)

@@ -23,6 +23,7 @@ from mimik.faces.prepared.store import FaceStore
 from mimik.networks import segmenter
 from mimik.settings.external import is_external
 from mimik.settings.modules import named
+from mimik.settings.params import PROTOCOLS
 from mimik.storage.arrays import read_array
 from mimik.storage.files import atomic_path, file_sha256, told_if_full, write_json
 from mimik.storage.records import command_for, read_record
@@ -112,6 +113,7 @@ def evaluate(
             "dataset": config["dataset"],
             "method": config["method"],
             "scale": config["scale"],
+            "protocol": config.get("protocol", PROTOCOLS[0]),
             "seed": config["seed"],
             "git_commit": _git_commit(),
             "dataset_digest": store.digest,

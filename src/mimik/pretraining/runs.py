@@ -16,6 +16,7 @@ from mimik.faces.prepared.store import FaceStore
 from mimik.networks.stored import save_network
 from mimik.settings.configuration import build
 from mimik.settings.modules import named
+from mimik.settings.params import merged_training
 from mimik.storage.files import file_sha256, write_json, write_text
 from mimik.storage.weights import read_pth
 from mimik.training.batches import to_tensor
@@ -25,7 +26,7 @@ from mimik.training.loop import History, Logger, TrainingConfig, train
 
 def training_config(published: Mapping[str, Any], settings: Mapping[str, Any], where: str) -> TrainingConfig:
     """Published settings of the loop with those of params.yaml. Raises `UserError` for unknown or impossible ones."""
-    config = build(TrainingConfig, {**published, **settings.get("training", {})}, f"{where}.training")
+    config = build(TrainingConfig, merged_training(published, settings.get("training", {})), f"{where}.training")
     if config.ema:
         raise UserError(
             f"{where}.training: ema must be 0 here: batch normalisation's statistics belong to the last weights, not "

@@ -24,16 +24,19 @@ def write_systems(readme: Path, folders: Sequence[Path], store: Path) -> None:
     Everything else in the file stays unchanged, including its line endings; a link to it stays a link.
 
     Raises:
-        UserError: there are no results or results of several scales, or the file is missing, is not UTF-8, or does
-            not contain the two markers, once each and in this order.
+        UserError: there are no results or results of several scales or protocols, or the file is missing, is not
+            UTF-8, or does not contain the two markers, once each and in this order.
     """
     readme = readme.resolve()
     results = [read_result(folder, store) for folder in folders]
     scales = sorted({result.scale for result in results})
-    if len(scales) != 1:
-        raise UserError(
-            f"{readme}: a table needs results of one scale, found {', '.join(scales) or 'none'}. Run `make demo-all`."
-        )
+    protocols = sorted({result.protocol for result in results})
+    for kind, found in (("scale", scales), ("protocol", protocols)):
+        if len(found) != 1:
+            raise UserError(
+                f"{readme}: a table needs results of one {kind}, found {', '.join(found) or 'none'}. "
+                "Run `make demo-all`."
+            )
     try:
         text = readme.read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -52,7 +55,7 @@ def write_systems(readme: Path, folders: Sequence[Path], store: Path) -> None:
     )
     seeds = sorted({str(result.record.get("seed")) for result in results})
     source = (
-        f"{results[0].dataset}, scale {scales[0]}, {len(results[0].rows)} test faces, seed "
+        f"{results[0].dataset}, scale {scales[0]}, protocol {protocols[0]}, {len(results[0].rows)} test faces, seed "
         f"{', '.join(seeds)}; {', '.join(machines)}; commit {', '.join(commits)}. "
         "In brackets: bootstrap 95 % intervals."
     )

@@ -30,6 +30,12 @@ SCALES: Mapping[str, str] = {
 }
 """Text beside each scale's badge."""
 
+PROTOCOLS: Mapping[str, str] = {
+    "published": "each system trained with its own length and batch size",
+    "equal": "every generator trained on equally many images in equally many updates",
+}
+"""What the protocols of `mimik.settings.params.PROTOCOLS` mean, for the page."""
+
 ORDER: Sequence[str] = ("paper", "demo", "smoke")
 """Order of the groups of results on the page; other scales come between demo and smoke."""
 
@@ -48,11 +54,12 @@ class Item:
 
 @dataclass(frozen=True)
 class Group:
-    """Results that can be compared: one dataset, one scale, one size, the same classes."""
+    """Results that can be compared: one dataset, scale, protocol and size, the same classes."""
 
     anchor: str
     dataset: str
     scale: str
+    protocol: str
     size: int
     results: Sequence[Result]
     items: Sequence[Item]
@@ -63,6 +70,11 @@ class Group:
     def scale_note(self) -> str:
         """What the scale means."""
         return SCALES.get(self.scale, "a scale defined in this project's params.yaml")
+
+    @property
+    def protocol_note(self) -> str:
+        """What the protocol means."""
+        return f"{self.protocol}: {PROTOCOLS[self.protocol]}" if self.protocol in PROTOCOLS else self.protocol
 
 
 def method_report(
@@ -90,7 +102,7 @@ def comparison(
 ) -> None:
     """Write the page that compares results.
 
-    Results are grouped by dataset, scale and size; only results of one group share a table or a figure.
+    Results are grouped by dataset, scale, protocol and size; only results of one group share a table or a figure.
 
     Args:
         result_dirs: result directories, possibly of several datasets and scales; their order is kept.
@@ -108,9 +120,10 @@ def comparison(
     for directory in result_dirs:
         dataset = read_result(directory, prepared_root).dataset
         results.append(read_result(directory, Path(prepared_root) / dataset))
-    gathered: dict[tuple[str, str, int, tuple[str, ...]], list[Result]] = {}
+    gathered: dict[tuple[str, str, str, int, tuple[str, ...]], list[Result]] = {}
     for result in results:
-        gathered.setdefault((result.dataset, result.scale, result.size, tuple(result.classes)), []).append(result)
+        shared = (result.dataset, result.scale, result.protocol, result.size, tuple(result.classes))
+        gathered.setdefault(shared, []).append(result)
     ranked = sorted(gathered.items(), key=lambda pair: _rank(pair[0][1]))
     groups = [_group(members, chosen, "comparison", f"g{number}") for number, (_, members) in enumerate(ranked, 1)]
     _write("index.html.j2", Path(output), groups=groups)
@@ -134,6 +147,7 @@ def _group(results: Sequence[Result], settings: ReportSettings, page: Page, anch
         anchor,
         first.dataset,
         first.scale,
+        first.protocol,
         first.size,
         results,
         items,

@@ -20,6 +20,7 @@ from safetensors.numpy import load_file
 
 from mimik.errors import UserError
 from mimik.faces.prepared.store import FaceStore
+from mimik.settings.params import PROTOCOLS
 from mimik.storage.arrays import read_array, read_table
 from mimik.storage.files import first_line
 from mimik.storage.records import command_for, read_record
@@ -148,6 +149,11 @@ class Result:
     def method(self) -> str:
         """Name of the method or variant (params key)."""
         return str(self.record["method"])
+
+    @property
+    def protocol(self) -> str:
+        """`published` or `equal`, see `mimik.settings.params.PROTOCOLS`."""
+        return str(self.record.get("protocol", PROTOCOLS[0]))
 
     @property
     def scale(self) -> str:

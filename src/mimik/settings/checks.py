@@ -92,7 +92,7 @@ def _method_faults(params: Params, dataset: str, name: str, scale: str) -> Itera
     except UserError as error:
         yield f"{where}: {error}"
         return
-    training = {**published["TRAINING"], **settings["training"]}
+    training = resolution.merged_training(published["TRAINING"], settings["training"])
     condition = {**published["CONDITION"], **settings["condition"]}
     yield from _told(build, published["Config"], settings["config"], where)
     yield from _told(build, _training(), training, f"{where}.training")
@@ -132,14 +132,19 @@ def _scale_faults(params: Params) -> Iterator[str]:
     for scale, values in params["scales"].items():
         where = f"scales.{scale}"
         yield from _told(check, _training(), values["training"], f"{where}.training")
-        for kind in ("methods", "guidance"):
-            groups = values.get(kind, {})
-            yield from _unknown(kind, groups, f"{where}.{kind}")
+        equal = values.get("equal", {})
+        yield from _told(check, _training(), equal.get("training", {}), f"{where}.equal.training")
+        for kind, groups, place in (
+            ("methods", values.get("methods", {}), f"{where}.methods"),
+            ("methods", equal.get("methods", {}), f"{where}.equal.methods"),
+            ("guidance", values.get("guidance", {}), f"{where}.guidance"),
+        ):
+            yield from _unknown(kind, groups, place)
             for name in (name for name in groups if modules.fault(kind, name) is None):
                 own = {key: value for key, value in groups[name].items() if key not in _BESIDES or kind == "guidance"}
-                yield from _told(_check_offered, kind, name, own, f"{where}.{kind}.{name}")
+                yield from _told(_check_offered, kind, name, own, f"{place}.{name}")
                 training = groups[name].get("training", {}) if kind == "methods" else {}
-                yield from _told(check, _training(), training, f"{where}.{kind}.{name}.training")
+                yield from _told(check, _training(), training, f"{place}.{name}.training")
         for group, (module, config) in NETWORKS.items():
             for name, settings in values.get(group, {}).items():
                 own = {key: value for key, value in settings.items() if key != "training"}
@@ -197,7 +202,7 @@ def _words(module: str) -> tuple[frozenset[str], tuple[str, ...], frozenset[str]
     text += "".join(file.read_text(encoding="utf-8") for file in files if file.is_file())
     words = set(re.findall(r"[\"']([a-z][a-z0-9_]*)[\"']", text))
     # What params itself takes out of an entry before the dataset sees it.
-    words |= {"dataset", "scale", "scales", "evaluation", "flip", "ground_truth"}
+    words |= {"dataset", "scale", "scales", "evaluation", "flip", "ground_truth", "image_size"}
     asked = re.findall(r"options(?:\.get\(|\[|, )[\"']([a-z][a-z0-9_]*)[\"']", text)
     return frozenset(words), tuple(set(re.findall(r"\}(_[a-z0-9_]+)[\"']", text))), frozenset(asked)
 

@@ -33,6 +33,10 @@ PRETRAINED: Mapping[str, str] = MappingProxyType({"segmenter": "segmenters", "de
 """Kinds of networks that a method may start from, with the group of params.yaml that holds their entries. An entry of
 `methods` names one under the kind; `starts_from` names another entry of `methods`, whose generator it starts from."""
 
+PROTOCOLS = ("published", "equal")
+"""Under which terms systems are trained. `published`: each with its own published length and batch size; `equal`: all
+with those of `scales.<scale>.equal`, so that each generator sees equally many images in equally many updates."""
+
 AUTO = "auto"
 """What an entry of `methods` may say of a segmenter: the scale's own."""
 
@@ -110,6 +114,22 @@ def scale_of(params: Mapping[str, Any], dataset: str, scale: str | None = None) 
     return str(chosen)
 
 
+def protocol_of(params: Mapping[str, Any]) -> str:
+    """The protocol of `PROTOCOLS` under which methods are trained."""
+    return str(params.get("protocol") or PROTOCOLS[0])
+
+
+def image_size_of(params: Mapping[str, Any], dataset: str, scale: str | None = None) -> int:
+    """Side in pixels of the images of everything that is trained on a dataset: its own `image_size`, else the scale's.
+
+    Tables of the papers compare methods at one size, so the size belongs to the dataset that a table is about.
+    """
+    chosen = scale_of(params, dataset, scale)
+    entry = _entry(params, "datasets", dataset)
+    own = entry.get("scales", {}).get(chosen, {}).get("image_size", entry.get("image_size"))
+    return int(params["scales"][chosen]["image_size"] if own is None else own)
+
+
 def method_module(params: Mapping[str, Any], method: str) -> str:
     """The module that an entry of `methods` configures: of `mimik.methods` or, with a dot, of another package."""
     return str(_entry(params, "methods", method)["method"])
@@ -162,7 +182,7 @@ def resolve(params: Mapping[str, Any], dataset: str, method: str, scale: str | N
     """Settings of the training of one method.
 
     Returns:
-        dataset, method (name of the entry), module (its file in `mimik.methods`), scale, seed, image_size,
+        dataset, method (name of the entry), module (its file in `mimik.methods`), scale, seed, image_size, protocol,
         pretrained (names of the networks it starts from, by kind), starts_from (a method or None), condition (overrides
         of the method's `CONDITION`), guidance (by the name of a file in `mimik.guidance`, overrides of its Config),
         config (overrides of the method's Config), training (overrides of TrainingConfig).
@@ -171,7 +191,13 @@ def resolve(params: Mapping[str, Any], dataset: str, method: str, scale: str | N
         UserError: a name that params.yaml does not know.
     """
     values = _method_values(params, dataset, method, scale)
-    training = _training(params, dataset, _scale(params, dataset, scale)["training"], values.pop("training", {}))
+    training = _training(
+        params,
+        dataset,
+        _scale(params, dataset, scale)["training"],
+        values.pop("training", {}),
+        _equal(params, dataset, scale).get("training", {}),
+    )
     pretrained = pretrained_of(params, dataset, method, scale)
     for kind in PRETRAINED:
         values.pop(kind, None)
@@ -182,6 +208,7 @@ def resolve(params: Mapping[str, Any], dataset: str, method: str, scale: str | N
         "method": method,
         "module": values.pop("method"),
         **_common(params, dataset, scale),
+        "protocol": protocol_of(params),
         "pretrained": pretrained,
         "starts_from": values.pop("starts_from", None),
         "condition": values.pop("condition", {}),
@@ -201,13 +228,14 @@ def resolve_dataset(params: Mapping[str, Any], dataset: str, scale: str | None =
     entry = dict(_entry(params, "datasets", dataset))
     overrides = entry.pop("scales", {}).get(scale_of(params, dataset, scale), {})
     # Which module and scale, and how methods are trained and evaluated.
-    for key in ("dataset", "scale", "evaluation", "flip"):
-        entry.pop(key, None)
+    options = _merge(entry, overrides)
+    for key in ("dataset", "scale", "evaluation", "flip", "image_size"):
+        options.pop(key, None)
     return {
         "dataset": dataset,
         "module": dataset_module(params, dataset),
         "seed": params["seed"],
-        "options": {**_merge(entry, overrides), "name": dataset},
+        "options": {**options, "name": dataset},
     }
 
 
@@ -276,7 +304,7 @@ def _common(params: Mapping[str, Any], dataset: str, scale: str | None) -> Setti
     return {
         "scale": scale_of(params, dataset, scale),
         "seed": params["seed"],
-        "image_size": _scale(params, dataset, scale)["image_size"],
+        "image_size": image_size_of(params, dataset, scale),
     }
 
 
@@ -297,10 +325,25 @@ def _entry(params: Mapping[str, Any], group: str, name: str) -> Settings:
 def _method_values(params: Mapping[str, Any], dataset: str, method: str, scale: str | None) -> Settings:
     entry, chosen = dict(_entry(params, "methods", method)), _scale(params, dataset, scale)
     own = entry.pop("scales", {}).get(scale_of(params, dataset, scale), {})
-    values = _merge(_merge(chosen.get("methods", {}).get(entry["method"], {}), entry), own)
+    values = _merge_method(_merge_method(chosen.get("methods", {}).get(entry["method"], {}), entry), own)
+    values = _merge_method(values, _equal(params, dataset, scale).get("methods", {}).get(entry["method"], {}))
     if values.get("segmenter") == AUTO:
         values["segmenter"] = chosen["segmenter"]
     return values
+
+
+def _equal(params: Mapping[str, Any], dataset: str, scale: str | None) -> Settings:
+    """The overrides of the protocol `equal` at a scale; none under another protocol."""
+    equal: Settings = _scale(params, dataset, scale).get("equal", {}) if protocol_of(params) == "equal" else {}
+    return equal
+
+
+def _merge_method(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> Settings:
+    """`_merge` of entries of `methods`, whose `training` has a rule of its own (`merged_training`)."""
+    merged = _merge(base, overrides)
+    if "training" in base and "training" in overrides:
+        merged["training"] = merged_training(base["training"], overrides["training"])
+    return merged
 
 
 def _pretraining(params: Mapping[str, Any], dataset: str, group: str, name: str, scale: str | None) -> Settings:
@@ -320,8 +363,15 @@ def _training(params: Mapping[str, Any], dataset: str, *settings: Mapping[str, A
     """Settings of the loop, later ones winning, but nothing mirrors faces of a dataset with `flip: false`."""
     training: Settings = {}
     for overrides in settings:
-        training = _merge(training, overrides)
+        training = merged_training(training, overrides)
     return training if params["datasets"][dataset].get("flip", True) else {**training, "flip": False}
+
+
+def merged_training(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> Settings:
+    """Settings of the loop with overrides. A length in steps takes the place of one in epochs."""
+    in_steps = "steps" in overrides and "epochs" not in overrides
+    kept = {key: value for key, value in base.items() if not (in_steps and key in ("epochs", "decay_every"))}
+    return _merge(kept, overrides)
 
 
 def _merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> Settings:
@@ -427,6 +477,12 @@ def _unknown_names(params: Mapping[str, Any]) -> list[str]:
                 )
         refer(f"scales.{name}.reader", scale["reader"], "readers")
         refer(f"scales.{name}.segmenter", scale["segmenter"], "segmenters")
+        for file in scale.get("equal", {}).get("methods", {}):
+            if file not in files:
+                found.append(
+                    f"scales.{name}.equal.methods.{file}: expected the name of a method's file. "
+                    f"{unknown_name(file, files)}"
+                )
         for file, overrides in scale.get("methods", {}).items():
             for kind, group in PRETRAINED.items():
                 refer(f"scales.{name}.methods.{file}.{kind}", overrides.get(kind), group)
@@ -447,7 +503,7 @@ def _unknown_names(params: Mapping[str, Any]) -> list[str]:
 
 
 def _unprepared_sizes(params: Mapping[str, Any]) -> list[str]:
-    """Datasets that are not prepared at the size that their scale trains at.
+    """Datasets that are not prepared at the size that methods are trained at.
 
     Checked for the scale each dataset runs at and for those it has overrides for.
     """
@@ -456,11 +512,11 @@ def _unprepared_sizes(params: Mapping[str, Any]) -> list[str]:
     found = []
     for name, dataset in params["datasets"].items():
         for scale in dict.fromkeys([scale_of(params, name), dataset["scale"], *dataset.get("scales", {})]):
-            wanted = params["scales"][scale]["image_size"]
+            wanted = image_size_of(params, name, scale)
             sizes = resolve_dataset(params, name, scale)["options"]["sizes"]
             if wanted not in sizes:
                 found.append(
-                    f"datasets.{name}.sizes: {sizes} at scale {scale}, but scales.{scale}.image_size is {wanted}. "
-                    f"Add {wanted} to the sizes."
+                    f"datasets.{name}.sizes: {sizes} at scale {scale}, but everything on it is trained at {wanted} "
+                    f"(`image_size` of the dataset, else of the scale). Add {wanted} to the sizes."
                 )
     return found

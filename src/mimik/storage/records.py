@@ -107,6 +107,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                         "enum": ["segmenter", "depth_network"],
                     },
                 },
+                "networks": _GROUP,
                 "template": {"description": "a name, or null", "type": ["string", "null"]},
                 "run_key": _text("the key of a run"),
                 "environment": {"description": "a group", "type": "object"},

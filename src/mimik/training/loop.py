@@ -94,7 +94,7 @@ def train(
     Args:
         task: a `Task` module, freshly initialised under `seed`.
         store, rows: what to train on.
-        config: settings of the loop.
+        config: settings of the loop; a length in epochs is counted in `rows`.
         seed: seed of order, augmentation and all random numbers inside losses.
         checkpoint_dir: where the state is kept during training; locked; emptied at the end unless `keep_checkpoint`.
         fingerprint: everything else that determines the result (settings, digests); a checkpoint with a different
@@ -181,6 +181,7 @@ class _Loop:
         processes: int,
         extras: Mapping[str, npt.NDArray[np.float32]] | None = None,
     ) -> None:
+        config = config.counted(len(rows), task.updates)
         self.engine = Engine(task, config, device, seed=seed, rank=rank, processes=processes)
         self.config, self.device, self.rank = config, device, rank
         self.checkpoint = directory / "last.pt"

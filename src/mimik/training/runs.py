@@ -28,7 +28,7 @@ from mimik.labels import IGNORED, SEGMENTATION_CLASSES
 from mimik.settings.configuration import build
 from mimik.settings.modules import named
 from mimik.settings.outside import named_in_file
-from mimik.settings.params import PRETRAINED
+from mimik.settings.params import PRETRAINED, merged_training
 from mimik.statistics.confusion import confusion_matrix, intersection_over_union
 from mimik.storage.files import atomic_path, digest, file_sha256, write_json, write_text
 from mimik.storage.records import command_for, read_record
@@ -78,7 +78,7 @@ def train_method(
     store = FaceStore(store_dir, settings["image_size"])
     where = f"methods.{settings['method']}"
     config = build(module.Config, settings["config"], where)
-    training = build(TrainingConfig, {**module.TRAINING, **settings["training"]}, f"{where}.training")
+    training = build(TrainingConfig, merged_training(module.TRAINING, settings["training"]), f"{where}.training")
     condition = build(ConditionConfig, {**module.CONDITION, **settings["condition"]}, f"{where}.condition")
     torch.manual_seed(settings["seed"])
     starts_from = pretrained_dirs.get("starts_from")
@@ -105,6 +105,7 @@ def train_method(
         task = Guided(method, guides) if guides else method
     except ValueError as error:
         raise UserError(f"{where}.guidance: {error}.") from error
+    training = training.counted(len(store.training_rows()), task.updates)
     resolved = {
         **settings,
         "config": to_plain(config),
@@ -117,6 +118,8 @@ def train_method(
         "dataset_digest": store.digest,
         # load_method builds the method from these.
         "architectures": {kind: network.settings for kind, network in networks.items()},
+        # What they were trained with: part of what a run's settings are, see reporting.tables.settings.
+        "networks": {kind: _trained_with(folder) for kind, folder in folders.items()},
         "pretrained_sha256": {kind: file_sha256(folder / "model.safetensors") for kind, folder in folders.items()},
         "starts_from_sha256": None if starts_from is None else file_sha256(Path(starts_from) / "generator.safetensors"),
         "template": store.manifest.get("template"),
@@ -259,6 +262,12 @@ def _network_module(kind: str) -> ModuleType:
 
 def _load_pretrained(kind: str, folder: Path) -> Any:
     return _network_module(kind).load(folder)
+
+
+def _trained_with(folder: Path) -> dict[str, Any]:
+    """Dataset, name and settings of a pre-trained network."""
+    record = read_record(folder / "config.json", "network")
+    return {key: record[key] for key in ("dataset", "name", "config", "training") if key in record}
 
 
 def _set_class_units(method: Any, store: FaceStore, where: str) -> None:

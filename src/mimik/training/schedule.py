@@ -1,7 +1,8 @@
 """Input of the training loop: the updates of a step, and the settings of the run."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from mimik.components.budget import Rounds
@@ -52,7 +53,9 @@ class TrainingConfig:
     """Settings of the loop.
 
     Attributes:
-        steps: length of the run.
+        steps: length of the run; with `epochs` its least length.
+        epochs: length of the run in passes over the training faces, counted in the batches of the update that runs most
+            often within a step; none: `steps` is the length. See `TrainingConfig.counted`.
         batch_size: samples per batch, over all processes.
         learning_rate: learning rate of all updates; multiplied by the factor of a network, if it has one.
         optimiser: optimiser of all updates.
@@ -64,6 +67,7 @@ class TrainingConfig:
             then a tenth; `poly`: (1 - t) ** 0.9, where t counts from the end of the warm-up; `cosine`: half a cosine to
             zero.
         decay_start: where `linear`, `exponential` and `step` begin to decay, as a fraction of the run.
+        decay_every: `step`: the rate follows the schedule in every step; `epoch`: it changes only between epochs.
         floor: final value of `linear`, as a fraction of `learning_rate`.
         warmup: number of steps in which the rate rises to that of the schedule.
         warmup_from: fraction of `learning_rate` at which the warm-up starts; it rises exponentially. 0: linearly.
@@ -89,6 +93,7 @@ class TrainingConfig:
     """
 
     steps: int = 1000
+    epochs: float | None = None
     batch_size: int = 16
     learning_rate: float = 1e-4
     optimiser: Literal["adam", "sgd"] = "adam"
@@ -97,6 +102,7 @@ class TrainingConfig:
     weight_decay: float = 0.0
     schedule: Literal["constant", "linear", "exponential", "step", "poly", "cosine"] = "constant"
     decay_start: float = 0.5
+    decay_every: Literal["step", "epoch"] = "step"
     floor: float = 0.0
     warmup: int = 0
     warmup_from: float = 0.0
@@ -119,6 +125,10 @@ class TrainingConfig:
         """Refuse values that cannot work."""
         if self.steps < 1 or self.batch_size < 1 or self.accumulate < 1 or self.log_every < 1:
             raise ValueError("steps, batch_size, accumulate and log_every must be at least 1")
+        if self.epochs is not None and not self.epochs > 0:
+            raise ValueError("epochs must be above 0")
+        if self.decay_every == "epoch" and self.epochs is None:
+            raise ValueError("decay_every: epoch needs a length in epochs")
         if self.batch_size % self.accumulate:
             raise ValueError(f"batch_size {self.batch_size} does not divide into {self.accumulate} parts")
         if not 0 <= self.ema < 1:
@@ -134,9 +144,27 @@ class TrainingConfig:
         if len(self.betas) != 2:
             raise ValueError("betas must be two numbers")
 
+    def counted(self, faces: int, updates: Iterable[Update]) -> "TrainingConfig":
+        """The same settings with the length in steps.
+
+        Args:
+            faces: number of training faces.
+            updates: of the task; a step reads as many batches as its most frequent update has repeats.
+
+        Returns:
+            with `steps` as long as `epochs` demands, but not shorter than `steps` was.
+        """
+        if self.epochs is None:
+            return self
+        per_step = self.batch_size * max(update.repeats for update in updates)
+        return replace(self, steps=max(self.steps, round(self.epochs * faces / per_step)))
+
     def rate(self, step: int) -> float:
         """Learning rate of a step (counted from 0)."""
         progress = step / self.steps
+        if self.decay_every == "epoch" and self.epochs:
+            # The small addition keeps 0.3 * 10 / 10 in epoch 3.
+            progress = math.floor(progress * self.epochs + 1e-9) / self.epochs
         factor = 1.0
         if self.schedule == "linear":
             factor = min(1.0, (1 - progress) / max(1e-9, 1 - self.decay_start))

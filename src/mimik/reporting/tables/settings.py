@@ -9,6 +9,7 @@ from mimik.errors import UserError
 from mimik.reporting.plotting import Absent
 from mimik.reporting.results import ReportSettings, Result
 from mimik.reporting.tabular import EMPTY, Cell, Column, Line, Table
+from mimik.settings.complete import published_network
 from mimik.settings.external import is_external
 from mimik.settings.outside import named_in_file
 
@@ -84,15 +85,39 @@ def differences(result: Result) -> dict[str, tuple[Any, Any]]:
         return {}
     from mimik.training.loop import TrainingConfig
 
-    defaults = {f"training.{key}": value for key, value in flat(dataclasses.asdict(TrainingConfig())).items()}
+    defaults: dict[str, Any] = {
+        f"training.{key}": value for key, value in flat(dataclasses.asdict(TrainingConfig())).items()
+    }
     defaults.update(published(result.config))
     groups = {group: dict(result.config.get(group) or {}) for group in ("training", "condition", "guidance")}
-    here = flat({**dict(result.config.get("config", {})), **groups})
+    if groups["training"].get("epochs") and groups["training"]["epochs"] == defaults.get("training.epochs"):
+        # Counted for this dataset; what decides is the number of epochs.
+        groups["training"].pop("steps", None)
+    defaults.update(_published_networks(result.config))
+    here = flat({**dict(result.config.get("config", {})), **groups, **_networks(result.config)})
     return {
         key: (defaults.get(key), value)
         for key, value in here.items()
         if key.rpartition(".")[2] not in UNSCIENTIFIC and (key not in defaults or defaults[key] != value)
     }
+
+
+def _networks(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of the networks that a run started from, by kind."""
+    return {
+        kind: {"config": dict(network.get("config") or {}), "training": dict(network.get("training") or {})}
+        for kind, network in dict(config.get("networks") or {}).items()
+    }
+
+
+def _published_networks(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Their published settings, with dotted names: the defaults that `_networks` is compared with."""
+    made: dict[str, Any] = {}
+    for kind, network in _networks(config).items():
+        name = network["config"].get("network")
+        if name is not None:
+            made[kind] = published_network(f"{kind}s", str(name))
+    return flat(made)
 
 
 def build(results: Sequence[Result], settings: ReportSettings) -> Table | Absent:
