@@ -344,8 +344,8 @@ constant or a label changed, a `detach` dropped. A fault is killed when a test o
 of killed ones among all that are not equivalent. Which faults there are, and which tests count: `tests/mutants.py` and
 `tests/mutation.py`. `make mutation` writes this page; `python -m tests.mutation stargan --write` a part of it.
 
-Tests were written for survivors of seed 0, so a run with another `--seed` is the fairer judge. The first run, before any
-such test, killed 488 of 519 faults in 17 files (94 %), none of the survivors taken as equivalent.
+Tests were written for survivors of seed 0, so a run with another `--seed` is the fairer judge. The first run, before
+any such test, killed 488 of 519 faults in 17 files (94 %), none of the survivors taken as equivalent.
 
 | file | faults | killed | survived | equivalent | score | command, commit, CPU cores, torch |
 |---|---|---|---|---|---|---|
