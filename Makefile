@@ -5,6 +5,7 @@
 #   make test    the same with all tests: before a change is shared, within 9 minutes on two cores
 #   make lint    the same without the tests
 #   make coverage  how much of the package the quick tests run; fails below the floor in pyproject.toml
+#   make mutation  put small faults into methods, components and guides: do the tests see them? (an hour or more)
 #   make bench   measure training steps and the input pipeline
 #   make gpu-check  on a GPU: run its tests, time steps, train and evaluate, in 8 minutes; without a GPU it only says so
 #   make lock    write requirements.lock from the installed packages
@@ -21,10 +22,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Jobs and tests start many programs that import the same modules: Python is to keep what it has compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo demo-all check test lint coverage bench gpu-check lock clean
+.PHONY: help demo demo-all check test lint coverage mutation bench gpu-check lock clean
 
 help:
-	@sed -n '2,12s/^# \{0,3\}//p' Makefile
+	@sed -n '2,13s/^# \{0,3\}//p' Makefile
 
 # Installs again only when the pinned packages or the package's own entry points have changed.
 $(INSTALLED): requirements.lock pyproject.toml
@@ -82,6 +83,11 @@ coverage: $(INSTALLED)
 	$(PYTEST) -m "not slow" --cov --cov-report=
 	python -m coverage report --sort=cover --fail-under=0 | sed -n '1,12p'
 	python -m coverage report --format=total
+
+# In this folder's code; the page that it writes is docs/mutation.md.
+mutation: export PYTHONPATH := $(CURDIR)/src
+mutation: $(INSTALLED)
+	nice -n 10 python -m tests.mutation --write $(MUTATION_OPTIONS)
 
 bench: $(INSTALLED)
 	python -m benchmarks

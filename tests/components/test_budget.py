@@ -104,3 +104,14 @@ def test_no_config_leaves_the_checks_of_what_it_inherits_out(config: Any) -> Non
         if issubclass(config, options):
             with pytest.raises(ValueError, match=next(iter(wrong))):
                 config(**wrong)
+
+
+def test_options_at_their_limits() -> None:
+    usual = Everything()
+    assert (usual.critic_updates, usual.critic_head_start, usual.reuse_fake) == (5, 0, False)
+    assert (usual.reconstruction_every, usual.head, usual.lambda_change, usual.lambda_smooth) == (1, "direct", 0.0, 0.0)
+    assert Everything(critic_updates=1, reconstruction_every=1).critic_updates == 1
+    with pytest.raises(ValueError, match="a head other than direct"):
+        Everything(lambda_change=0.1)
+    assert Everything(head="residual", lambda_change=0.1).head == "residual"
+    assert not usual.alone(0) and Rounds(critic_head_start=1).alone(0)

@@ -98,6 +98,7 @@ def random_boxes(size: int) -> torch.Tensor:
     low = torch.rand(2, 4, 2, generator=generator) * size * 0.6
     boxes = torch.cat([low, low + size * (0.1 + 0.3 * torch.rand(2, 4, 2, generator=generator))], 2)
     boxes[0, 0], boxes[1, 1] = torch.tensor([0, 0, size * 0.5, size * 0.2]), torch.tensor([size * 0.3, 0, size, size])
+    boxes[1, 2] = torch.tensor([size * 0.8, size * 0.75, size, size])
     return boxes
 
 
@@ -202,3 +203,58 @@ def test_gradients_of_pasted_crops_go_where_their_pixels_came_from() -> None:
     outside = weights.clone()
     outside[:, :, 2:4, 1:3] = 0
     assert torch.equal(canvas.grad, outside)
+
+
+@pytest.mark.parametrize("which", [(0, 1, 2, 3), (3, 1)])
+def test_boxes_of_a_batch_of_several_parts(which: tuple[int, ...]) -> None:
+    """Every face and part on its own, on images that are not square."""
+    torch.manual_seed(0)
+    masks = torch.rand(3, len(which), 9, 14) > 0.9
+    masks[:, :, 4, 6] = True
+    boxes = face_parts.tight_boxes(masks)
+    for face in range(3):
+        for part in range(len(which)):
+            rows, columns = masks[face, part].nonzero().unbind(1)
+            expected = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+            assert boxes[face, part].tolist() == [float(value) for value in expected]
+    corner = torch.zeros(1, 2, 9, 14, dtype=torch.bool)
+    corner[0, 0, 0, 0] = corner[0, 1, 8, 13] = True
+    assert face_parts.tight_boxes(corner)[0].tolist() == [[0, 0, 1, 1], [13, 8, 14, 9]]
+    labels = torch.randint(19, (3, 9, 14))
+    hard = face_parts.hard_part_masks(labels, tuple(ALL[index] for index in which))
+    for place, index in enumerate(which):
+        names = [SEGMENTATION_CLASSES.index(name) for name in PARTS[ALL[index]]]
+        assert torch.equal(hard[:, place], torch.isin(labels, torch.tensor(names)))
+
+
+def test_grown_boxes_are_moved_into_the_image_from_every_side() -> None:
+    boxes = torch.tensor([[[1.0, 20.0, 5.0, 31.0], [28.0, 0.0, 32.0, 3.0], [10.0, 10.0, 12.0, 20.0]]])
+    grown = face_parts.grow_boxes(boxes, margin=2, least=10, size=32)
+    # Widened to 4 + 4, then 10 around the middle, then moved: from -2 to 0; from 33.. back to 32.
+    assert grown[0].tolist() == [[0, 17, 10, 32], [22, 0, 32, 10], [6, 8, 16, 22]]
+    assert face_parts.grow_boxes(boxes, margin=2, least=50, size=32)[0, 0].tolist() == [0, 0, 32, 32]
+    assert torch.equal(face_parts.grow_boxes(boxes, 0.0, 0.0, 32), boxes)
+
+
+def test_crops_of_several_sizes_are_cut_and_pasted() -> None:
+    torch.manual_seed(0)
+    for channels, height, width in ((1, 3, 5), (4, 5, 2)):
+        images, corners = torch.rand(3, channels, 8, 11), torch.tensor([[0, 0], [6, 1], [3, 3]])
+        crops = face_parts.cut_at(images, corners, height, width)
+        expected = images.clone()
+        for face, (left, top) in enumerate(corners.tolist()):
+            assert torch.equal(crops[face], images[face, :, top : top + height, left : left + width])
+            expected[face, :, top : top + height, left : left + width] = crops[face] + 1
+        assert torch.equal(face_parts.paste_at(images, crops + 1, corners), expected)
+    assert face_parts.paste_at(images.bfloat16(), crops, corners).dtype == torch.bfloat16
+
+
+def test_backgrounds_and_lower_precision() -> None:
+    assert dict(face_parts.BACKGROUND) == {"unit": -1.0, "signed": 0.0}
+    images, masks, boxes = torch.rand(2, 3, 32, 32), torch.rand(2, 4, 32, 32), random_boxes(32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        low = face_parts.cut(images, masks, boxes, 12, "unit")
+        back = face_parts.stitch(low, torch.ones(2, 4), boxes, 32, "max", "unit")
+        parts = face_parts.part_masks(torch.randn(2, 19, 4, 4).bfloat16(), 3.0, ALL)
+    assert low.dtype == back.dtype == parts.dtype == torch.float32
+    torch.testing.assert_close(low, face_parts.cut(images, masks, boxes, 12, "unit"))

@@ -64,3 +64,20 @@ def test_stored_weights_come_back_and_leave_the_rest() -> None:
     assert list(rest) == ["encoder.weight"]
     images = torch.rand(1, 3, 2, 2)
     assert torch.equal(one(images), other(images))
+
+
+def test_a_parser_gives_log_probabilities_of_every_pixel_in_float32() -> None:
+    torch.manual_seed(0)
+    network = torch.nn.Conv2d(3, 19, 1)
+    parser, images = Parser(network), torch.rand(3, 3, 4, 5)
+    wide = torch.zeros(12, 19)
+    wide[list(SECGAN_OF_SEGMENTATION), range(19)] = 1
+    expected = torch.einsum("kc,bchw->bkhw", wide, network(images).softmax(1))
+    torch.testing.assert_close(parser(images).exp(), expected)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert parser(images).dtype == torch.float32
+    masks = parser.masks(images)
+    assert torch.equal(masks.argmax(1), expected.argmax(1)) and torch.equal(masks.sum(1), torch.ones(3, 4, 5))
+    assert one_hot(expected.double()).dtype == one_hot(expected.bfloat16()).dtype == torch.float32
+    assert set(parser.stored()) == {"parser.weight", "parser.bias"}
+    assert parser.train() is parser and parser.training and not network.training
