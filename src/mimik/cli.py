@@ -5,22 +5,28 @@ where something has changed, so it is the better choice for more than one step.
 """
 
 import argparse
-import json
-import sys
 from collections.abc import Callable, Sequence
-from importlib import import_module
-from pathlib import Path
 
 from mimik import __version__
 from mimik.console import reported
-from mimik.errors import UserError
-from mimik.settings import agreement, params, stages
-from mimik.settings.checks import check_settings
-from mimik.settings.imported import check_trainable
-from mimik.settings.params import Params
-from mimik.settings.reading import read
-
-PREPARED, RAW, RESULTS, WEIGHTS = Path("data/prepared"), Path("data/raw"), Path("results"), Path("data/weights")
+from mimik.settings import params
+from mimik.verbs import (
+    check_data,
+    compare_results,
+    describe_data,
+    edit_photograph,
+    evaluate_method,
+    export_data,
+    import_weights,
+    plan_item,
+    prepare_data,
+    pretrain_network,
+    report_method,
+    show_params,
+    tell_dvc,
+    train_method,
+    translate_faces,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -201,306 +207,6 @@ def _verb(
             verb.add_argument("--scale", help="paper, demo or smoke instead of the dataset's own")
     verb.set_defaults(action=action)
     return verb
-
-
-def check_data(chosen: argparse.Namespace) -> None:
-    """`mimik data check`."""
-    from mimik.inspection.archives import inspect
-
-    values = _params(chosen)
-    settings = params.resolve_dataset(values, chosen.dataset)
-    module, options, seed = settings["module"], settings["options"], settings["seed"]
-    for line in inspect(chosen.dataset, module, RAW / module, options, seed, params.mirror_of(values)):
-        print(line, flush=True)
-
-
-def prepare_data(chosen: argparse.Namespace) -> None:
-    """`mimik data prepare`."""
-    from mimik.faces.prepared.prepare import prepare
-
-    values = _params(chosen)
-    settings = params.resolve_dataset(values, chosen.dataset)
-    segmenter = _weights(values, "masks", chosen)
-    segment = None
-    if segmenter is not None:
-        from mimik.pretraining.predicted_masks import PredictedMasks
-
-        segment = PredictedMasks(segmenter, settings["options"].get("masks_confidence", 0.0))
-    prepare(
-        chosen.dataset,
-        settings["options"],
-        RAW / settings["module"],
-        PREPARED / chosen.dataset,
-        module_name=settings["module"],
-        seed=settings["seed"],
-        workers=chosen.workers,
-        mirror=params.mirror_of(values),
-        work=Path("checkpoints/prepare") / chosen.dataset,
-        segment=segment,
-    )
-
-
-def describe_data(chosen: argparse.Namespace) -> None:
-    """`mimik data describe`."""
-    from mimik.faces.prepared.store import FaceStore, check_outside, prepared_manifest
-    from mimik.inspection.contact_sheets import check_free, draw_sheets, size_drawn
-    from mimik.inspection.description import NEEDS, describe
-
-    values = _params(chosen)
-    raw = RAW / params.dataset_module(values, chosen.dataset)
-    directory = PREPARED / chosen.dataset
-    output = Path(chosen.output).expanduser() if chosen.output else Path("report") / chosen.dataset
-    store = FaceStore(directory, size_drawn(prepared_manifest(directory, NEEDS)["sizes"]))
-    check_outside(output, *_inputs(values))
-    if chosen.output:
-        check_free(output)
-    for line in describe(store):
-        print(line)
-    for path in draw_sheets(store, raw, output):
-        print(f"  sheet    {path}", flush=True)
-
-
-def export_data(chosen: argparse.Namespace) -> None:
-    """`mimik data export`."""
-    from mimik.faces.prepared.store import check_outside
-    from mimik.inspection.export import export
-
-    output = Path(chosen.output).expanduser()
-    values = _params(chosen)
-    params.dataset_module(values, chosen.dataset)
-    check_outside(output, *_inputs(values))
-    omitted = export(PREPARED / chosen.dataset, output, chosen.layout, chosen.size, masks=chosen.masks)
-    note = f"; this layout leaves out the {omitted:,} faces without a label" if omitted else ""
-    print(f"{output}: complete{note}. Its LICENCE.txt states the terms of use.")
-
-
-def pretrain_network(chosen: argparse.Namespace) -> None:
-    """`mimik pretrain`."""
-    values = _params(chosen)
-    at = {"dataset": chosen.dataset, chosen.kind: chosen.name}
-    mirror = params.mirror_of(values)
-    settings = {**stages.settings(values, chosen.kind, at), "mirror": None if mirror is None else str(mirror)}
-    folder = _network_folder(chosen.dataset, chosen.kind, chosen.name)
-    check_trainable(folder)
-    pretrain = getattr(import_module(f"mimik.pretraining.{chosen.kind}"), f"pretrain_{chosen.kind}")
-    pretrain(
-        settings,
-        PREPARED / chosen.dataset,
-        folder,
-        Path("checkpoints/pretrain") / chosen.dataset / chosen.kind / chosen.name,
-        None,
-    )
-
-
-def train_method(chosen: argparse.Namespace) -> None:
-    """`mimik train`."""
-    from mimik import tracking
-    from mimik.training.runs import train_method
-
-    values = _params(chosen)
-    settings = params.resolve(values, chosen.dataset, chosen.method)
-    store, result = PREPARED / chosen.dataset, RESULTS / chosen.dataset / chosen.method
-    check_trainable(result)
-    kinds = (*params.PRETRAINED, "starts_from")
-    pretrained = {kind: folder for kind in kinds if (folder := _weights(values, kind, chosen))}
-    with tracking.training_run(settings, store) as (settings, logger):
-        train_method(
-            settings,
-            store,
-            pretrained,
-            result,
-            Path("checkpoints/train") / chosen.dataset / chosen.method,
-            logger,
-            segmented_dir=_segmented(values, chosen),
-        )
-
-
-def import_weights(chosen: argparse.Namespace) -> None:
-    """`mimik import`."""
-    from mimik import tracking
-    from mimik.faces.prepared.store import prepared_manifest
-    from mimik.released import importing
-
-    values, store = _params(chosen), PREPARED / chosen.dataset
-    weights = Path(chosen.weights).expanduser()
-    if chosen.release in importing.METHODS:
-        settings = params.resolve(values, chosen.dataset, chosen.name)
-        keyed = {**settings, "run_key": tracking.run_key(settings, prepared_manifest(store, ("digest",))["digest"])}
-        result = RESULTS / chosen.dataset / chosen.name
-        importing.import_method(keyed, weights, chosen.release, chosen.labels, store, result)
-        print(f"{result}: the weights of {weights}. Next: `mimik translate {chosen.dataset} {chosen.name}`.")
-        return
-    if chosen.labels:
-        raise UserError("--labels: the classes of face parsers are known; leave it out.")
-    folder = _network_folder(chosen.dataset, "segmenter", chosen.name)
-    settings = params.resolve_segmenter(values, chosen.dataset, chosen.name)
-    reason = importing.import_segmenter(settings, weights, chosen.release, store, folder)
-    print(f"{folder}: the weights of {weights}.{'' if reason is None else ' ' + reason}")
-
-
-def translate_faces(chosen: argparse.Namespace) -> None:
-    """`mimik translate`."""
-    from mimik.evaluation.translation import TranslationSettings, translate
-    from mimik.settings.configuration import build
-
-    values = _params(chosen)
-    result = RESULTS / chosen.dataset / chosen.method
-    settings = params.resolve_translation(values, chosen.dataset, chosen.method)
-    translate(
-        result,
-        PREPARED / chosen.dataset,
-        _weights(values, "segmenter", chosen),
-        result / "translations",
-        build(TranslationSettings, settings, "translation"),
-        segmented_dir=_segmented(values, chosen),
-    )
-
-
-def evaluate_method(chosen: argparse.Namespace) -> None:
-    """`mimik evaluate`."""
-    from mimik import tracking
-    from mimik.evaluation.evaluate import evaluate
-    from mimik.evaluation.measurements import EvaluationSettings
-    from mimik.settings.configuration import build
-
-    values = _params(chosen)
-    result, store = RESULTS / chosen.dataset / chosen.method, PREPARED / chosen.dataset
-    settings = params.resolve_evaluation(values, chosen.dataset, chosen.method)
-    with tracking.evaluated_run(result, store) as run_id:
-        evaluate(
-            build(EvaluationSettings, settings["evaluation"], "evaluation"),
-            result,
-            store,
-            _weights(values, "classifier", chosen),
-            _weights(values, "segmenter", chosen),
-            _weights(values, "reader", chosen),
-            WEIGHTS,
-            result / "metrics.json",
-            params.mirror_of(values),
-            run_id,
-            segmented_dir=_segmented(values, chosen),
-        )
-
-
-def report_method(chosen: argparse.Namespace) -> None:
-    """`mimik report`."""
-    from mimik.reporting.report import method_report
-
-    result = RESULTS / chosen.dataset / chosen.method
-    method_report(result, PREPARED / chosen.dataset, result / "report.html", _params(chosen)["report"])
-
-
-def edit_photograph(chosen: argparse.Namespace) -> None:
-    """`mimik edit`."""
-    from mimik.editing import editor
-    from mimik.editing.wishes import Wish, unit_changes
-    from mimik.faces.prepared.store import check_outside
-
-    check_outside(Path(chosen.output), *_inputs())
-    editor.run(
-        Path(chosen.photograph),
-        Path(chosen.model),
-        Path(chosen.output),
-        Wish(chosen.to, chosen.strength, chosen.shown, unit_changes(chosen.au)),
-        chosen.sheet,
-        overwrite=chosen.overwrite,
-    )
-
-
-def compare_results(chosen: argparse.Namespace) -> None:
-    """`mimik compare`."""
-    from mimik.reporting.report import comparison
-
-    values = _params(chosen)
-    first = [RESULTS / dataset / method for dataset, method in params.experiments(values)]
-    found = [file.parent for file in sorted(RESULTS.glob("*/*/metrics.json"))]
-    results = [folder for folder in dict.fromkeys([*first, *found]) if folder in found]
-    if chosen.readme:
-        from mimik.reporting.overview import write_systems
-
-        systems = [RESULTS / "synthetic" / method for method in values["systems"]]
-        write_systems(Path(chosen.readme), [folder for folder in systems if folder in found], PREPARED / "synthetic")
-        return
-    comparison(results, PREPARED, Path("report/index.html"), values["report"])
-
-
-def tell_dvc(chosen: argparse.Namespace) -> None:
-    """`mimik dvc`."""
-    print(agreement.tell(Path.cwd()))
-
-
-def plan_item(chosen: argparse.Namespace) -> None:
-    """`mimik plan`."""
-    from mimik.inspection.plan import plan
-
-    for line in plan(_params(chosen), chosen.item, chosen.card, chosen.rate):
-        print(line, flush=True)
-
-
-def show_params(chosen: argparse.Namespace) -> None:
-    """`mimik params`."""
-    values = _params(chosen)
-    if chosen.stages:
-        print(f"{stages.TABLE}: {'written' if stages.write_table(values, Path.cwd()) else 'up to date'}")
-    if chosen.options:
-        from mimik.settings import options
-
-        print(f"{options.PAGE}: {'written' if options.write(Path.cwd()) else 'up to date'}")
-    if chosen.tables:
-        from mimik.settings import published
-
-        print(f"{published.PAGE}: {'written' if published.write(values, Path.cwd()) else 'up to date'}")
-    if chosen.outside:
-        stages.write_outside(values, Path.cwd(), chosen.outside)
-    if chosen.settings:
-        agreement.check(Path.cwd())
-        stages.write_decisions(values, Path.cwd())
-    if chosen.method:
-        from mimik.settings.complete import complete
-
-        json.dump(complete(values, chosen.dataset, chosen.method), sys.stdout, indent=2)
-        print()
-    elif chosen.dataset:
-        json.dump(params.resolve_dataset(values, chosen.dataset), sys.stdout, indent=2)
-        print()
-    elif not (chosen.stages or chosen.options or chosen.tables or chosen.settings or chosen.outside):
-        print("params.yaml: fine. Experiments: " + ", ".join("/".join(pair) for pair in params.experiments(values)))
-
-
-def _inputs(values: Params | None = None) -> list[Path]:
-    """Folders of archives and prepared datasets, to which nothing may be added that a person names."""
-    named = [entry.get("path") for entry in (values or {"datasets": {}})["datasets"].values()]
-    # Those below, too: an archive is often a link to another place.
-    folders = [below for folder in (RAW, PREPARED) if folder.is_dir() for below in folder.iterdir() if below.is_dir()]
-    return [RAW, PREPARED, *folders, *(Path(path).expanduser() for path in named if path)]
-
-
-def _params(chosen: argparse.Namespace) -> Params:
-    """All settings with what the command line overrides."""
-    values, origins = read()
-    if getattr(chosen, "scale", None):
-        values["scale"] = chosen.scale
-    if getattr(chosen, "protocol", None):
-        values["protocol"] = chosen.protocol
-    if getattr(chosen, "mirror", None):
-        values["mirror"] = chosen.mirror
-    params.validate(values, params.SCHEMA, origins)
-    check_settings(values, origins)
-    return values
-
-
-def _network_folder(dataset: str, kind: str, name: str) -> Path:
-    return Path("data/pretrained") / dataset / kind / name
-
-
-def _weights(values: Params, kind: str, chosen: argparse.Namespace) -> Path | None:
-    path = stages.weights(values, kind, vars(chosen))
-    return None if path is None else Path(path).parent
-
-
-def _segmented(values: Params, chosen: argparse.Namespace) -> Path | None:
-    folder = stages.segmented(values, vars(chosen))
-    return None if folder is None else Path(folder)
 
 
 if __name__ == "__main__":
