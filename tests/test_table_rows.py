@@ -91,8 +91,9 @@ def test_every_row_starts(dataset: str, method: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     store = store_of(dataset, tmp_path / "store")
     chain = [method]
-    while (earlier := params.starts_from(SHIPPED, chain[-1])) is not None:
-        chain.append(earlier)
+    while (earlier := params.starts_from(SHIPPED, dataset, chain[-1])) is not None:
+        assert earlier.dataset == dataset
+        chain.append(earlier.name)
     for name in reversed(chain):
         settings = params.resolve(SHIPPED, dataset, name, "smoke")
         settings["training"] = {**settings["training"], "steps": 1, "batch_size": 4}

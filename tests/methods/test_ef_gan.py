@@ -16,6 +16,7 @@ from mimik.methods import ef_gan
 from mimik.networks.stargan import Generator
 from mimik.training.loop import TrainingConfig, train
 from mimik.training.runs import load_method, train_method
+from mimik.training.starting import take_over
 from tests.methods.world import (
     SIZE,
     check_generator_learns,
@@ -354,7 +355,9 @@ def test_every_module_of_a_cascade_starts_from_the_trained_one() -> None:
             parameter.add_(torch.randn_like(parameter) * 0.1)
         trained.centres.add_(0.03)
     cascade = make(modules=2)
-    cascade.start_from(trained)
+    assert take_over(cascade, trained).fresh == tuple(
+        name for name in cascade.state_dict() if name.partition(".")[2].startswith("interpolator.")
+    )
     for player in ("generator", "discriminator"):
         theirs = getattr(trained, player)["cascade"][0].state_dict()
         for module in getattr(cascade, player)["cascade"]:
@@ -366,17 +369,19 @@ def test_every_module_of_a_cascade_starts_from_the_trained_one() -> None:
     twice = trained.translate(trained.translate(batch["image"], source, path[1]), path[1], target)
     torch.testing.assert_close(cascade.translate(batch["image"], source, target), twice)
     assert not torch.allclose(once, twice)
-    assert any(name.startswith("discriminator.") for name in trained.generator_state())
-    assert not any(name.startswith("discriminator.") for name in cascade.generator_state())
+    further = make(modules=2)
+    assert not take_over(further, cascade).fresh
+    for name, value in cascade.generator_state().items():
+        assert torch.equal(value, further.generator_state()[name]), name
 
 
 def test_a_cascade_starts_from_nothing_else() -> None:
-    with pytest.raises(ValueError, match="one module"):
-        make(modules=2).start_from(make(modules=2))
-    with pytest.raises(ValueError, match="one module"):
-        make(modules=2).start_from(nn.Linear(2, 2))
-    with pytest.raises(RuntimeError, match="size mismatch"):
-        make(modules=2, conv_dim=8).start_from(make())
+    with pytest.raises(ValueError, match="one module, or from a cascade of its own length"):
+        take_over(make(modules=2), make(modules=3))
+    with pytest.raises(ValueError, match="the same method"):
+        take_over(make(modules=2), nn.Linear(2, 2))
+    with pytest.raises(ValueError, match="of the generator's numbers fit"):
+        take_over(make(modules=2, conv_dim=16, local_conv_dim=16, refiner_conv_dim=16), make())
 
 
 @pytest.mark.parametrize(
@@ -472,7 +477,7 @@ def test_a_cascade_is_trained_from_results_on_disk_and_loaded_again(tmp_path: Pa
         assert float((result - batch["image"]).abs().mean()) > 0.01
     with pytest.raises(UserError, match=r"cascade\.starts_from: cannot start from .*one module"):
         train_method(
-            settings_of("cascade", modules=2), store.directory, {"starts_from": second}, first, tmp_path / "c3"
+            settings_of("cascade", modules=3), store.directory, {"starts_from": second}, first, tmp_path / "c3"
         )
 
 

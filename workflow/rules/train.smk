@@ -11,6 +11,7 @@ rule train:
         starts_from=weights_of("starts_from"),
     output:
         generator="results/{dataset}/{method}/generator.safetensors",
+        critic="results/{dataset}/{method}/critic.safetensors",
         guides="results/{dataset}/{method}/guides.safetensors",
         config="results/{dataset}/{method}/config.json",
         history="results/{dataset}/{method}/history.csv",

@@ -144,6 +144,9 @@ class Method(nn.Module):
         }
         self.generator = Generator(self.parts, **shape)
         self.discriminator = Discriminator(self.parts, conv_dim=config.critic_conv_dim, layers=config.critic_layers)
+        ends = zip(there.tolist(), there.roll(-self.parts // 2).tolist(), strict=True)
+        ways = [(condition.names[source], condition.names[target]) for source, target in ends]
+        self.generator.part_names = self.discriminator.part_names = ways
         with torch.device("meta"):
             # Lends its layers to the weights of any one part; no part of the state.
             self._single = (Generator(1, **shape),)

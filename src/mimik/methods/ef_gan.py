@@ -33,7 +33,7 @@ translations with a face's own boxes are as close to the truth (19.36 dB over th
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
@@ -56,6 +56,7 @@ from mimik.networks.ef_gan import (
     normalised_once,
     prepare_hidden,
 )
+from mimik.networks.slices import Slices
 from mimik.networks.stargan import Generator, Head, Stem
 from mimik.training.batches import Batch
 from mimik.training.schedule import Update, critic_and_generator
@@ -276,19 +277,24 @@ class Method(nn.Module):
         """Parameter groups of the generator update: ET and R of all modules, and the interpolator."""
         return [{"params": list(self.generator.parameters())}]
 
-    def start_from(self, other: nn.Module) -> None:
-        """Take over ET, R and D of a trained EF-GAN in every module (section 3).
+    handed = ("generator", "discriminator", "centres")
+    """What another training takes over."""
+
+    def started_from(self, name: str, other: nn.Module) -> str:
+        """The weight of another EF-GAN that one of this starts from: of its only module, or of the same one.
 
         Raises:
-            ValueError: `other` is no EF-GAN of one module.
-            RuntimeError: its networks have other shapes.
+            ValueError: `other` is a cascade of another length.
         """
-        if not isinstance(other, Method) or other.config.modules != 1:
-            raise ValueError("a cascade starts from an EF-GAN of one module")
-        for mine, theirs in ((self.generator, other.generator), (self.discriminator, other.discriminator)):
-            for module in mine["cascade"]:
-                module.load_state_dict(theirs["cascade"][0].state_dict())
-        self.centres.copy_(other.centres)
+        assert isinstance(other, Method)
+        if other.config.modules not in (1, self.config.modules):
+            raise ValueError("a cascade starts from an EF-GAN of one module, or from a cascade of its own length")
+        player, _, rest = name.partition(".cascade.")
+        return f"{player}.cascade.0.{rest.partition('.')[2]}" if rest and other.config.modules == 1 else name
+
+    def named_slices(self, states: Sequence[Hashable]) -> dict[str, Slices]:
+        """See `mimik.networks.slices`: one centre for every part."""
+        return {"centres": {0: self.config.branches}}
 
     # Data flow -------------------------------------------------------------------------------------------------------
 
@@ -464,21 +470,14 @@ class Method(nn.Module):
         return result
 
     def generator_state(self) -> dict[str, Tensor]:
-        """What `generator.safetensors` holds: of a single module its critics too, as a cascade starts from both."""
-        state = {**stored_state(self.generator, self.condition), "centres": self.centres}
-        if self.config.modules == 1:
-            critics = self.discriminator.state_dict()
-            state.update({f"discriminator.{name}": value.contiguous() for name, value in critics.items()})
-        return state
+        """What `generator.safetensors` holds."""
+        return {**stored_state(self.generator, self.condition), "centres": self.centres}
 
     def load_generator_state(self, state: Mapping[str, Tensor]) -> None:
         """Load `generator_state()`. Raises `RuntimeError` or `KeyError` when names or shapes differ."""
-        own = dict(state)
+        # Files of earlier versions hold the critics too, which `mimik.training.starting.load_critics` reads.
+        own = {name: value for name, value in state.items() if not name.startswith("discriminator.")}
         self.centres.copy_(own.pop("centres"))
-        prefix = "discriminator."
-        critics = {name.removeprefix(prefix): own.pop(name) for name in state if name.startswith(prefix)}
-        if self.config.modules == 1:
-            self.discriminator.load_state_dict(critics)
         load_stored_state(own, self.generator, self.condition)
 
 

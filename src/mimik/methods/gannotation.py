@@ -22,7 +22,7 @@ known) and no total variation (its weight there, 1e-8 of a mean over pixels, is 
 linearly, not to a tenth after every epoch, which ends their training after five; gradients are not clipped.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -35,6 +35,7 @@ from mimik.components.adversary import Adversary, AdversaryConfig, Terms
 from mimik.components.budget import OutputHead, Rounds
 from mimik.components.context import Context, load_stored_state, stored_state
 from mimik.networks.gannotation import POINTS, LandmarkGenerator
+from mimik.networks.slices import Slices
 from mimik.networks.stargan import Stem
 from mimik.training.batches import Batch
 from mimik.training.schedule import Update, critic_and_generator
@@ -118,6 +119,13 @@ class Method(nn.Module):
         self.class_landmarks: Tensor
         self.class_faces: Tensor
         self.updates: Sequence[Update] = critic_and_generator(config)
+
+    handed = ("generator", "discriminator", "class_landmarks")
+    """What another training takes over; its own faces then move the mean shapes."""
+
+    def named_slices(self, states: Sequence[Hashable]) -> dict[str, Slices]:
+        """See `mimik.networks.slices`: one mean shape for every class."""
+        return {"class_landmarks": {0: states}}
 
     @property
     def averaged(self) -> nn.Module:

@@ -20,7 +20,7 @@ instead of 204 GMAC forward at 256 px).
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
@@ -36,6 +36,7 @@ from mimik.components.context import Context, load_stored_state, stored_state
 from mimik.components.face_parts import Combination, MaskSpace
 from mimik.labels import PARTS
 from mimik.networks.fusion import Fusion
+from mimik.networks.slices import Slices
 from mimik.networks.stargan import Generator, Stem
 from mimik.training.batches import Batch
 from mimik.training.schedule import Update, critic_and_generator
@@ -211,6 +212,9 @@ class Method(nn.Module):
                 "local": Adversary(config.local_adversary, config.local_size, self.condition, count),
             }
         )
+        translators: Any = self.generator["local"]
+        critics: Any = self.discriminator["local"]
+        translators.part_names = critics.network.part_names = config.parts
         scale = image_size / 256
         self.margin, self.least_side = config.margin * scale, config.least_side * scale
         self.least_area = max(2.0, config.least_area * scale**2)
@@ -230,6 +234,16 @@ class Method(nn.Module):
         """The segmenter, trained end to end or frozen."""
         segmenter: nn.Module = self.generator["segmenter"]
         return segmenter
+
+    @property
+    def handed(self) -> tuple[str, ...]:
+        """What another training takes over: a segmenter that is not trained stays the one that was named."""
+        trained = ("global", "local", "fusion", *(["segmenter"] if self.config.end_to_end else []))
+        return (*(f"generator.{name}" for name in trained), "discriminator", "mean_boxes")
+
+    def named_slices(self, states: Sequence[Hashable]) -> dict[str, Slices]:
+        """See `mimik.networks.slices`: one mean box for every part, in pixels of an image of this size."""
+        return {"mean_boxes": {0: [(part, self.image_size) for part in self.config.parts]}}
 
     @property
     def averaged(self) -> nn.Module:

@@ -17,7 +17,7 @@ encoders); pictures for E_z are drawn anew all the time instead of once; a face 
 negative. D and G make no edits while they are trained, so this method takes no guidance.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from mimik.components.adversary import Terms
 from mimik.components.context import Context, load_stored_state, stored_state
 from mimik.networks.icgan import Discriminator, Encoder, Generator
+from mimik.networks.slices import Slices
 from mimik.training.batches import Batch
 from mimik.training.loop import Update
 
@@ -109,6 +110,11 @@ class Method(nn.Module):
             Update("generator", stop=config.gan_steps),
             Update("encoder", start=config.gan_steps),
         )
+
+    def named_slices(self, states: Sequence[Hashable]) -> dict[str, Slices]:
+        """See `mimik.networks.slices`: E_y has an output for every state; its networks speak for the rest."""
+        last = f"generator.state.network.{len(self.generator['state'].network) - 1}"
+        return {f"{last}.weight": {0: states}, f"{last}.bias": {0: states}}
 
     @property
     def compiled(self) -> list[nn.Module]:

@@ -12,7 +12,7 @@ Options beyond the paper are those of `mimik.networks.stargan`: `head`, `channel
 `matching`, `negative_slope`, `initialisation` of the discriminator.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Literal
 
 import torch
@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mimik.networks.convolution import Conv2d, conv_transpose2d
+from mimik.networks.slices import Slices, behind, judged
 from mimik.networks.stargan import Head, Initialisation, compose
 
 CriticNorm = Literal["instance", "none"]
@@ -87,6 +88,16 @@ class Generator(nn.Module):
         if head == "residual":
             nn.init.zeros_(decoder[-1].weight)  # type: ignore[arg-type]
             nn.init.zeros_(decoder[-1].bias)  # type: ignore[arg-type]
+
+    def named_slices(self, states: Sequence[Hashable]) -> dict[str, Slices]:
+        """See `mimik.networks.slices`: decoder layers that are told the states see them behind the features."""
+        found = {}
+        for index, layer in enumerate(self.decoder[: self.inject_layers + 1]):
+            inner = layer[0] if isinstance(layer, nn.Sequential) else layer
+            assert isinstance(inner, nn.ConvTranspose2d)
+            name = f"decoder.{index}.0.weight" if inner is not layer else f"decoder.{index}.weight"
+            found[name] = behind(inner.in_channels, 0, states)
+        return found
 
     def forward(self, images: Tensor, condition: Tensor) -> Tensor:
         """Edit images (B, channels, H, W) in [-1, 1], H and W multiples of 2**L, told `condition` (B, K)."""
@@ -205,6 +216,11 @@ class Discriminator(nn.Module):
         logits = self.class_head(features).float()[:, None]
         matching = logits[:, :, self.classes :] if self.matching else None
         return realness, logits[:, :, : self.classes], matching
+
+    def named_slices(self, states: Sequence[Hashable]) -> dict[str, Slices]:
+        """See `mimik.networks.slices`: the condition head has outputs for every state."""
+        outputs = judged(states, self.matching)
+        return {"class_head.2.weight": {0: outputs}, "class_head.2.bias": {0: outputs}}
 
     def adversarial_outputs(self, side: int) -> int:
         """How many numbers judge an image of `side` pixels: realness and the further realness logits."""

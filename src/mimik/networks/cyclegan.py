@@ -7,10 +7,13 @@ Known deviation from the authors' code: instance normalisation is affine, as in 
 of the convolutions before it, which it would cancel, are left out. 11,383,427 and 2,765,633 parameters a part.
 """
 
+from collections.abc import Hashable, Sequence
+
 from torch import Tensor, nn
 
 from mimik.networks import stargan
 from mimik.networks.normalisation import instance_norm
+from mimik.networks.slices import Slices, side_by_side
 from mimik.networks.stargan import Head, Stem, compose
 
 
@@ -53,6 +56,7 @@ class Generator(nn.Module):
         """
         super().__init__()
         self.parts, self.head = parts, head
+        self.part_names: Sequence[Hashable] = range(parts)
         c, groups = conv_dim * parts, parts
         if stem == "unshuffle":
             self.network: nn.Module = stargan.Generator(
@@ -85,6 +89,10 @@ class Generator(nn.Module):
         if head == "residual":
             nn.init.zeros_(last.weight)
 
+    def named_slices(self, states: Sequence[Hashable]) -> dict[str, Slices]:
+        """See `mimik.networks.slices`: every network is that of one way between two states."""
+        return side_by_side(self, self.part_names)
+
     def forward(self, images: Tensor) -> Tensor:
         """Edit images (B, P*3, H, W) in [-1, 1], H and W multiples of 4; returns the same shape and range."""
         if isinstance(self.network, stargan.Generator):
@@ -110,6 +118,7 @@ class Discriminator(nn.Module):
             layers: number of stride-2 convolutions; one of stride 1 follows.
         """
         super().__init__()
+        self.part_names: Sequence[Hashable] = range(parts)
         width = conv_dim * parts
         body: list[nn.Module] = [nn.Conv2d(3 * parts, width, 4, 2, 1, groups=parts), nn.LeakyReLU(0.2, True)]
         for layer in range(1, layers + 1):
@@ -122,6 +131,10 @@ class Discriminator(nn.Module):
             ]
         self.network = nn.Sequential(*body, nn.Conv2d(width, parts, 4, 1, 1, groups=parts))
         _initialise(self)
+
+    def named_slices(self, states: Sequence[Hashable]) -> dict[str, Slices]:
+        """See `mimik.networks.slices`: every network judges what one generator makes."""
+        return side_by_side(self, self.part_names)
 
     def forward(self, images: Tensor) -> Tensor:
         """Realness maps (B, P, h, w) of images (B, P*3, H, W) in [-1, 1]."""

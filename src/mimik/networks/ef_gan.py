@@ -10,7 +10,7 @@ reconstructions (docs/papers/ef_gan.md#networks):
 Section 3: orthogonal initialisation and spectral normalisation in all convolutions but those of the output layers.
 """
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
@@ -20,6 +20,7 @@ from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import spectral_norm as normalise_spectrally
 
 from mimik.networks.normalisation import instance_norm
+from mimik.networks.slices import Slices
 from mimik.networks.stargan import Discriminator, Head, Initialisation, ResidualBlock, compose
 
 HiddenInitialisation = Literal["orthogonal", "normal"]
@@ -101,6 +102,11 @@ class Interpolator(nn.Module):
         nn.init.zeros_(last.bias)
         self.body = nn.Sequential(nn.Linear(2 * dim, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), last)
 
+    def named_slices(self, states: Sequence[Hashable]) -> dict[str, Slices]:
+        """See `mimik.networks.slices`: source and residual in, one output for every state."""
+        inputs = [(role, state) for role in ("source", "residual") for state in states]
+        return {"body.0.weight": {1: inputs}, "body.4.weight": {0: states}, "body.4.bias": {0: states}}
+
     def forward(self, source: Tensor, residual: Tensor) -> Tensor:
         """(B, K) in [0, 1] and (B, K) in [-1, 1] -> (B, K) in [0, 1]."""
         correction: Tensor = self.body(torch.cat([source, residual], 1))
@@ -115,6 +121,10 @@ class UnitsCritic(nn.Module):
         self.body = nn.Sequential(
             nn.Linear(dim, width), nn.LeakyReLU(0.2), nn.Linear(width, width), nn.LeakyReLU(0.2), nn.Linear(width, 1)
         )
+
+    def named_slices(self, states: Sequence[Hashable]) -> dict[str, Slices]:
+        """See `mimik.networks.slices`: one input for every state."""
+        return {"body.0.weight": {1: states}}
 
     def forward(self, units: Tensor) -> Tensor:
         """(B, K) -> (B, 1)."""

@@ -6,9 +6,12 @@ Known deviations from the authors' released code: the Gaussians are neither move
 seven; and those of `mimik.networks.stargan`. 8,628,096 parameters at the default settings (theirs with 68 maps).
 """
 
+from collections.abc import Hashable, Sequence
+
 import torch
 from torch import Tensor, nn
 
+from mimik.networks.slices import Slices
 from mimik.networks.stargan import Generator, Head, Stem
 
 POINTS = 68
@@ -36,6 +39,10 @@ class LandmarkGenerator(nn.Module):
         super().__init__()
         self.deviation = deviation
         self.network = Generator(POINTS, conv_dim=conv_dim, residual_blocks=residual_blocks, head=head, stem=stem)
+
+    def named_slices(self, states: Sequence[Hashable]) -> dict[str, Slices]:
+        """See `mimik.networks.slices`: none, as it is told landmarks whatever the states are."""
+        return {}
 
     def forward(self, images: Tensor, landmarks: Tensor) -> Tensor:
         """Edit images (B, 3, H, H) in [-1, 1] so that they show `landmarks`, see `heatmaps`; returns the same shape."""

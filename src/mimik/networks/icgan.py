@@ -7,10 +7,13 @@ halves its channels with every doubling; the discriminator sees the condition as
 """
 
 import math
+from collections.abc import Hashable, Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+
+from mimik.networks.slices import Slices, behind
 
 FIRST_SIDE = 4
 
@@ -40,6 +43,10 @@ class Generator(nn.Module):
         self.network = nn.Sequential(*layers, nn.ConvTranspose2d(widths[-1], 3, 4, 2, 1), nn.Tanh())
         _initialise(self)
 
+    def named_slices(self, states: Sequence[Hashable]) -> dict[str, Slices]:
+        """See `mimik.networks.slices`: the states stand behind the noise."""
+        return {"network.0.weight": behind(self.noise_dim + len(states), 0, states)}
+
     def forward(self, noise: Tensor, condition: Tensor) -> Tensor:
         """(B, Z) and (B, K) -> (B, 3, size, size) in [-1, 1]."""
         image: Tensor = self.network(torch.cat([noise, condition], 1)[:, :, None, None]).float()
@@ -61,6 +68,12 @@ class Discriminator(nn.Module):
             last = width
         self.rest = nn.Sequential(*layers, nn.Conv2d(last, 1, FIRST_SIDE))
         _initialise(self)
+
+    def named_slices(self, states: Sequence[Hashable]) -> dict[str, Slices]:
+        """See `mimik.networks.slices`: the states' planes stand behind the features of the first layer."""
+        second = self.rest[0]
+        assert isinstance(second, nn.Conv2d)
+        return {"rest.0.weight": behind(second.in_channels, 1, states)}
 
     def forward(self, images: Tensor, condition: Tensor) -> Tensor:
         """(B, 3, size, size) in [-1, 1] and (B, K) -> (B,)."""

@@ -10,7 +10,8 @@ above them the decoder gets the encoder's features as a plain U-Net's does.
 Beyond the paper, off by default, for small images: `head` and `stem` as in `mimik.networks.stargan`.
 """
 
-from typing import Literal
+from collections.abc import Hashable, Sequence
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 
 from mimik.networks.convolution import convolve_joined
 from mimik.networks.normalisation import instance_norm
+from mimik.networks.slices import Slices, behind
 from mimik.networks.stargan import Head, Stem, compose, initialise
 
 Fusing = Literal["exchange", "text"]
@@ -155,6 +157,16 @@ class Generator(nn.Module):
         initialise(self, "normal")
         if head == "residual":
             nn.init.zeros_(self.last.weight)
+
+    def named_slices(self, states: Sequence[Hashable]) -> dict[str, Slices]:
+        """See `mimik.networks.slices`: convolutions that are told the states see them behind the features."""
+        told: dict[str, Any] = {"bottleneck.0": self.bottleneck[0]}
+        fusions: Any = self.fusions
+        for index, fusion in enumerate(fusions):
+            told[f"fusions.{index}.inner.0"] = fusion.inner[0]
+            if isinstance(fusion, TextFusion):
+                told[f"fusions.{index}.lower.0"] = fusion.lower[0]
+        return {f"{name}.weight": behind(layer.in_channels, 1, states) for name, layer in told.items()}
 
     def forward(self, images: Tensor, condition: Tensor) -> Tensor:
         """Edit images.

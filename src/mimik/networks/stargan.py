@@ -18,6 +18,7 @@ Options beyond the paper, all off by default:
   convolutions but the head's run at half the size or less; the head sees the input image at full size.
 """
 
+from collections.abc import Hashable, Sequence
 from typing import Literal
 
 import torch
@@ -26,6 +27,7 @@ from torch import Tensor, nn
 
 from mimik.networks.convolution import Conv2d, conv_transpose2d, convolve_joined
 from mimik.networks.normalisation import instance_norm
+from mimik.networks.slices import Slices, behind, judged, side_by_side
 
 Head = Literal["direct", "masked", "residual"]
 Stem = Literal["conv", "unshuffle"]
@@ -82,6 +84,7 @@ class Generator(nn.Module):
         """
         super().__init__()
         self.parts = parts
+        self.part_names: Sequence[Hashable] = range(parts)
         self.channels = channels
         self.head = head
         self.stem = stem
@@ -137,6 +140,14 @@ class Generator(nn.Module):
     def layers(self) -> list[nn.Module]:
         """Modules that hold nearly all work and are called as such, however the network is called."""
         return [self.encoder, self.decoder]
+
+    def named_slices(self, states: Sequence[Hashable]) -> dict[str, Slices]:
+        """See `mimik.networks.slices`: the first convolution sees the states' planes behind the image's."""
+        found = side_by_side(self, self.part_names) if self.parts > 1 else {}
+        first = self.encoder[0]
+        assert isinstance(first, nn.Conv2d)
+        planes = behind(first.in_channels // self.parts, 1, states)
+        return {**found, "encoder.0.weight": {**found.get("encoder.0.weight", {}), **planes}}
 
     @property
     def planes_reduction(self) -> int:
@@ -286,6 +297,7 @@ class Discriminator(nn.Module):
         if image_size % 2**layers:
             raise ValueError(f"{layers} halvings do not divide an image of {image_size} pixels")
         self.parts = parts
+        self.part_names: Sequence[Hashable] = range(parts)
         self.classes = classes
         self.matching = matching
         self.negative_slope = negative_slope
@@ -313,6 +325,14 @@ class Discriminator(nn.Module):
         logits = self.class_head(features).view(len(images), self.parts, -1)
         matching = logits[:, :, self.classes :].float() if self.matching else None
         return self.realness_head(features).float(), logits[:, :, : self.classes].float(), matching
+
+    def named_slices(self, states: Sequence[Hashable]) -> dict[str, Slices]:
+        """See `mimik.networks.slices`: the condition head has outputs for every state."""
+        found = side_by_side(self, self.part_names) if self.parts > 1 else {}
+        if not hasattr(self, "class_head"):
+            return found
+        outputs = judged(states, self.matching)
+        return {**found, "class_head.weight": {0: [(part, one) for part in self.part_names for one in outputs]}}
 
     def adversarial_outputs(self, side: int) -> int:
         """How many numbers judge an image of `side` pixels: the realness map and the further realness logits."""

@@ -161,7 +161,7 @@ def _check_offered(kind: str, name: str, settings: Settings, where: str) -> None
     check(_offered(kind, name, "Config"), settings, where)
 
 
-_BESIDES = ("training", "condition", "guidance", "starts_from", *resolution.PRETRAINED)
+_BESIDES = ("training", "condition", "guidance", "starts_from", "freeze", *resolution.PRETRAINED)
 """What an entry of `methods` may hold beside the settings of its Config."""
 
 

@@ -19,7 +19,7 @@ from mimik.errors import UserError, unknown_name
 from mimik.settings import modules
 from mimik.settings.external import is_external
 from mimik.settings.reading import FILE, Origins, read
-from mimik.settings.trained import AUTO, Trained, mask_faults, reference_faults, segmenter, trained
+from mimik.settings.trained import AUTO, Trained, mask_faults, reference_faults, segmenter, start_faults, trained
 from mimik.storage.files import read_json
 from mimik.storage.records import faults
 
@@ -32,7 +32,7 @@ SCHEMA = Path("workflow/schemas/params.schema.json")
 
 PRETRAINED: Mapping[str, str] = MappingProxyType({"segmenter": "segmenters", "depth_network": "depth_networks"})
 """Kinds of networks that a method may start from, with the group of params.yaml that holds their entries. An entry of
-`methods` names one under the kind; `starts_from` names another entry of `methods`, whose generator it starts from."""
+`methods` names one under the kind; `starts_from` names another entry of `methods`, whose networks it starts from."""
 
 PROTOCOLS = ("published", "equal")
 """Under which terms systems are trained. `published`: each with its own published length and batch size; `equal`: all
@@ -144,10 +144,10 @@ def pretrained_of(params: Mapping[str, Any], dataset: str, method: str, scale: s
     return found
 
 
-def starts_from(params: Mapping[str, Any], method: str) -> str | None:
-    """The entry of `methods` whose trained generator a method starts from, if any."""
-    name = _entry(params, "methods", method).get("starts_from")
-    return None if name is None else str(name)
+def starts_from(params: Mapping[str, Any], dataset: str, method: str) -> Trained | None:
+    """The entry of `methods` whose trained networks a method starts from, and on which dataset; None: it does not."""
+    reference = _entry(params, "methods", method).get("starts_from")
+    return None if reference is None else trained(str(reference), dataset)
 
 
 def masks_of(params: Mapping[str, Any], dataset: str, scale: str | None = None) -> Trained | None:
@@ -177,9 +177,10 @@ def resolve(params: Mapping[str, Any], dataset: str, method: str, scale: str | N
 
     Returns:
         dataset, method (name of the entry), module (its file in `mimik.methods`), scale, seed, image_size, protocol,
-        pretrained (the networks it starts from, by kind: NAME or DATASET/NAME), starts_from (a method or None),
-        condition (overrides of the method's `CONDITION`), guidance (by the name of a file in `mimik.guidance`,
-        overrides of its Config), config (overrides of the method's Config), training (overrides of TrainingConfig).
+        pretrained (the networks it starts from, by kind: NAME or DATASET/NAME), starts_from (a method, likewise, or
+        None), freeze (patterns of parameters), condition (overrides of the method's `CONDITION`), guidance (by the name
+        of a file in `mimik.guidance`, overrides of its Config), config (overrides of the method's Config), training
+        (overrides of TrainingConfig).
 
     Raises:
         UserError: a name that params.yaml does not know.
@@ -192,9 +193,10 @@ def resolve(params: Mapping[str, Any], dataset: str, method: str, scale: str | N
         values.pop("training", {}),
         _equal(params, dataset, scale).get("training", {}),
     )
-    for kind in PRETRAINED:
+    for kind in (*PRETRAINED, "starts_from"):
         values.pop(kind, None)
     at_scale = _scale(params, dataset, scale).get("guidance", {})
+    first = starts_from(params, dataset, method)
     guidance = {name: _merge(at_scale.get(name, {}), own or {}) for name, own in values.pop("guidance", {}).items()}
     return {
         "dataset": dataset,
@@ -203,7 +205,8 @@ def resolve(params: Mapping[str, Any], dataset: str, method: str, scale: str | N
         **_common(params, dataset, scale),
         "protocol": protocol_of(params),
         "pretrained": _names(pretrained_of(params, dataset, method, scale), dataset),
-        "starts_from": values.pop("starts_from", None),
+        "starts_from": None if first is None else first.seen_from(dataset),
+        "freeze": list(values.pop("freeze", ())),
         "condition": values.pop("condition", {}),
         "guidance": guidance,
         "config": values,
@@ -328,8 +331,7 @@ def _method_values(params: Mapping[str, Any], dataset: str, method: str, scale: 
     entry, chosen = dict(_entry(params, "methods", method)), _scale(params, dataset, scale)
     own = entry.pop("scales", {}).get(scale_of(params, dataset, scale), {})
     values = _merge_method(_merge_method(chosen.get("methods", {}).get(entry["method"], {}), entry), own)
-    values = _merge_method(values, _equal(params, dataset, scale).get("methods", {}).get(entry["method"], {}))
-    return values
+    return _merge_method(values, _equal(params, dataset, scale).get("methods", {}).get(entry["method"], {}))
 
 
 def _equal(params: Mapping[str, Any], dataset: str, scale: str | None) -> Settings:
@@ -431,7 +433,7 @@ def _unknown_names(params: Mapping[str, Any]) -> list[str]:
         if name == AUTO:
             found.append(f"datasets.{AUTO}: this name means the dataset of the scale's segmenter. Choose another.")
     for name, method in params["methods"].items():
-        refer(f"methods.{name}.starts_from", method.get("starts_from"), "methods")
+        found += start_faults(params, name)
         for scale in method.get("scales", {}):
             refer(f"methods.{name}.scales", scale, "scales")
         for kind, group in PRETRAINED.items():

@@ -109,12 +109,12 @@ def weights(params: Params, kind: str, wildcards: Wildcards) -> str | None:
     """Path of the trained network of a kind that a job reads, if any.
 
     Kinds: those of `params.PRETRAINED`, of which a segmenter may be trained on another dataset; `classifier` and
-    `reader`, trained on the job's; `starts_from` for another method's generator; `masks`, the segmenter that makes the
-    masks of the dataset when it is prepared, trained on another one.
+    `reader`, trained on the job's; `starts_from` for another training's generator, perhaps on another dataset; `masks`,
+    the segmenter that makes the masks of the dataset when it is prepared, trained on another one.
     """
     if kind == "starts_from":
-        method = resolution.starts_from(params, wildcards["method"])
-        return None if method is None else f"results/{wildcards['dataset']}/{method}/generator.safetensors"
+        first = resolution.starts_from(params, wildcards["dataset"], wildcards["method"])
+        return None if first is None else f"results/{first.dataset}/{first.name}/generator.safetensors"
     network = _trained_network(params, kind, wildcards)
     if network is None:
         return None
@@ -156,8 +156,8 @@ def restricted(params: Params, dataset: str, method: str | None = None) -> bool:
     sources = [resolution.masks_of(params, dataset)]
     if method is not None:
         sources += resolution.pretrained_of(params, dataset, method).values()
-        first = resolution.starts_from(params, method)
-        if first is not None and restricted(params, dataset, first):
+        first = resolution.starts_from(params, dataset, method)
+        if first is not None and restricted(params, *first):
             return True
     return any(restricted(params, source.dataset) for source in sources if source and source.dataset != dataset)
 
@@ -211,8 +211,17 @@ def stage_table(params: Params, project: Path = Path()) -> dict[str, Any]:
     for dataset, method in _trained(params):
         at = {"dataset": dataset, "method": method}
         add_preparation(dataset)
+        jobs = {
+            "train": (*starts, "segmented"),
+            "translate": ("segmenter", "segmented"),
+            "evaluate": ("segmenter", "segmented", "classifier", "reader"),
+            "report": ("segmented",),
+        }
+        if (dataset, method) not in pairs:
+            # Trained for what starts from it, and no more.
+            jobs = {"train": jobs["train"]}
         reads = {"segmented": segmented(params, at) or NOTHING}
-        for kind in dict.fromkeys((*networks, *starts)):
+        for kind in dict.fromkeys(kind for read in jobs.values() for kind in read if kind != "segmented"):
             path = weights(params, kind, at)
             if path is None:
                 reads[kind] = f"data/prepared/{dataset}/{ABSENT[kind]}"
@@ -223,14 +232,8 @@ def stage_table(params: Params, project: Path = Path()) -> dict[str, Any]:
                 network = _trained_network(params, kind, at)
                 assert network is not None  # it has a path
                 add_network(kind, network)
-        jobs = {
-            "train": (*starts, "segmented"),
-            "translate": ("segmenter", "segmented"),
-            "evaluate": ("segmenter", "segmented", "classifier", "reader"),
-            "report": ("segmented",),
-        }
         table = kept if restricted(params, dataset, method) else free
-        for rule, read in jobs.items() if (dataset, method) in pairs else [("train", jobs["train"])]:
+        for rule, read in jobs.items():
             home = free if rule == "evaluate" else table
             home[rule][f"{dataset}-{method}"] = {**at, "reads": {kind: reads[kind] for kind in read}}
     for stages in (free, kept):
@@ -248,10 +251,10 @@ def _trained(params: Params) -> list[resolution.Experiment]:
     found: list[resolution.Experiment] = []
     for dataset, method in resolution.experiments(params):
         chain: list[resolution.Experiment] = []
-        wanted: str | None = method
-        while wanted is not None and resolution.Experiment(dataset, wanted) not in (*found, *chain):
-            chain.append(resolution.Experiment(dataset, wanted))
-            wanted = resolution.starts_from(params, wanted)
+        wanted: tuple[str, str] | None = (dataset, method)
+        while wanted is not None and resolution.Experiment(*wanted) not in (*found, *chain):
+            chain.append(resolution.Experiment(*wanted))
+            wanted = resolution.starts_from(params, *wanted)
         found += chain[::-1]
     return found
 

@@ -1,8 +1,9 @@
-"""Segmenters by name: which entry of params.yaml, and which dataset it is trained on.
+"""Trained networks by name: which entry of params.yaml, and which dataset it is trained on.
 
-`NAME` is trained on the dataset that is translated, `DATASET/NAME` on another one. An entry of `methods` may also say
-`auto`, the scale's segmenter, or `auto/NAME`, another one that is trained on the dataset of the scale's. `masks_from`
-of a dataset names its segmenter the same way, always with the dataset.
+`NAME` is trained on the dataset that is translated, `DATASET/NAME` on another one. This holds for segmenters and for
+what a method `starts_from`. As its segmenter an entry of `methods` may also say `auto`, the scale's, or `auto/NAME`,
+another one that is trained on the dataset of the scale's. `masks_from` of a dataset names its segmenter the same way,
+always with the dataset.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,7 @@ AUTO = "auto"
 
 
 class Trained(NamedTuple):
-    """A network of params.yaml, and the dataset that it is trained on."""
+    """A network or method of params.yaml, and the dataset that it is trained on."""
 
     dataset: str
     name: str
@@ -26,7 +27,7 @@ class Trained(NamedTuple):
 
 
 def trained(reference: str, dataset: str) -> Trained:
-    """The network that `NAME` or `DATASET/NAME` stands for in settings of a dataset."""
+    """What `NAME` or `DATASET/NAME` stands for in settings of a dataset."""
     source, _, name = reference.rpartition("/")
     return Trained(source or dataset, name)
 
@@ -68,6 +69,36 @@ def reference_faults(params: Mapping[str, Any], place: str, reference: Any, *, a
         yield f"{place}: {source!r} is not under 'datasets'. {unknown_name(source, params['datasets'])}"
     elif "masks" not in params["datasets"][source].get("annotations", ("masks",)):
         yield f"{place}: a segmenter of {source!r} learns from its masks; add `masks` to its `annotations`."
+
+
+def start_faults(params: Mapping[str, Any], name: str) -> Iterator[str]:
+    """What is wrong with what an entry of `methods` starts from."""
+    methods, place = params["methods"], f"methods.{name}.starts_from"
+    reference = methods[name].get("starts_from")
+    if reference is None:
+        return
+    source, slash, other = str(reference).rpartition("/")
+    if slash and source not in params["datasets"]:
+        yield f"{place}: {source!r} is not under 'datasets'. {unknown_name(source, params['datasets'])}"
+    if other not in methods:
+        yield f"{place}: {other!r} is not under 'methods'. {unknown_name(other, methods)}"
+        return
+    if other == name:
+        yield (
+            f"{place}: an entry cannot start from itself. To train on, name another entry of the same method that "
+            f"starts from {name}; its `training.steps` are the further steps."
+        )
+        return
+    mine, theirs = methods[name]["method"], methods[other]["method"]
+    if mine != theirs:
+        yield f"{place}: expected another entry of the method {mine!r}; {other!r} is one of {theirs!r}."
+    chain = [name]
+    while other in methods and other not in chain:
+        chain.append(other)
+        # An entry is the same on every dataset, so its name alone makes the circle.
+        other = str(methods[other].get("starts_from")).rpartition("/")[2]
+    if other == name:
+        yield f"{place}: {' starts from '.join([*chain, name])}. Take one of these out of the circle."
 
 
 def mask_faults(params: Mapping[str, Any], name: str) -> Iterator[str]:

@@ -5,7 +5,7 @@ the device and read `LAG` steps later.
 """
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -60,7 +60,15 @@ class Engine:
     """
 
     def __init__(
-        self, task: Any, config: TrainingConfig, device: torch.device, *, seed: int, rank: int = 0, processes: int = 1
+        self,
+        task: Any,
+        config: TrainingConfig,
+        device: torch.device,
+        *,
+        seed: int,
+        rank: int = 0,
+        processes: int = 1,
+        frozen: Collection[str] = (),
     ) -> None:
         """Set up a `mimik.training.loop.Task`.
 
@@ -70,9 +78,10 @@ class Engine:
             device: the device to compute on.
             seed: seed of all random numbers drawn inside losses.
             rank, processes: index of this process and number of processes that average their gradients.
+            frozen: names of parameters that keep their values. Running statistics of batch normalisation go on.
 
         Raises:
-            UserError: graphs are requested but not possible.
+            UserError: graphs are requested but not possible, or an update has nothing left to train.
         """
         set_arithmetic(config.precision, device, config.deterministic)
         self.task, self.config, self.device = task.to(device).train(), config, device
@@ -89,7 +98,7 @@ class Engine:
                 recompute(module)
         self._dtype = autocast_dtype(config.precision, device)
         owners = [update.name for update in task.updates if update.shares is None]
-        self._groups = {name: getattr(task, f"{name}_parameters")() for name in owners}
+        self._groups = {name: self._trained(name, frozen) for name in owners}
         self._parameters = {
             name: [p for group in groups for p in group["params"]] for name, groups in self._groups.items()
         }
@@ -102,6 +111,22 @@ class Engine:
         self._reports: deque[tuple[torch.cuda.Event, Tensor]] = deque()
         if device.type == "cuda":
             self._start_on_gpu(processes)
+
+    def _trained(self, update: str, frozen: Collection[str]) -> list[dict[str, Any]]:
+        """The parameter groups of an update without what is frozen, which takes no gradient either."""
+        groups: list[dict[str, Any]] = getattr(self.task, f"{update}_parameters")()
+        if not frozen:
+            return groups
+        held = {id(parameter) for name, parameter in self.task.named_parameters() if name in frozen}
+        for group in groups:
+            for parameter in group["params"]:
+                if id(parameter) in held:
+                    parameter.requires_grad_(False)
+        groups = [{**group, "params": [p for p in group["params"] if id(p) not in held]} for group in groups]
+        groups = [group for group in groups if group["params"]]
+        if not groups:
+            raise UserError(f"freeze: nothing is left for the update of the {update} to train. Freeze less.")
+        return groups
 
     def _start_on_gpu(self, processes: int) -> None:
         config = self.config

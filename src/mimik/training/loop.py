@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -88,6 +88,7 @@ def train(
     device: torch.device | None = None,
     keep_checkpoint: bool = False,
     extras: Mapping[str, npt.NDArray[np.float32]] | None = None,
+    frozen: Collection[str] = (),
 ) -> History:
     """Train `task` in place, from the last checkpoint if there is one that fits.
 
@@ -106,6 +107,7 @@ def train(
         device: None selects one.
         keep_checkpoint: leave the last checkpoint to the caller, who removes it once the result is written.
         extras: see `mimik.training.batches.Batches`; their contents must be determined by `store` and `fingerprint`.
+        frozen: see `mimik.training.engine.Engine`; determined by `fingerprint`.
 
     Returns:
         The history: one dict per logged step, `step` and `<update>/<term>` (means since the previous row).
@@ -132,7 +134,7 @@ def train(
             ) from error
         clear_unfinished(directory)
     try:
-        loop = _Loop(task, store, rows, config, seed, directory, fingerprint, device, rank, processes, extras)
+        loop = _Loop(task, store, rows, config, seed, directory, fingerprint, device, rank, processes, extras, frozen)
         history = loop.run(label, logger if rank == 0 else None, sample if rank == 0 else None)
         if rank == 0 and not keep_checkpoint:
             loop.checkpoint.unlink(missing_ok=True)
@@ -180,9 +182,10 @@ class _Loop:
         rank: int,
         processes: int,
         extras: Mapping[str, npt.NDArray[np.float32]] | None = None,
+        frozen: Collection[str] = (),
     ) -> None:
         config = config.counted(len(rows), task.updates)
-        self.engine = Engine(task, config, device, seed=seed, rank=rank, processes=processes)
+        self.engine = Engine(task, config, device, seed=seed, rank=rank, processes=processes, frozen=frozen)
         self.config, self.device, self.rank = config, device, rank
         self.checkpoint = directory / "last.pt"
         indifferent = ("log_every", "checkpoint_seconds", "compile", "graphs", "deterministic", "recompute")

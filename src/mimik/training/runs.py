@@ -2,6 +2,7 @@
 
 Writes into the result folder, each file atomically and the weights last:
     generator.safetensors   weights that translate (averaged where the run averages)
+    critic.safetensors      the critics, for a training that starts from this one (`mimik.training.starting`)
     guides.safetensors      networks of guides that draw maps of edits (`mimik.training.guided`); empty without any
     config.json             the fully resolved settings, classes, image size, digests, machine
     history.csv             `step`, then `<update>/<term>`
@@ -10,6 +11,7 @@ Writes into the result folder, each file atomically and the weights last:
 
 import dataclasses
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -38,6 +40,7 @@ from mimik.training.batches import to_tensor, to_uint8
 from mimik.training.devices import run_environment
 from mimik.training.guided import Drawing, Guided, guides_state, load_guide_state
 from mimik.training.loop import Logger, TrainingConfig, train
+from mimik.training.starting import CRITICS, critics_state, frozen, load_critics, take_over, told
 
 GUIDES = "guides.safetensors"
 """File in the result folder with the networks that guides keep."""
@@ -68,10 +71,11 @@ def train_method(
     Args:
         settings: resolved for (dataset, method, scale): `dataset`, `method` (the entry's name), `module` (the file's
             name), `scale`, `seed`, `image_size`, `condition`, `guidance`, `config` (overrides of the method's Config),
-            `training` (overrides of its published schedule); see `mimik.settings.params.resolve`.
+            `training` (overrides of its published schedule), optionally `freeze` (patterns of parameters that keep
+            their values); see `mimik.settings.params.resolve`.
         store_dir: the prepared dataset.
         pretrained_dirs: folders of the networks that it starts from, by kind (`mimik.settings.params.PRETRAINED`);
-            under `starts_from` the results of another method.
+            under `starts_from` the results of another training.
         output_dir: results/<dataset>/<method>.
         checkpoint_dir: where the run's state is kept during training.
         logger: mirror of losses and pictures.
@@ -97,7 +101,9 @@ def train_method(
     method = _make(module, config, context, where)
     _set_class_units(method, store, where)
     if starts_from is not None:
-        _start_from(method, Path(starts_from), where)
+        label = f"{settings['dataset']}/{settings['method']}"
+        _start_from(method, Path(starts_from), where, label)
+    held = frozen(method, settings.get("freeze") or (), where)
     guides, guidance = {}, {}
     for name, values in settings["guidance"].items():
         guide = guide_module(name)
@@ -130,10 +136,13 @@ def train_method(
         "networks": {kind: _trained_with(folder) for kind, folder in folders.items()},
         "pretrained_sha256": {kind: file_sha256(folder / "model.safetensors") for kind, folder in folders.items()},
         "starts_from_sha256": None if starts_from is None else file_sha256(Path(starts_from) / "generator.safetensors"),
+        "starts_from_critic_sha256": None if starts_from is None else _critics_sha256(Path(starts_from)),
+        "freeze": list(settings.get("freeze") or ()),
         "template": store.manifest.get("template"),
         "sizes": store.manifest["sizes"],  # faces are cut out at the largest and shrunk, see faces.alignment.crops
     }
-    decisive = ("module", "config", "condition", "guidance", "pretrained_sha256", "starts_from_sha256")
+    started = ("pretrained_sha256", "starts_from_sha256", "starts_from_critic_sha256")
+    decisive = ("module", "config", "condition", "guidance", *started, "freeze")
     segmented = None if segmented_dir is None else FaceStore(segmented_dir, networks["segmenter"].input_size)
     probe = _Probe(method, store, checkpoints / "samples.png", segmented)
     history = train(
@@ -148,6 +157,7 @@ def train_method(
         logger=logger,
         sample=probe,
         keep_checkpoint=True,
+        frozen=[f"method.{name}" for name in held] if guides else held,
     )
     if torch.distributed.is_initialized() and torch.distributed.get_rank() != 0:
         return
@@ -158,6 +168,7 @@ def train_method(
         output / "config.json", {**resolved, "config_digest": digest(resolved), "environment": run_environment()}
     )
     save_safetensors(output / GUIDES, guides_state(guides))
+    save_safetensors(output / CRITICS, critics_state(method))
     save_safetensors(
         output / "generator.safetensors", method.generator_state(), metadata={"config": json.dumps(resolved)}
     )
@@ -339,13 +350,19 @@ def _set_class_units(method: Any, store: FaceStore, where: str) -> None:
     method.condition.set_class_units(means)
 
 
-def _start_from(method: Any, folder: Path, where: str) -> None:
-    """Start from the trained generator of another method, using `Method.start_from`."""
+def _start_from(method: Any, folder: Path, where: str, label: str) -> None:
+    """Start from the trained networks of another training, and say what was taken over."""
     trained, resolved = load_method(folder)
+    critics = load_critics(trained, folder)
     try:
-        method.start_from(trained)
-    except (AttributeError, RuntimeError, ValueError) as error:
+        taken = take_over(method, trained, critics=critics)
+    except ValueError as error:
         raise UserError(f"{where}.starts_from: cannot start from {folder} ({resolved['module']}): {error}.") from error
+    print(f"{label}: starts from {folder}.", *told(method, trained, taken, critics), file=sys.stderr)
+
+
+def _critics_sha256(folder: Path) -> str | None:
+    return file_sha256(folder / CRITICS) if (folder / CRITICS).is_file() else None
 
 
 def sample_grid(method: Any, store: FaceStore) -> Any:

@@ -8,10 +8,13 @@ import mimik.training.loop
 
 def train_method(settings, store_dir, pretrained_dirs, output_dir, checkpoint_dir, logger=None, *, segmented_dir=None):
     store = Path(store_dir, "manifest.json").read_text()
-    read = [Path(folder, "model.safetensors").read_text() for folder in pretrained_dirs.values()]
+    weights = {kind: "generator" if kind == "starts_from" else "model" for kind in pretrained_dirs}
+    read = [Path(folder, f"{weights[kind]}.safetensors").read_text() for kind, folder in pretrained_dirs.items()]
     read += _manifest(segmented_dir)
     text = json.dumps([settings, store, read, mimik.training.loop.VERSION])
-    for name in ("generator.safetensors", "guides.safetensors", "config.json", "history.csv", "samples.png"):
+    for name in ("critic", "generator", "guides"):
+        Path(output_dir, f"{name}.safetensors").write_text(text)
+    for name in ("config.json", "history.csv", "samples.png"):
         Path(output_dir, name).write_text(text)
 
 
