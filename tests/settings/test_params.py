@@ -63,9 +63,14 @@ def test_what_a_method_starts_from_and_is_told_is_no_part_of_its_config() -> Non
     values["scales"]["demo"]["guidance"] = {"depth": {"weight": 0.5, "width": 8}, "semantic": {"width": 4}}
     settings = params.resolve(values, "synthetic", "hier_seg")
     assert settings["pretrained"] == {"segmenter": "bisenet"} and settings["starts_from"] == "stargan"
-    assert settings["condition"] == {"form": "relative"}
+    assert settings["condition"] == {"form": "relative"} and settings["freeze"] is None
     assert settings["guidance"] == {"depth": {"weight": 0.1, "width": 8}}
     assert settings["config"] == {"phi": 3.0}
+    values["methods"]["hier_seg"] |= {"starts_from": "affectnet/stargan", "freeze": ["generator.*"]}
+    assert params.starts_from(values, "synthetic", "hier_seg") == ("affectnet", "stargan")
+    settings = params.resolve(values, "synthetic", "hier_seg")
+    assert settings["starts_from"] == "affectnet/stargan" and settings["freeze"] == ["generator.*"]
+    assert params.resolve(values, "affectnet", "hier_seg")["starts_from"] == "stargan"
 
 
 def test_the_scale_is_the_argument_then_the_command_line_then_the_datasets_own() -> None:
@@ -212,6 +217,20 @@ def test_only_a_dataset_with_ground_truth_has_a_reader() -> None:
             "a segmenter of 'affectnet' learns from its masks",
         ),
         (lambda v: v["methods"]["hier_seg"].update(starts_from="stargun"), "methods.hier_seg.starts_from: 'stargun'"),
+        (lambda v: v["methods"]["hier_seg"].update(starts_from="face/stargan"), "starts_from: 'face' is not under 'da"),
+        (lambda v: v["methods"]["hier_seg"].update(starts_from="stargan"), "expected another entry of the method 'hi"),
+        (lambda v: v["methods"]["stargan"].update(starts_from="stargan"), "cannot start from itself. To train on"),
+        (lambda v: v["methods"]["stargan"].update(starts_from="affectnet/stargan"), "cannot start from itself"),
+        (
+            lambda v: v["methods"].update(
+                stargan={"method": "stargan", "starts_from": "affectnet/c"},
+                b={"method": "stargan", "starts_from": "stargan"},
+                c={"method": "stargan", "starts_from": "b"},
+            ),
+            "methods.b.starts_from: b starts from stargan starts from c starts from b. Take one of these out of the",
+        ),
+        (lambda v: v["methods"]["stargan"].update(freeze="generator.*"), "methods.stargan.freeze: expected a list of"),
+        (lambda v: v["methods"]["stargan"].update(scales={"demo": {"freeze": [1]}}), "demo.freeze.0: expected a text"),
         (lambda v: v["methods"]["hier_seg"].update(guidance={"dept": {}}), "no module 'dept' in mimik.guidance"),
         (lambda v: v["scales"]["demo"].update(classifier="vgg"), "Known: attributes, small"),
         (lambda v: v["scales"]["demo"].update(attribute_classifier="small"), "demo.attribute_classifier: expected a"),

@@ -151,6 +151,28 @@ def test_what_starts_from_a_restricted_method_is_restricted() -> None:
     assert list(stages.stage_table(values)["restricted"]["train"]) == ["synthetic-hier_seg", "synthetic-later"]
 
 
+def test_a_method_may_start_from_one_of_another_dataset() -> None:
+    values = copy.deepcopy(SMALL)
+    values["methods"]["later"] = {**values["methods"]["stargan"], "starts_from": "affectnet/earlier"}
+    values["methods"]["earlier"] = {**values["methods"]["stargan"], "starts_from": "stargan"}
+    values["experiments"] = [{"dataset": "synthetic", "method": "later"}]
+    at = {"dataset": "synthetic", "method": "later"}
+    assert stages.weights(values, "starts_from", at) == "results/affectnet/earlier/generator.safetensors"
+    assert stages.weights(values, "starts_from", {**at, "dataset": "affectnet"}) == stages.weights(
+        values, "starts_from", at
+    )
+    table = stages.stage_table(values)
+    free, kept = table["jobs"], table["restricted"]
+    # The chain goes on where it has come to; what faces that are restricted have shaped is restricted.
+    assert list(kept["train"]) == ["affectnet-stargan", "affectnet-earlier", "synthetic-later"] and not free["train"]
+    first = "results/affectnet/stargan/generator.safetensors"
+    assert kept["train"]["affectnet-earlier"]["reads"]["starts_from"] == first
+    assert list(kept["prepare"]) == ["affectnet"] and list(free["prepare"]) == ["synthetic"]
+    # Nothing is measured on the way.
+    assert list(free["classifier"]) == ["synthetic-small"] and not kept["classifier"]
+    assert list(kept["translate"]) == ["synthetic-later"] and list(free["evaluate"]) == ["synthetic-later"]
+
+
 def test_the_segmenter_s_dataset_may_have_its_masks_from_a_third() -> None:
     values = elsewhere()
     entry = {**values["datasets"]["synthetic"], "dataset": "synthetic", "masks": "segmenter"}

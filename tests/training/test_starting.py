@@ -305,12 +305,12 @@ def test_critics_beside_the_generator_of_an_earlier_ef_gan_are_found(tmp_path: P
 def test_a_torn_file_of_critics_is_refused(tmp_path: Path) -> None:
     first = first_result(tmp_path)
     state = {name: value.clone() for name, value in read_safetensors(first / CRITICS, "").items()}
-    for content, told in ((b"torn", "expected weights"), (None, "the weights do not fit")):
+    for content, expected in ((b"torn", "expected weights"), (None, "the weights do not fit")):
         if content:
             (first / CRITICS).write_bytes(content)
         else:
             save_safetensors(first / CRITICS, dict(list(state.items())[1:]))
-        with pytest.raises(UserError, match=rf"critic\.safetensors: {told}.*start from the generator alone"):
+        with pytest.raises(UserError, match=rf"critic\.safetensors: {expected}.*start from the generator alone"):
             train_method(settings(), tmp_path / "five", {"starts_from": first}, tmp_path / "second", tmp_path / "c2")
 
 

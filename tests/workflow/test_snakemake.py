@@ -119,6 +119,27 @@ def test_a_touched_file_reruns_nothing(project: Project) -> None:
     assert project.planned() == {}
 
 
+def test_a_method_is_first_trained_on_the_dataset_it_starts_from(fresh: Project, tmp_path: Path) -> None:
+    project = fresh.copy(tmp_path / "project")
+    entry = "{dataset: synthetic, scale: demo, classes: [neutral, happiness], sizes: [64]}"
+    project.edit("params.yaml", "datasets:\n", f"datasets:\n  faces: {entry}\n")
+    more = "  stargan_from_rendered: {method: stargan, starts_from: synthetic/stargan}\n"
+    project.edit("params.yaml", "\nmethods:\n", f"\nmethods:\n{more}")
+    target = "results/faces/stargan_from_rendered/metrics.json"
+    assert project.planned(target) == {"prepare": 2, "classifier": 1, "train": 2, "translate": 1, "evaluate": 1}
+    text = project.must("snakemake", "--cores", "2", target).text
+    assert 0 < text.index("Train stargan on synthetic") < text.index("Train stargan_from_rendered on faces")
+    first, second = (
+        (project.folder / "results" / name / "generator.safetensors").read_text(encoding="utf-8")
+        for name in ("synthetic/stargan", "faces/stargan_from_rendered")
+    )
+    assert json.loads(second)[2] == [first] and json.loads(second)[0]["starts_from"] == "synthetic/stargan"
+    assert (project.folder / "results/faces/stargan_from_rendered/critic.safetensors").is_file()
+    assert project.planned(target) == {}
+    project.edit("params.yaml", "learning_rate: 0.001", "learning_rate: 0.002")
+    assert project.planned(target) == {"train": 2, "translate": 1, "evaluate": 1}
+
+
 def test_a_guided_method_waits_for_its_depth_network(project: Project) -> None:
     guided = "stargan: {method: stargan, depth_network: depth, guidance: {depth: {}}, "
     project.edit("params.yaml", "stargan: {method: stargan, ", guided)

@@ -178,9 +178,9 @@ def resolve(params: Mapping[str, Any], dataset: str, method: str, scale: str | N
     Returns:
         dataset, method (name of the entry), module (its file in `mimik.methods`), scale, seed, image_size, protocol,
         pretrained (the networks it starts from, by kind: NAME or DATASET/NAME), starts_from (a method, likewise, or
-        None), freeze (patterns of parameters), condition (overrides of the method's `CONDITION`), guidance (by the name
-        of a file in `mimik.guidance`, overrides of its Config), config (overrides of the method's Config), training
-        (overrides of TrainingConfig).
+        None), freeze (patterns of parameters or None), condition (overrides of the method's `CONDITION`), guidance (by
+        the name of a file in `mimik.guidance`, overrides of its Config), config (overrides of the method's Config),
+        training (overrides of TrainingConfig).
 
     Raises:
         UserError: a name that params.yaml does not know.
@@ -206,7 +206,7 @@ def resolve(params: Mapping[str, Any], dataset: str, method: str, scale: str | N
         "protocol": protocol_of(params),
         "pretrained": _names(pretrained_of(params, dataset, method, scale), dataset),
         "starts_from": None if first is None else first.seen_from(dataset),
-        "freeze": list(values.pop("freeze", ())),
+        "freeze": values.pop("freeze", None),
         "condition": values.pop("condition", {}),
         "guidance": guidance,
         "config": values,
