@@ -43,7 +43,7 @@ WEIGHTS: Mapping[str, Sequence[str]] = {
 """Metrics that need published weights."""
 
 KNOWN_FACES: Mapping[str, int] = {
-    "affectnet": 88_021,
+    "affectnet": 86_620,
     "rafd": 1_368,
     "cfee": 1_288,
     "celeba": 182_000,
@@ -268,7 +268,7 @@ def _faces(params: Params, dataset: str) -> int | None:
         )
         return int((table["split"] == "train").sum())
     options = resolution.resolve_dataset(params, dataset)["options"]
-    if options.get("sample"):
-        return int(options["sample"])
+    if options.get("sample"):  # with those that become `val`
+        return round(options["sample"] * (1 - options.get("held_out", 0.05)))
     known = KNOWN_FACES.get(resolution.dataset_module(params, dataset))
     return None if known is None else known * max(1, len(options.get("angles", ())))

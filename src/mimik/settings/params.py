@@ -36,7 +36,7 @@ PRETRAINED: Mapping[str, str] = MappingProxyType({"segmenter": "segmenters", "de
 
 PROTOCOLS = ("published", "equal")
 """Under which terms systems are trained. `published`: each with its own published length and batch size; `equal`: all
-with those of `scales.<scale>.equal`, so that each generator sees equally many images in equally many updates."""
+with those of `scales.<scale>.equal`: equally many steps in equal batches."""
 
 
 class Experiment(NamedTuple):
