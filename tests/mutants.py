@@ -9,7 +9,7 @@ PAIRS = (
     ("source", "target"), ("real", "fake"), ("image", "fake"), ("asked", "back"), ("own", "other"), ("own", "asked"),
     ("asked", "third"), ("before", "after"), ("present", "wanted"), ("images", "masks"), ("cycled", "same"),
     ("real_map", "fake_map"), ("real_match", "fake_match"), ("edited", "parsed"), ("low", "high"), ("x", "y"),
-    ("made", "image"), ("positive", "wrong"), ("total", "loss"), ("proposed", "wanted"), ("whole", "local"),
+    ("made", "image"), ("positive", "wrong"), ("total", "loss"), ("proposed", "wanted"), ("overall", "local"),
     ("rows", "columns"), ("width", "height"), ("left", "top"), ("shapes", "to"), ("given", "made"),
 )  # fmt: skip
 """Names that stand for each other's opposite: one is put in the place of the other where a function has both."""

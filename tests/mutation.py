@@ -124,9 +124,9 @@ EQUIVALENT: dict[tuple[str, str, str, str], str] = {
     ): "the same values from the settings or from a checkpoint with these settings",
     (
         "methods/hier_seg",
-        "changes = (whole_change, local_change, fusion_change)",
-        "(whole_change, local_change, fusion_change)",
-        "(local_change, whole_change, fusion_change)",
+        "changes = (global_change, local_change, fusion_change)",
+        "(global_change, local_change, fusion_change)",
+        "(local_change, global_change, fusion_change)",
     ): "they are summed",
     (
         "methods/hier_seg",

@@ -91,7 +91,7 @@ def passed(method: hier_seg.Method, images: Tensor, state: Tensor, real: bool, l
         masks = torch.ones_like(masks)
     crops = face_parts.cut(images, masks, boxes, config.local_size, config.mask_space).flatten(1, 2)
     local, local_change = nets["local"].edit(crops, state)
-    whole, whole_change = nets["whole"].edit(images, state)
+    whole, whole_change = nets["global"].edit(images, state)
 
     def placed(made: Tensor) -> Tensor:
         separate = made.unflatten(1, (len(config.parts), 3))
@@ -128,7 +128,7 @@ def test_the_generator_minimises_eq_8(variant: str, step: int) -> None:
     total, terms = torch.zeros(()), {}
     every = config.reconstruction_every
     if lazy := step % every == 0:
-        cycles = {"local": nets["local"](out["local"], back), "global": nets["whole"](out["global"], back)}
+        cycles = {"local": nets["local"](out["local"], back), "global": nets["global"](out["global"], back)}
         if config.fusion_reconstruction == "full":
             cycles["fusion"] = passed(method, out["fusion"], back, False, learn)["fusion"]
         else:
@@ -300,7 +300,7 @@ def test_rates(end_to_end: bool) -> None:
         adversary=PUBLISHED.config(learning_rate=3.0), local_adversary=LOCAL.config(layers=2, learning_rate=5.0),
     )  # fmt: skip
     nets, critics = method.generator, method.discriminator
-    wanted = [(nets[name], 1.0) for name in ("whole", "local", "fusion")]
+    wanted = [(nets[name], 1.0) for name in ("global", "local", "fusion")]
     assert_rates(method.generator_parameters(), [*wanted, *([(nets["segmenter"], 7.0)] if end_to_end else [])])
     assert_rates(
         method.discriminator_parameters(), [(critics["global"], 3.0), (critics["fusion"], 3.0), (critics["local"], 5.0)]
@@ -321,7 +321,7 @@ def test_the_mode_of_the_segmenter(changes: dict[str, Any], segmenter: bool) -> 
     method = make(PUBLISHED, LOCAL, "absolute", segmenter_anchor=1.0, **changes)
     assert method.segmenter.norm.training is segmenter and not method.anchor.norm.training  # type: ignore[union-attr]
     assert not any(p.requires_grad for p in method.anchor.parameters())  # type: ignore[union-attr]
-    assert method.generator["whole"].training and not method.eval().segmenter.norm.training
+    assert method.generator["global"].training and not method.eval().segmenter.norm.training
 
 
 @pytest.mark.parametrize("form", [{}, {"head": "masked", "stem": "unshuffle"}])
@@ -330,7 +330,7 @@ def test_networks_have_the_shapes_of_the_settings(form: dict[str, Any]) -> None:
     method = make(PUBLISHED, LOCAL, "absolute", **sizes, **form, fusion_conv_dim=16, fusion_residual_blocks=3)
     nets = method.generator
     for network, plain in (
-        (nets["whole"], hier_seg.Generator(4, conv_dim=8, residual_blocks=2, **form)),
+        (nets["global"], hier_seg.Generator(4, conv_dim=8, residual_blocks=2, **form)),
         (nets["local"], hier_seg.Generator(4, conv_dim=12, residual_blocks=3, parts=4, **form)),
         (nets["fusion"], hier_seg.Fusion(16, 3, form.get("head", "direct"))),
     ):

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 STANDINS = Path(__file__).with_name("standins")
 WORKFLOW = ("Snakefile", "workflow", "profiles", "dvc.yaml", ".dvcignore", ".gitignore")
 LIGHT = (
-    *("__init__", "cli", "console", "errors"),
+    *("__init__", "cli", "console", "errors", "verbs"),
     *("settings/agreement", "settings/configuration", "settings/external", "settings/imported"),
     *("settings/modules", "settings/outside"),
     *("settings/params", "settings/place", "settings/reading", "settings/sources", "settings/stages"),
