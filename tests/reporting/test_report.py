@@ -112,6 +112,17 @@ def test_smoke_never_stands_beside_demo(tmp_path: Path) -> None:
     assert ">quick<" in second and ">slow<" not in second and "Smoke run" in second
 
 
+def test_results_of_different_protocols_share_nothing(tmp_path: Path) -> None:
+    make_store(tmp_path)
+    results = [make_result(tmp_path, name) for name in ("own", "fair")]
+    path = results[1] / "metrics.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "protocol": "equal"}))
+    comparison(results, tmp_path / "data/prepared", tmp_path / "index.html", {})
+    first, second = (tmp_path / "index.html").read_text().split('<section class="group"')[1:]
+    assert ">own<" in first and ">fair<" not in first and "published: each system" in first
+    assert ">fair<" in second and ">own<" not in second and "equal: all systems" in second
+
+
 def test_best_is_bold_and_baselines_are_set_apart(tmp_path: Path) -> None:
     make_store(tmp_path, truth=True)
     results = [
@@ -193,3 +204,7 @@ def test_the_table_of_systems_replaces_what_stands_between_the_markers(tmp_path:
     assert readme.is_symlink() and content.count(b"\n") == content.count(b"\r\n") > 5
     with pytest.raises(UserError, match="make demo-all"):
         write_systems(readme, [], store)
+    path = folders[0] / "metrics.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "protocol": "equal"}))
+    with pytest.raises(UserError, match="results of one protocol, found equal, published"):
+        write_systems(readme, folders, store)

@@ -77,7 +77,7 @@ def test_a_dataset_has_its_own_image_size_for_everything_that_is_trained_on_it()
         assert "image_size" not in params.resolve_dataset(SHIPPED, dataset, "paper")["options"]
 
 
-def test_under_the_protocol_equal_all_systems_see_equally_many_images_in_equally_many_updates() -> None:
+def test_under_the_protocol_equal_all_systems_are_trained_for_equally_many_steps_in_equal_batches() -> None:
     equal = {**SHIPPED, "protocol": "equal"}
     seen = {"published": set(), "equal": set()}
     for protocol, values in (("published", SHIPPED), ("equal", equal)):
@@ -90,6 +90,19 @@ def test_under_the_protocol_equal_all_systems_see_equally_many_images_in_equally
             assert protocol == "published" or updates in (5, None)
     assert seen["equal"] == {(40_000, 16, None)}
     assert len(seen["published"]) > 5
+
+
+@pytest.mark.parametrize("scale", ["paper", "demo", "smoke"])
+@pytest.mark.parametrize("protocol", params.PROTOCOLS)
+def test_icgan_has_steps_left_for_its_encoders(protocol: str, scale: str) -> None:
+    settings = complete({**SHIPPED, "protocol": protocol}, "synthetic", "icgan", scale)
+    assert settings["config"]["gan_steps"] < settings["training"]["steps"]
+
+
+def test_results_of_a_scale_without_equal_lengths_are_not_called_equal() -> None:
+    values = {**copy.deepcopy(SHIPPED), "protocol": "equal"}
+    del values["scales"]["demo"]["equal"]
+    assert complete(values, "synthetic", "icgan", "demo") == complete(SHIPPED, "synthetic", "icgan", "demo")
 
 
 @pytest.mark.parametrize(

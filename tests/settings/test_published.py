@@ -42,6 +42,7 @@ def test_every_row_has_the_stated_settings_or_a_reason(table: str) -> None:
     for row in published.rows(SHIPPED, table):
         assert {"image_size", "batch_size", "learning_rate"} <= set(row.stated)
         assert {"iterations", "epochs"} & set(row.stated)
+        assert any("." in setting for setting in row.stated)  # what makes it that row
         assert [found for found in published.differences(SHIPPED, row) if not found.reason] == []
 
 
@@ -60,7 +61,33 @@ def test_a_changed_entry_is_noticed(setting: str, other: Any) -> None:
     params["methods"]["hier_seg_unet"]["segmenter"] = params["scales"]["paper"]["segmenter"]
     tables = [row for table in ("hier_seg/table1", "hier_seg/table2") for row in published.rows(params, table)]
     noticed = {row.method for row in tables if any(not found.reason for found in published.differences(params, row))}
-    assert noticed == ({"hier_seg_unet"} if setting == "segmenter" else {"hier_seg", "hier_seg_unet"})
+    assert noticed == {"hier_seg", "hier_seg_unet"}
+
+
+def test_other_data_another_parser_and_another_judge_are_noticed() -> None:
+    params = copy.deepcopy(SHIPPED)
+    params["datasets"]["celeba"]["split"] = "official"
+    params["datasets"]["affectnet"]["evaluation"] = {"class_filter": {"classes": ["neutral", "fear"], "apply": "both"}}
+    params["datasets"]["rafd3"]["angles"] = [90]
+    params["scales"]["paper"]["segmenter"] = "celebamask_hq/unet"
+    params["scales"]["paper"]["classifier"] = "small"
+    noticed = {
+        (row.dataset, row.method, found.setting)
+        for table in ("hier_seg/table1", "secgan/table1")
+        for row in published.rows(params, table)
+        for found in published.differences(params, row)
+        if not found.reason
+    }
+    parser, judge = "networks.segmenter.config.network", "judges.classifier.config.network"
+    assert {
+        ("celeba", "attgan_diff_attributes", "preparation.split"),
+        ("affectnet", "stargan", "evaluation.class_filter.classes"),
+        ("rafd3", "secgan", "preparation.angles"),
+        ("celeba", "secgan_attributes", parser),
+        ("celeba", "stargan_concat_attributes", parser),
+        ("rafd90", "hier_seg_frozen", parser),
+        ("rafd90", "hier_seg", judge),
+    } <= noticed
 
 
 def test_a_changed_image_size_is_noticed() -> None:

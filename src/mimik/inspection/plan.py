@@ -43,7 +43,7 @@ WEIGHTS: Mapping[str, Sequence[str]] = {
 """Metrics that need published weights."""
 
 KNOWN_FACES: Mapping[str, int] = {
-    "affectnet": 88_021,
+    "affectnet": 86_620,
     "rafd": 1_368,
     "cfee": 1_288,
     "celeba": 182_000,
@@ -90,7 +90,8 @@ def plan(params: Params, item: str, card: str, rate: float | None = None) -> Ite
         raise UserError(f"{card!r} is not a card that mimik knows: {', '.join(CARDS)}. Give its rate with --rate.")
     wanted = experiments(params, item)
     params = {**params, "experiments": [pair._asdict() for pair in wanted]}
-    yield f"{item}: {len(wanted)} experiments, protocol {resolution.protocol_of(params)}."
+    protocols = sorted({resolution.resolve(params, *pair)["protocol"] for pair in wanted})
+    yield f"{item}: {len(wanted)} experiments, protocol {' and '.join(protocols)}."
     for pair in wanted:
         scale = resolution.scale_of(params, pair.dataset)
         yield f"  {pair.dataset}/{pair.method} (scale {scale}, {resolution.image_size_of(params, pair.dataset)} px)"
@@ -268,7 +269,8 @@ def _faces(params: Params, dataset: str) -> int | None:
         )
         return int((table["split"] == "train").sum())
     options = resolution.resolve_dataset(params, dataset)["options"]
-    if options.get("sample"):
-        return int(options["sample"])
+    if options.get("sample"):  # with those that become `val`
+        held_out: float = options.get("held_out", 0.05)
+        return round(int(options["sample"]) * (1 - held_out))
     known = KNOWN_FACES.get(resolution.dataset_module(params, dataset))
     return None if known is None else known * max(1, len(options.get("angles", ())))

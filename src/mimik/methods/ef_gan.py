@@ -22,7 +22,7 @@ that are said to be WGAN-GP's, and square outside of the penalty's bracket; both
 and R only (section 1), so the interpolator learns from Eq. 5 alone, and in cascades: K = 1 has no state to propose.
 
 Choices where the supplement is silent: the networks, see `mimik.networks.ef_gan`; |M_A|^2 is the mean over the pixels;
-five D updates per G update; boxes for 128 px, scaled with the image (256 px at scale `paper`); cascades train for 20
+five D updates per G update; boxes for 128 px, scaled with the image; cascades train for 20
 epochs, 10 of them at 1e-5 before the decay, which fits the published hours (params.yaml, `scales.paper`).
 
 Boxes have fixed sizes and are centred on each face's landmarks while training. A translation knows no landmarks: there

@@ -32,7 +32,7 @@ SCALES: Mapping[str, str] = {
 
 PROTOCOLS: Mapping[str, str] = {
     "published": "each system trained with its own length and batch size",
-    "equal": "every generator trained on equally many images in equally many updates",
+    "equal": "all systems trained for equally many steps with equal batches",
 }
 """What the protocols of `mimik.settings.params.PROTOCOLS` mean, for the page."""
 

@@ -36,7 +36,7 @@ PRETRAINED: Mapping[str, str] = MappingProxyType({"segmenter": "segmenters", "de
 
 PROTOCOLS = ("published", "equal")
 """Under which terms systems are trained. `published`: each with its own published length and batch size; `equal`: all
-with those of `scales.<scale>.equal`, so that each generator sees equally many images in equally many updates."""
+with those of `scales.<scale>.equal`. A scale without `equal` has `published` only."""
 
 
 class Experiment(NamedTuple):
@@ -203,7 +203,7 @@ def resolve(params: Mapping[str, Any], dataset: str, method: str, scale: str | N
         "method": method,
         "module": values.pop("method"),
         **_common(params, dataset, scale),
-        "protocol": protocol_of(params),
+        "protocol": protocol_of(params) if _equal(params, dataset, scale) else PROTOCOLS[0],
         "pretrained": _names(pretrained_of(params, dataset, method, scale), dataset),
         "starts_from": None if first is None else first.seen_from(dataset),
         "freeze": values.pop("freeze", None),

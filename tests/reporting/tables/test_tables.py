@@ -107,6 +107,43 @@ def test_settings_of_guides_and_conditions_are_named_too(tmp_path: Path) -> None
     assert "condition.space" not in rows
 
 
+def test_settings_of_the_networks_that_a_run_started_from_are_named_too(tmp_path: Path) -> None:
+    network = {
+        "dataset": "faces",
+        "name": "unet",
+        "config": {"network": "unet", "width": 8, "jitter": 0.0},
+        "training": {"steps": 800, "batch_size": 8, "learning_rate": 2e-4, "log_every": 1},
+    }
+    other = {**network, "config": {"network": "bisenet"}, "training": {"batch_size": 32}}
+    runs = [
+        configured(tmp_path, name, {}, {}, networks={"segmenter": made})
+        for name, made in (("small", network), ("whole", other))
+    ]
+    made = settings.build(runs, SETTINGS)
+    assert isinstance(made, Table)
+    rows = {line.name: [(cell.text, cell.small) for cell in line.cells[1:]] for line in made.lines}
+    assert rows == {
+        "segmenter.config.width": [("8", "default none"), ("as published", "")],
+        "segmenter.training.steps": [("800", "default 1000000"), ("as published", "")],
+    }
+    foreign = {**network, "config": {"network": "elsewhere.network"}}
+    made = settings.build([*runs, configured(tmp_path, "far", {}, {}, networks={"segmenter": foreign})], SETTINGS)
+    assert isinstance(made, Table) and made.notes[0].startswith("far left out: ")
+    assert "elsewhere.network" in made.notes[0]
+
+
+def test_a_length_in_epochs_is_compared_as_such(tmp_path: Path) -> None:
+    groups = {"module": "ganimation"}
+    longer = configured(tmp_path, "longer", {}, {"epochs": 30.0, "steps": 51_234}, **groups)
+    shorter = configured(tmp_path, "shorter", {}, {"epochs": 3.0, "steps": 5_123}, **groups)
+    made = settings.build([longer, shorter], SETTINGS)
+    assert isinstance(made, Table)
+    assert {line.name: [cell.text for cell in line.cells[1:]] for line in made.lines} == {
+        "training.epochs": ["as published", "3"],
+        "training.steps": ["as published", "5123"],
+    }
+
+
 def test_a_guide_of_an_unknown_package_leaves_its_run_out_and_says_what_to_do(tmp_path: Path) -> None:
     plain = configured(tmp_path, "plain", {"conv_dim": 8}, {})
     guided = configured(tmp_path, "guided", {}, {}, guidance={"elsewhere.guide": {"weight": 1.0}})

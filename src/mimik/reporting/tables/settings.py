@@ -15,9 +15,9 @@ from mimik.settings.outside import named_in_file
 
 TITLE = "What differs from the published settings"
 CAPTION = (
-    "Every setting in which a run differs from the defaults of its method and of its guides, which are the published "
-    "ones (small: the default). Changes to the objective, the critic, the output head or the optimisation come first, "
-    "because they do more than make things smaller. Mere sizes and lengths follow."
+    "Every setting in which a run differs from the defaults of its method, of its guides and of the networks that it "
+    "started from, which are the published ones (small: the default). Changes to the objective, the critic, the output "
+    "head or the optimisation come first, because they do more than make things smaller. Mere sizes and lengths follow."
 )
 PAGES = frozenset({"method", "comparison"})
 
@@ -128,7 +128,11 @@ def build(results: Sequence[Result], settings: ReportSettings) -> Table | Absent
     names = list(dict.fromkeys(name for found in changed.values() for name in found))
     if not names:
         return Absent("; ".join(unknown.values()) or "all settings are the published ones")
-    known = {result.method: published(result.config) for result in results if changed[result.method]}
+    known = {
+        result.method: {**published(result.config), **_published_networks(result.config)}
+        for result in results
+        if isinstance(result.config.get("module"), str)
+    }
     lines = []
     for name in sorted(names, key=lambda name: bool(SIZES.search(name))):
         cells = [Cell("size or length" if SIZES.search(name) else "method", muted=True)]
@@ -146,10 +150,11 @@ def build(results: Sequence[Result], settings: ReportSettings) -> Table | Absent
 
 
 def _unreadable(result: Result) -> str:
-    """Why the defaults of a method or guide of another package cannot be read; empty if they can or are mimik's."""
+    """Why the defaults of something from another package cannot be read; empty if they can or are mimik's."""
     guides = (("guidance", name) for name in result.config.get("guidance") or {})
+    networks = (("networks", network["config"].get("network")) for network in _networks(result.config).values())
     try:
-        for kind, name in (("methods", result.config.get("module")), *guides):
+        for kind, name in (("methods", result.config.get("module")), *guides, *networks):
             if is_external(name):
                 named_in_file(kind, name, f"{result.directory / 'config.json'}: {kind}")
     except UserError as error:
