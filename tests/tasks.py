@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from mimik.components.adversary import AdversaryConfig
+from mimik.components.augmentation import AugmentationConfig
 from mimik.methods import stargan
 from mimik.training.engine import Engine
 from mimik.training.guided import Guided
@@ -31,7 +32,13 @@ LAZY: dict[str, Any] = {
     "critic_head_start": 2,
     "reconstruction_every": 3,
     "adversary": AdversaryConfig(
-        conv_dim=8, layers=3, objective="hinge", per_class=True, r1_gamma=1.0, r1_every=2, augment=0.1
+        conv_dim=8,
+        layers=3,
+        objective="hinge",
+        per_class=True,
+        r1_gamma=1.0,
+        r1_every=2,
+        augmentation=AugmentationConfig(adaptive=True, probability=0.3, target=0.0, every=8, images=40),
     ),
 }
 """Settings whose steps differ from each other."""

@@ -112,7 +112,7 @@ class Augmentation(nn.Module):
             # Sum of signs and number of real images: since p was last changed, and of the present update.
             self.register_buffer("tally", torch.zeros(2))
             self.register_buffer("fresh", torch.zeros(2), persistent=False)
-            self.register_load_state_dict_pre_hook(_optional)
+        self.register_load_state_dict_pre_hook(_optional)
 
     @property
     def adaptive(self) -> bool:
@@ -160,10 +160,13 @@ class Augmentation(nn.Module):
         self.tally.copy_(torch.where(due, 0.0, self.tally))
 
 
-def _optional(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
-    """A critic whose p was not adaptive leaves p where it is."""
+def _optional(module: "Augmentation", state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """A critic may start from one that had no adaptive p, whose own p then stays, or from one that had."""
     for name in ("p", "tally"):
-        state.setdefault(f"{prefix}{name}", getattr(module, name))
+        if module.adaptive:
+            state.setdefault(f"{prefix}{name}", getattr(module, name))
+        else:
+            state.pop(f"{prefix}{name}", None)
 
 
 def moved(images: Tensor, config: AugmentationConfig, p: Tensor | float) -> Tensor:
@@ -171,6 +174,9 @@ def moved(images: Tensor, config: AugmentationConfig, p: Tensor | float) -> Tens
 
     One bilinear resampling does all of it; beyond its border an image is continued by its reflection.
     """
+    used = [bool(amount) for amount in (config.shift, config.shift, config.scale, config.rotation, config.stretch)]
+    if not any(used):
+        return images
     height, width = images.shape[2:]
     count, device = len(images), images.device
     chosen = torch.rand(5, count, device=device) < p
@@ -194,7 +200,8 @@ def moved(images: Tensor, config: AugmentationConfig, p: Tensor | float) -> Tens
     x, y = x / magnify - whole_x, y / magnify - whole_y
     grid = torch.stack([x * (2 / width), y * (2 / height)], 3)
     found = F.grid_sample(images.float(), grid, mode="bilinear", padding_mode="reflection", align_corners=False)
-    return torch.where(chosen.any(0).view(-1, 1, 1, 1), found, images)
+    changed = torch.stack([gate for gate, use in zip(chosen, used, strict=True) if use]).any(0)
+    return torch.where(changed.view(-1, 1, 1, 1), found, images)
 
 
 def coloured(images: Tensor, config: AugmentationConfig, p: Tensor | float) -> Tensor:
