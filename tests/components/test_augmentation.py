@@ -256,11 +256,19 @@ def test_p_rises_while_the_critic_is_sure_and_falls_while_it_is_not() -> None:
     assert after([-1.0] * 2) == [0.0, 0.0] and after([1.0] * 40)[-1] == 0.8 == after([1.0] * 40, most=0.8)[-1]
 
 
+def test_the_surer_of_two_judgements_counts() -> None:
+    for realness, given, rises in ((1.0, -1.0, True), (-1.0, 1.0, True), (0.5, 0.5, False)):
+        augmentation = Augmentation(AugmentationConfig(adaptive=True, probability=0.4, every=1, images=10))
+        augmentation.observe(torch.full((2, 1), realness), torch.full((2, 1), given))
+        augmentation.adapt()
+        torch.testing.assert_close(augmentation.p, torch.tensor(0.6 if rises else 0.2))
+
+
 def test_only_images_with_the_part_count() -> None:
     augmentation = Augmentation(AugmentationConfig(adaptive=True, every=2, images=10))
     signs = torch.tensor([[1.0, -1.0], [1.0, -1.0], [1.0, -1.0]])
-    augmentation.observe(signs, torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, 1.0]]))
-    torch.testing.assert_close(augmentation.fresh, torch.tensor([1.0, 2.0]))
+    augmentation.observe(signs, weight=torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, 1.0]]))
+    torch.testing.assert_close(augmentation.fresh, torch.tensor([1.0, 1.0, 2.0]))
     augmentation.adapt()
     # r_t is 1/2: below the target of 0.6.
     assert augmentation.p == 0 and augmentation.fresh.eq(0).all() and augmentation.tally.eq(0).all()
@@ -272,8 +280,8 @@ def adversary(**settings: Any) -> Adversary:
 
 
 @pytest.mark.parametrize("per_class", [False, True])
-@pytest.mark.parametrize("bias", [100.0, -100.0])
-def test_the_critic_tells_how_sure_it_is(bias: float, per_class: bool) -> None:
+@pytest.mark.parametrize(("bias", "given"), [(100.0, -1.0), (-100.0, 1.0), (-100.0, 0.0)])
+def test_the_critic_tells_how_sure_it_is(bias: float, given: float, per_class: bool) -> None:
     rules = AugmentationConfig(adaptive=True, every=1, images=10)
     critic = adversary(per_class=per_class, augmentation=rules)
     with torch.no_grad():
@@ -281,15 +289,18 @@ def test_the_critic_tells_how_sure_it_is(bias: float, per_class: bool) -> None:
         critic.network.realness_head.bias = torch.nn.Parameter(torch.full((1,), bias))
         if per_class:
             critic.network.class_head.weight.zero_()
+            logits = torch.cat([torch.zeros(4), torch.full((4,), given)])
+            critic.network.class_head.bias = torch.nn.Parameter(logits)
     real, state = pictures(shape=(4, 3, 16, 16)), STATES.of_labels(torch.arange(4))
     _, terms = critic.discriminator_loss(real, real, state, state, 0)
     assert terms["p"] == 0
-    share = 0.5 if per_class else 1.0
-    torch.testing.assert_close(critic.augmentation.fresh, torch.tensor([math.copysign(4 * share, bias), 4.0]))
+    expected = math.copysign(4, bias)
+    found = critic.augmentation.fresh.tolist()
+    assert found[0] == expected and found[2] == 4 and found[1] == (4 * given if per_class else expected)
     # Nothing is counted while the critic is trained alone, and when the generator is.
     critic.discriminator_loss(real, None, state, state, 0)
     critic.generator_loss(real, state)
-    assert critic.augmentation.fresh[1] == 4
+    assert critic.augmentation.fresh[2] == 4
 
 
 def test_penalties_are_taken_at_what_the_critic_sees(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -206,11 +206,8 @@ class Adversary(nn.Module):
             terms["r1"] = part_mean(penalty, weight)
             total = total + 0.5 * config.r1_gamma * config.r1_every * terms["r1"]
         if self.augmentation.adaptive:
-            signs = real_map.sign().mean((2, 3))
-            if matching is not None:
-                # What judges a face given its own state can overfit as well, and counts as much as the map.
-                signs = (signs + self._own(matching.chunk(2)[0], source).sign()) / 2
-            terms["p"] = self.augmentation.observe(signs, weight)
+            own = None if matching is None else self._own(matching.chunk(2)[0], source).sign()
+            terms["p"] = self.augmentation.observe(real_map.sign().mean((2, 3)), own, weight)
         return total, terms
 
     def penalty_loss(self, real: Tensor, fake: Tensor) -> Loss:

@@ -8,7 +8,8 @@ critic sees stays as it is and the generator does not learn to make transformed 
 
 p is fixed, or follows the critic's overfitting by the heuristic r_t of Karras et al.: the mean sign of the critic's
 outputs for real training images, 1 when it is sure of all of them, 0 when it cannot tell. p rises while r_t is above a
-target, and falls while it is below.
+target, and falls while it is below. A critic that also learns realness given the state has two such means, and the
+larger one counts: of few faces it learns by heart who shows what, long before it does so with what is real.
 
 Images are never mirrored here. `training.flip` mirrors half of the training faces before anything sees them, where the
 dataset allows it; mirrored once more, they would look the same to a critic.
@@ -109,9 +110,10 @@ class Augmentation(nn.Module):
         self.config, self.channels, self.colours = config, channels, colours
         if config.adaptive:
             self.register_buffer("p", torch.tensor(config.probability))
-            # Sum of signs and number of real images: since p was last changed, and of the present update.
-            self.register_buffer("tally", torch.zeros(2))
-            self.register_buffer("fresh", torch.zeros(2), persistent=False)
+            # Sums of signs, plain and given the state, and number of real images: since p was last changed, and of the
+            # present update.
+            self.register_buffer("tally", torch.zeros(3))
+            self.register_buffer("fresh", torch.zeros(3), persistent=False)
         self.register_load_state_dict_pre_hook(_optional)
 
     @property
@@ -136,15 +138,17 @@ class Augmentation(nn.Module):
         return together
 
     @torch.no_grad()
-    def observe(self, signs: Tensor, weight: Tensor | None = None) -> Tensor:
+    def observe(self, realness: Tensor, given: Tensor | None = None, weight: Tensor | None = None) -> Tensor:
         """Count what a critic thinks of real images, for an adaptive p, and return the present p.
 
         Args:
-            signs: (B, P), from -1, taken to be fake, to 1, taken to be real; of P critics side by side.
+            realness: (B, P) mean signs of the critics' maps, from -1, taken to be fake, to 1, taken to be real.
+            given: (B, P) signs of realness given the images' own states, of critics that learn it.
             weight: (B, P), 0 where an image does not count.
         """
-        share = (torch.ones_like(signs) if weight is None else weight).float() / signs.shape[1]
-        self.fresh += torch.stack([(signs * share).sum(), share.sum()])
+        share = (torch.ones_like(realness) if weight is None else weight).float() / realness.shape[1]
+        judged = (realness, realness if given is None else given)
+        self.fresh += torch.stack([*((signs * share).sum() for signs in judged), share.sum()])
         return self.p.clone()
 
     @torch.no_grad()
@@ -153,9 +157,9 @@ class Augmentation(nn.Module):
         config = self.config
         self.tally += self.fresh
         self.fresh.zero_()
-        signs, seen = self.tally.unbind()
+        seen = self.tally[2]
         due = seen >= config.every
-        up = torch.sign(signs / seen.clamp(min=1) - config.target)
+        up = torch.sign((self.tally[:2] / seen.clamp(min=1)).amax() - config.target)
         self.p.copy_(torch.where(due, (self.p + up * seen / config.images).clamp(0, config.most), self.p))
         self.tally.copy_(torch.where(due, 0.0, self.tally))
 

@@ -248,7 +248,7 @@ class Method(nn.Module):
         wrong = part_mean((real - 1).pow(2).mean((2, 3)), wanted) + part_mean(fake.pow(2).mean((2, 3)), present)
         terms = {"adv": 0.5 * wrong}
         if self.augmentation.adaptive:
-            terms["p"] = self.augmentation.observe((real - 0.5).sign().mean((2, 3)), wanted)
+            terms["p"] = self.augmentation.observe((real - 0.5).sign().mean((2, 3)), weight=wanted)
         return terms["adv"], terms
 
     @torch.no_grad()
