@@ -38,7 +38,20 @@ LAZY: dict[str, Any] = {
         per_class=True,
         r1_gamma=1.0,
         r1_every=2,
-        augmentation=AugmentationConfig(adaptive=True, probability=0.3, target=0.0, every=8, images=40),
+        # Colours only: a GPU resamples moved images with a gradient whose bits vary.
+        augmentation=AugmentationConfig(
+            adaptive=True,
+            probability=0.3,
+            target=0.0,
+            every=8,
+            images=40,
+            noise=0.1,
+            cutout=0.3,
+            shift=0.0,
+            scale=0.0,
+            rotation=0.0,
+            stretch=0.0,
+        ),
     ),
 }
 """Settings whose steps differ from each other."""
