@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from mimik.components.adversary import AdversaryConfig
+from mimik.components.augmentation import AugmentationConfig
 from mimik.methods import stargan
 from mimik.training.engine import Engine
 from mimik.training.guided import Guided
@@ -31,7 +32,26 @@ LAZY: dict[str, Any] = {
     "critic_head_start": 2,
     "reconstruction_every": 3,
     "adversary": AdversaryConfig(
-        conv_dim=8, layers=3, objective="hinge", per_class=True, r1_gamma=1.0, r1_every=2, augment=0.1
+        conv_dim=8,
+        layers=3,
+        objective="hinge",
+        per_class=True,
+        r1_gamma=1.0,
+        r1_every=2,
+        # Colours only: a GPU resamples moved images with a gradient whose bits vary.
+        augmentation=AugmentationConfig(
+            adaptive=True,
+            probability=0.3,
+            target=0.0,
+            every=8,
+            images=40,
+            noise=0.1,
+            cutout=0.3,
+            shift=0.0,
+            scale=0.0,
+            rotation=0.0,
+            stretch=0.0,
+        ),
     ),
 }
 """Settings whose steps differ from each other."""

@@ -230,7 +230,8 @@ def make_depth_network(**settings: Any) -> DepthNetworkTask:
     return DepthNetworkTask(depth_network.build(vars(config)), config, adversary, vgg)
 
 
-AUGMENTED = {"conv_dim": 8, "layers": 3, "augment": 0.1}
+AUGMENTED = {"conv_dim": 8, "layers": 3, "augmentation": {"probability": 0.3, "noise": 0.1, "cutout": 0.3}}
+ADAPTIVE = {"augmentation": {"adaptive": True, "probability": 0.3}}
 UNITS = {"space": "action_units", "form": "relative"}
 TASKS: dict[str, Callable[[], Any]] = {
     **{name: lambda name=name: make_method(name) for name in PARAMS["systems"]},
@@ -241,6 +242,9 @@ TASKS: dict[str, Callable[[], Any]] = {
     **{f"{name} demo": lambda name=name: make_method(name, "demo") for name in ("attgan", "relative_au")},
     "ef_gan demo": lambda: make_method("ef_gan", "demo", residual_blocks=1, local_residual_blocks=1),
     "stargan augmented": lambda: make_method("stargan", adversary=AUGMENTED),
+    "icgan augmented": lambda: make_method("icgan", **ADAPTIVE),
+    "ef_gan augmented": lambda: make_method("ef_gan", "demo", residual_blocks=1, local_adversary=ADAPTIVE),
+    "hier_seg augmented": lambda: make_method("hier_seg", "demo", residual_blocks=1, local_adversary=ADAPTIVE),
     "stargan told attributes": lambda: make_method(
         "stargan", "demo", condition={"space": "attributes", "names": ["Young", "Bald"]}
     ),
@@ -250,7 +254,7 @@ TASKS: dict[str, Callable[[], Any]] = {
     "stargan vanilla": lambda: make_method("stargan", adversary={"objective": "vanilla"}),
     "stargan_concat": lambda: make_method("stargan_concat"),
     "attgan_concat": lambda: make_method("attgan_concat"),
-    "attgan_no_norm": lambda: make_method("attgan_no_norm", "demo", adversary={"augment": 0.1}),
+    "attgan_no_norm": lambda: make_method("attgan_no_norm", "demo", adversary=ADAPTIVE),
     "secgan_attgan": lambda: make_method("secgan_attgan"),
     "secgan_soft": lambda: make_method("secgan_soft"),
     "relative_au_gp_separate": lambda: make_method("relative_au_gp_separate", "demo"),

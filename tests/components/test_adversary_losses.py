@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from mimik.components.adversary import Adversary, AdversaryConfig, matching_logits
+from mimik.components.augmentation import Augmentation, AugmentationConfig
 from mimik.components.realness import Realness
 from mimik.methods import attgan
 from tests.methods.formulas import SEED, Rules, adversarial, assert_rates, assert_same, mean, penalty
@@ -25,6 +26,7 @@ RULES = {
     "units, logistic": Rules(space="action_units", unit_loss="logistic", match=11.0),
     "units, logistic mean": Rules(space="action_units", unit_loss="logistic", reduction="mean"),
 }
+AUGMENTED = AugmentationConfig(probability=0.7, noise=0.1, cutout=0.3)
 WEIGHT = torch.tensor([[1.0, 0.0, 1.0], [1.0, 0.0, 0.0], [1.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
 """The middle part is in no sample."""
 
@@ -88,7 +90,7 @@ def test_the_penalty_as_a_step_of_its_own(parts: int) -> None:
 @pytest.mark.parametrize("players", ["discriminator", "alone", "generator"])
 def test_everything_that_the_critic_sees_is_augmented(players: str) -> None:
     rules = RULES["hinge"]
-    adversary, (real, fake, source, target) = make(rules, augment=0.2), given(rules)
+    adversary, (real, fake, source, target) = make(rules, augmentation=AUGMENTED), given(rules)
     torch.manual_seed(SEED)
     if players == "generator":
         found = adversary.generator_loss(fake, target)
@@ -96,21 +98,13 @@ def test_everything_that_the_critic_sees_is_augmented(players: str) -> None:
         found = adversary.discriminator_loss(real, fake if players == "discriminator" else None, source, target, 6)
     torch.manual_seed(SEED)
     seen = {"discriminator": torch.cat([real, fake.detach()]), "alone": real, "generator": fake}[players]
-    moved = augmented(seen, round(0.2 * SIDE))
+    moved = Augmentation(AUGMENTED)(seen)
     if players == "generator":
         expected = rules.generator(adversary.network, moved, target)
     else:
         other = moved[5:] if players == "discriminator" else None
         expected = rules.discriminator(adversary.network, moved[:5], other, source, target, 6)
     assert_same(found, expected, [*adversary.parameters(), fake])
-
-
-def augmented(images: Tensor, reach: int) -> Tensor:
-    dx, dy = torch.randint(-reach, reach + 1, (2,)).tolist()
-    padded = torch.nn.functional.pad(images, (reach,) * 4, mode="replicate")
-    shifted = padded[..., reach + dy : reach + dy + SIDE, reach + dx : reach + dx + SIDE]
-    brightness, contrast = ((torch.rand(len(images), 1, 1, 1) - 0.5) * 0.4 for _ in range(2))
-    return shifted * (1 + contrast) + brightness
 
 
 def test_the_network_is_the_one_of_the_settings() -> None:
@@ -147,7 +141,7 @@ def test_gradients_of_a_normalised_critic(name: str) -> None:
 
 
 def test_settings_at_their_limits() -> None:
-    for wrong in ({"lambda_gradient_penalty": 0.0}, {"r1_every": 0}, {"augment": -0.1}, {"augment": 0.5}):
+    for wrong in ({"lambda_gradient_penalty": 0.0}, {"r1_every": 0}, {"augment": 0.1}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             AdversaryConfig(**wrong)  # type: ignore[arg-type]
     usual = AdversaryConfig()
@@ -158,8 +152,8 @@ def test_settings_at_their_limits() -> None:
         "wgan-gp", "auto", "sum", "squared",
     )  # fmt: skip
     assert (usual.per_class, usual.lambda_classification_generator, usual.initialisation) == (False, None, "default")
-    fine = AdversaryConfig(lambda_gradient_penalty=0.5, r1_every=1, augment=0.49)
-    assert fine.augment == 0.49 and AdversaryConfig(objective="hinge", lambda_gradient_penalty=0.0).r1_every == 8
+    fine = AdversaryConfig(lambda_gradient_penalty=0.5, r1_every=1)
+    assert fine.r1_every == 1 and AdversaryConfig(objective="hinge", lambda_gradient_penalty=0.0).r1_every == 8
 
 
 @pytest.mark.parametrize("step", [6, 7])

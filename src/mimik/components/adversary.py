@@ -3,7 +3,7 @@
 The defaults are StarGAN's (Choi et al. 2018, eq. 1 to 3 with the WGAN-GP objective of section 4, eq. 8;
 docs/papers/baselines.md#adversarial-objective). The options are for small budgets and available to any method: a hinge
 objective with the R1 penalty, one realness logit per class with real images under a wrong label as negatives, and
-augmentation of everything the critic sees.
+augmentation of everything the critic sees (`mimik.components.augmentation`).
 
 The generator's condition determines what the critic's second head learns (`mimik.components.losses.condition`): it
 classifies expressions or attributes, or estimates action units (GANimation's regression). For states that are not
@@ -12,7 +12,7 @@ linear in the state, or quadratic in action units, whose intensity counts too. T
 other faces in the batch.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mimik.components import losses
+from mimik.components.augmentation import Augmentation, AugmentationConfig
 from mimik.components.conditions import Condition, Space
 from mimik.components.losses import LabelReduction, Labels, Objective, UnitLoss
 from mimik.networks.convolution import shared_casts
@@ -49,8 +50,9 @@ class AdversaryConfig:
         unit_loss: condition term for action units, `squared` or `logistic`; see `mimik.components.losses.condition`.
         per_class: also learn realness given the state, with the weight `lambda_matching`.
         lambda_matching: weight of the term of `per_class`, for both players.
-        augment: largest random shift, as a fraction of the side; 0 switches augmentation off. Shift and colour jitter
-            are applied to everything the critic sees (real and fake alike, differentiably).
+        augment: of earlier versions, only 0; `augmentation` replaces it.
+        augmentation: what everything that the critic sees passes through, real and fake alike. Penalties are taken at
+            transformed images.
     """
 
     objective: Objective = "wgan-gp"
@@ -71,6 +73,7 @@ class AdversaryConfig:
     per_class: bool = False
     lambda_matching: float = 1.0
     augment: float = 0.0
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
 
     def __post_init__(self) -> None:
         """Refuse combinations that make no sense."""
@@ -78,8 +81,16 @@ class AdversaryConfig:
             raise ValueError("wgan-gp needs lambda_gradient_penalty above 0")
         if self.r1_every < 1:
             raise ValueError("r1_every must be at least 1")
-        if not 0 <= self.augment < 0.5:
-            raise ValueError("augment must be a fraction of the side in [0, 0.5)")
+        if self.augment:
+            raise ValueError(
+                "augment, which shifted a whole batch alike, is no longer there; use augmentation, for example "
+                "augmentation: {probability: 0.2}"
+            )
+        if self.augmentation.adaptive and self.objective == "wgan-gp":
+            raise ValueError(
+                "an adaptive augmentation follows the signs of the critic's outputs, which mean nothing under wgan-gp; "
+                "set augmentation.adaptive: false and a probability, or the objective hinge or vanilla"
+            )
 
 
 class Adversary(nn.Module):
@@ -94,6 +105,7 @@ class Adversary(nn.Module):
         channels: int = 3,
         confidence_penalty: float = 0.0,
         network: nn.Module | None = None,
+        colours: bool = True,
     ) -> None:
         """Build the network.
 
@@ -107,6 +119,7 @@ class Adversary(nn.Module):
                 beta times the entropy of its head's prediction (Pereyra et al. 2017).
             network: a network other than StarGAN's, with the same outputs and attributes (`input_gradient` only if it
                 is `piecewise_linear`), and with `matching_logits` for realness given the state.
+            colours: False for maps, which augmentation only moves.
 
         Raises:
             ValueError: a confidence penalty on estimates of action units, which have no confidence.
@@ -132,6 +145,7 @@ class Adversary(nn.Module):
                 initialisation=config.initialisation,
             )
         self.network: Any = network
+        self.augmentation = Augmentation(config.augmentation, channels, colours)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """What the discriminator's update trains, for the training loop."""
@@ -166,7 +180,7 @@ class Adversary(nn.Module):
             return self._state_loss(real, source, target, weight)
         config = self.config
         real, fake = real.detach(), fake.detach()
-        both = self._augment(torch.cat([real, fake]))
+        both = self.augmentation(torch.cat([real, fake]))
         realness, logits, matching = self.network(both)
         real_map, fake_map = realness.chunk(2)
         terms = {
@@ -183,13 +197,17 @@ class Adversary(nn.Module):
             terms["match"] = part_mean(self._matching_loss(real_match, fake_match, source, target), weight)
             total = total + config.lambda_matching * terms["match"]
         if config.objective == "wgan-gp" and penalised:
-            penalty = losses.gradient_penalty(self._gradient, real, fake, self.parts)
+            real_seen, fake_seen = both.chunk(2)
+            penalty = losses.gradient_penalty(self._gradient, real_seen, fake_seen, self.parts)
             terms["gp"] = part_mean(penalty, weight)
             total = total + config.lambda_gradient_penalty * terms["gp"]
         if config.r1_gamma > 0 and step % config.r1_every == 0:
             penalty = losses.r1_penalty(self._mean_gradient, both[: len(real)], self.parts)
             terms["r1"] = part_mean(penalty, weight)
             total = total + 0.5 * config.r1_gamma * config.r1_every * terms["r1"]
+        if self.augmentation.adaptive:
+            own = None if matching is None else self._own(matching.chunk(2)[0], source).sign()
+            terms["p"] = self.augmentation.observe(real_map.sign().mean((2, 3)), own, weight)
         return total, terms
 
     def penalty_loss(self, real: Tensor, fake: Tensor) -> Loss:
@@ -205,7 +223,8 @@ class Adversary(nn.Module):
         Returns:
             Scalar total and the term `gp`, summed over the parts.
         """
-        penalty = losses.gradient_penalty(self._gradient, real.detach(), fake.detach(), self.parts)
+        real, fake = (self.augmentation(images.detach()) for images in (real, fake))
+        penalty = losses.gradient_penalty(self._gradient, real, fake, self.parts)
         terms = {"gp": part_mean(penalty, None)}
         zero = sum(0 * parameter.sum() for parameter in self.parameters())
         return self.config.lambda_gradient_penalty * terms["gp"] + zero, terms
@@ -222,7 +241,7 @@ class Adversary(nn.Module):
             Scalar total and its unweighted terms, each summed over the parts.
         """
         config = self.config
-        realness, logits, matching = self.network(self._augment(fake))
+        realness, logits, matching = self.network(self.augmentation(fake))
         terms = {
             "adv": part_mean(losses.generator_adversarial(realness, config.objective), weight),
             "cls": part_mean(self._condition_loss(logits, target), weight),
@@ -237,7 +256,7 @@ class Adversary(nn.Module):
     def _state_loss(self, real: Tensor, source: Tensor, target: Tensor, weight: Tensor | None) -> Loss:
         """`discriminator_loss` without a fake."""
         config = self.config
-        _, logits, matching = self.network(self._augment(real.detach()))
+        _, logits, matching = self.network(self.augmentation(real.detach()))
         terms = {"cls": part_mean(self._condition_loss(logits, source), weight)}
         total = config.lambda_classification * terms["cls"]
         if matching is not None:
@@ -312,20 +331,6 @@ class Adversary(nn.Module):
         """Gradient of the mean of all adversarial outputs, so that R1 does not depend on the size of the map."""
         count: int = self.network.adversarial_outputs(images.shape[-1])
         return self._gradient(images, matching=True) / count
-
-    def _augment(self, images: Tensor) -> Tensor:
-        """Shift (the same for the whole batch, edges repeated) and jitter brightness and contrast, differentiably."""
-        reach = round(self.config.augment * images.shape[-1])
-        if reach == 0:
-            return images
-        dx, dy = torch.randint(-reach, reach + 1, (2,), device=images.device).unbind()
-        rows, columns = (torch.arange(length, device=images.device) for length in images.shape[-2:])
-        padded = F.pad(images, (reach, reach, reach, reach), mode="replicate")
-        shifted = padded.index_select(-2, rows + (reach + dy)).index_select(-1, columns + (reach + dx))
-        shape = (len(images), 1, 1, 1)
-        brightness = (torch.rand(shape, device=images.device) - 0.5) * 0.4
-        contrast = 1 + (torch.rand(shape, device=images.device) - 0.5) * 0.4
-        return shifted * contrast + brightness
 
 
 def _embedded(states: Tensor, space: Space) -> Tensor:

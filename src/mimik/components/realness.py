@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from mimik.components import losses
 from mimik.components.adversary import AdversaryConfig, Loss, Terms
+from mimik.components.augmentation import Augmentation
 from mimik.networks.convolution import shared_casts
 from mimik.networks.ef_gan import PatchCritic
 
@@ -20,14 +21,10 @@ class Realness(nn.Module):
 
         Args:
             config: settings; those for states (`lambda_classification`, `per_class`, ...) are ignored.
-
-        Raises:
-            ValueError: `augment` is set, which only critics of whole faces with their states support.
         """
         super().__init__()
-        if config.augment:
-            raise ValueError("a critic without states does not support augment")
         self.config = config
+        self.augmentation = Augmentation(config.augmentation)
         self.network = PatchCritic(
             conv_dim=config.conv_dim,
             layers=config.layers,
@@ -40,27 +37,33 @@ class Realness(nn.Module):
         """The discriminator's loss on images (B, 3, H, W) in [-1, 1]; no gradient flows into `fake`.
 
         Returns:
-            Scalar total and its unweighted terms `adv`, and `gp` or `r1` where the objective or R1 needs them.
-            Without a fake there is nothing to learn: 0 and no terms.
+            Scalar total and its unweighted terms `adv`, and `gp` or `r1` where the objective or R1 needs them, and
+            `p` where augmentation is adaptive. Without a fake there is nothing to learn: 0 and no terms.
         """
         if fake is None:
             return real.new_zeros(()), {}
         config, real, fake = self.config, real.detach(), fake.detach()
         with shared_casts():
-            real_map, fake_map = self.network.realness(torch.cat([real, fake])).chunk(2)
+            both = self.augmentation(torch.cat([real, fake]))
+            real_map, fake_map = self.network.realness(both).chunk(2)
             terms: Terms = {"adv": losses.discriminator_adversarial(real_map, fake_map, config.objective).mean()}
             total = terms["adv"]
             if config.objective == "wgan-gp":
-                terms["gp"] = losses.gradient_penalty(self.network.input_gradient, real, fake).mean()
+                real_seen, fake_seen = both.chunk(2)
+                terms["gp"] = losses.gradient_penalty(self.network.input_gradient, real_seen, fake_seen).mean()
                 total = total + config.lambda_gradient_penalty * terms["gp"]
             if config.r1_gamma > 0 and step % config.r1_every == 0:
                 pixels = real_map[0].numel()
                 # Gradient of the mean of the map, so that R1 does not depend on its size.
-                terms["r1"] = losses.r1_penalty(lambda x: self.network.input_gradient(x) / pixels, real).mean()
+                penalty = losses.r1_penalty(lambda x: self.network.input_gradient(x) / pixels, both[: len(real)])
+                terms["r1"] = penalty.mean()
                 total = total + 0.5 * config.r1_gamma * config.r1_every * terms["r1"]
+            if self.augmentation.adaptive:
+                terms["p"] = self.augmentation.observe(real_map.sign().mean((2, 3)))
         return total, terms
 
     def generator_loss(self, fake: Tensor, target: Tensor) -> Loss:
         """The generator's loss against this discriminator: the adversarial term `adv` on (B, 3, H, W)."""
-        terms = {"adv": losses.generator_adversarial(self.network.realness(fake), self.config.objective).mean()}
+        realness = self.network.realness(self.augmentation(fake))
+        terms = {"adv": losses.generator_adversarial(realness, self.config.objective).mean()}
         return terms["adv"], terms

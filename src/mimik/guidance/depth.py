@@ -87,7 +87,11 @@ class Guide(nn.Module):
         super().__init__()
         self.config, self.condition = config, context.condition
         self.adversary = Adversary(
-            config.adversary, context.image_size, self.condition, confidence_penalty=config.confidence_penalty
+            config.adversary,
+            context.image_size,
+            self.condition,
+            confidence_penalty=config.confidence_penalty,
+            colours=False,
         )
         if config.start == "scratch":
             self.network = DepthNetwork(

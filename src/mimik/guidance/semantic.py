@@ -168,11 +168,13 @@ class Guide(nn.Module):
         self.generator: nn.Module
         if config.backbone == "stargan":
             self.generator = StarGANMasks(config.stargan, states)
-            self.discriminator = Adversary(config.stargan.adversary, size, self.condition, channels=MASK_CHANNELS)
+            self.discriminator = Adversary(
+                config.stargan.adversary, size, self.condition, channels=MASK_CHANNELS, colours=False
+            )
             self.lambda_reconstruction = config.stargan.lambda_reconstruction
         else:
             self.generator = AttGANMasks(config.attgan, states)
-            self.discriminator = critic(config.attgan.adversary, size, self.condition, MASK_CHANNELS)
+            self.discriminator = critic(config.attgan.adversary, size, self.condition, MASK_CHANNELS, colours=False)
             self.lambda_reconstruction = config.attgan.lambda_reconstruction
 
     @property

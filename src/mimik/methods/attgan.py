@@ -95,8 +95,10 @@ class Config(Rounds, LazyReconstruction, OutputHead):
     adversary: CriticConfig = field(default_factory=CriticConfig)
 
 
-def critic(config: CriticConfig, image_size: int, condition: Condition, channels: int = 3) -> Adversary:
-    """AttGAN's discriminator with its losses, for images (or masks) of so many channels."""
+def critic(
+    config: CriticConfig, image_size: int, condition: Condition, channels: int = 3, colours: bool = True
+) -> Adversary:
+    """AttGAN's discriminator with its losses, for images of so many channels, or masks (without `colours`)."""
     network = Discriminator(
         image_size,
         condition.dim,
@@ -110,7 +112,7 @@ def critic(config: CriticConfig, image_size: int, condition: Condition, channels
         negative_slope=config.negative_slope,
         initialisation=config.initialisation,
     )
-    return Adversary(config, image_size, condition, network=network)
+    return Adversary(config, image_size, condition, channels=channels, network=network, colours=colours)
 
 
 class Method(nn.Module):

@@ -18,7 +18,7 @@ network for every pair knows no strength: part of the way to an expression is a 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -29,6 +29,7 @@ from torch.func import functional_call
 
 from mimik.components import losses
 from mimik.components.adversary import Terms, part_mean
+from mimik.components.augmentation import Augmentation, AugmentationConfig
 from mimik.components.context import Context, load_stored_state, stored_state
 from mimik.networks.cyclegan import Discriminator, Generator, one_part
 from mimik.networks.stargan import Head, Stem
@@ -68,6 +69,8 @@ class Config:
         lambda_cycle: weight of the cycle.
         lambda_identity: weight of the identity term.
         buffer: number of past edits kept for every discriminator.
+        augmentation: what everything that the discriminators see passes through; where adaptive, r_t counts an output
+            above 1/2 as real.
     """
 
     pairs: Literal["hub", "all"] = "hub"
@@ -83,6 +86,7 @@ class Config:
     lambda_cycle: float = 10.0
     lambda_identity: float = 5.0
     buffer: int = 50
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work."""
@@ -147,6 +151,7 @@ class Method(nn.Module):
         ends = zip(there.tolist(), there.roll(-self.parts // 2).tolist(), strict=True)
         ways = [(condition.names[source], condition.names[target]) for source, target in ends]
         self.generator.part_names = self.discriminator.part_names = ways
+        self.augmentation = Augmentation(config.augmentation)
         with torch.device("meta"):
             # Lends its layers to the weights of any one part; no part of the state.
             self._single = (Generator(1, **shape),)
@@ -213,7 +218,7 @@ class Method(nn.Module):
         original = self._other_way(faces.images)
         again = self.generator(torch.cat([self._other_way(fake), original]))
         cycled, same = again.chunk(2)
-        adversarial = (self.discriminator(fake) - 1).pow(2).mean((2, 3))
+        adversarial = (self.discriminator(self.augmentation(fake)) - 1).pow(2).mean((2, 3))
         terms = {
             "adv": part_mean(adversarial, present),
             "cycle": part_mean(losses.reconstruction(original, cycled, self.parts), wanted),
@@ -241,9 +246,13 @@ class Method(nn.Module):
                 self._leave_edits(batch, faces, self.generator(faces.images))
         present, wanted = faces.present, self._other_way(faces.present)
         shown = self._from_buffer(batch["fakes"], present)
-        real, fake = self.discriminator(torch.cat([self._other_way(faces.images), shown])).chunk(2)
+        seen = self.augmentation(torch.cat([self._other_way(faces.images), shown]))
+        real, fake = self.discriminator(seen).chunk(2)
         wrong = part_mean((real - 1).pow(2).mean((2, 3)), wanted) + part_mean(fake.pow(2).mean((2, 3)), present)
-        return 0.5 * wrong, {"adv": 0.5 * wrong}
+        terms = {"adv": 0.5 * wrong}
+        if self.augmentation.adaptive:
+            terms["p"] = self.augmentation.observe((real - 0.5).sign().mean((2, 3)), weight=wanted)
+        return terms["adv"], terms
 
     @torch.no_grad()
     def _from_buffer(self, fakes: Tensor, present: Tensor) -> Tensor:

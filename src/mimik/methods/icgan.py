@@ -18,7 +18,7 @@ negative. D and G make no edits while they are trained, so this method takes no 
 """
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -27,6 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mimik.components.adversary import Terms
+from mimik.components.augmentation import Augmentation, AugmentationConfig
 from mimik.components.context import Context, load_stored_state, stored_state
 from mimik.networks.icgan import Discriminator, Encoder, Generator
 from mimik.networks.slices import Slices
@@ -62,6 +63,7 @@ class Config:
             trains the encoders.
         encoder_learning_rate: factor on the run's learning rate.
         mismatched: also show D real faces with another state.
+        augmentation: what everything that D sees passes through.
     """
 
     resolution: int = 64
@@ -72,6 +74,7 @@ class Config:
     gan_steps: int = 71_300
     encoder_learning_rate: float = 0.5
     mismatched: bool = True
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work."""
@@ -105,6 +108,7 @@ class Method(nn.Module):
             }
         )
         self.discriminator = Discriminator(states, size=size, conv_dim=config.conv_dim)
+        self.augmentation = Augmentation(config.augmentation)
         self.updates: Sequence[Update] = (
             Update("discriminator", stop=config.gan_steps),
             Update("generator", stop=config.gan_steps),
@@ -143,10 +147,11 @@ class Method(nn.Module):
         own, other = signed(source), signed(target)
         with torch.no_grad():
             fake = self.generator["image"](self._noise(len(image), image), other)
-        terms = {
-            "real": F.softplus(-self.discriminator(image, own)).mean(),
-            "fake": F.softplus(self.discriminator(fake, other)).mean(),
-        }
+        image, fake = self.augmentation(image), self.augmentation(fake)
+        real = self.discriminator(image, own)
+        terms = {"real": F.softplus(-real).mean(), "fake": F.softplus(self.discriminator(fake, other)).mean()}
+        if self.augmentation.adaptive:
+            terms["p"] = self.augmentation.observe(real.sign()[:, None])
         if not self.config.mismatched:
             return terms["real"] + terms["fake"], terms
         differs = (source != target).any(1).float()
@@ -158,7 +163,7 @@ class Method(nn.Module):
         """Term `adv`."""
         other = signed(self.condition.target(batch))
         fake = self.generator["image"](self._noise(len(other), other), other)
-        adversarial = F.softplus(-self.discriminator(fake, other)).mean()
+        adversarial = F.softplus(-self.discriminator(self.augmentation(fake), other)).mean()
         return adversarial, {"adv": adversarial}
 
     def encoder_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:

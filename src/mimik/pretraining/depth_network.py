@@ -248,6 +248,7 @@ def pretrain_depth_network(
             store.size,
             Condition(ConditionConfig(), store.classes),
             confidence_penalty=config.confidence_penalty,
+            colours=False,
         )
     except ValueError as error:
         raise UserError(f"{where}.adversary: {error}.") from error

@@ -43,6 +43,7 @@ params/scale_<name>.yaml. Where the type says "or nothing", an option may be lef
 _LINKED: Mapping[str, str] = {
     "AdversaryConfig": "AdversaryConfig",
     "CriticConfig": "CriticConfig",
+    "AugmentationConfig": "augmentation",
     "StarGANBranch": "StarGANBranch",
     "AttGANBranch": "AttGANBranch",
     "ClassFilter": "class_filter",
@@ -120,6 +121,8 @@ def sections(project: Path) -> Iterator[Section]:
     yield _of_class(3, "AdversaryConfig", "components.adversary", "AdversaryConfig")
     inherited = f"AttGAN's critic: the options of {_link('AdversaryConfig')}, some with other defaults, and two more."
     yield _of_class(3, "CriticConfig", "methods.attgan", "CriticConfig", inherited)
+    changed = "What a critic's images pass through on their way to it."
+    yield _of_class(3, "augmentation", "components.augmentation", "AugmentationConfig", changed)
     shown = "How test faces are translated, and which continuous edits of a few of them are made for the report."
     yield _of_class(2, "translation", "evaluation.translation", "TranslationSettings", shown)
     measured = "What is measured on the translations."

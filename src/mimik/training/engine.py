@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mimik.components.augmentation import Augmentation
 from mimik.errors import UserError
 from mimik.training.batches import Batch
 from mimik.training.devices import autocast_dtype, compile_network, recompute, set_arithmetic, worth_compiling
-from mimik.training.processes import average_gradients
+from mimik.training.processes import average_gradients, sum_over_processes
 from mimik.training.replays import Computed, Replays
 from mimik.training.schedule import TrainingConfig, Update
 
@@ -106,6 +107,8 @@ class Engine:
         self.average: dict[str, Tensor] | None = None
         if task.averaged is not None and config.ema:
             self.average = {name: value.clone() for name, value in self._averaged().items()}
+        # Augmentations whose probability follows what critics think of real faces, of all processes.
+        self._adaptive = [part for part in task.modules() if isinstance(part, Augmentation) and part.adaptive]
         self._stream: torch.cuda.Stream | None = None
         self._replays: Replays | None = None
         self._reports: deque[tuple[torch.cuda.Event, Tensor]] = deque()
@@ -257,6 +260,9 @@ class Engine:
             found.append({f"{name}/{term}": value.float() for term, value in values.items()})
         average_gradients(self._parameters[owner])
         optimiser.step()
+        sum_over_processes([augmentation.fresh for augmentation in self._adaptive])
+        for augmentation in self._adaptive:
+            augmentation.adapt()
         # Gradients kept until their next update would add to the memory of all others.
         optimiser.zero_grad(set_to_none=True)
         return found

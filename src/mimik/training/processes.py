@@ -2,7 +2,7 @@
 
 import atexit
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -63,6 +63,21 @@ def average_gradients(parameters: list[torch.nn.Parameter]) -> None:
             pieces = flat.split([gradient.numel() for gradient in bucket])
             for gradient, piece in zip(bucket, pieces, strict=True):
                 gradient.copy_(piece.view_as(gradient))
+
+
+def sum_over_processes(values: Sequence[Tensor]) -> None:
+    """Replace tensors of one type by their sums over the processes, in one message.
+
+    Raises:
+        UserError: another process has ended.
+    """
+    if not values or not dist.is_initialized():
+        return
+    flat = torch.cat([value.reshape(-1) for value in values])
+    with _all_there():
+        dist.all_reduce(flat)
+    for value, piece in zip(values, flat.split([value.numel() for value in values]), strict=True):
+        value.copy_(piece.view_as(value))
 
 
 def _buckets(gradients: list[Tensor]) -> Iterator[list[Tensor]]:
