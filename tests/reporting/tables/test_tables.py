@@ -132,6 +132,16 @@ def test_settings_of_the_networks_that_a_run_started_from_are_named_too(tmp_path
     assert "elsewhere.network" in made.notes[0]
 
 
+def test_what_a_run_started_from_and_what_it_froze_are_named(tmp_path: Path) -> None:
+    tuned = configured(tmp_path, "tuned", {}, {}, starts_from="synthetic/stargan", freeze=["generator.down*"])
+    made = settings.build([tuned, configured(tmp_path, "plain", {}, {}, starts_from=None, freeze=None)], SETTINGS)
+    assert isinstance(made, Table)
+    assert {line.name: [cell.text for cell in line.cells] for line in made.lines} == {
+        "starts_from": ["method", "synthetic/stargan", EMPTY.text],
+        "freeze": ["method", "generator.down*", EMPTY.text],
+    }
+
+
 def test_a_length_in_epochs_is_compared_as_such(tmp_path: Path) -> None:
     groups = {"module": "ganimation"}
     longer = configured(tmp_path, "longer", {}, {"epochs": 30.0, "steps": 51_234}, **groups)

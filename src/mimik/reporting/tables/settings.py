@@ -94,7 +94,9 @@ def differences(result: Result) -> dict[str, tuple[Any, Any]]:
         # Counted for this dataset; what decides is the number of epochs.
         groups["training"].pop("steps", None)
     defaults.update(_published_networks(result.config))
-    here = flat({**dict(result.config.get("config", {})), **groups, **_networks(result.config)})
+    start = {key: result.config[key] for key in ("starts_from", "freeze") if result.config.get(key)}
+    defaults.update(dict.fromkeys(start))
+    here = flat({**dict(result.config.get("config", {})), **groups, **_networks(result.config), **start})
     return {
         key: (defaults.get(key), value)
         for key, value in here.items()
