@@ -254,7 +254,6 @@ def pretrain_depth_network(
         raise UserError(f"{where}.adversary: {error}.") from error
     resolved = {
         **runs.plain(config),
-        "adversary": runs.plain(config.adversary),
         "perceptual_sha256": vgg_sha256,
     }
     task = DepthNetworkTask(network, config, adversary, vgg)

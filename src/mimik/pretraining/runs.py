@@ -22,6 +22,7 @@ from mimik.storage.weights import read_pth
 from mimik.training.batches import to_tensor
 from mimik.training.devices import run_environment
 from mimik.training.loop import History, Logger, TrainingConfig, train
+from mimik.training.runs import to_plain
 
 
 def training_config(published: Mapping[str, Any], settings: Mapping[str, Any], where: str) -> TrainingConfig:
@@ -92,8 +93,8 @@ def write_results(
 
 
 def plain(config: Any) -> dict[str, Any]:
-    """The fields of a flat dataclass as JSON-able values."""
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(config).items()}
+    """The fields of a dataclass as JSON-able values; groups of settings become dicts."""
+    return {name: to_plain(value) for name, value in vars(config).items()}
 
 
 def without_nan(value: Any) -> Any:

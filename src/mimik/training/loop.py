@@ -268,6 +268,8 @@ class _Loop:
             if stopped or due or last:
                 self._save()
                 saved = time.monotonic()
+            if stopped or last:
+                self.vote.settle()
             if stopped and not last:
                 raise Interrupted(
                     f"{label}: stopped on request at step {self.step} of {config.steps}; the state is saved in "

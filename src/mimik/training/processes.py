@@ -126,6 +126,17 @@ class StopVote:
             self._asked = (votes, dist.all_reduce(votes, group=self._group, async_op=True))
         return decided
 
+    def settle(self) -> None:
+        """Wait for the last vote, whose result nobody needs: gloo aborts a process that ends with one on its way.
+
+        Raises:
+            UserError: another process has ended.
+        """
+        if self._asked is not None:
+            with _all_there():
+                self._asked[1].wait()
+            self._asked = None
+
 
 @contextmanager
 def _all_there() -> Iterator[None]:

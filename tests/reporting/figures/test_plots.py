@@ -123,6 +123,7 @@ def test_confusion_of_another_shape_is_not_shown(tmp_path: Path) -> None:
         ("generator/rec", "Reconstruction and identity"),
         ("generator/per", "Reconstruction and identity"),
         ("generator/area/nose", "Other terms"),
+        ("discriminator/local/p", "Probability of augmentation"),
         ("probe/miou_val", "Other terms"),
     ],
 )

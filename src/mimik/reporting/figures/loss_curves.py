@@ -26,6 +26,7 @@ SUBJECTS: Mapping[str, Sequence[str]] = {
     "Condition": ("cls", "entropy", "state", "interp"),
     "Reconstruction and identity": ("rec", "cycle", "identity", "self", "triple", "content", "pix", "per", "noise"),
     "Semantic consistency": ("sc_rgb", "sc_seg"),
+    "Probability of augmentation": ("p",),
     "Regularisation": ("gp", "r1", "tv", "smooth", "attention", "change", "anchor"),
 }
 """Panels and the names of the terms they show: the last part of a column's name, as losses call their terms."""
