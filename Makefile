@@ -2,7 +2,7 @@
 #   make demo    train StarGAN and hier_seg on rendered faces and write report/index.html (minutes on two cores)
 #   make demo-all  the same with every system of `systems` in params.yaml, and their table in README.md
 #   make check   formats, types, linters and the quick tests: for every day, within 3 minutes on two cores
-#   make test    the same with all tests: before a change is shared, about 10 minutes on two cores
+#   make test    the same with all tests: before a change is shared, within 9 minutes on two cores
 #   make lint    the same without the tests
 #   make coverage  how much of the package the quick tests run; fails below the floor in pyproject.toml
 #   make mutation  put small faults into methods, components and guides: do the tests see them? (an hour or more)
@@ -70,7 +70,7 @@ lint: $(INSTALLED)
 	python -m mimik.cli params
 
 # The tests of a file stay with one worker, which keeps what they share; tests/conftest.py says in which order.
-PYTEST := python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+PYTEST := python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 check: lint
 	$(PYTEST) -m "not slow" --durations=10
