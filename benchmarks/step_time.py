@@ -14,7 +14,6 @@ a process measures one step after two that are not counted, in which memory find
 """
 
 import argparse
-import importlib
 import json
 import os
 import statistics
@@ -46,40 +45,12 @@ def make(name: str, size: int, scale: str = "paper") -> Any:
 
     Widths and all other settings are those of the scale, of `paper` the published ones.
     """
-    import dataclasses
-
     import torch
 
-    from mimik.components.conditions import Condition, ConditionConfig
-    from mimik.components.context import Context
-    from mimik.labels import EXPRESSIONS, SECGAN_ATTRIBUTES
-    from mimik.settings import params
-    from mimik.settings.configuration import build
-    from mimik.training.guided import Guided
-    from mimik.training.runs import guide_module, method_module
+    from mimik.training.untrained import untrained_method
 
     torch.manual_seed(0)
-    values = read_params()
-    settings = params.resolve(values, "synthetic", name, scale)
-    module = method_module(settings["module"])
-
-    def networks() -> dict[str, Any]:
-        made = {}
-        for kind, entry in settings["pretrained"].items():
-            config = getattr(params, f"resolve_{kind}")(values, "synthetic", entry, scale)["config"]
-            made[kind] = importlib.import_module(f"mimik.networks.{kind}").build({**config, "image_size": size})
-        return made
-
-    condition = build(ConditionConfig, {**module.CONDITION, **settings["condition"]}, name)
-    context = Context(Condition(condition, EXPRESSIONS, SECGAN_ATTRIBUTES), size, networks())
-    method = module.Method(build(module.Config, settings["config"], name), context)
-    guides = {
-        guide: guide_module(guide).Guide(
-            build(guide_module(guide).Config, chosen, name), dataclasses.replace(context, pretrained=networks())
-        )
-        for guide, chosen in settings["guidance"].items()
-    }
-    return Guided(method, guides) if guides else method
+    return untrained_method(read_params(), "synthetic", name, scale, size)
 
 
 class Repeated:
@@ -136,36 +107,15 @@ def plain_stargan_step(method: Any, batch: dict[str, Any], optimisers: dict[str,
     optimisers["generator"].step()
 
 
-def backward_operations(
-    gradient: list[int],
-    features: list[int],
-    weight: list[int],
-    _bias: Any,
-    _stride: Any,
-    _padding: Any,
-    _dilation: Any,
-    transposed: bool,
-    _output_padding: Any,
-    _groups: int,
-    wanted: list[bool],
-    **_: Any,
-) -> int:
-    """Operations of a convolution's backward pass; torch's own count takes grouped convolutions for dense ones."""
-    import math
-
-    pixels = math.prod((features if transposed else gradient)[2:]) * gradient[0]
-    return 2 * pixels * math.prod(weight) * (wanted[0] + wanted[1])
-
-
 def measure(case: str, method_name: str, size: int, batch_size: int, count: bool) -> dict[str, Any]:
     """Seconds of one step of one case and, with `count`, its operations; runs in the process of the case."""
     import resource
 
     import torch
-    from torch.utils.flop_counter import FlopCounterMode
 
     from mimik.training import loop
     from mimik.training.devices import autocast_dtype, keep_freed_memory, pick_device
+    from mimik.training.operations import OperationCounter
 
     device = pick_device()
     method = make(method_name, size).to(device).train()
@@ -205,10 +155,9 @@ def measure(case: str, method_name: str, size: int, batch_size: int, count: bool
     }
     if not count:
         return result
-    counter = FlopCounterMode(display=False, custom_mapping={torch.ops.aten.convolution_backward: backward_operations})
-    with counter:
+    with OperationCounter() as counter:
         step()
-    return {**result, "gmac": counter.get_total_flops() / 2e9}
+    return {**result, "gmac": counter.total / 2e9}
 
 
 def run(case: tuple[str, str, int, int], count: bool) -> dict[str, Any]:

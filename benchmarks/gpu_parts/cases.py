@@ -163,15 +163,11 @@ class Bench:
         return loop.step, loop
 
     def _operations(self, step: Callable[[], None], loop: Any) -> dict[str, Any]:
-        import torch
-        from step_time import backward_operations
-        from torch.utils.flop_counter import FlopCounterMode
+        from mimik.training.operations import OperationCounter
 
-        mapping = {torch.ops.aten.convolution_backward: backward_operations}
-        counter = FlopCounterMode(display=False, custom_mapping=mapping)
-        with counter:
+        with OperationCounter() as counter:
             step()
-        return {"flop": counter.get_total_flops(), "least_bytes": least_bytes(loop)}
+        return {"flop": counter.total, "least_bytes": least_bytes(loop)}
 
     def _profiled(self, case: Case, variant: str, step: Callable[[], None]) -> dict[str, Any]:
         """Write the kernels that take longest; returns their whole time beside the time by the clock."""

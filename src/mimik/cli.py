@@ -83,11 +83,12 @@ def parser() -> argparse.ArgumentParser:
         "mimik pretrain synthetic segmenter bisenet", "mimik pretrain open_faces classifier small --scale smoke",
         kind=(*params.PRETRAINED, "classifier", "reader"), name="an entry of params.yaml's segmenters, readers, ...",
     )  # fmt: skip
-    _verb(
+    trained = _verb(
         verbs, "train", train_method, "train a method",
         "mimik train synthetic stargan", "torchrun --nproc-per-node 4 -m mimik.cli train affectnet hier_seg",
         method="an entry of params.yaml's methods",
     )  # fmt: skip
+    trained.add_argument("--protocol", choices=params.PROTOCOLS, help="instead of params.yaml's")
     given = _verb(
         verbs, "import", import_weights, "take released weights as a trained method or segmenter",
         "mimik import celeba stargan_attributes 200000-G.ckpt --as stargan",

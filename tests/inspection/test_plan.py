@@ -77,6 +77,29 @@ def test_a_plan_names_what_is_missing_and_adds_up_hours(
         list(plan.plan(params, "synthetic/stargan", "gtx1080"))
 
 
+@pytest.mark.parametrize(
+    ("dataset", "faces"),
+    [
+        ("affectnet", 86_618),
+        ("affectnet200k", 200_000),
+        ("affectnet_d", 82_751),
+        ("rafd", None),
+        ("rafd90", 1_368),
+        ("rafd90_basic", 1_197),
+        ("rafd3", 4_104),
+        ("cfee", 1_288),
+        ("celeba", 182_000),
+        ("celeba_hq", 28_000),
+        ("celebamask_hq", 24_183),
+        ("open_faces", None),
+    ],
+)
+def test_training_faces_are_expected_before_a_dataset_is_there(
+    params: dict[str, Any], dataset: str, faces: int | None
+) -> None:
+    assert plan._faces({**params, "scale": "paper"}, dataset) == faces
+
+
 def test_lengths_in_epochs_follow_the_prepared_faces(params: dict[str, Any], tmp_path: Path) -> None:
     params["methods"]["ef_gan"]["scales"] = {"smoke": {"training": {"epochs": 1000, "steps": 1}}}
     params["experiments"] = [{"dataset": "folder", "method": "ef_gan"}]

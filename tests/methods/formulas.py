@@ -266,3 +266,20 @@ def assert_rates(groups: Iterable[Mapping[str, Any]], wanted: Iterable[tuple[nn.
     factors = {id(p): float(group.get("learning_rate", 1.0)) for group in groups for p in group["params"]}
     expected = {id(p): factor for network, factor in wanted for p in network.parameters()}
     assert factors == expected
+
+
+def check_head_start(method: Any, rules: Rules) -> None:
+    """A critic with a head start of 5 steps is alone at first, then sees the edit that the generator left.
+
+    Args:
+        method: with `critic_head_start: 5`, `critic_updates: 1` and `reuse_fake`.
+        rules: of its critic.
+    """
+    batch = labelled()
+    check_discriminator(method, rules, batch, None, step=4)
+    assert "fake" not in batch
+    method.generator_loss(batch, 5)
+    with torch.no_grad():
+        batch["edited"] += 0.25
+    check_discriminator(method, rules, batch, batch["edited"].detach(), step=5)
+    assert [(update.name, update.start) for update in method.updates] == [("generator", 5), ("discriminator", 0)]

@@ -13,6 +13,7 @@ from tests.methods.formulas import (
     assert_rates,
     assert_same,
     check_discriminator,
+    check_head_start,
     labelled,
     states_of,
     told,
@@ -84,13 +85,7 @@ def test_the_discriminator_minimises_its_line(variant: str, step: int) -> None:
 
 def test_a_critic_that_is_alone_learns_states_and_then_sees_the_edit_of_the_generator() -> None:
     method = make(LOGISTIC, "absolute", critic_head_start=5, reuse_fake=True, critic_updates=1)
-    batch = labelled()
-    check_discriminator(method, LOGISTIC, batch, None, step=4)
-    assert "fake" not in batch
-    method.generator_loss(batch, 5)
-    with torch.no_grad():
-        batch["edited"] += 0.25
-    check_discriminator(method, LOGISTIC, batch, batch["edited"].detach(), step=5)
+    check_head_start(method, LOGISTIC)
 
 
 def test_rates_and_what_is_averaged() -> None:

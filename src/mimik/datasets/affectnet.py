@@ -86,6 +86,21 @@ CODES = (*EXPRESSIONS, "none", "uncertain", "non-face")
 _EXPRESSION_CODES = frozenset(map(str, range(len(EXPRESSIONS))))
 _GONE = "listed, but there is no such file"
 
+IMAGES: Mapping[str, int] = {
+    "neutral": 74_874,
+    "happiness": 134_415,
+    "sadness": 25_459,
+    "surprise": 14_090,
+    "fear": 6_378,
+    "disgust": 3_803,
+    "anger": 24_882,
+    "contempt": 3_750,
+}
+"""Rows of each expression in the list of the training set."""
+
+MAPS = 87_106
+"""Depth maps of AffectNet-D."""
+
 TRAINING, VALIDATION = 287_651, 4_000
 """Rows with an expression in the two lists. The npy release has as many images, but for one of the validation set."""
 
@@ -121,6 +136,16 @@ def check(raw: Path, options: Mapping[str, Any], mirror: Path | None) -> None:
     """Check that one release is at `raw`. Raises `UserError` that says what to obtain and where to put it."""
     _options(options)
     released_depth.check_with_maps(raw, options, lambda: _layout(raw))
+
+
+def training_faces(options: Mapping[str, Any]) -> int | None:
+    """Faces of the split `train` in the complete lists, or of those with a released depth map."""
+    classes, per_class, sample, held_out = _options(options)
+    if options.get("reconstruction") == "released":
+        found = MAPS
+    else:
+        found = sum(min(IMAGES[name], per_class or IMAGES[name]) for name in classes)
+    return round(min(found, sample or found) * (1 - held_out))
 
 
 def fetch(raw: Path, options: Mapping[str, Any], mirror: Path | None) -> None:

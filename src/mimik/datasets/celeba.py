@@ -83,6 +83,12 @@ def check(raw: Path, options: Mapping[str, Any], mirror: Path | None) -> None:
         read_values(raw / parts["partition"])
 
 
+def training_faces(options: Mapping[str, Any]) -> int | None:
+    """Images of the split `train` in the complete set; None where they are drawn (`per_class`, StarGAN's split)."""
+    split = str(options.get("split", SPLIT_CHOICES[0]))
+    return None if options.get("per_class") or split not in _SIZES else _SIZES[split][0]
+
+
 def fetch(raw: Path, options: Mapping[str, Any], mirror: Path | None) -> None:
     """Nothing to fetch: CelebA is downloaded by hand. Raises `UserError` when it is not there."""
     _parts(raw, options)

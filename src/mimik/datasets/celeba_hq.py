@@ -16,6 +16,7 @@ import pandas as pd
 from mimik.datasets.celeba_lists import (
     ATTRIBUTE_LIST,
     CELEBA_NAME,
+    HQ_SIZES,
     HQ_SPLITS,
     IDENTITY_LIST,
     MAPPINGS,
@@ -68,6 +69,12 @@ def check(raw: Path, options: Mapping[str, Any], mirror: Path | None) -> None:
     parts = require(raw, _PARTS, ACCESS)
     read_attributes(raw / parts["attributes"], CELEBA_NAME)
     read_mapping(raw / parts["mapping"])
+
+
+def training_faces(options: Mapping[str, Any]) -> int | None:
+    """Images of the split `train` in the complete set; None where they are drawn (`per_class`)."""
+    split = split_choice(options, "celeba_hq", tuple(reversed(HQ_SPLITS)))
+    return None if options.get("per_class") else HQ_SIZES[split][0]
 
 
 def fetch(raw: Path, options: Mapping[str, Any], mirror: Path | None) -> None:

@@ -47,7 +47,7 @@ HQ_NAME = re.compile(r"(?:0|[1-9]\d{0,4})\.jpg")
 
 HQ_SPLITS = ("official", "secgan")
 
-_HQ_SIZES = {"official": (24_183, 2_993, 2_824), "secgan": (28_000, 500, 1_500)}
+HQ_SIZES = {"official": (24_183, 2_993, 2_824), "secgan": (28_000, 500, 1_500)}
 """Images of train, val and test in the complete set."""
 
 
@@ -220,7 +220,7 @@ def hq_split(split: str, name: str, origins: Mapping[str, Origin]) -> str | None
 def hq_notes(split: str, names: Iterable[str], origins: Mapping[str, Origin]) -> list[str]:
     """What to tell about splits and mapping of a set of CelebA-HQ images."""
     splits = {name: assigned for name in names if (assigned := hq_split(split, name, origins))}
-    notes = [split_note(split, splits.values(), _HQ_SIZES[split])]
+    notes = [split_note(split, splits.values(), HQ_SIZES[split])]
     shifted = [name for name, origin in origins.items() if origin.name != f"{origin.position + 1:06d}.jpg"]
     if shifted:
         notes.append(

@@ -27,6 +27,7 @@ import numpy.typing as npt
 
 from mimik.datasets.celeba_lists import (
     HQ_NAME,
+    HQ_SIZES,
     HQ_SPLITS,
     IDENTITY_LIST,
     MAPPINGS,
@@ -94,6 +95,11 @@ def check(raw: Path, options: Mapping[str, Any], mirror: Path | None) -> None:
     parts = _parts(raw, options)
     read_attributes(raw / parts["attributes"], HQ_NAME)
     read_mapping(raw / parts["mapping"])
+
+
+def training_faces(options: Mapping[str, Any]) -> int | None:
+    """Images of the split `train` in the complete set; None where they are drawn (`per_class`)."""
+    return None if options.get("per_class") else HQ_SIZES[split_choice(options, "celebamask_hq", HQ_SPLITS)][0]
 
 
 def fetch(raw: Path, options: Mapping[str, Any], mirror: Path | None) -> None:

@@ -98,6 +98,12 @@ def check(raw: Path, options: Mapping[str, Any], mirror: Path | None) -> None:
     _read(raw, look(raw), options)
 
 
+def training_faces(options: Mapping[str, Any]) -> int | None:
+    """Photographs of the split `train` in the complete set: every subject shows every category once."""
+    classes, shares = _options(options)
+    return round(SUBJECTS * shares["train"]) * len(classes)
+
+
 def fetch(raw: Path, options: Mapping[str, Any], mirror: Path | None) -> None:
     """Nothing to fetch: CFEE is given out on request only. Raises `UserError` when it is not there."""
     check(raw, options, mirror)

@@ -151,6 +151,15 @@ def check(raw: Path, options: Mapping[str, Any], mirror: Path | None) -> None:
     released_depth.check_with_maps(raw, options, lambda: _parsed(raw, look(raw)))
 
 
+def training_faces(options: Mapping[str, Any]) -> int | None:
+    """Photographs of the split `train` in the complete set; None where models are left out or drawn by shares."""
+    chosen = _options(options)
+    held = [len(models) if isinstance(models, list) else models for models in chosen.chosen.values()]
+    if not chosen.include_kids or len(held) < 2:
+        return None
+    return (len(MODELS) - sum(held)) * len(chosen.classes) * len(chosen.gazes) * len(chosen.angles)
+
+
 def fetch(raw: Path, options: Mapping[str, Any], mirror: Path | None) -> None:
     """Nothing to fetch: RaFD is given out on request only. Raises `UserError` when it is not there."""
     check(raw, options, mirror)

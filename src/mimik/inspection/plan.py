@@ -1,7 +1,6 @@
 """What a table of a paper needs before anything starts: jobs, data, weights, operations, hours on a card."""
 
-import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,10 +10,9 @@ from torch import Tensor, nn
 
 from mimik.components.adversary import Adversary
 from mimik.components.conditions import Condition, ConditionConfig
-from mimik.components.context import Context
 from mimik.errors import UserError
 from mimik.evaluation.extractors import open_arcface, open_inception
-from mimik.evaluation.measurements import Missing
+from mimik.evaluation.measurements import Extractor, Missing
 from mimik.labels import EXPRESSIONS, SECGAN_ATTRIBUTES
 from mimik.networks import depth_network, face_classifier, face_reader, segmenter
 from mimik.pretraining.depth_network import DepthNetworkConfig, DepthNetworkTask
@@ -23,11 +21,11 @@ from mimik.settings import published, stages
 from mimik.settings.complete import complete_network, complete_training
 from mimik.settings.configuration import build
 from mimik.settings.modules import named
-from mimik.settings.params import PRETRAINED, Experiment, Params, Settings
+from mimik.settings.params import Experiment, Params, Settings
 from mimik.storage.arrays import read_table
-from mimik.training.guided import Guided
 from mimik.training.operations import run_operations
 from mimik.training.schedule import TrainingConfig, Update
+from mimik.training.untrained import untrained_method
 
 MEASURED = 100e12
 """Operations per second of training on an H100. Measured (docs/gpu.md): 97 to 146 TFLOP/s for StarGAN with graphs, 73
@@ -36,22 +34,11 @@ for hier_seg without."""
 CARDS: Mapping[str, float] = {"h200": 989, "h100": 989, "a100": 312, "rtx4090": 165, "rtx3090": 71}
 """Peak of dense bfloat16 products with sums in float32, in TFLOP/s, by the makers' data sheets."""
 
-WEIGHTS: Mapping[str, Sequence[str]] = {
-    "Inception": ("fid", "kid", "inception_score"),
-    "ArcFace": ("identity_loss",),
+OPENED: Mapping[str, Callable[[Path, Path | None, torch.device], Extractor | Missing]] = {
+    "inception": open_inception,
+    "arcface": open_arcface,
 }
-"""Metrics that need published weights."""
-
-KNOWN_FACES: Mapping[str, int] = {
-    "affectnet": 86_620,
-    "rafd": 1_368,
-    "cfee": 1_288,
-    "celeba": 182_000,
-    "celeba_hq": 28_000,
-    "celebamask_hq": 24_183,
-}
-"""Training faces of a module's archive, for lengths in epochs before it is prepared; of RaFD for each camera
-(docs/papers/datasets.md)."""
+"""Published networks by what metrics call them (`NEEDS`)."""
 
 IDENTITY = 64
 """Numbers that describe a rendered person, about; their layer does not count next to the others."""
@@ -134,8 +121,8 @@ def experiments(params: Params, item: str) -> list[Experiment]:
 def jobs(params: Params) -> Iterator[Job]:
     """The jobs that the experiments of params need, in the order of the workflow."""
     table = stages.stage_table(params)
-    for rule in (*table["jobs"],):
-        for at in (*table["jobs"][rule].values(), *table["restricted"].get(rule, {}).values()):
+    for rule, free in table["jobs"].items():
+        for at in (*free.values(), *table["restricted"].get(rule, {}).values()):
             wildcards = {key: str(value) for key, value in at.items() if key != "reads"}
             name = "/".join(wildcards.values())
             if rule in ("segmenter", "depth_network", "classifier", "reader"):
@@ -179,10 +166,11 @@ def _missing(params: Params, wanted: Sequence[Experiment]) -> Iterator[str]:
         for pair in wanted
         for metric in resolution.resolve_evaluation(params, pair.dataset, pair.method)["evaluation"]["metrics"]
     }
-    device = torch.device("cpu")
-    for network, opened in (("Inception", open_inception), ("ArcFace", open_arcface)):
-        needed = sorted(metrics & set(WEIGHTS[network]))
-        extractor = opened(Path("data/weights"), mirror, device) if needed else None
+    for network, opened in OPENED.items():
+        needed = [
+            name for name in sorted(metrics) if getattr(named("metrics", name, "metrics"), "NEEDS", None) == network
+        ]
+        extractor = opened(Path("data/weights"), mirror, torch.device("cpu")) if needed else None
         if isinstance(extractor, Missing):
             found.append(f"  {', '.join(needed)}: {extractor.reason}")
     yield "Missing:" if found else "All data and weights are there."
@@ -192,27 +180,7 @@ def _missing(params: Params, wanted: Sequence[Experiment]) -> Iterator[str]:
 def _training(params: Params, dataset: str, method: str) -> int | None:
     """Operations of the training of a method."""
     settings = complete_training(params, dataset, method)
-    module = named("methods", settings["module"], "params.yaml: methods")
-    size = settings["image_size"]
-    condition = build(ConditionConfig, settings["condition"], f"methods.{method}.condition")
-
-    def networks() -> dict[str, nn.Module]:
-        made = {}
-        for kind, (at, name) in resolution.pretrained_of(params, dataset, method).items():
-            config = complete_network(params, at, PRETRAINED[kind], name)["config"]
-            made[kind] = named("networks", kind, "params.yaml").build({**config, "image_size": size})
-        return made
-
-    context = Context(Condition(condition, EXPRESSIONS, SECGAN_ATTRIBUTES), size, networks())
-    task = module.Method(build(module.Config, settings["config"], f"methods.{method}"), context)
-    guides = {}
-    for name, values in settings["guidance"].items():
-        guide = named("guidance", name, "params.yaml: guidance")
-        own = dataclasses.replace(context, pretrained=networks())
-        guides[name] = guide.Guide(build(guide.Config, values, f"methods.{method}.guidance.{name}"), own)
-    if guides:
-        task = Guided(task, guides)
-    return _counted(params, dataset, task, settings)
+    return _counted(params, dataset, untrained_method(params, dataset, method), settings)
 
 
 class _Supervised(nn.Module):
@@ -262,15 +230,13 @@ def _counted(params: Params, dataset: str, task: Any, settings: Settings) -> int
 
 
 def _faces(params: Params, dataset: str) -> int | None:
-    """Training faces of a dataset: counted where it is prepared, else as the papers have them; None: not known."""
+    """Training faces of a dataset: counted where it is prepared, else what its module expects; None: not known."""
     if (Path("data/prepared") / dataset / "index.csv").is_file():
         table = read_table(
             Path("data/prepared") / dataset / "index.csv", f"Run `mimik data prepare {dataset}`.", ("split",)
         )
         return int((table["split"] == "train").sum())
-    options = resolution.resolve_dataset(params, dataset)["options"]
-    if options.get("sample"):  # with those that become `val`
-        held_out: float = options.get("held_out", 0.05)
-        return round(int(options["sample"]) * (1 - held_out))
-    known = KNOWN_FACES.get(resolution.dataset_module(params, dataset))
-    return None if known is None else known * max(1, len(options.get("angles", ())))
+    settings = resolution.resolve_dataset(params, dataset)
+    expected = getattr(named("datasets", settings["module"], f"datasets.{dataset}"), "training_faces", None)
+    faces: int | None = None if expected is None else expected(settings["options"])
+    return faces

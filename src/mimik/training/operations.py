@@ -93,16 +93,17 @@ def _operations(task: Any, update: Update, size: int) -> int:
     for weight in task.parameters():
         weight.requires_grad_(id(weight) in trained and weight.requires_grad)
     step = FULL_STEP * (update.start // FULL_STEP + 1)
-    with mode, _Counter() as counter:
+    with mode, OperationCounter() as counter:
         loss, _ = getattr(task, f"{update.name}_loss")(random_batch(2, size), step)
         loss.backward()
     return int(counter.total)
 
 
-class _Counter(TorchDispatchMode):
+class OperationCounter(TorchDispatchMode):
     """Sums up operations by torch's formulas; torch's own counter fails where a gradient is taken within a loss."""
 
     total = 0
+    """Floating-point operations so far; a multiplication and an addition count as two."""
 
     def __torch_dispatch__(self, function: Any, _types: Any, arguments: Any = (), named: Any = None) -> Any:
         result = function(*arguments, **(named or {}))

@@ -23,6 +23,7 @@ PER_TARGET_PROTOCOL = (
     "Fréchet distance on 2048-d Inception pool3 features: all real test images against the translations to one target, "
     "mean over the targets; resized to 299 px by TensorFlow 1's bilinear rule, covariances with N - 1."
 )
+NEEDS = "inception"
 HIGHER_IS_BETTER = dict.fromkeys(NAMES, False)
 UNIT = dict.fromkeys(NAMES, "")
 FORMAT = dict.fromkeys(NAMES, "{:.2f}")

@@ -18,6 +18,7 @@ from mimik.training.batches import to_tensor
 
 NAMES = ("identity_loss", "identity_loss_truth")
 PROTOCOL = "1 - cosine of the identity vectors of the inputs and the {subject}, {vectors}; target = source excluded."
+NEEDS = "arcface"
 HIGHER_IS_BETTER = {"identity_loss": False, "identity_loss_truth": None}
 UNIT = dict.fromkeys(NAMES, "")
 FORMAT = dict.fromkeys(NAMES, "{:.3f}")

@@ -19,6 +19,7 @@ PROTOCOL = (
     "subsets, drawn at random, of all translations to all targets; 1008 outputs without bias, resized to 299 px by "
     "TensorFlow 1's bilinear rule."
 )
+NEEDS = "inception"
 HIGHER_IS_BETTER = {"inception_score": True}
 UNIT = {"inception_score": ""}
 FORMAT = {"inception_score": "{:.2f}"}

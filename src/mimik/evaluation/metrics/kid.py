@@ -17,6 +17,7 @@ PROTOCOL = (
     "subsets: real test images against all translations to all targets, resized to 299 px by TensorFlow 1's bilinear "
     "rule."
 )
+NEEDS = "inception"
 HIGHER_IS_BETTER = {"kid": False}
 UNIT = {"kid": ""}
 FORMAT = {"kid": "{:.4f}"}
