@@ -18,7 +18,8 @@ from mimik.training.feed import Feed
 from mimik.training.loop import TrainingConfig, train
 from tests.tasks import PLAIN, TASKS, Drawn, assert_same, flat, stepped
 from tests.tiny import make_store
-from tests.training.test_loop import SETTINGS, Colour, child
+from tests.training.test_loop import SETTINGS, Colour
+from tests.training.test_processes import child
 
 pytestmark = pytest.mark.gpu
 
