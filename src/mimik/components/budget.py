@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mimik.components import losses
 from mimik.components.adversary import Loss, Terms
-from mimik.networks.stargan import Head
+from mimik.networks.heads import Head
 
 
 class Options:
@@ -74,7 +74,7 @@ class OutputHead(Options):
     """How a generator's output becomes its edit, and the terms that keep the edit small.
 
     Attributes:
-        head: see `mimik.networks.stargan.Generator`.
+        head: see `mimik.networks.heads`.
         lambda_change: weight of the mean share of every pixel that the head replaces (not for the direct head).
         lambda_smooth: weight of the total variation of that share.
     """

@@ -32,7 +32,8 @@ from mimik.components.adversary import Terms, part_mean
 from mimik.components.augmentation import Augmentation, AugmentationConfig
 from mimik.components.context import Context, load_stored_state, stored_state
 from mimik.networks.cyclegan import Discriminator, Generator, one_part
-from mimik.networks.stargan import Head, Stem
+from mimik.networks.heads import Head
+from mimik.networks.stargan import Stem
 from mimik.training.batches import Batch
 from mimik.training.loop import Update
 

@@ -56,8 +56,9 @@ from mimik.networks.ef_gan import (
     normalised_once,
     prepare_hidden,
 )
+from mimik.networks.heads import Head
 from mimik.networks.slices import Slices
-from mimik.networks.stargan import Generator, Head, Stem
+from mimik.networks.stargan import Generator, Stem
 from mimik.training.batches import Batch
 from mimik.training.schedule import Update, critic_and_generator
 

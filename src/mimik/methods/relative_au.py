@@ -29,8 +29,9 @@ from mimik.components import budget, losses
 from mimik.components.adversary import Adversary, AdversaryConfig, Terms
 from mimik.components.budget import LazyReconstruction, Rounds
 from mimik.components.context import Context, load_stored_state, stored_state
+from mimik.networks.heads import Head
 from mimik.networks.msf_unet import Fusing, Generator
-from mimik.networks.stargan import Head, Stem
+from mimik.networks.stargan import Stem
 from mimik.training.batches import Batch
 from mimik.training.schedule import Update, critic_and_generator
 

@@ -20,8 +20,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mimik.networks.convolution import Conv2d, conv_transpose2d
+from mimik.networks.heads import Head, compose, outputs_of, start
 from mimik.networks.slices import Slices, behind, judged
-from mimik.networks.stargan import Head, Initialisation, compose
+from mimik.networks.stargan import Initialisation
 
 CriticNorm = Literal["instance", "none"]
 
@@ -53,7 +54,7 @@ class Generator(nn.Module):
             max_conv_dim: widest layer.
             shortcut_layers: decoder layers whose output is joined by features of the encoder, fewer than L.
             inject_layers: decoder layers whose output is joined by the condition, fewer than L.
-            head: `direct` (tanh), `masked` or `residual`, see `mimik.networks.stargan`.
+            head: see `mimik.networks.heads`.
         """
         super().__init__()
         if not (0 <= shortcut_layers < layers and 0 <= inject_layers < layers):
@@ -83,11 +84,9 @@ class Generator(nn.Module):
                 before += widths[layers - 2 - layer]
             if layer < inject_layers:
                 before += condition_dim
-        decoder.append(nn.ConvTranspose2d(before, channels + (head == "masked"), 4, 2, 1))
+        decoder.append(nn.ConvTranspose2d(before, outputs_of(head, channels), 4, 2, 1))
         self.decoder = nn.ModuleList(decoder)
-        if head == "residual":
-            nn.init.zeros_(decoder[-1].weight)  # type: ignore[arg-type]
-            nn.init.zeros_(decoder[-1].bias)  # type: ignore[arg-type]
+        start(decoder[-1], head)
 
     def named_slices(self, states: Sequence[Hashable]) -> dict[str, Slices]:
         """See `mimik.networks.slices`: decoder layers that are told the states see them behind the features."""
@@ -129,7 +128,7 @@ class Generator(nn.Module):
         return compose(images, self.raw(features, condition), self.head)
 
     def raw(self, features: Sequence[Tensor], condition: Tensor) -> Tensor:
-        """What the last layer gives, float32 (B, channels, H, W), one channel more for the masked head."""
+        """What the last layer gives, float32 (B, K, H, W), with K as the head asks."""
         out = _joined(features[-1], condition)
         for index, layer in enumerate(self.decoder):
             out = layer(out)

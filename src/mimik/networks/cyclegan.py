@@ -12,9 +12,10 @@ from collections.abc import Hashable, Sequence
 from torch import Tensor, nn
 
 from mimik.networks import stargan
+from mimik.networks.heads import Head, compose, outputs_of, start
 from mimik.networks.normalisation import instance_norm
 from mimik.networks.slices import Slices, side_by_side
-from mimik.networks.stargan import Head, Stem, compose
+from mimik.networks.stargan import Stem
 
 
 class ResidualBlock(nn.Module):
@@ -63,7 +64,7 @@ class Generator(nn.Module):
                 0, conv_dim=conv_dim, residual_blocks=residual_blocks, parts=parts, head=head, stem=stem
             )
             return
-        outputs = (4 if head == "masked" else 3) * parts
+        outputs = outputs_of(head, 3) * parts
         self.network = nn.Sequential(
             nn.ReflectionPad2d(3),
             nn.Conv2d(3 * parts, c, 7, bias=False, groups=groups),
@@ -86,8 +87,7 @@ class Generator(nn.Module):
             last := nn.Conv2d(c, outputs, 7, groups=groups),
         )
         _initialise(self)
-        if head == "residual":
-            nn.init.zeros_(last.weight)
+        start(last, head, parts)
 
     def named_slices(self, states: Sequence[Hashable]) -> dict[str, Slices]:
         """See `mimik.networks.slices`: every network is that of one way between two states."""

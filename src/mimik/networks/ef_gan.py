@@ -19,9 +19,10 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import spectral_norm as normalise_spectrally
 
+from mimik.networks.heads import Head, compose, outputs_of, start
 from mimik.networks.normalisation import instance_norm
 from mimik.networks.slices import Slices
-from mimik.networks.stargan import Discriminator, Head, Initialisation, ResidualBlock, compose
+from mimik.networks.stargan import Discriminator, Initialisation, ResidualBlock
 
 HiddenInitialisation = Literal["orthogonal", "normal"]
 
@@ -48,9 +49,8 @@ class Refiner(nn.Module):
             convolution = nn.ConvTranspose2d(width, width // 2, 4, 2, 1, bias=False)
             layers += [convolution, instance_norm(width // 2), nn.ReLU(inplace=True)]
         self.body = nn.Sequential(*layers)
-        self.last = nn.Conv2d(c, 4 if head == "masked" else 3, 7, 1, 3, bias=False)
-        if head == "residual":
-            nn.init.zeros_(self.last.weight)
+        self.last = nn.Conv2d(c, outputs_of(head, 3), 7, 1, 3, bias=False)
+        start(self.last, head)
 
     def forward(self, face: Tensor, canvas: Tensor) -> Tensor:
         """(B, 3, H, W) twice, in [-1, 1]; H and W multiples of 4 -> (B, 3, H, W) in [-1, 1]."""

@@ -10,8 +10,9 @@ widths; 64 channels throughout follows APDrawingGAN's combiner (Yi et al., CVPR 
 import torch
 from torch import Tensor, nn
 
+from mimik.networks.heads import Head, compose, outputs_of, start
 from mimik.networks.normalisation import instance_norm
-from mimik.networks.stargan import Head, ResidualBlock, compose
+from mimik.networks.stargan import ResidualBlock
 
 
 class Fusion(nn.Module):
@@ -23,9 +24,8 @@ class Fusion(nn.Module):
     def __init__(self, conv_dim: int = 64, residual_blocks: int = 4, head: Head = "direct") -> None:
         super().__init__()
         self.head = head
-        last = nn.Conv2d(conv_dim, 4 if head == "masked" else 3, 7, 1, 3, bias=False)
-        if head == "residual":
-            nn.init.zeros_(last.weight)
+        last = nn.Conv2d(conv_dim, outputs_of(head, 3), 7, 1, 3, bias=False)
+        start(last, head)
         self.body = nn.Sequential(
             nn.Conv2d(6, conv_dim, 7, 1, 3, bias=False),
             instance_norm(conv_dim),

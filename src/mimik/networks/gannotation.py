@@ -11,8 +11,9 @@ from collections.abc import Hashable, Sequence
 import torch
 from torch import Tensor, nn
 
+from mimik.networks.heads import Head
 from mimik.networks.slices import Slices
-from mimik.networks.stargan import Generator, Head, Stem
+from mimik.networks.stargan import Generator, Stem
 
 POINTS = 68
 

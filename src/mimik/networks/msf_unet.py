@@ -18,9 +18,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mimik.networks.convolution import convolve_joined
+from mimik.networks.heads import Head, compose, outputs_of, start
 from mimik.networks.normalisation import instance_norm
 from mimik.networks.slices import Slices, behind
-from mimik.networks.stargan import Head, Stem, compose, initialise
+from mimik.networks.stargan import Stem, initialise
 
 Fusing = Literal["exchange", "text"]
 
@@ -124,7 +125,7 @@ class Generator(nn.Module):
             max_conv_dim: greatest width.
             k_msf: number of MSF modules, 0 to 3; the deepest skip connections get them first.
             fusing: which module.
-            head: `direct` (tanh), `masked` or `residual`.
+            head: see `mimik.networks.heads`.
             stem: `conv` (published) or `unshuffle`.
 
         Raises:
@@ -135,7 +136,7 @@ class Generator(nn.Module):
             raise ValueError(f"k_msf is one of 0 to {LEVELS - 1}, not {k_msf}")
         self.head, self.stem = head, stem
         c0, c1, c2, c3, c4 = (min(conv_dim * 2**level, max_conv_dim) for level in range(LEVELS + 1))
-        outputs = 4 if head == "masked" else 3
+        outputs = outputs_of(head, 3)
         if stem == "conv":
             self.first = nn.Sequential(_block(3, c0, 7, leaky=True), _down(c0, c1))
         else:
@@ -155,8 +156,7 @@ class Generator(nn.Module):
             self.refine = nn.Conv2d(c0 + 3, c0, 3, 1, 1)
             self.last = nn.Conv2d(c0, outputs, 3, 1, 1)
         initialise(self, "normal")
-        if head == "residual":
-            nn.init.zeros_(self.last.weight)
+        start(self.last, head)
 
     def named_slices(self, states: Sequence[Hashable]) -> dict[str, Slices]:
         """See `mimik.networks.slices`: convolutions that are told the states see them behind the features."""

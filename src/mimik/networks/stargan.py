@@ -9,9 +9,7 @@ the default settings is theirs: 8,439,936 generator parameters for 8 classes.
 Options beyond the paper, all off by default:
 - `parts`: P generators (discriminators) of equal shape side by side as one grouped network; part p owns the p-th
   slice of every channel axis and shares nothing with the others.
-- `head="masked"`: the last convolution also gives a keep-mask m in [0, 1] and the output is m * x + (1 - m) * colour,
-  the output head of GANimation (Pumarola et al. 2018, eq. 1).
-- `head="residual"`: the output is x plus what the last convolution gives, cut off at -1 and 1; it starts as identity.
+- `head`: another output head than tanh, see `mimik.networks.heads`.
 - `channels` other than 3: other pictures than images. For label maps the caller makes its own of what `raw` returns.
 - `seen_channels`: further planes that the generator sees and does not paint.
 - `stem="unshuffle"`: the first two resolutions are reached by pixel-unshuffle and left by pixel-shuffle, so that all
@@ -26,10 +24,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mimik.networks.convolution import Conv2d, conv_transpose2d, convolve_joined
+from mimik.networks.heads import Head, compose, outputs_of, start
 from mimik.networks.normalisation import instance_norm
 from mimik.networks.slices import Slices, behind, judged, side_by_side
 
-Head = Literal["direct", "masked", "residual"]
 Stem = Literal["conv", "unshuffle"]
 Initialisation = Literal["default", "kaiming", "normal"]
 
@@ -78,7 +76,7 @@ class Generator(nn.Module):
             conv_dim: width of the first layer (of each part).
             residual_blocks: number of residual blocks at a quarter of the size.
             parts: P, see the module's docstring.
-            head: `direct` (tanh), `masked` or `residual`.
+            head: see `mimik.networks.heads`.
             stem: `conv` (published) or `unshuffle`.
             initialisation: see `initialise`.
         """
@@ -89,7 +87,7 @@ class Generator(nn.Module):
         self.head = head
         self.stem = stem
         groups, c = parts, conv_dim * parts
-        outputs = (channels + (head == "masked")) * parts
+        outputs = outputs_of(head, channels) * parts
         given = channels + seen_channels
         planes = (given + condition_dim) * parts
         if stem == "conv":
@@ -131,10 +129,7 @@ class Generator(nn.Module):
             self.refine = nn.Conv2d(c + channels * parts, c, 3, 1, 1, groups=groups)
             self.last = nn.Conv2d(c, outputs, 3, 1, 1, groups=groups)
         initialise(self, initialisation)
-        if head == "residual":
-            nn.init.zeros_(self.last.weight)
-            if self.last.bias is not None:
-                nn.init.zeros_(self.last.bias)
+        start(self.last, head, parts)
 
     @property
     def layers(self) -> list[nn.Module]:
@@ -176,15 +171,15 @@ class Generator(nn.Module):
             seen: (B, P*seen_channels, H, W).
 
         Returns:
-            the edited images, and (B, P, H, W) in [0, 1] how much of every pixel was replaced: 1 - keep-mask of the
-            masked head, half the mean absolute change of the residual one, None for the direct one.
+            the edited images, and (B, P, H, W) in [0, 1] how much of every pixel was replaced, or None; see
+            `mimik.networks.heads.compose`.
         """
         split = images.unflatten(1, (self.parts, self.channels))
         edited, change = compose(split, self.raw(images, condition, seen), self.head)
         return edited.flatten(1, 2), None if change is None else change.flatten(1, 2)
 
     def raw(self, images: Tensor, condition: Tensor, seen: Tensor | None = None) -> Tensor:
-        """What the last convolution gives, float32 (B, P, channels, H, W), one channel more for the masked head.
+        """What the last convolution gives, float32 (B, P, K, H, W) with K as the head asks.
 
         Args: like `edit`.
         """
@@ -230,29 +225,6 @@ def _planes(condition: Tensor, parts: int, height: int, width: int) -> Tensor:
     """(B, K), or (B, K, height, width) -> (B, parts, K, height, width)."""
     places = condition[:, :, None, None] if condition.ndim == 2 else condition
     return places[:, None].expand(-1, parts, -1, height, width)
-
-
-def compose(images: Tensor, out: Tensor, head: Head) -> tuple[Tensor, Tensor | None]:
-    """The edited image from the input and the last convolution's output.
-
-    Args:
-        images: (..., C, H, W) in [-1, 1].
-        out: (..., C, H, W), or (..., C + 1, H, W) for `masked`.
-        head: which composition.
-
-    Returns:
-        (..., C, H, W) in [-1, 1], and how much of every pixel was replaced, (..., 1, H, W) in [0, 1], or None.
-    """
-    # The channels of a pixel are treated apart: where they lie side by side, tanh takes a processor four times as long.
-    out = out.contiguous()
-    if head == "direct":
-        return torch.tanh(out), None
-    if head == "residual":
-        edited = (images + out).clamp(-1, 1)
-        return edited, (edited - images).abs().mean(-3, keepdim=True) / 2
-    channels = images.shape[-3]
-    replaced = torch.sigmoid(out[..., channels:, :, :])
-    return images + replaced * (torch.tanh(out[..., :channels, :, :]) - images), replaced
 
 
 class Discriminator(nn.Module):
@@ -311,8 +283,8 @@ class Discriminator(nn.Module):
         self.trunk = nn.Sequential(*trunk)
         side = image_size // 2**layers
         self.realness_head = nn.Conv2d(last * parts, parts, 3, 1, 1, bias=False, groups=parts)
-        heads = classes + matching
-        self.class_head = nn.Conv2d(last * parts, heads * parts, side, bias=False, groups=parts)
+        outputs = classes + matching
+        self.class_head = nn.Conv2d(last * parts, outputs * parts, side, bias=False, groups=parts)
         initialise(self, initialisation, negative_slope)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
