@@ -87,6 +87,8 @@ class Block(nn.Module):
 class DlibFace(nn.Module):
     """Aligned faces to identity vectors."""
 
+    mean: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor([122.782, 117.001, 104.298]).view(3, 1, 1))
@@ -128,7 +130,9 @@ def load(path: Path | str) -> DlibFace:
             assert bias is not None
             for place, values in zip((weight, bias), _split(next(tensors), weight.numel()), strict=True):
                 place.copy_(values.view_as(place))
-            for place, values in zip((layer.scale, layer.shift), _split(next(tensors), layer.scale.numel()), strict=True):
+            for place, values in zip(
+                (layer.scale, layer.shift), _split(next(tensors), layer.scale.numel()), strict=True
+            ):
                 place.copy_(values.view_as(place))
         network.head.weight.copy_(next(tensors).view(-1, FEATURES).T)
     return network.eval()
