@@ -61,7 +61,7 @@ def test_share_of_the_same_person(entries) -> None:
     assert acd.HIGHER_IS_BETTER == {"acd": False, "same_person": True}
 
 
-def test_the_interval_is_the_bootstrap_of_all_metrics(entries, measure, landmarks) -> None:
+def test_sums_per_face_are_kept_for_paired_comparisons(entries) -> None:
     faces = entries["acd"]["per_face"]
     assert faces.sums.sum() / faces.counts.sum() == pytest.approx(entries["acd"]["value"])
     assert faces.counts[:, 0].tolist() == [2, 2, 2, 2]
