@@ -45,6 +45,7 @@ def measurements(tmp_path: Path) -> Measurements:
         classifier=nothing,
         inception=nothing,
         arcface=nothing,
+        dlib=nothing,
         reader=nothing,
         segmenter_before=nothing,
         segmenter_after=nothing,

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from mimik.evaluation.evaluate import measure, metric_modules
-from mimik.evaluation.extractors import open_arcface, open_classifier, open_inception, open_reader
+from mimik.evaluation.extractors import open_arcface, open_classifier, open_dlib, open_inception, open_reader
 from mimik.evaluation.measurements import PER_FACE, EvaluationSettings, Extractor, Measurements, Missing
 from mimik.faces.prepared.store import FaceStore
 from mimik.settings.modules import names
@@ -104,6 +104,7 @@ def evaluate(
         classifier: folder of a classifier trained on `classes`, data/pretrained/<dataset>/classifier/<name>.
         reader: folder of a face reader, which is for rendered faces: data/pretrained/<dataset>/reader/<name>.
         weights: folder with the weights of Inception (FID, KID, Inception score) and ArcFace (identity loss).
+            dlib's (ACD) may be there or in the package that mimik's extra `judges` installs.
         metrics: modules of `mimik.evaluation.metrics`; None runs all.
         bootstrap: resamples for the confidence intervals.
         seed: seed of the resamples and of the subsets of kernel distances.
@@ -155,6 +156,7 @@ def evaluate(
             else open_classifier(classifier, faces, (), place),
             inception=no_weights if weights is None else open_inception(weights, None, place),
             arcface=no_weights if weights is None else open_arcface(weights, None, place),
+            dlib=open_dlib(weights, None, place),
             reader=Missing("no `reader` was given.") if reader is None else open_reader(reader, place),
             segmenter_before=no_segmenter,
             segmenter_after=no_segmenter,

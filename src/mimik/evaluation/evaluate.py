@@ -17,7 +17,14 @@ from tqdm import tqdm
 
 from mimik.components.conditions import Condition
 from mimik.errors import UserError
-from mimik.evaluation.extractors import open_arcface, open_classifier, open_geometric, open_inception, open_reader
+from mimik.evaluation.extractors import (
+    open_arcface,
+    open_classifier,
+    open_dlib,
+    open_geometric,
+    open_inception,
+    open_reader,
+)
 from mimik.evaluation.measurements import PER_FACE, PRINTED, Entry, EvaluationSettings, Extractor, Measurements, Missing
 from mimik.faces.prepared.store import FaceStore
 from mimik.networks import segmenter
@@ -55,7 +62,7 @@ def evaluate(
         result_dir: results/<dataset>/<method>, with `config.json`, `generator.safetensors` and `translations/`.
         store_dir: the prepared dataset.
         classifier_dir, segmenter_dir, reader_dir: pre-trained networks; None skips the metrics that need them.
-        weights_dir: folder that is searched for Inception and ArcFace weights before `mirror`.
+        weights_dir: folder that is searched for the weights of Inception, ArcFace and dlib before `mirror`.
         output: the file to write.
         mirror: folder that is searched for weights, see mimik.mirror.
         run_id: MLflow's run of this result, which is recorded.
@@ -97,6 +104,7 @@ def evaluate(
             classifier=open_classifier(classifier_dir, store, attributes, device),
             inception=open_inception(weights_dir, mirror, device),
             arcface=open_arcface(weights_dir, mirror, device),
+            dlib=open_dlib(weights_dir, mirror, device),
             reader=open_reader(reader_dir, device),
             segmenter_before=before,
             segmenter_after=after,

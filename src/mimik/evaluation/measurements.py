@@ -81,7 +81,7 @@ class Extractor:
         outputs: float32 images (B, 3, S, S) in [-1, 1] -> named tensors with leading axis B, all of one pass.
             Classifier: `logits` (of the C classes, or of the C attributes that are reversed), `features`; Inception:
             `features`, `logits` (B, 1008); reader: `action_units`, `identity`; segmenter: `classes` (uint8
-            (B, S, S)); ArcFace (112 px crops): `features`.
+            (B, S, S)); ArcFace (112 px crops) and dlib (150 px crops): `features`.
         action_units: extractor of the action units that a reader was trained on (`FaceStore.action_unit_extractor`);
             None for networks that do not read action units, or if it is unknown.
     """
@@ -156,7 +156,7 @@ class Measurements:
         rows: int64 (N,) row of the store of each translated image.
         settings: see `EvaluationSettings`.
         scratch: an empty folder for features; its contents are not needed afterwards.
-        classifier, inception, arcface, reader: extractors, or why there is none.
+        classifier, inception, arcface, dlib, reader: extractors, or why there is none.
         segmenter_before, segmenter_after: the pre-trained segmenter, and the same one after end-to-end training.
         attributes: names of the C attributes that the translations reverse; empty if the targets are classes.
         segmented: the dataset that the segmenters were trained on, at the size they were trained at; None: `store`.
@@ -173,6 +173,7 @@ class Measurements:
     classifier: Extractor | Missing
     inception: Extractor | Missing
     arcface: Extractor | Missing
+    dlib: Extractor | Missing
     reader: Extractor | Missing
     segmenter_before: Extractor | Missing
     segmenter_after: Extractor | Missing

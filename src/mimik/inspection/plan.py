@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mimik.components.adversary import Adversary
 from mimik.components.conditions import Condition, ConditionConfig
 from mimik.errors import UserError
-from mimik.evaluation.extractors import open_arcface, open_inception
+from mimik.evaluation.extractors import open_arcface, open_dlib, open_inception
 from mimik.evaluation.measurements import Extractor, Missing
 from mimik.labels import EXPRESSIONS, SECGAN_ATTRIBUTES
 from mimik.networks import depth_network, face_classifier, face_reader, segmenter
@@ -37,6 +37,7 @@ CARDS: Mapping[str, float] = {"h200": 989, "h100": 989, "a100": 312, "rtx4090": 
 OPENED: Mapping[str, Callable[[Path, Path | None, torch.device], Extractor | Missing]] = {
     "inception": open_inception,
     "arcface": open_arcface,
+    "dlib": open_dlib,
 }
 """Published networks by what metrics call them (`NEEDS`)."""
 

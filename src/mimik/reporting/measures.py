@@ -78,6 +78,12 @@ MEASURES: Mapping[str, Measure] = {
     "identity_loss": Measure(
         "Identity loss", "down", "distance between the identity features of edit and input", group="Person"
     ),
+    "acd": Measure(
+        "ACD", "down", "distance between dlib's face descriptors of edit and input; photographs only", group="Person"
+    ),
+    "same_person": _percent(
+        "Same person", "up", "share of edits within dlib's distance for one person, 0.6, of the input", "Person"
+    ),
     "outside_change": Measure(
         "Change outside",
         "down",
@@ -132,7 +138,13 @@ MEASURES: Mapping[str, Measure] = {
 }
 
 EXACT: Mapping[str, Mapping[str, str]] = {
-    "Copy the input": {"identity_loss": "0", "outside_change": "0", "attribute_preservation": "100"},
+    "Copy the input": {
+        "identity_loss": "0",
+        "acd": "0",
+        "same_person": "100",
+        "outside_change": "0",
+        "attribute_preservation": "100",
+    },
     "True target": {"truth_psnr": "∞", "truth_psnr_changed": "∞", "truth_ssim": "1"},
 }
 """Scores that a baseline has by definition."""

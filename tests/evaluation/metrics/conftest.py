@@ -95,6 +95,7 @@ def measure(tmp_path: Path) -> Measure:
             ),
             "inception": nothing,
             "arcface": nothing,
+            "dlib": nothing,
             "reader": nothing,
             "segmenter_before": nothing,
             "segmenter_after": nothing,

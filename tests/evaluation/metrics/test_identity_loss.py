@@ -4,9 +4,10 @@ import torch
 import torch.nn.functional as F
 from skimage.transform import estimate_transform
 
+from mimik.evaluation.crops import crop_matrices
 from mimik.evaluation.measurements import Extractor
 from mimik.evaluation.metrics import identity_loss
-from mimik.evaluation.metrics.identity_loss import cosine_distance, crop_matrices, five_points
+from mimik.evaluation.metrics.identity_loss import cosine_distance, five_points
 from mimik.networks.arcface import SIDE, TEMPLATE
 
 
@@ -52,7 +53,7 @@ def test_crops_agree_with_scikit_image_and_put_the_points_on_the_template() -> N
     size = 80
     turn = np.array([[0.55, -0.15], [0.15, 0.55]])
     points = np.array(TEMPLATE) @ turn.T + [10.0, 12.0] + generator.normal(scale=1.5, size=(2, 5, 2))
-    matrices = crop_matrices(points, size)
+    matrices = crop_matrices(points, size, TEMPLATE, SIDE)
     for matrix, target in zip(matrices, points, strict=True):
         reference = estimate_transform("similarity", np.array(TEMPLATE), target)
         pixels = np.array([[0.0, 0.0], [SIDE, 0.0], [30.0, 100.0]])

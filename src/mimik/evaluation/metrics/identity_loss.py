@@ -5,16 +5,12 @@ ArcFace was not trained on rendered faces, so on datasets with ground truth the 
 it was trained to read the renderer's own identity parameters, standardised over the training identities.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 import numpy.typing as npt
-import torch
-import torch.nn.functional as F
 
-from mimik.evaluation.measurements import Array, Entry, Extractor, Measurements, Missing
+from mimik.evaluation.crops import identity_distances
+from mimik.evaluation.measurements import Array, Entry, Measurements, Missing
 from mimik.networks.arcface import SIDE, TEMPLATE
-from mimik.training.batches import to_tensor
 
 NAMES = ("identity_loss", "identity_loss_truth")
 PROTOCOL = "1 - cosine of the identity vectors of the inputs and the {subject}, {vectors}; target = source excluded."
@@ -68,30 +64,6 @@ def five_points(landmarks: Array) -> npt.NDArray[np.float64]:
     return np.stack([*eyes, points[:, 30], points[:, 48], points[:, 54]], 1)
 
 
-def crop_matrices(points: Array, size: int) -> npt.NDArray[np.float64]:
-    """Where each pixel of an aligned crop lies in the image, for `torch.nn.functional.affine_grid`.
-
-    The least-squares similarity from the template to the points has a closed form in complex numbers:
-    w = a z + b with a = sum(conj(z - mean z) (w - mean w)) / sum(|z - mean z|^2).
-
-    Args:
-        points: (N, 5, 2) in pixels of the image, x then y.
-        size: side of the image.
-
-    Returns:
-        (N, 2, 3): crop coordinates in [-1, 1] to image coordinates in [-1, 1] (align_corners False).
-    """
-    template = np.array(TEMPLATE)
-    # Both in units where the image, or the crop, spans [-1, 1]: landmarks count from the image's corner.
-    z = (template[:, 0] + 1j * template[:, 1]) * 2 / SIDE - (1 + 1j)
-    w = (points[..., 0] + 1j * points[..., 1]) * 2 / size - (1 + 1j)
-    centred = z - z.mean()
-    centre = w.mean(-1)
-    a = (centred.conj() * (w - centre[:, None])).sum(-1) / np.square(np.abs(centred)).sum()
-    b = centre - a * z.mean()
-    return np.stack([np.stack([a.real, -a.imag, b.real], -1), np.stack([a.imag, a.real, b.imag], -1)], 1)
-
-
 def _by_arcface(measurements: Measurements) -> Entry:
     arcface, store = measurements.arcface, measurements.store
     if isinstance(arcface, Missing):
@@ -99,24 +71,8 @@ def _by_arcface(measurements: Measurements) -> Entry:
     if store.landmarks is None:
         reason = f"{store.directory} has no landmarks, which the aligned crops need; prepare it with landmarks."
         return measurements.lacking("landmarks", reason).entry
-    matrices = crop_matrices(five_points(store.landmarks[measurements.rows]), measurements.size)
-    values = measurements.per_image("identity", _distances(measurements, arcface, matrices))
+    points = five_points(store.landmarks[measurements.rows])
+    values = identity_distances(measurements, arcface, points, TEMPLATE, SIDE, cosine_distance)
     return measurements.mean_entry(
         values, measurements.other, arcface, PROTOCOL.format(subject="translations", vectors=EMBEDDED)
     )
-
-
-def _distances(measurements: Measurements, arcface: Extractor, matrices: Array) -> Callable[[slice], Array]:
-    def distances(part: slice) -> Array:
-        sources, translations = measurements.sources[part], measurements.translations[part]
-        together = np.concatenate([sources[:, None], translations], 1)
-        number, pictures = together.shape[:2]
-        images = to_tensor(together.reshape(-1, *together.shape[2:]))
-        theta = torch.from_numpy(matrices[part]).float().repeat_interleave(pictures, 0)
-        grid = F.affine_grid(theta, [len(images), 3, SIDE, SIDE], align_corners=False)
-        with torch.inference_mode():
-            crops = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
-            vectors = arcface.outputs(crops)["features"].float().cpu().numpy().reshape(number, pictures, -1)
-        return cosine_distance(vectors[:, :1], vectors[:, 1:])
-
-    return distances

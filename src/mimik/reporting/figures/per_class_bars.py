@@ -47,6 +47,13 @@ PANELS: Mapping[tuple[str, str], Panel] = {
         "Preservation error: how often an edit to another expression is classified as this one.",
         False,
     ),
+    ("same_person", "per_class"): Panel(
+        "Same person, % (higher is better)",
+        0,
+        "Same person: share of the edits to each expression or attribute that dlib's network takes for the input's "
+        "person.",
+        True,
+    ),
     ("attribute_accuracy_per_attribute", ""): Panel(
         "Attribute accuracy, % (higher is better)",
         0,

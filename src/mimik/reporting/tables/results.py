@@ -26,6 +26,8 @@ MEASURED: Sequence[str] = (
     "attribute_accuracy",
     "attribute_preservation",
     "identity_loss",
+    "acd",
+    "same_person",
     "outside_change",
     "fid",
     "fid_per_target",
