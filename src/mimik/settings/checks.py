@@ -171,6 +171,8 @@ def _dataset_faults(params: Params) -> Iterator[str]:
         places = {"": entry} | {f".scales.{scale}": own for scale, own in entry.get("scales", {}).items()}
         yield from _told(check, _evaluation(), entry.get("evaluation", {}), f"datasets.{name}.evaluation")
         for place, options in places.items():
+            labels = options.get("label_quality") or {}
+            yield from _told(build, _label_quality(), labels, f"datasets.{name}{place}.label_quality")
             for key in options:
                 if key not in read and not key.endswith(ends):
                     yield (
@@ -203,6 +205,7 @@ def _words(module: str) -> tuple[frozenset[str], tuple[str, ...], frozenset[str]
     words = set(re.findall(r"[\"']([a-z][a-z0-9_]*)[\"']", text))
     # What params itself takes out of an entry before the dataset sees it.
     words |= {"dataset", "scale", "scales", "evaluation", "flip", "ground_truth", "image_size", "own_segmenter"}
+    words.add("label_quality")
     asked = re.findall(r"options(?:\.get\(|\[|, )[\"']([a-z][a-z0-9_]*)[\"']", text)
     return frozenset(words), tuple(set(re.findall(r"\}(_[a-z0-9_]+)[\"']", text))), frozenset(asked)
 
@@ -215,6 +218,10 @@ def _schema_keys() -> frozenset[str]:
 
 def _training() -> Any:
     return declared("training.schedule", "TrainingConfig")
+
+
+def _label_quality() -> Any:
+    return declared("faces.prepared.label_quality", "LabelQualityConfig")
 
 
 def _evaluation() -> Any:

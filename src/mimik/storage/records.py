@@ -60,6 +60,7 @@ def _numbers(description: str, **more: Any) -> Schema:
 _GROUP: Schema = {"description": "a group of settings", "type": "object"}
 _MODULE = _text("the name of a module of mimik, or PACKAGE.MODULE of another package", pattern=MODULE)
 _SIDE = _whole("a side in pixels", 4, 4096)
+_SHARE: Schema = {"description": "a number from 0 to 1", "type": "number", "minimum": 0, "maximum": 1}
 _SHA256 = _text("a SHA-256 in hexadecimal")
 _RUN: Schema = {
     "dataset": _text("the name of a dataset"),
@@ -165,6 +166,34 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                 "licence": _text("a text"),
                 "citation": _text("a text"),
                 "template": {"description": "a name, or null", "type": ["string", "null"]},
+            },
+        ),
+        "label_quality": Kind(
+            "label_quality.json of a dataset's labels",
+            "mimik data score {0}",
+            {
+                "dataset": _text("the name of a dataset"),
+                "dataset_digest": _text("the digest of a prepared dataset"),
+                "seed": _whole("a seed", 0, 2**63 - 1),
+                "image_size": _SIDE,
+                "folds": _whole("a number of folds", 2, 1000),
+                "classifier": _GROUP,
+                "classes": {
+                    "description": "by class, its numbers",
+                    "type": "object",
+                    "additionalProperties": {
+                        "description": "a group of faces, doubted, threshold and told_right",
+                        "type": "object",
+                        "required": ["faces", "doubted", "threshold", "told_right"],
+                        "properties": {
+                            "faces": _whole("a number of faces", 1, 10**9),
+                            "doubted": _whole("a number of faces", 0, 10**9),
+                            "threshold": _SHARE,
+                            "told_right": _SHARE,
+                        },
+                    },
+                },
+                "scores_sha256": _SHA256,
             },
         ),
         "translations": Kind(
