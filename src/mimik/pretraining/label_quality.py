@@ -17,7 +17,7 @@ import torch.nn.functional as F
 
 from mimik.datasets.photographs import split_by_group
 from mimik.errors import UserError
-from mimik.faces.prepared.label_quality import COLUMNS, RECORD, SCORES, scored_rows
+from mimik.faces.prepared.label_quality import RECORD, SCORES, scored_rows
 from mimik.faces.prepared.store import FaceStore
 from mimik.networks.face_classifier import FaceClassifier
 from mimik.pretraining import runs
@@ -42,6 +42,11 @@ def score_labels(
         UserError: settings that do not fit, a file that is missing, a class without training faces, or of fewer persons
             than there are folds.
     """
+    if settings["classifier"]["config"].get("predicts", "expression") != "expression":
+        raise UserError(
+            f"datasets.{settings['dataset']}.label_quality.classifier: expected a classifier of expressions; "
+            f"{settings['classifier']['name']!r} predicts attributes."
+        )
     store = FaceStore(store_dir, settings["image_size"])
     rows = scored_rows(store)
     labels = store.labels()[rows]
@@ -67,7 +72,6 @@ def score_labels(
             **{f"probability_{name}": probabilities[:, place] for place, name in enumerate(store.classes)},
         }
     )
-    assert tuple(table.columns[: len(COLUMNS)]) == COLUMNS
     output = Path(output_dir)
     write_text(output / SCORES, table.to_csv(index=False))
     doubted = found.probable >= 0

@@ -195,7 +195,7 @@ def resolve_label_quality(params: Mapping[str, Any], dataset: str, scale: str | 
     if config is None:
         raise UserError(f"datasets.{dataset}.label_quality: has no `action`. Set it to keep, weight or leave_out.")
     classifier = resolve_classifier(params, dataset, config.classifier, scale)
-    del classifier["label_quality"]
+    classifier.pop("label_quality", None)
     return {"dataset": dataset, **_common(params, dataset, scale), "folds": config.folds, "classifier": classifier}
 
 

@@ -412,7 +412,9 @@ def _networks(params: Params, rule: str, wildcards: Wildcards) -> list[str]:
     """Networks of other packages that a job trains, or builds to read their weights."""
     dataset = wildcards["dataset"]
     if rule == "label_quality":
-        return _external_networks(params, {"classifiers": resolution.label_quality_of(params, dataset).classifier})
+        return [
+            name for name in [settings(params, rule, wildcards)["classifier"]["config"]["network"]] if is_external(name)
+        ]
     if rule in ("segmenter", "classifier"):
         return _external_networks(params, {f"{rule}s": wildcards[rule]})
     method = wildcards["method"]

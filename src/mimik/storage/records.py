@@ -72,6 +72,22 @@ _RUN: Schema = {
     "classes": _names("a list of distinct class names, at least one", 1),
 }
 
+_COUNTS: Schema = {
+    "description": "numbers of faces by class",
+    "type": "object",
+    "additionalProperties": _whole("a number of faces", 0, 10**9),
+}
+_LABELS_USED: Schema = {
+    "description": "what a training made of scores of labels",
+    "type": "object",
+    "required": ["action", "folds", "faces", "doubted", "left_out"],
+    "properties": {
+        "action": {"description": "keep, weight or leave_out", "enum": ["keep", "weight", "leave_out"]},
+        "folds": _whole("a number of folds", 2, 1000),
+        **dict.fromkeys(("faces", "doubted", "left_out"), _COUNTS),
+    },
+}
+
 _EDITED = {
     "description": "the continuous edits that are shown: rows, levels, and targets or names",
     "type": "object",
@@ -111,6 +127,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                 "networks": _GROUP,
                 "template": {"description": "a name, or null", "type": ["string", "null"]},
                 "run_key": _text("the key of a run"),
+                "label_quality": _LABELS_USED,
                 "environment": {"description": "a group", "type": "object"},
                 "imported": _GROUP,
             },
