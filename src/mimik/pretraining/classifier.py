@@ -204,7 +204,7 @@ def pretrain_classifier(
         output_dir, checkpoint_dir: where results and the run's state go.
         logger: mirror of the losses.
         labels_dir: scores of the training faces' labels (`mimik.faces.prepared.label_quality`), used as
-            `label_quality` says (`action`, `most`). The faces that it is measured on are all of the test split.
+            `label_quality` says (`action`, `reliable`). The faces that it is measured on are all of the test split.
 
     Raises:
         UserError: settings that do not fit, a missing file, no labelled face in a split, an attribute that the dataset

@@ -205,7 +205,7 @@ def resolve(params: Mapping[str, Any], dataset: str, method: str, scale: str | N
     Returns:
         dataset, method (name of the entry), module (its file in `mimik.methods`), scale, seed, image_size, protocol,
         pretrained (the networks it starts from, by kind: NAME or DATASET/NAME), starts_from (a method, likewise, or
-        None), freeze (patterns of parameters or None), label_quality (`action` and `most`; only where the dataset's
+        None), freeze (patterns of parameters or None), label_quality (`action` and `reliable`; only where the dataset's
         labels are scored), condition (overrides of the method's `CONDITION`), guidance (by
         the name of a file in `mimik.guidance`, overrides of its Config), config (overrides of the method's Config),
         training (overrides of TrainingConfig).
@@ -334,7 +334,7 @@ def _common(params: Mapping[str, Any], dataset: str, scale: str | None) -> Setti
 def _label_use(params: Mapping[str, Any], dataset: str, scale: str | None) -> Settings:
     """What a training that reads labels does with their scores; nothing where there are none."""
     config = label_quality_of(params, dataset, scale)
-    return {} if config is None else {"label_quality": {"action": config.action, "most": config.most}}
+    return {} if config is None else {"label_quality": {"action": config.action, "reliable": config.reliable}}
 
 
 def _scale(params: Mapping[str, Any], dataset: str, scale: str | None) -> Settings:

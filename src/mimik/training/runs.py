@@ -74,7 +74,8 @@ def train_method(
         settings: resolved for (dataset, method, scale): `dataset`, `method` (the entry's name), `module` (the file's
             name), `scale`, `seed`, `image_size`, `condition`, `guidance`, `config` (overrides of the method's Config),
             `training` (overrides of its published schedule), optionally `freeze` (patterns of parameters that keep
-            their values), with `labels_dir` `label_quality` (`action`, `most`); see `mimik.settings.params.resolve`.
+            their values), with `labels_dir` `label_quality` (`action`, `reliable`); see
+            `mimik.settings.params.resolve`.
         store_dir: the prepared dataset.
         pretrained_dirs: folders of the networks that it starts from, by kind (`mimik.settings.params.PRETRAINED`);
             under `starts_from` the results of another training.

@@ -44,19 +44,20 @@ class LabelQualityConfig:
         folds: parts of the training faces, each scored by a classifier that is trained on the others. A person is in
             one of them only.
         classifier: the entry of `classifiers` that scores.
-        most: largest share of the faces of a class that `leave_out` leaves out, the least likely first.
+        reliable: least share of the faces of a class that the classifiers must tell right; the labels of other classes
+            are used as they are. Of a rare class that they hardly know, classifiers doubt the good examples too.
     """
 
     action: Literal["keep", "weight", "leave_out"] | None = None
     folds: int = 4
     classifier: str = "small"
-    most: float = 0.5
+    reliable: float = 0.7
 
     def __post_init__(self) -> None:
         if self.folds < 2:
             raise ValueError(f"folds must be at least 2, not {self.folds}")
-        if not 0 <= self.most < 1:
-            raise ValueError(f"most must be a share of at least 0 and below 1, not {self.most}")
+        if not 0 <= self.reliable <= 1:
+            raise ValueError(f"reliable must be a share from 0 to 1, not {self.reliable}")
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,8 @@ class Drawn:
         rows: int64 (n,), rows of the store.
         weights: float64 (N,), one for every row of the store, how often it is drawn relative to others of its class;
             None: all equally often.
-        facts: for the record of the training: `action`, `faces`, `doubted`, `left_out` (by class) and `scores_sha256`.
+        facts: for the record of the training: `action`, `folds`, `reliable`, `scores_sha256`, and by class `faces`,
+            `doubted`, `left_out`.
     """
 
     rows: npt.NDArray[np.int64]
@@ -116,6 +118,8 @@ def read_scores(directory: Path | str, store: FaceStore) -> LabelScores:
     path = folder / RECORD
     remedy = f"Score them again: `{command_for(path, 'label_quality')}`."
     record = read_record(path, "label_quality", ("dataset_digest", "classes", "folds", "scores_sha256"))
+    if list(record["classes"]) != store.classes:
+        raise UserError(f"{path}: expected the classes {', '.join(store.classes)}. {remedy}")
     if record["dataset_digest"] != store.digest:
         raise UserError(f"{path}: these are scores of another preparation of {store.name}. {remedy}")
     scores = folder / SCORES
@@ -130,33 +134,35 @@ def read_scores(directory: Path | str, store: FaceStore) -> LabelScores:
     return LabelScores(record, table, rows, weights, (table["probable"] != "").to_numpy())
 
 
-def drawn(directory: Path | str, store: FaceStore, action: str, most: float) -> Drawn:
+def drawn(directory: Path | str, store: FaceStore, action: str, reliable: float) -> Drawn:
     """What trainings that read labels draw from, by `LabelQualityConfig`.
 
-    Training faces without a label stay, with weight 1.
+    Training faces without a label stay, with weight 1, and so do those of classes that are not `reliable`.
 
     Raises:
-        UserError: see `read_scores`.
+        UserError: see `read_scores`; or every face of a class would be left out.
     """
     scores, labels = read_scores(directory, store), store.labels()
+    classes = scores.record["classes"]
+    judged = np.array([classes[name]["told_right"] >= reliable for name in store.classes])[labels[scores.rows]]
     rows, weights = store.training_rows(), None
-    left_out: list[npt.NDArray[np.int64]] = []
-    for label in range(len(store.classes)) if action == "leave_out" else ():
-        own = labels[scores.rows] == label
-        doubted = np.flatnonzero(own & scores.doubted)
-        # The sort is stable: equal weights stay in the order of the rows.
-        worst = doubted[np.argsort(scores.weights[doubted], kind="stable")]
-        left_out.append(scores.rows[worst[: int(most * own.sum())]])
-    gone = np.concatenate(left_out) if left_out else np.zeros(0, np.int64)
+    gone = scores.rows[judged & scores.doubted] if action == "leave_out" else np.zeros(0, np.int64)
     if action == "weight":
         weights = np.ones(len(store))
-        weights[scores.rows] = scores.weights
+        weights[scores.rows[judged]] = scores.weights[judged]
+    left_out = _counted(store, gone)
+    if empty := [name for name, count in left_out.items() if count == classes[name]["faces"]]:
+        raise UserError(
+            f"{Path(directory) / RECORD}: every face of {', '.join(empty)} is doubted and would be left out. Raise "
+            "`label_quality.reliable` of this dataset, or set its `action` to weight."
+        )
     facts = {
         "action": action,
         "folds": scores.record["folds"],
+        "reliable": reliable,
         "faces": _counted(store, scores.rows),
         "doubted": _counted(store, scores.rows[scores.doubted]),
-        "left_out": _counted(store, gone),
+        "left_out": left_out,
         "scores_sha256": scores.record["scores_sha256"],
     }
     return Drawn(np.setdiff1d(rows, gone), weights, facts)
