@@ -412,9 +412,8 @@ def _networks(params: Params, rule: str, wildcards: Wildcards) -> list[str]:
     """Networks of other packages that a job trains, or builds to read their weights."""
     dataset = wildcards["dataset"]
     if rule == "label_quality":
-        return [
-            name for name in [settings(params, rule, wildcards)["classifier"]["config"]["network"]] if is_external(name)
-        ]
+        config = resolution.label_quality_of(params, dataset)
+        return [] if config is None else _external_networks(params, {"classifiers": config.classifier})
     if rule in ("segmenter", "classifier"):
         return _external_networks(params, {f"{rule}s": wildcards[rule]})
     method = wildcards["method"]
