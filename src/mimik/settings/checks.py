@@ -48,10 +48,12 @@ def check_settings(params: Params, origins: Origins | None = None) -> None:
 
 def _faults(params: Params) -> Iterator[str]:
     yield from _dataset_faults(params)
+    labels = list(_label_faults(params))
+    yield from labels
     # A fault of a group that many entries share is told once, where it stands.
     shared = list(_scale_faults(params))
     yield from shared
-    if shared:
+    if shared or labels:
         return
     report = params["report"]
     yield from _told(lambda: build(declared("reporting.results", "ReportSettings"), report, "report"))
@@ -171,14 +173,21 @@ def _dataset_faults(params: Params) -> Iterator[str]:
         places = {"": entry} | {f".scales.{scale}": own for scale, own in entry.get("scales", {}).items()}
         yield from _told(check, _evaluation(), entry.get("evaluation", {}), f"datasets.{name}.evaluation")
         for place, options in places.items():
-            labels = options.get("label_quality") or {}
-            yield from _told(build, _label_quality(), labels, f"datasets.{name}{place}.label_quality")
             for key in options:
                 if key not in read and not key.endswith(ends):
                     yield (
                         f"datasets.{name}{place}.{key}: nothing that prepares this dataset reads it. "
                         f"{unknown_name(key, _schema_keys() | asked)}"
                     )
+
+
+def _label_faults(params: Params) -> Iterator[str]:
+    """Of `label_quality`, on which the settings of every training on a dataset depend."""
+    config = declared("faces.prepared.label_quality", "LabelQualityConfig")
+    for name, entry in params["datasets"].items():
+        places = {"": entry} | {f".scales.{scale}": own for scale, own in entry.get("scales", {}).items()}
+        for place, options in places.items():
+            yield from _told(build, config, options.get("label_quality") or {}, f"datasets.{name}{place}.label_quality")
 
 
 @cache
@@ -205,7 +214,7 @@ def _words(module: str) -> tuple[frozenset[str], tuple[str, ...], frozenset[str]
     words = set(re.findall(r"[\"']([a-z][a-z0-9_]*)[\"']", text))
     # What params itself takes out of an entry before the dataset sees it.
     words |= {"dataset", "scale", "scales", "evaluation", "flip", "ground_truth", "image_size", "own_segmenter"}
-    words.add("label_quality")
+    words.add("label_quality")  # read by what is trained
     asked = re.findall(r"options(?:\.get\(|\[|, )[\"']([a-z][a-z0-9_]*)[\"']", text)
     return frozenset(words), tuple(set(re.findall(r"\}(_[a-z0-9_]+)[\"']", text))), frozenset(asked)
 
@@ -218,10 +227,6 @@ def _schema_keys() -> frozenset[str]:
 
 def _training() -> Any:
     return declared("training.schedule", "TrainingConfig")
-
-
-def _label_quality() -> Any:
-    return declared("faces.prepared.label_quality", "LabelQualityConfig")
 
 
 def _evaluation() -> Any:
