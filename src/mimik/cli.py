@@ -22,6 +22,7 @@ from mimik.verbs import (
     prepare_data,
     pretrain_network,
     report_method,
+    score_data,
     show_params,
     tell_dvc,
     train_method,
@@ -61,6 +62,10 @@ def parser() -> argparse.ArgumentParser:
     prepare.add_argument("--workers", type=int, default=1, metavar="N", help="number of processes (default: 1)")
     for verb in (check, prepare):
         verb.add_argument("--mirror", metavar="DIR", help="folder searched before any download")
+    _verb(
+        data_verbs, "score", score_data, "score the labels of the training faces, and draw those that are doubted",
+        "mimik data score open_faces", "mimik data score folder --scale smoke",
+    )  # fmt: skip
     describe = _verb(
         data_verbs, "describe", describe_data, "summarise a prepared dataset and draw contact sheets of it",
         "mimik data describe synthetic", "mimik data describe rafd --output ~/sheets", scaled=False,

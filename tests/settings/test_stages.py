@@ -31,7 +31,7 @@ def test_the_table_has_each_job_once_with_what_it_reads() -> None:
     assert jobs["train"]["synthetic-stargan"]["reads"]["segmenter"] == "data/prepared/synthetic/manifest.json"
     reads = {rule: jobs[rule]["synthetic-hier_seg"]["reads"]["segmenter"] for rule in ("train", "translate")}
     assert reads["translate"] == reads["train"]  # translating keeps the segmenter's masks before and after
-    for rule, count in (("evaluate", 4), ("train", 4), ("translate", 2), ("report", 1)):
+    for rule, count in (("evaluate", 4), ("train", 5), ("translate", 2), ("report", 1)):
         reads = jobs[rule]["synthetic-stargan"]["reads"]
         assert len(set(reads.values())) == count  # DVC refuses a dependency that is listed twice
 
@@ -66,6 +66,7 @@ def test_jobs_on_restricted_datasets_stand_by_themselves_but_for_those_that_make
     key = "affectnet-hier_seg"
     assert names["restricted"] == {
         "prepare": ["affectnet"],
+        "label_quality": [],
         "segmenter": ["affectnet-bisenet"],
         "depth_network": [],
         "classifier": ["affectnet-small"],
@@ -266,3 +267,40 @@ def test_weights_stand_where_the_rules_write_them() -> None:
     assert stages.weights(SMALL, "segmenter", AT) == "data/pretrained/synthetic/segmenter/bisenet/model.safetensors"
     assert stages.weights(SMALL, "segmenter", {**AT, "method": "stargan"}) is None
     assert stages.weights(SMALL, "reader", {**AT, "dataset": "affectnet"}) is None
+
+
+def test_labels_are_scored_before_what_learns_them_where_a_dataset_asks_for_it() -> None:
+    assert stages.stage_table(SMALL)["jobs"]["label_quality"] == {}
+    assert stages.label_scores(SMALL, "synthetic") is None
+    for told in ({}, {"label_quality": None}, {"label_quality": {"folds": 3}}):
+        entry = {**SMALL["datasets"]["synthetic"], **told}
+        values = {**SMALL, "datasets": {**SMALL["datasets"], "synthetic": entry}}
+        assert stages.stage_table(values) == stages.stage_table(SMALL)
+        for rule, at in (("train", AT), ("classifier", {"dataset": "synthetic", "classifier": "small"})):
+            assert stages.settings(values, rule, at) == stages.settings(SMALL, rule, at)
+    entry = {**SMALL["datasets"]["synthetic"], "label_quality": {"action": "weight", "folds": 3}}
+    values = {**SMALL, "datasets": {**SMALL["datasets"], "synthetic": entry}}
+    jobs, folder = stages.stage_table(values)["jobs"], "data/label_quality/synthetic"
+    assert jobs["label_quality"] == {"synthetic": {"dataset": "synthetic"}}
+    assert stages.label_scores(values, "synthetic") == f"{folder}/label_quality.json"
+    assert jobs["train"]["synthetic-stargan"]["reads"]["labels"] == folder
+    assert jobs["classifier"]["synthetic-small"]["reads"]["labels"] == folder
+    used = {"action": "weight", "reliable": 0.7}
+    assert stages.settings(values, "train", AT)["label_quality"] == used
+    assert stages.settings(values, "classifier", {**AT, "classifier": "small"})["label_quality"] == used
+    scoring = stages.settings(values, "label_quality", AT)
+    assert scoring["folds"] == 3 and scoring["classifier"]["name"] == "small"
+    # What is done with the scores changes neither them nor the faces.
+    entry["label_quality"] = {"action": "leave_out", "folds": 3}
+    assert stages.settings(values, "label_quality", AT) == scoring
+    assert stages.settings(values, "prepare", AT) == stages.settings(SMALL, "prepare", AT)
+    code = stages.code(values, "label_quality", AT, HERE.parents[1] / "src" / "mimik")
+    assert {"pretraining/label_quality.py", "statistics/label_noise.py", "inspection/contact_sheets.py"} <= set(code)
+
+
+def test_a_classifier_of_attributes_does_not_wait_for_scores_of_labels() -> None:
+    entry = {**SMALL["datasets"]["synthetic"], "label_quality": {"action": "leave_out"}}
+    told = {"network": "small", "predicts": "attributes"}
+    values = {**SMALL, "datasets": {"synthetic": entry}, "classifiers": {**SMALL["classifiers"], "attributes": told}}
+    at = {"dataset": "synthetic", "classifier": "attributes"}
+    assert "label_quality" not in stages.settings(values, "classifier", at)

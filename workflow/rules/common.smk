@@ -120,6 +120,18 @@ def segmented(wildcards):
     return [] if folder is None else [f"{folder}/manifest.json"]
 
 
+def label_scores(wildcards):
+    """Input function: the scores of the labels of a dataset; no file if they are not scored."""
+    path = stages.label_scores(config, wildcards.dataset)
+    return [] if path is None else [path]
+
+
+def classifier_labels(wildcards):
+    """Input function: the same for a classifier, if it learns these labels."""
+    learns = "label_quality" in stages.settings(config, "classifier", wildcards)
+    return label_scores(wildcards) if learns else []
+
+
 def published_weights(wildcards):
     """Inception and ArcFace weights, if the user has placed them: their metrics are then computed."""
     return sorted(

@@ -9,6 +9,7 @@ rule train:
         segmented=segmented,
         depth_network=weights_of("depth_network"),
         starts_from=weights_of("starts_from"),
+        labels=label_scores,
     output:
         generator="results/{dataset}/{method}/generator.safetensors",
         critic="results/{dataset}/{method}/critic.safetensors",

@@ -20,4 +20,5 @@ with reported(snakemake.log[0]):
             Path("checkpoints/train") / settings["dataset"] / settings["method"],
             logger,
             segmented_dir=Path(snakemake.input.segmented[0]).parent if snakemake.input.segmented else None,
+            labels_dir=Path(snakemake.input.labels[0]).parent if snakemake.input.labels else None,
         )

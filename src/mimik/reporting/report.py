@@ -76,6 +76,17 @@ class Group:
         """What the protocol means."""
         return f"{self.protocol}: {PROTOCOLS[self.protocol]}" if self.protocol in PROTOCOLS else self.protocol
 
+    @property
+    def labels_note(self) -> str:
+        """What became of doubted labels of the training faces, by method; empty where no labels were scored."""
+        told: dict[str, list[str]] = {}
+        for result in self.results:
+            if sentence := _labels(result.config):
+                told.setdefault(sentence, []).append(result.method)
+        if len(told) == 1 and len(*told.values()) == len(self.results):
+            return next(iter(told))
+        return "; ".join(f"{', '.join(methods)}: {sentence}" for sentence, methods in told.items())
+
 
 def method_report(
     result_dir: Path | str, store_dir: Path | str, output: Path | str, settings: Mapping[str, Any]
@@ -186,12 +197,25 @@ def _write(template: str, output: Path, **content: Any) -> None:
     environment.filters["link"] = link
     environment.filters["spans"] = _spans
     environment.filters["machine"] = _machine
+    environment.filters["labels"] = _labels
     page = environment.get_template(template).render(
         **content,
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
     )
     write_text(output, page)
+
+
+def _labels(config: Mapping[str, Any]) -> str:
+    """What a training made of the scores of its labels (`label_quality` of config.json) in words; empty without."""
+    used = config.get("label_quality")
+    if used is None:
+        return ""
+    doubted, faces = sum(used["doubted"].values()), sum(used["faces"].values())
+    by_class = ", ".join(f"{name} {count:,}" for name, count in used["doubted"].items())
+    left_out = f"{sum(used['left_out'].values()):,} of them left out"
+    did = {"keep": "used like the others", "weight": "drawn less often", "leave_out": left_out}[used["action"]]
+    return f"{doubted:,} of {faces:,} doubted in {used['folds']} folds ({by_class}); {did}"
 
 
 def _machine(environment: Mapping[str, Any]) -> str:

@@ -44,6 +44,7 @@ START: Mapping[str, tuple[str, ...]] = {
     "prepare": ("faces.prepared.prepare", "{dataset}", "{masks}"),
     "segmenter": ("pretraining.segmenter", "{networks}"),
     "depth_network": ("pretraining.depth_network",),
+    "label_quality": ("pretraining.label_quality", "inspection.contact_sheets", "{networks}"),
     "classifier": ("pretraining.classifier", "{networks}"),
     "reader": ("pretraining.reader",),
     "train": ("training.runs", "{method}", "{guidance}", "{networks}"),
@@ -59,6 +60,7 @@ _RESOLVE: Mapping[str, Callable[[Params, Wildcards], Settings]] = {
     "prepare": lambda params, at: resolution.resolve_dataset(params, at["dataset"]),
     "segmenter": lambda params, at: resolution.resolve_segmenter(params, at["dataset"], at["segmenter"]),
     "depth_network": lambda params, at: resolution.resolve_depth_network(params, at["dataset"], at["depth_network"]),
+    "label_quality": lambda params, at: resolution.resolve_label_quality(params, at["dataset"]),
     "classifier": lambda params, at: resolution.resolve_classifier(params, at["dataset"], at["classifier"]),
     "reader": lambda params, at: resolution.resolve_reader(params, at["dataset"], at["reader"]),
     "train": lambda params, at: resolution.resolve(params, at["dataset"], at["method"]),
@@ -135,6 +137,13 @@ def _trained_network(params: Params, kind: str, wildcards: Wildcards) -> Trained
     return resolution.pretrained_of(params, dataset, wildcards["method"]).get(kind)
 
 
+def label_scores(params: Params, dataset: str) -> str | None:
+    """Path of the record of the scores of a dataset's labels; None where they are not scored."""
+    if resolution.label_quality_of(params, dataset) is None:
+        return None
+    return f"data/label_quality/{dataset}/label_quality.json"
+
+
 def segmented(params: Params, wildcards: Wildcards) -> str | None:
     """Folder of the prepared dataset that a method's segmenter is trained on, where that is another than the job's.
 
@@ -169,6 +178,7 @@ ABSENT: Mapping[str, str] = MappingProxyType(
         "starts_from": "index.csv",
         "classifier": "index.csv",
         "reader": "index.csv",
+        "labels": "refused.csv",
     }
 )
 """dvc.yaml lists the same number of dependencies for every job of a rule. Where a method or dataset has no network of a
@@ -191,7 +201,7 @@ def stage_table(params: Params, project: Path = Path()) -> dict[str, Any]:
     """
     starts = (*resolution.PRETRAINED, "starts_from")
     networks = (*resolution.PRETRAINED, "classifier", "reader")
-    names = ("prepare", *networks, "train", "translate", "evaluate", "report")
+    names = ("prepare", "label_quality", *networks, "train", "translate", "evaluate", "report")
     free: dict[str, dict[str, Any]] = {rule: {} for rule in names}
     kept: dict[str, dict[str, Any]] = {rule: {} for rule in names if rule != "evaluate"}
 
@@ -202,17 +212,30 @@ def stage_table(params: Params, project: Path = Path()) -> dict[str, Any]:
         table = kept if restricted(params, dataset) else free
         table["prepare"][dataset] = _preparation(params, dataset)
 
+    def add_scores(dataset: str) -> str | None:
+        """The folder of the scores of a dataset's labels, if they are scored."""
+        path = label_scores(params, dataset)
+        if path is None:
+            return None
+        table = kept if restricted(params, dataset) else free
+        table["label_quality"][dataset] = {"dataset": dataset}
+        return str(Path(path).parent)
+
     def add_network(kind: str, network: Trained) -> None:
         add_preparation(network.dataset)
         table = kept if restricted(params, network.dataset) else free
-        table[kind]["-".join(network)] = {"dataset": network.dataset, kind: network.name}
+        job: dict[str, Any] = {"dataset": network.dataset, kind: network.name}
+        if kind == "classifier":
+            learns = "label_quality" in settings(params, kind, job)
+            job["reads"] = {"labels": (add_scores(network.dataset) if learns else None) or NOTHING}
+        table[kind]["-".join(network)] = job
 
     pairs = resolution.experiments(params)
     for dataset, method in _trained(params):
         at = {"dataset": dataset, "method": method}
         add_preparation(dataset)
         jobs = {
-            "train": (*starts, "segmented"),
+            "train": (*starts, "segmented", "labels"),
             "translate": ("segmenter", "segmented"),
             "evaluate": ("segmenter", "segmented", "classifier", "reader"),
             "report": ("segmented",),
@@ -221,7 +244,8 @@ def stage_table(params: Params, project: Path = Path()) -> dict[str, Any]:
             # Trained for what starts from it, and no more.
             jobs = {"train": jobs["train"]}
         reads = {"segmented": segmented(params, at) or NOTHING}
-        for kind in dict.fromkeys(kind for read in jobs.values() for kind in read if kind != "segmented"):
+        reads["labels"] = add_scores(dataset) or f"data/prepared/{dataset}/{ABSENT['labels']}"
+        for kind in dict.fromkeys(kind for read in jobs.values() for kind in read if kind not in reads):
             path = weights(params, kind, at)
             if path is None:
                 reads[kind] = f"data/prepared/{dataset}/{ABSENT[kind]}"
@@ -387,6 +411,9 @@ def _masks(params: Params, dataset: str) -> list[str]:
 def _networks(params: Params, rule: str, wildcards: Wildcards) -> list[str]:
     """Networks of other packages that a job trains, or builds to read their weights."""
     dataset = wildcards["dataset"]
+    if rule == "label_quality":
+        config = resolution.label_quality_of(params, dataset)
+        return [] if config is None else _external_networks(params, {"classifiers": config.classifier})
     if rule in ("segmenter", "classifier"):
         return _external_networks(params, {f"{rule}s": wildcards[rule]})
     method = wildcards["method"]

@@ -89,6 +89,7 @@ def train(
     keep_checkpoint: bool = False,
     extras: Mapping[str, npt.NDArray[np.float32]] | None = None,
     frozen: Collection[str] = (),
+    weights: npt.NDArray[np.float64] | None = None,
 ) -> History:
     """Train `task` in place, from the last checkpoint if there is one that fits.
 
@@ -108,6 +109,7 @@ def train(
         keep_checkpoint: leave the last checkpoint to the caller, who removes it once the result is written.
         extras: see `mimik.training.batches.Batches`; their contents must be determined by `store` and `fingerprint`.
         frozen: see `mimik.training.engine.Engine`; determined by `fingerprint`.
+        weights: see `mimik.training.batches.Batches`; determined by `store` and `fingerprint`.
 
     Returns:
         The history: one dict per logged step, `step` and `<update>/<term>` (means since the previous row).
@@ -134,7 +136,9 @@ def train(
             ) from error
         clear_unfinished(directory)
     try:
-        loop = _Loop(task, store, rows, config, seed, directory, fingerprint, device, rank, processes, extras, frozen)
+        loop = _Loop(
+            task, store, rows, config, seed, directory, fingerprint, device, rank, processes, extras, frozen, weights
+        )
         history = loop.run(label, logger if rank == 0 else None, sample if rank == 0 else None)
         if rank == 0 and not keep_checkpoint:
             loop.checkpoint.unlink(missing_ok=True)
@@ -183,6 +187,7 @@ class _Loop:
         processes: int,
         extras: Mapping[str, npt.NDArray[np.float32]] | None = None,
         frozen: Collection[str] = (),
+        weights: npt.NDArray[np.float64] | None = None,
     ) -> None:
         config = config.counted(len(rows), task.updates)
         self.engine = Engine(task, config, device, seed=seed, rank=rank, processes=processes, frozen=frozen)
@@ -205,6 +210,7 @@ class _Loop:
             rank=rank,
             processes=processes,
             extras=extras,
+            weights=weights,
         )
         self.vote = StopVote()
         self.history: History = []

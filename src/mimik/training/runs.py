@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from mimik.components.conditions import Condition, ConditionConfig, stored_class_means, stored_states
 from mimik.components.context import Context
 from mimik.errors import UserError, unknown_name
+from mimik.faces.prepared.label_quality import Drawn, drawn
 from mimik.faces.prepared.store import FaceStore
 from mimik.labels import IGNORED, SEGMENTATION_CLASSES
 from mimik.settings.configuration import build
@@ -65,6 +66,7 @@ def train_method(
     logger: Logger | None = None,
     *,
     segmented_dir: Path | str | None = None,
+    labels_dir: Path | str | None = None,
 ) -> None:
     """Train one method and write its results.
 
@@ -72,7 +74,8 @@ def train_method(
         settings: resolved for (dataset, method, scale): `dataset`, `method` (the entry's name), `module` (the file's
             name), `scale`, `seed`, `image_size`, `condition`, `guidance`, `config` (overrides of the method's Config),
             `training` (overrides of its published schedule), optionally `freeze` (patterns of parameters that keep
-            their values); see `mimik.settings.params.resolve`.
+            their values), with `labels_dir` `label_quality` (`action`, `reliable`); see
+            `mimik.settings.params.resolve`.
         store_dir: the prepared dataset.
         pretrained_dirs: folders of the networks that it starts from, by kind (`mimik.settings.params.PRETRAINED`);
             under `starts_from` the results of another training.
@@ -81,6 +84,8 @@ def train_method(
         logger: mirror of losses and pictures.
         segmented_dir: the prepared dataset that the segmenter was trained on, where that is another one; its validation
             faces and masks show during training what becomes of the segmenter.
+        labels_dir: scores of the training faces' labels (`mimik.faces.prepared.label_quality`), for a method that reads
+            labels.
 
     Raises:
         UserError: settings do not fit, a file is missing, or the run diverges.
@@ -119,7 +124,11 @@ def train_method(
         task = Guided(method, guides) if guides else method
     except ValueError as error:
         raise UserError(f"{where}.guidance: {error}.") from error
-    training = training.counted(len(store.training_rows()), task.updates)
+    chosen: Drawn | None = None
+    if labels_dir is not None and task.reads & {"label", "target"}:
+        chosen = drawn(labels_dir, store, **settings["label_quality"])
+    rows = store.training_rows() if chosen is None else chosen.rows
+    training = training.counted(len(rows), task.updates)
     resolved = {
         **settings,
         "config": to_plain(config),
@@ -141,14 +150,17 @@ def train_method(
         "template": store.manifest.get("template"),
         "sizes": store.manifest["sizes"],  # faces are cut out at the largest and shrunk, see faces.alignment.crops
     }
+    resolved.pop("label_quality", None)  # what was made of it, where labels are read at all
+    if chosen is not None:
+        resolved["label_quality"] = dict(chosen.facts)
     started = ("pretrained_sha256", "starts_from_sha256", "starts_from_critic_sha256")
-    decisive = ("module", "config", "condition", "guidance", *started, "freeze")
+    decisive = ("module", "config", "condition", "guidance", *started, "freeze", *(["label_quality"] if chosen else []))
     segmented = None if segmented_dir is None else FaceStore(segmented_dir, networks["segmenter"].input_size)
     probe = _Probe(method, store, checkpoints / "samples.png", segmented)
     history = train(
         task,
         store,
-        store.training_rows(),
+        rows,
         training,
         seed=settings["seed"],
         checkpoint_dir=checkpoints,
@@ -158,6 +170,7 @@ def train_method(
         sample=probe,
         keep_checkpoint=True,
         frozen=[f"method.{name}" for name in held] if guides else held,
+        weights=None if chosen is None else chosen.weights,
     )
     if torch.distributed.is_initialized() and torch.distributed.get_rank() != 0:
         return
