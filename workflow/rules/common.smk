@@ -73,7 +73,7 @@ def begin_agreement():
 # Threads of one training job. A single thread at the small scales: two jobs side by side do more than one job with
 # two threads, and the same number everywhere gives the same weights on every machine.
 # `--set-threads train=4` overrides it for one call.
-TRAINING_THREADS = {"paper": 16, "demo": 1, "smoke": 1}
+TRAINING_THREADS = {"paper": 16, "laptop": 2, "demo": 1, "smoke": 1}
 
 
 def cores_at_most(number):
