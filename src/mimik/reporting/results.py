@@ -23,7 +23,6 @@ from mimik.faces.prepared.store import FaceStore
 from mimik.settings.params import PROTOCOLS
 from mimik.storage.arrays import read_array, read_table
 from mimik.storage.files import first_line
-from mimik.storage.pictures import open_picture
 from mimik.storage.records import command_for, read_record
 
 Array = npt.NDArray[Any]
@@ -330,29 +329,6 @@ class Result:
         if "step" not in table:
             raise UserError(f"{path}: has no column `step`. Train the method again.")
         return table
-
-    @cached_property
-    def validation(self) -> dict[str, Any] | None:
-        """validation/validation.json; None where the training was not validated."""
-        path = self.directory / "validation" / "validation.json"
-        record = read_record(path, "validation", ("entries",)) if path.exists() else {}
-        return record if record.get("entries") else None
-
-    def validation_grid(self, step: int) -> Array:
-        """The picture of a validation, uint8 (faces, 1 + C, S, S, 3): the input, then its edits.
-
-        Raises:
-            UserError: it is missing or has another size.
-        """
-        path, side = self.directory / "validation" / f"grid_{step:07d}.png", self.size
-        with open_picture(path) as picture:
-            pixels = np.asarray(picture.convert("RGB"))
-        rows, columns = pixels.shape[0] // side, len(self.classes) + 1
-        if pixels.shape != (rows * side, columns * side, 3):
-            raise UserError(
-                f"{path}: expected rows of {columns} faces of {side} px. Train again: `{command_for(path, 'validation')}`."
-            )
-        return pixels.reshape(rows, side, columns, side, 3).swapaxes(1, 2)
 
     @cached_property
     def per_face(self) -> dict[str, tuple[Array, Array]]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from mimik.reporting.plotting import FAINT, INK, WIDTH, Absent, Drawing, colour, drawing, marker, style
 from mimik.reporting.results import ReportSettings, Result
+from mimik.reporting.validations import read_validation
 
 TITLE = "Validation while training"
 CAPTION = (
@@ -26,7 +27,7 @@ PANELS: Mapping[str, tuple[str, str | None]] = {
 def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absent:
     """One panel for each measure; validations of the first result."""
     result = results[0]
-    record = result.validation
+    record = read_validation(result)
     if record is None:
         return Absent(f"the training of {result.method} was not validated (`training.validate_every`)")
     entries = record["entries"]

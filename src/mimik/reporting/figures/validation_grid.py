@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from mimik.reporting.mosaics import Cell, Mosaic, Strip, enlargement_note
 from mimik.reporting.plotting import Absent, Drawing
 from mimik.reporting.results import ReportSettings, Result
+from mimik.reporting.validations import read_grid, read_validation
 
 TITLE = "Faces of the validation"
 CAPTION = (
@@ -18,7 +19,7 @@ PAGES = frozenset({"method"})
 def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absent:
     """Rows are faces, first those of the best step; columns the input and the classes."""
     result = results[0]
-    record = result.validation
+    record = read_validation(result)
     if record is None:
         return Absent(f"the training of {result.method} was not validated (`training.validate_every`)")
     last = record["entries"][-1]["step"]
@@ -27,7 +28,7 @@ def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absen
     mosaic = Mosaic(["input", *record["classes"]], result.size, title=f"Validation faces of {result.method}")
     count = 0
     for name, step in steps.items():
-        grid = result.validation_grid(step)
+        grid = read_grid(result, step)
         count = min(settings.rows, grid.shape[0])
         for index, row in enumerate(grid[:count]):
             heading = f"{name} step, {step}" if index == 0 else ""
