@@ -31,7 +31,7 @@ def test_the_table_has_each_job_once_with_what_it_reads() -> None:
     assert jobs["train"]["synthetic-stargan"]["reads"]["segmenter"] == "data/prepared/synthetic/manifest.json"
     reads = {rule: jobs[rule]["synthetic-hier_seg"]["reads"]["segmenter"] for rule in ("train", "translate")}
     assert reads["translate"] == reads["train"]  # translating keeps the segmenter's masks before and after
-    for rule, count in (("evaluate", 4), ("train", 4), ("translate", 2), ("report", 1)):
+    for rule, count in (("evaluate", 4), ("train", 5), ("translate", 2), ("report", 1)):
         reads = jobs[rule]["synthetic-stargan"]["reads"]
         assert len(set(reads.values())) == count  # DVC refuses a dependency that is listed twice
 
@@ -49,6 +49,23 @@ def test_what_was_imported_has_no_stage_and_is_read_all_the_same(tmp_path: Path)
         assert jobs["segmenter"] == {} and list(jobs["train"]) == ["synthetic-hier_seg"]
     assert jobs["translate"] == before["translate"] and jobs["train"].items() <= before["train"].items()
     assert "synthetic-stargan" in jobs["evaluate"]
+
+
+def test_a_validated_training_waits_for_the_classifier() -> None:
+    values = {**SMALL, "methods": {**SMALL["methods"], "stargan": {**SMALL["methods"]["stargan"]}}}
+    at = {**AT, "method": "stargan"}
+    assert stages.weights(values, "judge", at) is None
+    code = stages.code(values, "train", at, HERE.parents[1] / "src" / "mimik")
+    assert "evaluation/validation.py" not in code
+    reads = stages.stage_table(values)["jobs"]["train"]["synthetic-stargan"]["reads"]
+    assert reads["judge"].startswith("data/prepared/synthetic/images_")
+    values["methods"]["stargan"]["training"] = {"validate_every": 5}
+    path = stages.weights(values, "classifier", at)
+    assert path is not None and stages.weights(values, "judge", at) == path
+    table = stages.stage_table(values)["jobs"]
+    assert table["train"]["synthetic-stargan"]["reads"]["judge"] == str(Path(path).parent)
+    assert len(set(table["train"]["synthetic-stargan"]["reads"].values())) == len(reads)
+    assert "evaluation/validation.py" in stages.code(values, "train", at, HERE.parents[1] / "src" / "mimik")
 
 
 def test_a_method_that_starts_from_another_waits_for_it() -> None:

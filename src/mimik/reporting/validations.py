@@ -6,8 +6,10 @@ import numpy as np
 
 from mimik.errors import UserError
 from mimik.reporting.results import Array, Result
-from mimik.storage.pictures import DAMAGED, UnreadableError, open_picture
+from mimik.storage.pictures import DAMAGED, open_picture
 from mimik.storage.records import command_for, read_record
+
+_UNREADABLE: tuple[type[Exception], ...] = (UnreadableError, *DAMAGED)
 
 NEEDS = ("entries", "classes", "rule", "judge", "best", "kept")
 
@@ -35,7 +37,7 @@ def read_grid(result: Result, step: int) -> Array:
     try:
         with open_picture(path) as picture:
             pixels = np.asarray(picture.convert("RGB"))
-    except (UnreadableError, *DAMAGED) as error:
+    except _UNREADABLE as error:
         raise UserError(f"{path}: expected a picture, but: {error}. {remedy}") from error
     rows = pixels.shape[0] // side
     if pixels.shape != (rows * side, columns * side, 3):

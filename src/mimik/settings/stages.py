@@ -109,8 +109,9 @@ def weights(params: Params, kind: str, wildcards: Wildcards) -> str | None:
     """Path of the trained network of a kind that a job reads, if any.
 
     Kinds: those of `params.PRETRAINED`, of which a segmenter may be trained on another dataset; `classifier` and
-    `reader`, trained on the job's; `judge`, the same classifier, of a training that is validated; `starts_from` for another training's generator, perhaps on another dataset; `masks`,
-    the segmenter that makes the masks of the dataset when it is prepared, trained on another one.
+    `reader`, trained on the job's; `judge`, the same classifier, for a training that is validated; `starts_from` for
+    another training's generator, perhaps on another dataset; `masks`, the segmenter that makes the masks of the dataset
+    when it is prepared, trained on another one.
     """
     if kind == "starts_from":
         first = resolution.starts_from(params, wildcards["dataset"], wildcards["method"])
