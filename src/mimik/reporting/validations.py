@@ -6,7 +6,7 @@ import numpy as np
 
 from mimik.errors import UserError
 from mimik.reporting.results import Array, Result
-from mimik.storage.pictures import DAMAGED, open_picture
+from mimik.storage.pictures import DAMAGED, UnreadableError, open_picture
 from mimik.storage.records import command_for, read_record
 
 _UNREADABLE: tuple[type[Exception], ...] = (UnreadableError, *DAMAGED)
