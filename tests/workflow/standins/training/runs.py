@@ -12,7 +12,7 @@ def train_method(
     store = Path(store_dir, "manifest.json").read_text()
     weights = {kind: "generator" if kind == "starts_from" else "model" for kind in pretrained_dirs}
     read = [Path(folder, f"{weights[kind]}.safetensors").read_text() for kind, folder in pretrained_dirs.items()]
-    read += _manifest(segmented_dir)
+    read += _manifest(segmented_dir) + ([judge()] if judge else [])
     text = json.dumps([settings, store, read, mimik.training.loop.VERSION])
     for name in ("critic", "generator", "guides"):
         Path(output_dir, f"{name}.safetensors").write_text(text)
