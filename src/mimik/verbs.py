@@ -6,6 +6,7 @@ They write to the same places as the rules of the workflow. Heavy libraries are 
 import argparse
 import json
 import sys
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
@@ -136,6 +137,11 @@ def train_method(chosen: argparse.Namespace) -> None:
     check_trainable(result)
     kinds = (*params.PRETRAINED, "starts_from")
     pretrained = {kind: folder for kind in kinds if (folder := _weights(values, kind, chosen))}
+    judge = None
+    if classifier := _weights(values, "judge", chosen):
+        from mimik.evaluation.validation import ValidationJudge
+
+        judge = partial(ValidationJudge, classifier)
     with tracking.training_run(settings, store) as (settings, logger):
         train_method(
             settings,
@@ -146,6 +152,7 @@ def train_method(chosen: argparse.Namespace) -> None:
             logger,
             segmented_dir=_segmented(values, chosen),
             labels_dir=LABELS / chosen.dataset if "label_quality" in settings else None,
+            judge=judge,
         )
 
 

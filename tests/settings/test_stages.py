@@ -51,6 +51,23 @@ def test_what_was_imported_has_no_stage_and_is_read_all_the_same(tmp_path: Path)
     assert "synthetic-stargan" in jobs["evaluate"]
 
 
+def test_a_validated_training_waits_for_the_classifier() -> None:
+    values = {**SMALL, "methods": {**SMALL["methods"], "stargan": {**SMALL["methods"]["stargan"]}}}
+    at = {**AT, "method": "stargan"}
+    assert stages.weights(values, "judge", at) is None
+    code = stages.code(values, "train", at, HERE.parents[1] / "src" / "mimik")
+    assert "evaluation/validation.py" not in code
+    reads = stages.stage_table(values)["jobs"]["train"]["synthetic-stargan"]["reads"]
+    assert reads["judge"].startswith("data/prepared/synthetic/images_")
+    values["methods"]["stargan"]["training"] = {"validate_every": 5}
+    path = stages.weights(values, "classifier", at)
+    assert path is not None and stages.weights(values, "judge", at) == path
+    table = stages.stage_table(values)["jobs"]
+    assert table["train"]["synthetic-stargan"]["reads"]["judge"] == str(Path(path).parent)
+    assert len(set(table["train"]["synthetic-stargan"]["reads"].values())) == len(reads)
+    assert "evaluation/validation.py" in stages.code(values, "train", at, HERE.parents[1] / "src" / "mimik")
+
+
 def test_a_method_that_starts_from_another_waits_for_it() -> None:
     later = {**SMALL["methods"]["hier_seg"], "starts_from": "stargan"}
     values = {**SMALL, "methods": {**SMALL["methods"], "hier_seg": later}}

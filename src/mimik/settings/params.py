@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 
 from mimik.errors import UserError, unknown_name
 from mimik.settings import modules
-from mimik.settings.configuration import build
 from mimik.settings.declarations import declared
 from mimik.settings.external import is_external
 from mimik.settings.merging import merge, merge_method
@@ -181,9 +180,11 @@ def label_quality_of(params: Mapping[str, Any], dataset: str, scale: str | None 
 
     None: they are not scored, which is so unless its `label_quality` has an `action`.
     """
+    from mimik.settings.configuration import build  # here: jobs that score no labels do not depend on it
+
     values = _dataset_values(params, dataset, scale).get("label_quality") or {}
-    where = f"datasets.{dataset}.label_quality"
-    config = build(declared("faces.prepared.label_quality", "LabelQualityConfig"), values, where)
+    schema = declared("faces.prepared.label_quality", "LabelQualityConfig")
+    config = build(schema, values, f"datasets.{dataset}.label_quality")
     return config if config.action else None
 
 

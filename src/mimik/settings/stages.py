@@ -47,7 +47,7 @@ START: Mapping[str, tuple[str, ...]] = {
     "label_quality": ("pretraining.label_quality", "inspection.contact_sheets", "{networks}"),
     "classifier": ("pretraining.classifier", "{networks}"),
     "reader": ("pretraining.reader",),
-    "train": ("training.runs", "{method}", "{guidance}", "{networks}"),
+    "train": ("training.runs", "{method}", "{guidance}", "{networks}", "{judge}"),
     "translate": ("evaluation.translation", "{method}", "{guidance}", "{dataset}", "{networks}"),
     "evaluate": ("evaluation.evaluate", "{method}", "{metrics}", "{networks}"),
     "report": ("reporting.report", "reporting.figures.*", "reporting.tables.*", "{shown}"),
@@ -111,8 +111,9 @@ def weights(params: Params, kind: str, wildcards: Wildcards) -> str | None:
     """Path of the trained network of a kind that a job reads, if any.
 
     Kinds: those of `params.PRETRAINED`, of which a segmenter may be trained on another dataset; `classifier` and
-    `reader`, trained on the job's; `starts_from` for another training's generator, perhaps on another dataset; `masks`,
-    the segmenter that makes the masks of the dataset when it is prepared, trained on another one.
+    `reader`, trained on the job's; `judge`, the same classifier, for a training that is validated; `starts_from` for
+    another training's generator, perhaps on another dataset; `masks`, the segmenter that makes the masks of the dataset
+    when it is prepared, trained on another one.
     """
     if kind == "starts_from":
         first = resolution.starts_from(params, wildcards["dataset"], wildcards["method"])
@@ -120,7 +121,7 @@ def weights(params: Params, kind: str, wildcards: Wildcards) -> str | None:
     network = _trained_network(params, kind, wildcards)
     if network is None:
         return None
-    room = "segmenter" if kind == "masks" else kind
+    room = {"masks": "segmenter", "judge": "classifier"}.get(kind, kind)
     return f"data/pretrained/{network.dataset}/{room}/{network.name}/model.safetensors"
 
 
@@ -129,7 +130,9 @@ def _trained_network(params: Params, kind: str, wildcards: Wildcards) -> Trained
     dataset = wildcards["dataset"]
     if kind == "masks":
         return resolution.masks_of(params, dataset)
-    if kind == "classifier":
+    if kind == "judge" and not is_validated(params, wildcards):
+        return None
+    if kind in ("classifier", "judge"):
         return Trained(dataset, resolution.classifier_of(params, dataset, wildcards["method"]))
     if kind == "reader":
         name = resolution.reader_of(params, dataset)
@@ -151,6 +154,11 @@ def segmented(params: Params, wildcards: Wildcards) -> str | None:
     """
     network = _trained_network(params, "segmenter", wildcards)
     return None if network is None or network.dataset == wildcards["dataset"] else f"data/prepared/{network.dataset}"
+
+
+def is_validated(params: Params, wildcards: Wildcards) -> bool:
+    """Whether a training is validated on the way, for which the evaluating classifier has to be there."""
+    return bool(settings(params, "train", wildcards)["training"].get("validate_every"))
 
 
 def restricted(params: Params, dataset: str, method: str | None = None) -> bool:
@@ -176,6 +184,7 @@ ABSENT: Mapping[str, str] = MappingProxyType(
         "segmenter": "manifest.json",
         "depth_network": "quarantine.csv",
         "starts_from": "index.csv",
+        "judge": "images_{size}.npy",
         "classifier": "index.csv",
         "reader": "index.csv",
         "labels": "refused.csv",
@@ -235,7 +244,7 @@ def stage_table(params: Params, project: Path = Path()) -> dict[str, Any]:
         at = {"dataset": dataset, "method": method}
         add_preparation(dataset)
         jobs = {
-            "train": (*starts, "segmented", "labels"),
+            "train": (*starts, "judge", "segmented", "labels"),
             "translate": ("segmenter", "segmented"),
             "evaluate": ("segmenter", "segmented", "classifier", "reader"),
             "report": ("segmented",),
@@ -248,14 +257,15 @@ def stage_table(params: Params, project: Path = Path()) -> dict[str, Any]:
         for kind in dict.fromkeys(kind for read in jobs.values() for kind in read if kind not in reads):
             path = weights(params, kind, at)
             if path is None:
-                reads[kind] = f"data/prepared/{dataset}/{ABSENT[kind]}"
+                size = resolution.image_size_of(params, dataset)
+                reads[kind] = f"data/prepared/{dataset}/{ABSENT[kind].format(size=size)}"
             elif kind == "starts_from":
                 reads[kind] = path
             else:
                 reads[kind] = str(Path(path).parent)
                 network = _trained_network(params, kind, at)
                 assert network is not None  # it has a path
-                add_network(kind, network)
+                add_network("classifier" if kind == "judge" else kind, network)
         table = kept if restricted(params, dataset, method) else free
         for rule, read in jobs.items():
             home = free if rule == "evaluate" else table
@@ -378,6 +388,7 @@ _CHOSEN: Mapping[str, Callable[[Params, str, Wildcards], list[str]]] = {
     ],
     "{masks}": lambda params, _, at: _masks(params, at["dataset"]),
     "{networks}": lambda params, rule, at: _networks(params, rule, at),
+    "{judge}": lambda params, _, at: ["mimik.evaluation.validation"] if is_validated(params, at) else [],
     # Those of mimik are watched whatever params.yaml shows.
     "{shown}": lambda params, rule, at: [
         name for kind in ("tables", "figures") for name in settings(params, rule, at).get(kind, ()) if is_external(name)
@@ -419,7 +430,7 @@ def _networks(params: Params, rule: str, wildcards: Wildcards) -> list[str]:
     method = wildcards["method"]
     found = resolution.pretrained_of(params, dataset, method)
     read = {resolution.PRETRAINED[kind]: network.name for kind, network in found.items()}
-    if rule == "evaluate":
+    if rule == "evaluate" or (rule == "train" and is_validated(params, wildcards)):
         read["classifiers"] = resolution.classifier_of(params, dataset, method)
     return _external_networks(params, read)
 

@@ -262,6 +262,27 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                 },
             },
         ),
+        "validation": Kind(
+            "validation.json of a trained method",
+            "mimik train {2} {1}",
+            {
+                "classes": _names("a list of distinct names, at least one", 1),
+                "best": _whole("a step", 0, 2**62),
+                "kept": _whole("a step", 0, 2**62),
+                "rule": _text("a sentence"),
+                "judge": _text("the name of a classifier"),
+                "entries": {
+                    "description": "a list of groups of a step and its measures",
+                    "type": "array",
+                    "items": {
+                        "description": "a group of a step and its measures",
+                        "type": "object",
+                        "required": ["step"],
+                        "properties": {"step": _whole("a step", 0, 2**62)},
+                    },
+                },
+            },
+        ),
         "metrics": Kind(
             "metrics.json of an evaluated method",
             "mimik evaluate {1} {0}",

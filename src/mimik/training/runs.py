@@ -7,17 +7,20 @@ Writes into the result folder, each file atomically and the weights last:
     config.json             the fully resolved settings, classes, image size, digests, machine
     history.csv             `step`, then `<update>/<term>`
     samples.png             rows of validation faces, columns of target classes
+    validation/             measures and grids while training, the generator of the best step
+                            (`mimik.training.validation`)
 """
 
 import dataclasses
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
 from PIL import Image
@@ -42,6 +45,7 @@ from mimik.training.devices import run_environment
 from mimik.training.guided import Drawing, Guided, guides_state, load_guide_state
 from mimik.training.loop import Logger, TrainingConfig, train
 from mimik.training.starting import CRITICS, critics_state, frozen, load_critics, take_over, told
+from mimik.training.validation import FOLDER, Judge, Validation, write_none
 
 GUIDES = "guides.safetensors"
 """File in the result folder with the networks that guides keep."""
@@ -67,6 +71,7 @@ def train_method(
     *,
     segmented_dir: Path | str | None = None,
     labels_dir: Path | str | None = None,
+    judge: Callable[[FaceStore, npt.NDArray[np.int64]], Judge] | None = None,
 ) -> None:
     """Train one method and write its results.
 
@@ -86,6 +91,8 @@ def train_method(
             faces and masks show during training what becomes of the segmenter.
         labels_dir: scores of the training faces' labels (`mimik.faces.prepared.label_quality`), for a method that reads
             labels.
+        judge: opens what judges the edits of faces of `val` while training, where `training.validate_every` asks for
+            it, see `mimik.training.validation`.
 
     Raises:
         UserError: settings do not fit, a file is missing, or the run diverges.
@@ -129,6 +136,12 @@ def train_method(
         chosen = drawn(labels_dir, store, **settings["label_quality"])
     rows = store.training_rows() if chosen is None else chosen.rows
     training = training.counted(len(rows), task.updates)
+    validation = None
+    if training.validate_every:
+        if judge is None:
+            raise UserError(f"{where}.training.validate_every: there is no classifier to judge. Set it to 0.")
+        # After the task, whose weights are drawn from the seed.
+        validation = Validation(method, store, training, judge, checkpoints / FOLDER, settings["seed"])
     resolved = {
         **settings,
         "config": to_plain(config),
@@ -164,16 +177,25 @@ def train_method(
         training,
         seed=settings["seed"],
         checkpoint_dir=checkpoints,
-        fingerprint={key: resolved[key] for key in decisive},
+        fingerprint={
+            **{key: resolved[key] for key in decisive},
+            **({"judge_sha256": validation.judge.sha256} if validation else {}),
+        },
         label=f"{settings['dataset']}/{settings['method']}",
         logger=logger,
         sample=probe,
         keep_checkpoint=True,
         frozen=[f"method.{name}" for name in held] if guides else held,
         weights=None if chosen is None else chosen.weights,
+        validation=validation,
     )
     if torch.distributed.is_initialized() and torch.distributed.get_rank() != 0:
         return
+    if validation is None:
+        write_none(output)
+    else:
+        resolved["kept_step"] = validation.keep()
+        validation.write(output, resolved)
     write_text(output / "history.csv", pd.DataFrame(history).to_csv(index=False))
     with atomic_path(output / "samples.png") as temporary:
         Image.fromarray(probe.grid()).save(temporary)
@@ -186,6 +208,8 @@ def train_method(
         output / "generator.safetensors", method.generator_state(), metadata={"config": json.dumps(resolved)}
     )
     (checkpoints / "last.pt").unlink(missing_ok=True)
+    if validation is not None:
+        validation.remove()
 
 
 def load_method(result_dir: Path | str, also: Sequence[str] = ()) -> tuple[nn.Module, dict[str, Any]]:
