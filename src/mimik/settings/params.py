@@ -176,10 +176,7 @@ def reader_of(params: Mapping[str, Any], dataset: str, scale: str | None = None)
 
 
 def label_quality_of(params: Mapping[str, Any], dataset: str, scale: str | None = None) -> Any:
-    """How labels of a dataset are scored and used, `mimik.faces.prepared.label_quality.LabelQualityConfig`.
-
-    None: they are not scored, which is so unless its `label_quality` has an `action`.
-    """
+    """How a dataset's labels are scored and used (`LabelQualityConfig`); None without an `action`: they are not."""
     from mimik.settings.configuration import build  # here: jobs that score no labels do not depend on it
 
     values = _dataset_values(params, dataset, scale).get("label_quality") or {}
