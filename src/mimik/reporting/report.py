@@ -26,6 +26,7 @@ Page = Literal["method", "comparison"]
 SCALES: Mapping[str, str] = {
     "smoke": "a handful of steps: shows that the pipeline runs, says nothing about the method",
     "demo": "small networks and short training on small faces; not comparable with published figures",
+    "laptop": "small networks, an hour or more of training on faces of 128 px; not comparable with published figures",
     "paper": "resolution, networks and schedule as published",
 }
 """Text beside each scale's badge."""
@@ -36,7 +37,7 @@ PROTOCOLS: Mapping[str, str] = {
 }
 """What the protocols of `mimik.settings.params.PROTOCOLS` mean, for the page."""
 
-ORDER: Sequence[str] = ("paper", "demo", "smoke")
+ORDER: Sequence[str] = ("paper", "laptop", "demo", "smoke")
 """Order of the groups of results on the page; other scales come between demo and smoke."""
 
 
