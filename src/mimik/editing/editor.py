@@ -1,12 +1,12 @@
 """A trained generator applied to a photograph: its faces are found, aligned, edited and put back.
 
-Faces are aligned by the same functions as in training (`faces.alignment`), edited at the model's size, and put back
-with a feathered edge. The photograph keeps its own detail where the edit changes little, and shows the generator's
-pixels where it changes much. All pixels outside the faces stay unchanged.
+Faces are aligned by the same functions as in training (`faces.alignment`), edited at the model's size, and put back by
+`mimik.editing.composing`. All pixels outside the faces stay unchanged.
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,13 +19,16 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from mimik.components.conditions import Condition, part_way
+from mimik.editing.composing import Change, put_back
 from mimik.editing.wishes import Wish, check_strength
 from mimik.errors import UserError, alike
 from mimik.faces import alignment
 from mimik.faces.action_units import geometric
 from mimik.faces.mesh.mesher import FaceMesher, smallest_face
-from mimik.faces.mesh.topology import IBUG_68
+from mimik.faces.mesh.topology import IBUG_68, OUTLINE
 from mimik.faces.photograph import Photograph, read_layers
+from mimik.faces.prepared.rendered import luminance
+from mimik.networks.heads import warp
 from mimik.storage.pictures import UnreadableError
 from mimik.storage.provenance import KINDS, check_output, check_size, usable_profile, write_edit
 from mimik.training.batches import to_tensor, to_uint8
@@ -34,12 +37,6 @@ from mimik.training.runs import finite, load_method
 
 Picture = npt.NDArray[np.uint8]
 Array = npt.NDArray[np.float64]
-
-FEATHER = 0.12
-"""Width of the soft edge of an edited face, in sides of the aligned crop."""
-
-REPLACED = 32.0
-"""Change in grey levels above which only the generator's pixel is shown; below, detail of the photograph is kept."""
 
 STRENGTHS = (0.25, 0.5, 0.75, 1.0, 1.25)
 """Columns of a sheet of strengths."""
@@ -58,10 +55,12 @@ class Found:
 
     Attributes:
         transform: (2, 3) source pixel -> fraction of the crop's side.
+        outline: (N, 2) points round it, source pixels.
         units: float32 (17,) action units by `mimik.faces.action_units.geometric`, in [0, 1].
     """
 
     transform: Array
+    outline: Array
     units: npt.NDArray[np.float32]
 
 
@@ -92,6 +91,8 @@ class PhotographEditor:
         self.condition: Condition = self.method.condition
         self.classes: list[str] = self.config["classes"]
         self.size = int(self.config["image_size"])
+        seen = self.config.get("trained_on", {})
+        self.grey, self.rendered = seen.get("grey", False), seen.get("rendered", False)
         self.name = f"{self.config['method']} trained on {self.config['dataset']}, scale {self.config['scale']}"
 
     @cached_property
@@ -111,7 +112,7 @@ class PhotographEditor:
         found = []
         for mesh in self._mesher.every(photograph):
             transform = alignment.alignment(mesh[list(IBUG_68), :2])
-            found.append(Found(transform, self._units(geometric.measures(mesh))))
+            found.append(Found(transform, mesh[list(OUTLINE), :2], self._units(geometric.measures(mesh))))
         return found
 
     def check(self, wish: Wish, *, aligned: bool = False) -> None:
@@ -227,68 +228,52 @@ class PhotographEditor:
         return np.concatenate(edits) if edits else faces.copy()
 
     def _generated(self, crops: Picture, source: Tensor, target: Tensor) -> Picture:
+        with self._computing():
+            return to_uint8(finite(self.method.translate(to_tensor(crops, self.device), source, target), self.folder))
+
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
         autocast = torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None)
         with torch.inference_mode(), autocast:
-            return to_uint8(finite(self.method.translate(to_tensor(crops, self.device), source, target), self.folder))
+            yield
+
+    def changes(self, crops: Picture, found: Sequence[Found], wish: Wish) -> list[Change]:
+        """What the generator does to aligned faces uint8 (B, S, S, 3) of a photograph.
+
+        A model of grey faces is shown the luminance alone, as in training, and changes the luminance alone.
+        """
+        seen = luminance(crops) if self.grey else crops
+        source, target = self.states(found, wish)
+        with self._computing():
+            images = to_tensor(seen, self.device)
+            edited = finite(self.method.translate(images, source, target), self.folder).float()
+            moves = self._displacements(images, source, target)
+            start = images if moves is None else warp(images, moves)
+            painted = (edited - start.float()) * 127.5
+            if self.grey:
+                painted = painted.mean(1, keepdim=True)
+        added = painted.permute(0, 2, 3, 1).cpu().numpy()
+        if moves is None:
+            return [Change(one) for one in added]
+        return [Change(*both) for both in zip(added, moves.permute(0, 2, 3, 1).cpu().numpy(), strict=True)]
+
+    def _displacements(self, images: Tensor, source: Tensor, target: Tensor) -> Tensor | None:
+        """Where the method moved faces (B, 3, S, S), float32 (B, 2, S, S), if it did and can say so."""
+        told = getattr(self.method, "displacements", None)
+        moves: Tensor | None = None if told is None else told(images, source, target)
+        return None if moves is None else finite(moves, self.folder).float()
 
     def edit(self, photograph: Picture, found: Sequence[Found], wish: Wish) -> Picture:
         """A copy of the photograph uint8 (H, W, 3) with all given faces edited."""
         result = photograph.copy()
-        crops = self.crops(photograph, found)
-        for face, before, after in zip(found, crops, self.translate(crops, found, wish), strict=True):
-            put_back(result, before, after, face.transform)
+        for face, change in zip(found, self.changes(self.crops(photograph, found), found, wish), strict=True):
+            put_back(result, change, face.transform, face.outline)
         return result
 
     def close(self) -> None:
         """Free the face finder, if it was loaded."""
         if (mesher := self.__dict__.pop("_mesher", None)) is not None:
             mesher.close()
-
-
-def put_back(photograph: Picture, before: Picture, after: Picture, transform: Array) -> None:
-    """Replace a face in a photograph by its edit, in place.
-
-    Args:
-        photograph: uint8 (H, W, 3).
-        before, after: uint8 (S, S, 3), the aligned face and its edit.
-        transform: (2, 3) source pixel -> fraction of the crop's side.
-    """
-    import cv2  # comes with the face finder; faces that are already aligned are edited without it
-
-    height, width = photograph.shape[:2]
-    corners = alignment.apply(alignment.inverse(transform), np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]))
-    left, top = (max(0, int(value)) for value in np.floor(corners.min(axis=0)))
-    right, bottom = np.ceil(corners.max(axis=0)).astype(int).clip(max=(width, height)).tolist()
-    if left >= right or top >= bottom:
-        return
-    window = photograph[top:bottom, left:right]
-    size = len(before)
-    shifted = np.column_stack([transform[:, :2], transform[:, :2] @ (left, top) + transform[:, 2]]) * size
-
-    def warped(picture: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        # OpenCV counts from pixel centres, mimik from the image's corner; beyond the crop there is nothing.
-        centred = np.column_stack([shifted[:, :2], shifted[:, :2] @ (0.5, 0.5) + shifted[:, 2] - 0.5])
-        flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-        return np.asarray(cv2.warpAffine(picture, centred, (right - left, bottom - top), flags=flags), np.float32)
-
-    difference = np.subtract(after, before, dtype=np.float32)
-    both = warped(np.concatenate([difference, _feather(size)[..., None]], axis=-1))
-    change, opacity = both[..., :3], both[..., 3:].clip(0, 1)
-    kept: npt.NDArray[np.float32] = np.add(window, change, dtype=np.float32)
-    share = np.minimum(np.abs(change).max(axis=-1, keepdims=True) / REPLACED, 1)
-    kept += share * (warped(after.astype(np.float32)) - kept)
-    edited = window + opacity * (kept - window)
-    np.copyto(window, edited.round().clip(0, 255).astype(np.uint8), where=opacity > 0)
-
-
-def _feather(size: int) -> npt.NDArray[np.float32]:
-    """(size, size) opacity: 1 in the middle, falling to 0 at the edges of the crop along half a cosine."""
-    centres = (np.arange(size) + 0.5) / size
-    ramp = np.minimum(centres, 1 - centres)
-    # The outermost pixels are zero, so that interpolation across the border shows no edge.
-    ramp = ((ramp - 1.5 / size) / FEATHER).clip(0, 1)
-    soft = 0.5 - 0.5 * np.cos(np.pi * ramp)
-    return np.outer(soft, soft).astype(np.float32)
 
 
 def run(
