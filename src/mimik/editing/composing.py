@@ -9,6 +9,8 @@ were closed) does what lay there before fade away. Three things are never taken 
 - The grain. What is finest in the photograph and no stronger than its noise is set aside first and added at last,
   unmoved: an edit has the noise of the photograph around it.
 - What lies outside of the face: changes fade to nothing beyond its outline, and before the border of the crop.
+- Paint on what lies in front of the face, such as a fringe or the brim of a hat: outside of eyes, nose and mouth,
+  where the photograph's colour is far from that of most of the face.
 - Faint changes, as strong as those that the generator makes outside of the face, where nothing should change.
 """
 
@@ -26,8 +28,16 @@ Points = npt.NDArray[np.float64]
 FEATHER = 0.12
 """Width over which changes set in behind the border of the aligned crop, in its sides."""
 
-FADE = 0.08
-"""Distance from the face's outline over which changes fade to nothing, in sides of the crop."""
+MOVED, PAINTED = (0.0, 0.08), (-0.02, 0.04)
+"""Distances from the face's outline (outwards, in sides of the crop) from which on moves and paint fade, and at which
+they are nothing. Moves reach farther: less bent, what surrounds the face shows nothing of them."""
+
+UNLIKE, FEATURES = (3.0, 5.0), (0.06, 0.12)
+"""Paint fades where the colour is that many robust standard deviations from the face's, and at that distance from the
+hull of brows, eyes, nose and mouth, in sides of the crop."""
+
+EVEN = 6.0
+"""Least standard deviation of a face's colours, grey levels: an evenly lit face has freckles, too."""
 
 DRAWN = 256
 """Side of the crop in which the soft mask of the face is drawn, pixels."""
@@ -46,6 +56,23 @@ NOISE = 4.0
 
 
 @dataclass(frozen=True)
+class Found:
+    """A face in a photograph.
+
+    Attributes:
+        transform: (2, 3) source pixel -> fraction of the crop's side.
+        outline: (N, 2) points round it, source pixels.
+        features: (M, 2) points of brows, eyes, nose and mouth, source pixels.
+        units: float32 (17,) action units by `mimik.faces.action_units.geometric`, in [0, 1].
+    """
+
+    transform: Points
+    outline: Points
+    features: Points
+    units: Floats
+
+
+@dataclass(frozen=True)
 class Change:
     """What a generator did to one aligned face.
 
@@ -60,19 +87,22 @@ class Change:
     moves: Floats | None = None
 
 
-def put_back(photograph: Picture, change: Change, transform: Points, outline: Points) -> None:
+def put_back(photograph: Picture, crop: Picture, change: Change, face: Found) -> None:
     """Apply a change to a face of a photograph, in place.
 
     Args:
         photograph: uint8 (H, W, 3).
+        crop: uint8 (S, S, 3), its aligned face in colour.
         change: what to apply.
-        transform: (2, 3) source pixel -> fraction of the crop's side.
-        outline: (N, 2) points round the face in source pixels.
+        face: where it is.
     """
     import cv2  # comes with the face finder; faces that are already aligned are edited without it
 
-    mask = face_mask(transform, outline)
-    painted = _without_the_faint(change.painted, mask)
+    transform = face.transform
+    away = _distances(transform, face.outline)
+    mask = _faded(away, MOVED)
+    painted = change.painted * _paintable(crop, away, _distances(transform, face.features))
+    painted = _without_the_faint(painted, change.painted, mask)
     moves = change.moves if change.moves is not None and change.moves.any() else None
     if moves is None and not painted.any():
         return
@@ -106,11 +136,12 @@ def put_back(photograph: Picture, change: Change, transform: Points, outline: Po
     result = source[inner]
     if moves is not None:
         back = np.linalg.inv(transform[:, :2]).T.astype(np.float32)
-        away = enlarged(moves, cv2.INTER_CUBIC) * opacity @ back
-        across, down = np.meshgrid(np.arange(inner[1].start, inner[1].stop), np.arange(inner[0].start, inner[0].stop))
-        places = away + np.stack([across, down], axis=-1).astype(np.float32)
-        result = cv2.remap(source, places, None, cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE)
-    added = enlarged(painted, cv2.INTER_CUBIC) * opacity
+        shift = enlarged(moves, cv2.INTER_CUBIC) * opacity @ back
+        across = shift[..., 0] + np.arange(inner[1].start, inner[1].stop, dtype=np.float32)
+        down = shift[..., 1] + np.arange(inner[0].start, inner[0].stop, dtype=np.float32)[:, None]
+        moved = cv2.remap(source, across, down, cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE)
+        result = np.asarray(moved, np.float32)
+    added = enlarged(painted, cv2.INTER_CUBIC) * enlarged(_faded(away, PAINTED), cv2.INTER_LINEAR)
     covered = _smoothstep(np.abs(added).max(axis=-1, keepdims=True), *COVERED)
     if covered.any():
         # The generator saw nothing finer than its own pixels, and painted the rest.
@@ -121,32 +152,58 @@ def put_back(photograph: Picture, change: Change, transform: Points, outline: Po
     np.copyto(target, result.round().clip(0, 255).astype(np.uint8), where=opacity > 0)
 
 
-def face_mask(transform: Points, outline: Points) -> Floats:
-    """(DRAWN, DRAWN) how much of a change each place of an aligned crop takes: 1 in the face, 0 outside of it.
-
-    Args: as for `put_back`.
-    """
+def _distances(transform: Points, points: Points) -> Floats:
+    """(DRAWN, DRAWN) distance of each place of an aligned crop from the hull of points, in sides; negative inside."""
     import cv2
 
-    corners = alignment.apply(transform, outline) * DRAWN
+    hull = cv2.convexHull((alignment.apply(transform, points) * DRAWN - 0.5).round().astype(np.int32))
     shape = np.zeros((DRAWN, DRAWN), np.uint8)
-    cv2.fillConvexPoly(shape, cv2.convexHull((corners - 0.5).round().astype(np.int32)), 1)
+    cv2.fillConvexPoly(shape, hull, (1,))
     if not shape.any():
-        return np.zeros((DRAWN, DRAWN), np.float32)
-    away = np.asarray(cv2.distanceTransform(1 - shape, cv2.DIST_L2, cv2.DIST_MASK_PRECISE), np.float32) / DRAWN
+        return np.ones((DRAWN, DRAWN), np.float32)
+    outside, inside = (
+        np.asarray(cv2.distanceTransform(part, cv2.DIST_L2, cv2.DIST_MASK_PRECISE), np.float32)
+        for part in (1 - shape, shape)
+    )
+    return (outside - inside) / DRAWN
+
+
+def _faded(away: Floats, between: tuple[float, float]) -> Floats:
+    """(DRAWN, DRAWN) share of a change that each place takes: 1 within, 0 beyond these distances and at the border."""
+    low, high = between
     centres = (np.arange(DRAWN) + 0.5) / DRAWN
     # The outermost pixels are zero, so that interpolation across the border shows no edge.
-    inside = _half_cosine((np.minimum(centres, 1 - centres) - 1.5 / DRAWN) / FEATHER)
-    mask: Floats = (_half_cosine(1 - away / FADE) * np.outer(inside, inside)).astype(np.float32)
+    border = _half_cosine((np.minimum(centres, 1 - centres) - 1.5 / DRAWN) / FEATHER)
+    mask: Floats = (_half_cosine((high - away) / (high - low)) * np.outer(border, border)).astype(np.float32)
     return mask
 
 
-def _without_the_faint(painted: Floats, mask: Floats) -> Floats:
-    """What was painted, without what is as faint as the paint outside of the face usually is."""
+def _paintable(crop: Picture, away: Floats, from_features: Floats) -> Floats:
+    """(S, S, 1) share of the paint that is kept: none on what lies in front of the face, see `UNLIKE`."""
+    import cv2
+
+    side = len(crop)
+    # The median of a neighbourhood, so that a wrinkle or a strand is no object.
+    colours = cv2.cvtColor(cv2.medianBlur(np.ascontiguousarray(crop), 3), cv2.COLOR_RGB2YCrCb).astype(np.float32)
+    inside = cv2.resize(away, (side, side), interpolation=cv2.INTER_AREA) < 0
+    if not inside.any():
+        return np.zeros((side, side, 1), np.float32)
+    usual = np.median(colours[inside], axis=0)
+    spread = np.maximum(np.median(np.abs(colours[inside] - usual), axis=0) / 0.6745, EVEN)
+    unlike = _smoothstep((np.abs(colours - usual) / spread).max(axis=-1), *UNLIKE)
+    far = _smoothstep(
+        np.asarray(cv2.resize(from_features, (side, side), interpolation=cv2.INTER_AREA), np.float32), *FEATURES
+    )
+    kept = cv2.GaussianBlur(1 - unlike * far, (0, 0), 0.7)
+    return np.asarray(kept, np.float32)[..., None]
+
+
+def _without_the_faint(painted: Floats, every: Floats, mask: Floats) -> Floats:
+    """What was painted, without what is as faint as `every` paint outside of the face usually is."""
     import cv2
 
     side = len(painted)
-    strength = np.abs(painted).max(axis=-1)
+    strength = np.abs(every).max(axis=-1)
     outside = cv2.resize(mask, (side, side), interpolation=cv2.INTER_AREA) < 0.05
     usual = float(np.median(strength[outside])) if outside.any() else 0.0
     faint = min(1.5 * usual, FAINT)
@@ -186,7 +243,7 @@ def _window(photograph: Picture, transform: Points, low: Points, high: Points) -
 
 def _half_cosine(values: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
     """0 up to 0, 1 from 1 on, half a cosine between."""
-    return 0.5 - 0.5 * np.cos(np.pi * values.clip(0, 1))
+    return np.asarray(0.5 - 0.5 * np.cos(np.pi * values.clip(0, 1)))
 
 
 def _smoothstep(values: Floats, low: float, high: float) -> Floats:

@@ -7,7 +7,7 @@ Faces are aligned by the same functions as in training (`faces.alignment`), edit
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from mimik.components.conditions import Condition, part_way
-from mimik.editing.composing import Change, put_back
+from mimik.editing.composing import Change, Found, put_back
 from mimik.editing.wishes import Wish, check_strength
 from mimik.errors import UserError, alike
 from mimik.faces import alignment
@@ -44,24 +44,11 @@ STRENGTHS = (0.25, 0.5, 0.75, 1.0, 1.25)
 SIDE, GAP, HEAD = 256, 4, 24
 """On a sheet, in pixels: side of a face, space between faces, and space for the names above them."""
 
-
 AT_ONCE = 64
 """Number of aligned faces edited at a time."""
 
-
-@dataclass(frozen=True)
-class Found:
-    """A face in a photograph.
-
-    Attributes:
-        transform: (2, 3) source pixel -> fraction of the crop's side.
-        outline: (N, 2) points round it, source pixels.
-        units: float32 (17,) action units by `mimik.faces.action_units.geometric`, in [0, 1].
-    """
-
-    transform: Array
-    outline: Array
-    units: npt.NDArray[np.float32]
+JAW = 17
+"""Points of the 68 landmarks that lie on the jaw; the others are those of brows, eyes, nose and mouth."""
 
 
 class PhotographEditor:
@@ -111,8 +98,9 @@ class PhotographEditor:
         """
         found = []
         for mesh in self._mesher.every(photograph):
-            transform = alignment.alignment(mesh[list(IBUG_68), :2])
-            found.append(Found(transform, mesh[list(OUTLINE), :2], self._units(geometric.measures(mesh))))
+            landmarks, outline = mesh[list(IBUG_68), :2], mesh[list(OUTLINE), :2]
+            transform = alignment.alignment(landmarks)
+            found.append(Found(transform, outline, landmarks[JAW:], self._units(geometric.measures(mesh))))
         return found
 
     def check(self, wish: Wish, *, aligned: bool = False) -> None:
@@ -192,10 +180,6 @@ class PhotographEditor:
         sizes = [*self.config["sizes"], self.size]
         return np.stack([alignment.crops(photograph, face.transform, sizes)[self.size] for face in found])
 
-    def translate(self, crops: Picture, found: Sequence[Found], wish: Wish) -> Picture:
-        """Edit aligned faces uint8 (B, S, S, 3)."""
-        return self._generated(crops, *self.states(found, wish))
-
     def edit_aligned(
         self, faces: Picture, wish: Wish, measured: npt.NDArray[np.floating[Any]] | None = None
     ) -> Picture:
@@ -266,8 +250,9 @@ class PhotographEditor:
     def edit(self, photograph: Picture, found: Sequence[Found], wish: Wish) -> Picture:
         """A copy of the photograph uint8 (H, W, 3) with all given faces edited."""
         result = photograph.copy()
-        for face, change in zip(found, self.changes(self.crops(photograph, found), found, wish), strict=True):
-            put_back(result, change, face.transform, face.outline)
+        crops = self.crops(photograph, found)
+        for face, crop, change in zip(found, crops, self.changes(crops, found, wish), strict=True):
+            put_back(result, crop, change, face)
         return result
 
     def close(self) -> None:

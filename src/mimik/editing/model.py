@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from mimik.editing.editor import Found, PhotographEditor, check_fits, no_face, read, write
+from mimik.editing.composing import Found
+from mimik.editing.editor import PhotographEditor, check_fits, no_face, read, write
 from mimik.editing.wishes import Wish, add_change
 from mimik.errors import UserError
 from mimik.faces.photograph import layers_of

@@ -112,6 +112,12 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                 "run_key": _text("the key of a run"),
                 "environment": {"description": "a group", "type": "object"},
                 "imported": _GROUP,
+                "trained_on": {
+                    "description": "grey and rendered, each true or false",
+                    "type": "object",
+                    "required": ["grey", "rendered"],
+                    "additionalProperties": {"description": "true or false", "type": "boolean"},
+                },
             },
         ),
         "network": Kind(
