@@ -255,6 +255,21 @@ class PhotographEditor:
             put_back(result, crop, change, face)
         return result
 
+    def remarks(self, photograph: Picture) -> list[str]:
+        """What a person should know who edits this photograph uint8 (H, W, 3) with this model."""
+        told = []
+        if self.rendered:
+            told.append(
+                f"{self.folder} was trained on rendered faces only, so edits of photographs may look wrong. Use a "
+                "model that was trained on photographs"
+            )
+        if self.grey and (photograph != photograph[..., :1]).any():
+            told.append(
+                f"{self.folder} was trained on grey pictures, so only the brightness is edited; the photograph keeps "
+                "its colours"
+            )
+        return told
+
     def close(self) -> None:
         """Free the face finder, if it was loaded."""
         if (mesher := self.__dict__.pop("_mesher", None)) is not None:
@@ -293,7 +308,7 @@ def run(
         check_fits(picture, output)
     editor = PhotographEditor(model)
     if sheet_of == "expressions":
-        wishes = {name: replace(wish, to=name) for name in editor.classes}
+        wishes = expressions(editor, wish)
     elif sheet_of == "strengths":
         wishes = {f"{strength:g}": replace(wish, strength=strength) for strength in STRENGTHS}
     else:
@@ -305,20 +320,20 @@ def run(
     if not found:
         raise UserError(no_face(str(photograph), seen))
     if sheet_of is None:
-        remark = write(editor, picture, seen, found, wish, output)
+        remarks = write(editor, picture, seen, found, wish, output)
     else:
         check_size(output, *sheet_size(len(wishes), len(found)))
-        write_edit(output, sheet(editor, seen, found, wishes), editor.name, _asked_for(wish, sheet_of))
-        remark = None
+        write_edit(output, sheet(rows(editor, seen, found, wishes), list(wishes)), editor.name, _words(wish, sheet_of))
+        remarks = editor.remarks(seen)
     editor.close()
-    if remark is not None:
+    for remark in remarks:
         print(f"{photograph}: {remark}.", file=sys.stderr)
     print(f"{output}: {len(found)} face(s) edited by {editor.name}.")
 
 
 def write(
     editor: PhotographEditor, photograph: Photograph, seen: Picture, found: Sequence[Found], wish: Wish, output: Path
-) -> str | None:
+) -> list[str]:
     """Edit a photograph and write it, marked as synthetic.
 
     Args:
@@ -330,18 +345,23 @@ def write(
         output: the picture to write.
 
     Returns:
-        a remark for the user on what could not be kept; None if there is none.
+        remarks for the user: what could not be kept, and those of the model.
 
     Raises:
         UserError: the model does not support this edit, or the file cannot be written.
     """
     profile, remark = usable_profile(photograph.profile)
     result = _layered(photograph, seen, editor.edit(seen, found, wish), output)
-    write_edit(output, result, editor.name, _asked_for(wish), profile)
-    return remark
+    write_edit(output, result, editor.name, _words(wish), profile)
+    return [*([] if remark is None else [remark]), *editor.remarks(seen)]
 
 
-def _asked_for(wish: Wish, sheet_of: str | None = None) -> str:
+def expressions(editor: PhotographEditor, wish: Wish) -> dict[str, Wish]:
+    """One wish for every expression that the model knows, by its name; the rest is as in `wish`."""
+    return {name: replace(wish, to=name) for name in editor.classes}
+
+
+def _words(wish: Wish, sheet_of: str | None = None) -> str:
     """A wish in words, for the description that goes with the picture."""
     units = ", ".join(f"{name} {change:+g}" for name, change in wish.units.items())
     return ", ".join(filter(None, [wish.to or "", units, sheet_of or f"strength {wish.strength:g}"]))
@@ -395,29 +415,28 @@ def sheet_size(wishes: int, faces: int) -> tuple[int, int]:
     return (1 + wishes) * (SIDE + GAP) - GAP, HEAD + faces * (SIDE + GAP) - GAP
 
 
-def sheet(editor: PhotographEditor, photograph: Picture, found: Sequence[Found], wishes: Mapping[str, Wish]) -> Picture:
-    """One row per face: the original, then one column per wish, with their names above.
+def rows(
+    editor: PhotographEditor, photograph: Picture, found: Sequence[Found], wishes: Mapping[str, Wish]
+) -> list[list[Picture]]:
+    """Rows of a `sheet`, one per face: uint8 (SIDE, SIDE, 3), the original and its edit for each wish.
 
     Args:
         editor: the model.
         photograph: uint8 (H, W, 3).
         found: its faces.
         wishes: the wishes by the headings of their columns.
-
-    Returns:
-        uint8 (h, w, 3).
     """
-    side, gap, head = SIDE, GAP, HEAD
-    columns = {
-        "photograph": photograph,
-        **{name: editor.edit(photograph, found, wish) for name, wish in wishes.items()},
-    }
-    canvas = Image.new("RGB", sheet_size(len(wishes), len(found)), (255, 255, 255))
+    pictures = [photograph, *(editor.edit(photograph, found, wish) for wish in wishes.values())]
+    return [[alignment.crop(picture, face.transform, SIDE) for picture in pictures] for face in found]
+
+
+def sheet(faces: Sequence[Sequence[Picture]], headings: Sequence[str]) -> Picture:
+    """A picture uint8 (h, w, 3) of `rows`, with `photograph` and the headings of the wishes above the columns."""
+    canvas = Image.new("RGB", sheet_size(len(headings), len(faces)), (255, 255, 255))
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(15)
-    for column, (name, picture) in enumerate(columns.items()):
-        x = column * (side + gap)
-        draw.text((x + side / 2, head / 2), name, fill=(0, 0, 0), font=font, anchor="mm")
-        for row, face in enumerate(found):
-            cut = alignment.crop(picture, face.transform, side)
-            canvas.paste(Image.fromarray(cut), (x, head + row * (side + gap)))
+    for column, name in enumerate(("photograph", *headings)):
+        draw.text((column * (SIDE + GAP) + SIDE / 2, HEAD / 2), name, fill=(0, 0, 0), font=font, anchor="mm")
+    for row, pictures in enumerate(faces):
+        for column, picture in enumerate(pictures):
+            canvas.paste(Image.fromarray(picture), (column * (SIDE + GAP), HEAD + row * (SIDE + GAP)))
     return np.asarray(canvas)
