@@ -48,11 +48,11 @@ FAINT = 6.0
 COVERED = (24.0, 72.0)
 """Painted changes in grey levels from which on, and at which, the photograph's own detail fades and is gone."""
 
-GRAIN = 1.0
+GRAIN = 1.5
 """Standard deviation of the Gaussian that takes a photograph's grain away, pixels."""
 
-NOISE = 4.0
-"""Detail above this many standard deviations of the noise is no grain; it moves with the face."""
+NOISE = (2.5, 5.0)
+"""Finest detail up to so many standard deviations of the noise is grain; from so many on it moves with the face."""
 
 
 @dataclass(frozen=True)
@@ -225,10 +225,10 @@ def _grain(source: Floats, inner: tuple[slice, slice], opacity: Floats) -> Float
     face = finest[inner][opacity[..., 0] > 0.5]
     if not face.size:
         return np.zeros_like(source)
-    most = NOISE * np.median(np.abs(face), axis=0) / 0.6745
-    # Tukey's biweight: detail beyond is not shared out, or every moved edge would leave a trace where it was.
-    weight = (1 - (finest / np.maximum(most, 1e-3)) ** 2).clip(0, None) ** 2
-    return np.asarray(finest * weight, np.float32)
+    noise = np.maximum(np.median(np.abs(face), axis=0) / 0.6745, 1e-3)
+    # Stronger detail is left out as a whole, or every moved edge would leave a trace where it was.
+    finest *= 1 - _smoothstep(np.abs(finest) / noise, *NOISE)
+    return finest
 
 
 def _window(photograph: Picture, transform: Points, low: Points, high: Points) -> tuple[int, int, int, int] | None:

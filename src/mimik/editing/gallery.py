@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from mimik.editing.editor import PhotographEditor, expressions, no_face, read, rows, sheet, sheet_size
+from mimik.editing.editor import PhotographEditor, Picture, expressions, no_face, read, rows, sheet, sheet_size
 from mimik.editing.wishes import Wish
 from mimik.errors import UserError
 from mimik.storage.provenance import check_output, check_size, write_edit
@@ -44,7 +44,8 @@ def run(
         if path.is_file() and not (output.exists() and path.samefile(output))
     ]
     check_size(output, *sheet_size(len(wishes), min(most, len(files))))
-    faces, remarks = [], dict[str, None]()
+    faces: list[list[Picture]] = []
+    remarks: dict[str, None] = {}
     for file in files:
         if len(faces) == most:
             break
