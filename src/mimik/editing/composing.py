@@ -4,7 +4,7 @@ What a generator did to the aligned face comes as a `Change`: where it moved the
 (`displacements` of a method, docs/architecture.md#contracts), and what it painted. The displacements move the
 photograph's own pixels at their full size, so that what is only moved stays sharp. What was painted is enlarged
 smoothly and added, so that the photograph's detail stays under it; only where much was painted (teeth between lips that
-were closed) does what lay there before fade away. Three things are never taken from the generator:
+were closed) does what lay there before fade away. Four things are never taken from the generator:
 
 - The grain. What is finest in the photograph and no stronger than its noise is set aside first and added at last,
   unmoved: an edit has the noise of the photograph around it.
