@@ -1,6 +1,7 @@
 # Set-up is automatic: `make demo` only needs python3.11 (or 3.12) with venv, make and git.
 #   make demo    train StarGAN and hier_seg on rendered faces and write report/index.html (minutes on two cores)
 #   make demo-all  the same with every system of `systems` in params.yaml, and their table in README.md
+#   make photographs  train StarGAN on real photographs at scale laptop (about an hour on two cores) and show its edits
 #   make check   formats, types, linters and the quick tests: for every day, within 3 minutes on two cores
 #   make test    the same with all tests: before a change is shared, within 9 minutes on two cores
 #   make lint    the same without the tests
@@ -22,10 +23,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Jobs and tests start many programs that import the same modules: Python is to keep what it has compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo demo-all check test lint coverage mutation bench gpu-check lock clean
+.PHONY: help demo demo-all photographs check test lint coverage mutation bench gpu-check lock clean
 
 help:
-	@sed -n '2,13s/^# \{0,3\}//p' Makefile
+	@sed -n '2,14s/^# \{0,3\}//p' Makefile
 
 # Installs again only when the pinned packages or the package's own entry points have changed.
 $(INSTALLED): requirements.lock pyproject.toml
@@ -43,7 +44,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 
 # `python -m` and this folder's code, because the scripts and paths of the virtual environment contain the path where
 # they were installed: wrong in a project that has been moved, and broken if that path contains a quote.
-demo demo-all: export PYTHONPATH := $(CURDIR)/src
+demo demo-all photographs: export PYTHONPATH := $(CURDIR)/src
 
 # Snakemake records what it made in DVC; a run with nothing to make does not.
 demo: $(INSTALLED)
@@ -60,6 +61,14 @@ demo-all: $(INSTALLED)
 	@python -m mimik.cli dvc || true
 	@echo
 	@echo "Done. Open report/index.html."
+
+# The photographs are fetched, or taken from the folder in MIMIK_MIRROR.
+photographs: $(INSTALLED)
+	python -m snakemake --cores $(CORES) results/open_faces/stargan/report.html --config scale=laptop
+	@python -m mimik.cli dvc || true
+	@echo
+	@echo "Done. Open results/open_faces/stargan/report.html; edit a photograph of your own with"
+	@echo "  $(VENV)/bin/mimik edit PHOTOGRAPH --to happiness --model results/open_faces/stargan -o happy.png"
 
 lint: $(INSTALLED)
 	ruff check .

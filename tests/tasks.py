@@ -96,8 +96,9 @@ class Drawn:
         self.size, self.device = method_size(method), device
 
     def at(self, position: int) -> dict[str, Tensor]:
-        order = torch.randperm(8, generator=torch.Generator().manual_seed(position))
-        return {name: value[order].to(self.device) for name, value in make_batch(self.size).items()}
+        batch = make_batch(self.size, 4)
+        order = torch.randperm(len(batch["image"]), generator=torch.Generator().manual_seed(position))
+        return {name: value[order].to(self.device) for name, value in batch.items()}
 
 
 def stepped(

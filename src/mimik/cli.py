@@ -22,6 +22,7 @@ from mimik.verbs import (
     prepare_data,
     pretrain_network,
     report_method,
+    score_data,
     show_params,
     tell_dvc,
     train_method,
@@ -62,6 +63,10 @@ def parser() -> argparse.ArgumentParser:
     prepare.add_argument("--workers", type=int, default=1, metavar="N", help="number of processes (default: 1)")
     for verb in (check, prepare):
         verb.add_argument("--mirror", metavar="DIR", help="folder searched before any download")
+    _verb(
+        data_verbs, "score", score_data, "score the labels of the training faces, and draw those that are doubted",
+        "mimik data score open_faces", "mimik data score folder --scale smoke",
+    )  # fmt: skip
     describe = _verb(
         data_verbs, "describe", describe_data, "summarise a prepared dataset and draw contact sheets of it",
         "mimik data describe synthetic", "mimik data describe rafd --output ~/sheets", scaled=False,
@@ -168,7 +173,7 @@ def parser() -> argparse.ArgumentParser:
     planned.add_argument("item", help="PAPER/TABLE of params/published.yaml, DATASET/METHOD, or experiments")
     planned.add_argument("--card", default="h100", help="h100 (default), h200, a100, rtx4090 or rtx3090")
     planned.add_argument("--rate", type=float, metavar="TFLOPS", help="measured operations per second, in 10^12")
-    planned.add_argument("--scale", help="paper, demo or smoke instead of the dataset's own")
+    planned.add_argument("--scale", help="paper, laptop, demo or smoke instead of the dataset's own")
     planned.add_argument("--protocol", choices=params.PROTOCOLS, help="instead of params.yaml's")
     planned.add_argument("--mirror", metavar="DIR", help="folder searched before any download")
     show = _verb(
@@ -178,7 +183,7 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     show.add_argument("dataset", nargs="?", help="print the settings of this dataset")
     show.add_argument("method", nargs="?", help="print every setting of this method on it, published defaults included")
-    show.add_argument("--scale", help="paper, demo or smoke instead of the dataset's own")
+    show.add_argument("--scale", help="paper, laptop, demo or smoke instead of the dataset's own")
     show.add_argument("--protocol", choices=params.PROTOCOLS, help="instead of params.yaml's")
     show.add_argument("--stages", action="store_true", help="write the stages of dvc.yaml")
     show.add_argument("--options", action="store_true", help="write docs/options.md, the page of all options")
@@ -218,7 +223,7 @@ def _verb(
             else:
                 verb.add_argument(key, help=value)
         if scaled:
-            verb.add_argument("--scale", help="paper, demo or smoke instead of the dataset's own")
+            verb.add_argument("--scale", help="paper, laptop, demo or smoke instead of the dataset's own")
     verb.set_defaults(action=action)
     return verb
 

@@ -317,7 +317,7 @@ def _send_params(client: "MlflowClient", run_id: str, config: Mapping[str, Any])
 
 def _last_step(run: Any) -> int:
     """The last step whose losses a run has; -1 for none."""
-    names = [name for name in run.data.metrics if not name.startswith("system/")]
+    names = [name for name in run.data.metrics if not name.startswith(("system/", "validation/"))]
     history = _client().get_metric_history(run.info.run_id, names[0]) if names else []
     return max((metric.step for metric in history), default=-1)
 
@@ -348,8 +348,9 @@ def _send_result(run: Any, result: Path, config: Mapping[str, Any]) -> None:
     now = int(time.time() * 1000)
     values = list(metric_values(measured["metrics"]))
     client.log_batch(run_id, metrics=[Metric(f"test/{name}", value, now, 0) for name, value in values])
-    for name in ("metrics.json", "config.json", "history.csv", "samples.png"):
-        client.log_artifact(run_id, str(result / name))
+    for name in ("metrics.json", "config.json", "history.csv", "samples.png", "validation/validation.json"):
+        if "/" not in name or (result / name).exists():  # results of earlier versions have no validation
+            client.log_artifact(run_id, str(result / name))
     sha256 = file_sha256(result / "generator.safetensors")
     if run.data.tags.get("generator_sha256") != sha256:
         _register(result, config)

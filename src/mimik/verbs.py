@@ -6,6 +6,7 @@ They write to the same places as the rules of the workflow. Heavy libraries are 
 import argparse
 import json
 import sys
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from mimik.settings.params import Params
 from mimik.settings.reading import read
 
 PREPARED, RAW, RESULTS, WEIGHTS = Path("data/prepared"), Path("data/raw"), Path("results"), Path("data/weights")
+LABELS = Path("data/label_quality")
 
 
 def check_data(chosen: argparse.Namespace) -> None:
@@ -56,8 +58,21 @@ def prepare_data(chosen: argparse.Namespace) -> None:
     )
 
 
+def score_data(chosen: argparse.Namespace) -> None:
+    """`mimik data score`."""
+    from mimik.inspection.contact_sheets import draw_doubted
+    from mimik.pretraining.label_quality import score_labels
+
+    settings = params.resolve_label_quality(_params(chosen), chosen.dataset)
+    store, output = PREPARED / chosen.dataset, LABELS / chosen.dataset
+    score_labels(settings, store, output, Path("checkpoints/label_quality") / chosen.dataset)
+    for line in draw_doubted(store, output):
+        print(line)
+
+
 def describe_data(chosen: argparse.Namespace) -> None:
     """`mimik data describe`."""
+    from mimik.faces.prepared.label_quality import RECORD, read_scores
     from mimik.faces.prepared.store import FaceStore, check_outside, prepared_manifest
     from mimik.inspection.contact_sheets import check_free, draw_sheets, size_drawn
     from mimik.inspection.description import NEEDS, describe
@@ -70,7 +85,8 @@ def describe_data(chosen: argparse.Namespace) -> None:
     check_outside(output, *_inputs(values))
     if chosen.output:
         check_free(output)
-    for line in describe(store):
+    scores = LABELS / chosen.dataset
+    for line in describe(store, read_scores(scores, store) if (scores / RECORD).exists() else None):
         print(line)
     for path in draw_sheets(store, raw, output):
         print(f"  sheet    {path}", flush=True)
@@ -99,12 +115,14 @@ def pretrain_network(chosen: argparse.Namespace) -> None:
     folder = _network_folder(chosen.dataset, chosen.kind, chosen.name)
     check_trainable(folder)
     pretrain = getattr(import_module(f"mimik.pretraining.{chosen.kind}"), f"pretrain_{chosen.kind}")
+    labels = {"labels_dir": LABELS / chosen.dataset} if "label_quality" in settings else {}
     pretrain(
         settings,
         PREPARED / chosen.dataset,
         folder,
         Path("checkpoints/pretrain") / chosen.dataset / chosen.kind / chosen.name,
         None,
+        **labels,
     )
 
 
@@ -119,6 +137,11 @@ def train_method(chosen: argparse.Namespace) -> None:
     check_trainable(result)
     kinds = (*params.PRETRAINED, "starts_from")
     pretrained = {kind: folder for kind in kinds if (folder := _weights(values, kind, chosen))}
+    judge = None
+    if classifier := _weights(values, "judge", chosen):
+        from mimik.evaluation.validation import ValidationJudge
+
+        judge = partial(ValidationJudge, classifier)
     with tracking.training_run(settings, store) as (settings, logger):
         train_method(
             settings,
@@ -128,6 +151,8 @@ def train_method(chosen: argparse.Namespace) -> None:
             Path("checkpoints/train") / chosen.dataset / chosen.method,
             logger,
             segmented_dir=_segmented(values, chosen),
+            labels_dir=LABELS / chosen.dataset if "label_quality" in settings else None,
+            judge=judge,
         )
 
 

@@ -219,7 +219,7 @@ def test_consistency_pulls_the_branches_together(name: str) -> None:
         parser = task.guides["semantic"].parser
         with torch.no_grad():
             parser.segmenter.shift.weight.mul_(60)  # the tests' parser hardly looks at the image otherwise
-        batch = make_batch()
+        batch = make_batch(count=4)
         optimiser = torch.optim.Adam([p for g in task.generator_parameters() for p in g["params"]], lr=5e-3)
         for _ in range(25):
             total, found = task.generator_loss(batch, 1000)

@@ -199,7 +199,7 @@ def test_states_on_the_way_begin_at_the_source_and_end_at_the_target() -> None:
 def test_proposals_start_on_the_straight_way_and_stay_near_it_while_the_critic_pulls() -> None:
     """Eq. 5 wants them near y_p; a proposal that is farther from it than the source's units is no help to anybody."""
     torch.manual_seed(0)
-    method, batch = make(modules=3).train(), make_batch()
+    method, batch = make(modules=2).train(), make_batch(count=4)
     source, target = states(method, batch)
     path, pseudo = method.waypoints(source, target)
     torch.testing.assert_close(torch.stack(path[1:-1]), torch.stack(pseudo))

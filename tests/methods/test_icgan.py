@@ -184,7 +184,7 @@ def test_guides_are_refused() -> None:
         Guided(make(), {"any": torch.nn.Identity()})
 
 
-@pytest.mark.parametrize("scale", ["paper", "demo", "smoke"])
+@pytest.mark.parametrize("scale", ["paper", "laptop", "demo", "smoke"])
 def test_every_scale_leaves_time_for_the_encoders(scale: str) -> None:
     settings = params.resolve(params.load(ROOT / "params.yaml"), "synthetic", "icgan", scale)
     steps = {**TRAINING, **settings["training"]}["steps"]

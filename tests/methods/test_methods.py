@@ -44,8 +44,10 @@ def make(name: str, **changes: Any) -> Any:
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "stargan": ("stargan", {}),
     "stargan demo": ("stargan", DEMO),
+    "stargan warped": ("stargan", {**DEMO, "head": "warped", "lambda_change": 0.3}),
     "hier_seg": ("hier_seg", {}),
     "hier_seg demo": ("hier_seg", {**DEMO, "local_adversary": dataclasses.replace(SMALL, layers=2)}),
+    "hier_seg warped": ("hier_seg", {"head": "warped"}),
     "hier_seg full reconstruction": ("hier_seg", {"fusion_reconstruction": "full"}),
     "hier_seg frozen": ("hier_seg", {"end_to_end": False}),
     "hier_seg without eyes": ("hier_seg", {"parts": ("nose", "mouth")}),

@@ -34,6 +34,7 @@ VARIANTS: dict[str, tuple[Rules, str, dict[str, Any]]] = {
     "published": (PUBLISHED, "absolute", {}),
     "demo": (DEMO, "absolute", OPTIONS),
     "residual": (DEMO, "absolute", {**OPTIONS, "head": "residual"}),
+    "warped": (DEMO, "absolute", {**OPTIONS, "head": "warped"}),
     "differences": (Rules(objective="vanilla", space="attributes"), "relative", {"reconstruction": "self"}),
     "concat": (Rules(space="attributes", reduction="mean"), "relative", {"see_masks": True}),
     "action units": (UNITS, "relative", {}),

@@ -34,7 +34,7 @@ def test_layers_are_those_of_table_3() -> None:
     assert (decoder[-1].in_channels, decoder[-1].out_channels) == (128, 3)
 
 
-@pytest.mark.parametrize("head", ["direct", "masked", "residual"])
+@pytest.mark.parametrize("head", ["direct", "masked", "residual", "warped"])
 def test_shapes_and_range(head: str) -> None:
     torch.manual_seed(0)
     generator = Generator(4, conv_dim=4, layers=3, shortcut_layers=2, inject_layers=2, seen_channels=2, head=head)  # type: ignore[arg-type]

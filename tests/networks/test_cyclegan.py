@@ -29,7 +29,7 @@ def test_a_patch_is_70_pixels() -> None:
 
 
 @pytest.mark.parametrize("stem", ["conv", "unshuffle"])
-@pytest.mark.parametrize("head", ["direct", "masked", "residual"])
+@pytest.mark.parametrize("head", ["direct", "masked", "residual", "warped"])
 def test_a_part_is_a_network_of_its_own(head: str, stem: str) -> None:
     torch.manual_seed(0)
     shape = {"conv_dim": 4, "residual_blocks": 1, "head": head, "stem": stem}

@@ -32,7 +32,7 @@ def test_width_doubles_up_to_the_greatest() -> None:
 
 @pytest.mark.parametrize("fusing", ["exchange", "text"])
 @pytest.mark.parametrize("stem", ["conv", "unshuffle"])
-@pytest.mark.parametrize("head", ["direct", "masked", "residual"])
+@pytest.mark.parametrize("head", ["direct", "masked", "residual", "warped"])
 def test_output_is_an_image_and_every_parameter_matters(fusing: str, stem: str, head: str) -> None:
     torch.manual_seed(0)
     network = Generator(5, conv_dim=4, max_conv_dim=16, fusing=fusing, stem=stem, head=head)  # type: ignore[arg-type]

@@ -84,7 +84,7 @@ def test_seen_planes_change_the_edit_and_are_not_painted(stem: str) -> None:
 
 
 @pytest.mark.parametrize("stem", ["conv", "unshuffle"])
-@pytest.mark.parametrize("head", ["direct", "masked", "residual"])
+@pytest.mark.parametrize("head", ["direct", "masked", "residual", "warped"])
 def test_grouped_generator_equals_separate_ones(stem: str, head: str) -> None:
     """Part p of a grouped network computes what a network of its own with the same weights computes."""
     torch.manual_seed(0)

@@ -45,6 +45,8 @@ def store_of(folder: Path, attributes: Any = (), classes: int = 4) -> FaceStore:
     """Sixteen faces of SIZE px with the given attributes."""
     store = make_store(folder, size=SIZE, classes=classes, count=24)
     random = np.random.default_rng(5)
+    rows = store.table.index[store.table["split"] == "val"]
+    store.table.loc[rows[2:], "split"] = "train"  # an import draws the validation faces
     for name in attributes:
         store.table[f"attribute_{name}"] = random.integers(0, 2, len(store.table))
     store.table.to_csv(folder / "index.csv", index=False)
@@ -131,8 +133,6 @@ def test_stargan_of_celeba_at_its_own_size_and_all_later_verbs(tmp_path: Path, m
     with evaluated_run(output, store.directory) as run:
         assert run  # MLflow takes it as any other result
     assert imported_methods(tmp_path) == ["tiny/stargan_released"]
-    # Again, over what was imported: fine.
-    import_method(entry, written(state, tmp_path), "stargan", [], store.directory, output)
 
 
 def test_stargan_of_rafd_in_the_order_of_its_folders(tmp_path: Path) -> None:
@@ -141,7 +141,8 @@ def test_stargan_of_rafd_in_the_order_of_its_folders(tmp_path: Path) -> None:
     state = drawn.drawn(drawn.stargan_shapes(8, 8, 1))
     output = tmp_path / "result"
     entry = settings("stargan", {}, {"conv_dim": 8, "residual_blocks": 1})
-    import_method(entry, written(state, tmp_path), "stargan", [], store.directory, output)
+    for _ in range(2):  # again, over what was imported: fine
+        import_method(entry, written(state, tmp_path), "stargan", [], store.directory, output)
     method, _ = load_method(output)
     for place, folder in enumerate(("angry", "contemptuous", "disgusted", "fearful", "happy", "neutral", "sad")):
         wanted = {"angry": "anger", "happy": "happiness", "fearful": "fear", "sad": "sadness"}.get(folder, folder)

@@ -60,6 +60,11 @@ def test_the_shipped_settings_are_all_read_by_something() -> None:
         (lambda v: v["report"].update(figures=["portrait"]), "report.figures: there is no 'portrait'"),
         (lambda v: v["datasets"]["rafd90"].update(angels=[90]), "rafd90.angels: nothing that prepares this dataset"),
         (lambda v: v["datasets"]["folder"].update(scales={"smoke": {"pth": 1}}), "datasets.folder.scales.smoke.pth"),
+        (lambda v: v["datasets"]["synthetic"].update(label_quality={"action": "drop"}), "label_quality.action: "),
+        (
+            lambda v: v["datasets"]["rafd"].update(scales={"demo": {"label_quality": {"fold": 2}}}),
+            "datasets.rafd.scales.demo.label_quality: unknown setting fold",
+        ),
         (lambda v: v["methods"]["hier_seg"].update(phi=float("nan")), "hier_seg.phi: expected a number of at most"),
         (lambda v: v["methods"]["hier_seg"].update(phi=10**400), "hier_seg.phi: expected a number of at most"),
     ],

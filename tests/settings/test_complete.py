@@ -92,7 +92,7 @@ def test_under_the_protocol_equal_all_systems_are_trained_for_equally_many_steps
     assert len(seen["published"]) > 5
 
 
-@pytest.mark.parametrize("scale", ["paper", "demo", "smoke"])
+@pytest.mark.parametrize("scale", ["paper", "laptop", "demo", "smoke"])
 @pytest.mark.parametrize("protocol", params.PROTOCOLS)
 def test_icgan_has_steps_left_for_its_encoders(protocol: str, scale: str) -> None:
     settings = complete({**SHIPPED, "protocol": protocol}, "synthetic", "icgan", scale)

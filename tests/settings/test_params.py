@@ -200,6 +200,10 @@ def test_only_a_dataset_with_ground_truth_has_a_reader() -> None:
         (lambda v: v.update(experiments=[]), "at least one {dataset: NAME, method: NAME}"),
         (lambda v: v["experiments"].append(dict(v["experiments"][0])), "none of them twice"),
         (lambda v: v["experiments"][0].update(dataset="sintetic"), "experiments.0.dataset: 'sintetic'"),
+        (
+            lambda v: v["datasets"]["affectnet"].update(label_quality={"classifier": "smal"}),
+            "datasets.affectnet.label_quality.classifier: 'smal' is not under 'classifiers'",
+        ),
         (lambda v: v["methods"]["hier_seg"].update(segmenter="unet"), "methods.hier_seg.segmenter: 'unet'"),
         (lambda v: v["methods"]["hier_seg"].update(segmenter="affectnet/unet"), "hier_seg.segmenter: 'unet' is not"),
         (lambda v: v["methods"]["hier_seg"].update(segmenter="celeba/bisenet"), "'celeba' is not under 'datasets'. "),

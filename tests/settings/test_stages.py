@@ -31,7 +31,7 @@ def test_the_table_has_each_job_once_with_what_it_reads() -> None:
     assert jobs["train"]["synthetic-stargan"]["reads"]["segmenter"] == "data/prepared/synthetic/manifest.json"
     reads = {rule: jobs[rule]["synthetic-hier_seg"]["reads"]["segmenter"] for rule in ("train", "translate")}
     assert reads["translate"] == reads["train"]  # translating keeps the segmenter's masks before and after
-    for rule, count in (("evaluate", 4), ("train", 4), ("translate", 2), ("report", 1)):
+    for rule, count in (("evaluate", 4), ("train", 5), ("translate", 2), ("report", 1)):
         reads = jobs[rule]["synthetic-stargan"]["reads"]
         assert len(set(reads.values())) == count  # DVC refuses a dependency that is listed twice
 
@@ -51,6 +51,23 @@ def test_what_was_imported_has_no_stage_and_is_read_all_the_same(tmp_path: Path)
     assert "synthetic-stargan" in jobs["evaluate"]
 
 
+def test_a_validated_training_waits_for_the_classifier() -> None:
+    values = {**SMALL, "methods": {**SMALL["methods"], "stargan": {**SMALL["methods"]["stargan"]}}}
+    at = {**AT, "method": "stargan"}
+    assert stages.weights(values, "judge", at) is None
+    code = stages.code(values, "train", at, HERE.parents[1] / "src" / "mimik")
+    assert "evaluation/validation.py" not in code
+    reads = stages.stage_table(values)["jobs"]["train"]["synthetic-stargan"]["reads"]
+    assert reads["judge"].startswith("data/prepared/synthetic/images_")
+    values["methods"]["stargan"]["training"] = {"validate_every": 5}
+    path = stages.weights(values, "classifier", at)
+    assert path is not None and stages.weights(values, "judge", at) == path
+    table = stages.stage_table(values)["jobs"]
+    assert table["train"]["synthetic-stargan"]["reads"]["judge"] == str(Path(path).parent)
+    assert len(set(table["train"]["synthetic-stargan"]["reads"].values())) == len(reads)
+    assert "evaluation/validation.py" in stages.code(values, "train", at, HERE.parents[1] / "src" / "mimik")
+
+
 def test_a_method_that_starts_from_another_waits_for_it() -> None:
     later = {**SMALL["methods"]["hier_seg"], "starts_from": "stargan"}
     values = {**SMALL, "methods": {**SMALL["methods"], "hier_seg": later}}
@@ -66,6 +83,7 @@ def test_jobs_on_restricted_datasets_stand_by_themselves_but_for_those_that_make
     key = "affectnet-hier_seg"
     assert names["restricted"] == {
         "prepare": ["affectnet"],
+        "label_quality": [],
         "segmenter": ["affectnet-bisenet"],
         "depth_network": [],
         "classifier": ["affectnet-small"],
@@ -266,3 +284,40 @@ def test_weights_stand_where_the_rules_write_them() -> None:
     assert stages.weights(SMALL, "segmenter", AT) == "data/pretrained/synthetic/segmenter/bisenet/model.safetensors"
     assert stages.weights(SMALL, "segmenter", {**AT, "method": "stargan"}) is None
     assert stages.weights(SMALL, "reader", {**AT, "dataset": "affectnet"}) is None
+
+
+def test_labels_are_scored_before_what_learns_them_where_a_dataset_asks_for_it() -> None:
+    assert stages.stage_table(SMALL)["jobs"]["label_quality"] == {}
+    assert stages.label_scores(SMALL, "synthetic") is None
+    for told in ({}, {"label_quality": None}, {"label_quality": {"folds": 3}}):
+        entry = {**SMALL["datasets"]["synthetic"], **told}
+        values = {**SMALL, "datasets": {**SMALL["datasets"], "synthetic": entry}}
+        assert stages.stage_table(values) == stages.stage_table(SMALL)
+        for rule, at in (("train", AT), ("classifier", {"dataset": "synthetic", "classifier": "small"})):
+            assert stages.settings(values, rule, at) == stages.settings(SMALL, rule, at)
+    entry = {**SMALL["datasets"]["synthetic"], "label_quality": {"action": "weight", "folds": 3}}
+    values = {**SMALL, "datasets": {**SMALL["datasets"], "synthetic": entry}}
+    jobs, folder = stages.stage_table(values)["jobs"], "data/label_quality/synthetic"
+    assert jobs["label_quality"] == {"synthetic": {"dataset": "synthetic"}}
+    assert stages.label_scores(values, "synthetic") == f"{folder}/label_quality.json"
+    assert jobs["train"]["synthetic-stargan"]["reads"]["labels"] == folder
+    assert jobs["classifier"]["synthetic-small"]["reads"]["labels"] == folder
+    used = {"action": "weight", "reliable": 0.7}
+    assert stages.settings(values, "train", AT)["label_quality"] == used
+    assert stages.settings(values, "classifier", {**AT, "classifier": "small"})["label_quality"] == used
+    scoring = stages.settings(values, "label_quality", AT)
+    assert scoring["folds"] == 3 and scoring["classifier"]["name"] == "small"
+    # What is done with the scores changes neither them nor the faces.
+    entry["label_quality"] = {"action": "leave_out", "folds": 3}
+    assert stages.settings(values, "label_quality", AT) == scoring
+    assert stages.settings(values, "prepare", AT) == stages.settings(SMALL, "prepare", AT)
+    code = stages.code(values, "label_quality", AT, HERE.parents[1] / "src" / "mimik")
+    assert {"pretraining/label_quality.py", "statistics/label_noise.py", "inspection/contact_sheets.py"} <= set(code)
+
+
+def test_a_classifier_of_attributes_does_not_wait_for_scores_of_labels() -> None:
+    entry = {**SMALL["datasets"]["synthetic"], "label_quality": {"action": "leave_out"}}
+    told = {"network": "small", "predicts": "attributes"}
+    values = {**SMALL, "datasets": {"synthetic": entry}, "classifiers": {**SMALL["classifiers"], "attributes": told}}
+    at = {"dataset": "synthetic", "classifier": "attributes"}
+    assert "label_quality" not in stages.settings(values, "classifier", at)

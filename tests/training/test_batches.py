@@ -231,3 +231,25 @@ def test_only_who_reads_labels_needs_them(tmp_path: Path) -> None:
     assert set(batch) == {"image", "row", "mask"}
     for name, value in batch.items():
         assert torch.equal(value, labelled[name]), name
+
+
+def test_weights_say_how_often_a_row_is_drawn_and_leave_classes_their_share(tmp_path: Path) -> None:
+    store = make_store(tmp_path)
+    rows, labels = store.rows("train"), store.labels()
+    weights = np.ones(len(store))
+    first = rows[labels[rows] == 0]
+    weights[first] = 0.01  # a class that is doubted as a whole
+    weights[first[0]] = 0.03
+    weights[rows[labels[rows] == 1][0]] = 0.0
+    for options in ({}, {"balanced": True}, {"stratified": True}):
+        batches = Batches(store, rows, 10, seed=3, flip=False, weights=weights, **options)
+        seen = np.concatenate([batches.rows_at(position) for position in range(600)])
+        assert (batches.rows_at(5) == Batches(store, rows, 10, seed=3, weights=weights, **options).rows_at(5)).all()
+        share = np.bincount(labels[rows]) / len(rows) if not options else 1 / len(store.classes)
+        assert np.bincount(labels[seen]) / len(seen) == pytest.approx(share, abs=0.02)
+        counts = np.bincount(seen, minlength=len(store))
+        assert counts[first[0]] == pytest.approx(3 * counts[first[1:]].mean(), rel=0.25)
+        assert counts[rows[labels[rows] == 1][0]] == 0 and counts[rows[labels[rows] == 2]].min() > 0
+    weights[first] = 0
+    with pytest.raises(ValueError, match="weight 0"):
+        Batches(store, rows, 10, seed=3, weights=weights)

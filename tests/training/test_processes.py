@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from mimik.errors import UserError
+from mimik.training.batches import to_tensor
 from mimik.training.processes import _buckets
 from tests.tiny import make_store
 from tests.training.test_loop import Colour, assert_same_bits, run
@@ -25,11 +26,12 @@ from mimik.faces.prepared.store import FaceStore
 from mimik.training.loop import TrainingConfig, train
 import torch
 store = FaceStore(sys.argv[1], 16)
-task = Colour()
-config = TrainingConfig(**{**SETTINGS, "steps": int(sys.argv[4]), "checkpoint_seconds": 0.0})
-train(task, store, store.rows("train"), config, seed=1, checkpoint_dir=sys.argv[2], fingerprint={}, label="child")
-if int(__import__("os").environ.get("RANK", "0")) == 0:
-    torch.save(task.state_dict(), sys.argv[3])
+for place, steps in zip(sys.argv[2::2], sys.argv[3::2]):
+    task = Colour()
+    config = TrainingConfig(**{**SETTINGS, "steps": int(steps), "checkpoint_seconds": 0.0})
+    train(task, store, store.rows("train"), config, seed=1, checkpoint_dir=place, fingerprint={}, label="child")
+    if int(__import__("os").environ.get("RANK", "0")) == 0:
+        torch.save(task.state_dict(), f"{place}.pt")
 """
 
 
@@ -43,40 +45,36 @@ def child(*arguments: str, prefix: tuple[str, ...] = ()) -> subprocess.Popen[byt
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root)
 
 
+def saved_anew(checkpoint: Path, since: bytes | None = None) -> None:
+    """Wait until there is a checkpoint, of another content than `since`."""
+    deadline = time.monotonic() + 60
+    while not (checkpoint.exists() and checkpoint.read_bytes() != since) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert checkpoint.exists() and checkpoint.read_bytes() != since
+
+
 @pytest.mark.slow
-def test_kill_minus_9_then_the_same_command(tmp_path: Path) -> None:
-    store = make_store(tmp_path / "s")
-    steps = 150  # enough for the kill to come in the middle
-    arguments = (str(store.directory), str(tmp_path / "k"), str(tmp_path / "killed.pt"), str(steps))
-    victim = child(*arguments)
+def test_sigterm_and_kill_minus_9_then_the_same_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store, steps = make_store(tmp_path / "s"), 150  # enough for both to come in the middle
     checkpoint = tmp_path / "k" / "last.pt"
-    deadline = time.monotonic() + 60
-    while not checkpoint.exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    victim.send_signal(signal.SIGKILL)
-    victim.wait()
-    assert checkpoint.exists() and not (tmp_path / "killed.pt").exists(), "the run ended before it was killed"
-    again = child(*arguments)
-    _, errors = again.communicate()
-    assert again.returncode == 0 and b"continuing at step" in errors, errors.decode()
-    undisturbed, _ = run(store, tmp_path / "f", steps=steps)
-    resumed = Colour()
-    resumed.load_state_dict(torch.load(tmp_path / "killed.pt", weights_only=True))
-    assert_same_bits(undisturbed, resumed)
-
-
-@pytest.mark.slow
-def test_sigterm_saves_and_says_so(tmp_path: Path) -> None:
-    store = make_store(tmp_path / "s")
-    victim = child(str(store.directory), str(tmp_path / "t"), str(tmp_path / "t.pt"), "100000")
-    checkpoint = tmp_path / "t" / "last.pt"
-    deadline = time.monotonic() + 60
-    while not checkpoint.exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
+    arguments = (str(store.directory), str(tmp_path / "k"), str(steps))
+    victim = child(*arguments)
+    saved_anew(checkpoint)
     victim.terminate()
     _, errors = victim.communicate(timeout=30)
-    assert victim.returncode != 0 and b"same command again to continue" in errors
-    assert torch.load(checkpoint, weights_only=True)["step"] > 0
+    assert victim.returncode != 0 and b"same command again to continue" in errors, errors.decode()
+    stopped = checkpoint.read_bytes()
+    assert 0 < torch.load(checkpoint, weights_only=True)["step"] < steps
+    victim = child(*arguments)
+    saved_anew(checkpoint, stopped)
+    victim.send_signal(signal.SIGKILL)
+    _, errors = victim.communicate()
+    assert b"continuing at step" in errors, errors.decode()
+    assert checkpoint.exists() and not (tmp_path / "k.pt").exists(), "the run ended before it was killed"
+    resumed, _ = run(store, tmp_path / "k", steps=steps)
+    assert "continuing at step" in capsys.readouterr().err
+    undisturbed, _ = run(store, tmp_path / "f", steps=steps)
+    assert_same_bits(undisturbed, resumed)
 
 
 def test_a_second_trainer_is_refused(tmp_path: Path) -> None:
@@ -88,23 +86,40 @@ def test_a_second_trainer_is_refused(tmp_path: Path) -> None:
         run(store, tmp_path / "c")
 
 
+LAUNCH = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+
+
+def end_second(pair: "subprocess.Popen[bytes]", checkpoint: Path, how: signal.Signals) -> bytes:
+    """Send one of two processes that train a signal; what they say until both have ended, which takes no time."""
+    saved_anew(checkpoint)
+    workers = psutil.Process(pair.pid).children()
+    assert len(workers) == 2
+    next(worker for worker in workers if worker.environ()["RANK"] == "1").send_signal(how)
+    begun = time.monotonic()
+    _, errors = pair.communicate(timeout=60)
+    # torchrun ends a process that goes on alone after half a minute.
+    assert time.monotonic() - begun < 20 and pair.returncode != 0, errors.decode()
+    assert torch.load(checkpoint, weights_only=True)["step"] > 0
+    return errors
+
+
 @pytest.mark.slow
-def test_two_processes_train_like_one(tmp_path: Path) -> None:
-    """torchrun with gloo: gradients are averaged, both processes end with the same weights as the reference."""
+def test_two_processes_train_like_one_and_stop_together(tmp_path: Path) -> None:
+    """torchrun with gloo: gradients are averaged, both processes end with the same weights as the reference.
+
+    Then they train again, and one of them is asked to stop.
+    """
     store = make_store(tmp_path / "s")
-    launch = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
-    pair = child(str(store.directory), str(tmp_path / "d"), str(tmp_path / "pair.pt"), "14", prefix=launch)
-    _, errors = pair.communicate(timeout=120)
-    assert pair.returncode == 0, errors.decode()
-    state = torch.load(tmp_path / "pair.pt", weights_only=True)
+    pair = child(str(store.directory), str(tmp_path / "d"), "14", str(tmp_path / "e"), "1000000", prefix=LAUNCH)
+    errors = end_second(pair, tmp_path / "e" / "last.pt", signal.SIGTERM)
+    assert errors.count(b"same command again to continue") == 2, errors.decode()
+    state = torch.load(tmp_path / "d.pt", weights_only=True)
     alone, _ = run(store, tmp_path / "a")
     # Batch norm sees half batches and each process draws its own noise, so equality is not to be had; the run must
     # still have learnt the same thing.
     task = Colour()
     task.load_state_dict(state)
     rows = store.rows("test")
-    from mimik.training.batches import to_tensor
-
     images, labels = to_tensor(store.images[rows]), torch.from_numpy(store.labels()[rows])
     with torch.no_grad():
         pair_loss = nn.functional.cross_entropy(task.eval().helper(task.net(images)), labels)
@@ -113,27 +128,12 @@ def test_two_processes_train_like_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("asked", [True, False])
-def test_processes_end_together(tmp_path: Path, asked: bool) -> None:
-    """One of two is asked to stop, or is gone."""
+def test_a_process_without_the_other_ends(tmp_path: Path) -> None:
     store = make_store(tmp_path / "s")
-    launch = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
-    pair = child(str(store.directory), str(tmp_path / "d"), str(tmp_path / "pair.pt"), "1000000", prefix=launch)
-    checkpoint = tmp_path / "d" / "last.pt"
-    deadline = time.monotonic() + 60
-    while not checkpoint.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    workers = psutil.Process(pair.pid).children()
-    assert len(workers) == 2
-    second = next(worker for worker in workers if worker.environ()["RANK"] == "1")
-    second.send_signal(signal.SIGTERM if asked else signal.SIGKILL)
-    begun = time.monotonic()
-    _, errors = pair.communicate(timeout=60)
-    # torchrun ends a process that goes on alone after half a minute.
-    assert time.monotonic() - begun < 20 and pair.returncode != 0
-    told = errors.count(b"same command again to continue"), errors.count(b"lost the connection to another one")
-    assert told == ((2, 0) if asked else (0, 1)), errors.decode()
-    assert torch.load(checkpoint, weights_only=True)["step"] > 0
+    pair = child(str(store.directory), str(tmp_path / "d"), "1000000", prefix=LAUNCH)
+    errors = end_second(pair, tmp_path / "d" / "last.pt", signal.SIGKILL)
+    assert errors.count(b"lost the connection to another one") == 1, errors.decode()
+    assert b"same command again to continue" not in errors
 
 
 def test_gradients_travel_in_buckets(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,18 +1,23 @@
 """Conditions on a prepared dataset that hold before a method is trained on it."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from mimik.errors import UserError
+from mimik.faces.prepared.label_quality import RECORD, SCORES
 from mimik.faces.prepared.rendered import luminance
+from mimik.faces.prepared.store import FaceStore
 from mimik.labels import SEGMENTATION_CLASSES
 from mimik.networks import segmenter
 from mimik.networks.stored import save_network
 from mimik.statistics.confusion import confusion_matrix, intersection_over_union
+from mimik.storage.files import file_sha256, write_json, write_text
 from mimik.training.runs import train_method, trained_on
 from tests.test_tracking import SETTINGS
 from tests.tiny import make_store
@@ -27,6 +32,45 @@ def test_a_class_without_training_faces_stops_a_training_before_it_starts(tmp_pa
     with pytest.raises(UserError, match=r"no face of the class 'sadness' is in the split 'train' .*sadness 0, surp"):
         train_method(SETTINGS, store.directory, {}, tmp_path / "result", tmp_path / "checkpoints")
     assert not (tmp_path / "result").exists()
+
+
+def scored(store: FaceStore, folder: Path) -> Path:
+    """Scores in which the first training face of `sadness` is doubted."""
+    rows = store.rows("train")
+    table = pd.DataFrame({"id": store.table["id"].iloc[rows], "expression": store.table["expression"].iloc[rows]})
+    sad = int(np.flatnonzero(table["expression"] == "sadness")[0])
+    table = table.assign(fold=1, confidence=0.9, weight=1.0, probable="")
+    table.iloc[sad, 3:] = [0.1, 0.01, "neutral"]
+    write_text(folder / SCORES, table.to_csv(index=False))
+    numbers = {"doubted": 0, "threshold": 0.9, "told_right": 0.9}
+    counts = table["expression"].value_counts()
+    record = {
+        "dataset_digest": store.digest,
+        "folds": 4,
+        "classes": {name: {"faces": int(counts[name]), **numbers} for name in store.classes},
+        "scores_sha256": file_sha256(folder / SCORES),
+    }
+    write_json(folder / RECORD, record)
+    return folder
+
+
+def test_a_method_is_trained_by_the_scores_of_labels_if_it_reads_labels(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "store", size=16)
+    labels = scored(store, tmp_path / "labels")
+    made: dict[str, Any] = {}
+    for action in (None, "keep", "weight", "leave_out"):
+        used = {} if action is None else {"label_quality": {"action": action, "reliable": 0.7}}
+        out, given = tmp_path / str(action), None if action is None else labels
+        train_method({**SETTINGS, **used}, store.directory, {}, out, tmp_path / "state" / str(action), labels_dir=given)
+        config = json.loads((out / "config.json").read_text())
+        made[str(action)] = ((out / "history.csv").read_bytes(), config.get("label_quality"))
+    assert made["None"][1] is None and made["keep"][0] == made["None"][0]
+    assert len({history for history, _ in made.values()}) == 3
+    assert made["leave_out"][1]["left_out"] == {**dict.fromkeys(store.classes, 0), "sadness": 1}
+    # A method that reads no labels is not touched by them.
+    units = {**SETTINGS, "condition": {"space": "action_units"}, "label_quality": {"action": "weight", "reliable": 0.7}}
+    train_method(units, store.directory, {}, tmp_path / "units", tmp_path / "state/units", labels_dir=labels)
+    assert "label_quality" not in json.loads((tmp_path / "units/config.json").read_text())
 
 
 HIER_SEG = {

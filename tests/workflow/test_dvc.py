@@ -268,11 +268,9 @@ def test_what_is_made_of_a_restricted_dataset_is_not_pushed(project: Project, tm
 def test_an_edit_of_another_package_is_noticed(project: Project) -> None:
     assert "outside" not in project.must("dvc", "stage", "list").text
     project.invite()
-    done = project.must("dvc", "repro")
-    assert {"outside@guests", "settings", "prepare@faces", "train@faces-guest"} <= set(done.stages)
+    assert {"outside@guests", "settings", "prepare@faces", "train@faces-guest"} <= status(project)
+    project.must("snakemake", "--cores", "2")  # makes them in fewer programs than DVC
     assert status(project) == set()
-    assert project.must("dvc", "repro").stages == []
-    assert project.planned() == {}
 
     project.append("guests/unused.py", "\n# an edit\n")
     assert status(project) == {"outside@guests"}
@@ -282,12 +280,11 @@ def test_an_edit_of_another_package_is_noticed(project: Project) -> None:
     # Stand-ins measure the same as before, so that no page is made again.
     own = [f"{rule}@faces-guest" for rule in ("train", "translate", "evaluate")]
     assert done.stages == ["outside@guests", "settings", *own]
-    assert status(project) == set()
+    assert project.planned() == {}
 
     project.append("guests/metric.py", "\n# an edit\n")
     done = project.must("snakemake", "--cores", "2")
     assert "mimik: DVC is up to date" in done.text
-    assert status(project) == set()
     assert project.must("dvc", "repro").stages == []
 
 

@@ -140,6 +140,18 @@ def test_a_method_is_first_trained_on_the_dataset_it_starts_from(fresh: Project,
     assert project.planned(target) == {"train": 2, "translate": 1, "evaluate": 1}
 
 
+def test_a_validated_training_waits_for_the_classifier_that_judges_it(project: Project) -> None:
+    project.edit("params.yaml", "learning_rate: 0.001", "learning_rate: 0.001, validate_every: 1")
+    assert project.planned() == STARGAN_AND_WHAT_FOLLOWS
+    project.must("snakemake", "--cores", "2")
+    model = project.folder / "data/pretrained/synthetic/classifier/small/model.safetensors"
+    generator = project.folder / "results/synthetic/stargan/generator.safetensors"
+    assert model.read_text() in json.loads(generator.read_text())[2]
+    assert project.planned() == {}
+    project.append("src/mimik/evaluation/validation.py", "\n# an edit\n")
+    assert project.planned() == STARGAN_AND_WHAT_FOLLOWS
+
+
 def test_a_guided_method_waits_for_its_depth_network(project: Project) -> None:
     guided = "stargan: {method: stargan, depth_network: depth, guidance: {depth: {}}, "
     project.edit("params.yaml", "stargan: {method: stargan, ", guided)

@@ -73,7 +73,7 @@ def begin_agreement():
 # Threads of one training job. A single thread at the small scales: two jobs side by side do more than one job with
 # two threads, and the same number everywhere gives the same weights on every machine.
 # `--set-threads train=4` overrides it for one call.
-TRAINING_THREADS = {"paper": 16, "demo": 1, "smoke": 1}
+TRAINING_THREADS = {"paper": 16, "laptop": 2, "demo": 1, "smoke": 1}
 
 
 def cores_at_most(number):
@@ -118,6 +118,18 @@ def segmented(wildcards):
     """Input function: the dataset that a method's segmenter is trained on, if another; mIoU is measured there."""
     folder = stages.segmented(config, wildcards)
     return [] if folder is None else [f"{folder}/manifest.json"]
+
+
+def label_scores(wildcards):
+    """Input function: the scores of the labels of a dataset; no file if they are not scored."""
+    path = stages.label_scores(config, wildcards.dataset)
+    return [] if path is None else [path]
+
+
+def classifier_labels(wildcards):
+    """Input function: the same for a classifier, if it learns these labels."""
+    learns = "label_quality" in stages.settings(config, "classifier", wildcards)
+    return label_scores(wildcards) if learns else []
 
 
 def published_weights(wildcards):

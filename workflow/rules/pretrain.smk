@@ -60,10 +60,39 @@ rule depth_network:
         "../scripts/pretrain.py"
 
 
+rule label_quality:
+    input:
+        index="data/prepared/{dataset}/index.csv",
+        manifest="data/prepared/{dataset}/manifest.json",
+    output:
+        scores="data/label_quality/{dataset}/scores.csv",
+        sheet="data/label_quality/{dataset}/doubted.png",
+        record="data/label_quality/{dataset}/label_quality.json",
+    log:
+        "logs/label_quality/{dataset}.log",
+    benchmark:
+        "logs/label_quality/{dataset}.tsv"
+    # Everything that is trained by labels waits for it.
+    priority: 3
+    conda:
+        "../envs/mimik.yaml"
+    threads: training_threads
+    resources:
+        gpu=1,
+    params:
+        settings=settings_of("label_quality"),
+        code=code_of("label_quality"),
+    message:
+        "Score the labels of {wildcards.dataset}"
+    script:
+        "../scripts/label_quality.py"
+
+
 rule classifier:
     input:
         index="data/prepared/{dataset}/index.csv",
         manifest="data/prepared/{dataset}/manifest.json",
+        labels=classifier_labels,
     output:
         model="data/pretrained/{dataset}/classifier/{classifier}/model.safetensors",
         config="data/pretrained/{dataset}/classifier/{classifier}/config.json",

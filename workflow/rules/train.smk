@@ -9,6 +9,8 @@ rule train:
         segmented=segmented,
         depth_network=weights_of("depth_network"),
         starts_from=weights_of("starts_from"),
+        labels=label_scores,
+        judge=weights_of("judge"),
     output:
         generator="results/{dataset}/{method}/generator.safetensors",
         critic="results/{dataset}/{method}/critic.safetensors",
@@ -16,6 +18,7 @@ rule train:
         config="results/{dataset}/{method}/config.json",
         history="results/{dataset}/{method}/history.csv",
         samples="results/{dataset}/{method}/samples.png",
+        validation="results/{dataset}/{method}/validation/validation.json",
     log:
         "logs/train/{dataset}_{method}.log",
     benchmark:

@@ -1,5 +1,6 @@
 """Rule `train`: prepared faces to a trained generator, mirrored to MLflow on the way."""
 
+from functools import partial
 from pathlib import Path
 
 from mimik.console import reported
@@ -10,6 +11,9 @@ with reported(snakemake.log[0]):
     from mimik.training.runs import train_method
 
     settings = snakemake.params.settings
+    judge = snakemake.input.judge
+    if judge:  # measures need more than a training
+        from mimik.evaluation.validation import ValidationJudge
     store = Path(snakemake.input.manifest).parent
     with training_run(settings, store) as (settings, logger):
         train_method(
@@ -19,5 +23,7 @@ with reported(snakemake.log[0]):
             Path(snakemake.output.generator).parent,
             Path("checkpoints/train") / settings["dataset"] / settings["method"],
             logger,
+            judge=partial(ValidationJudge, Path(judge[0]).parent) if judge else None,
             segmented_dir=Path(snakemake.input.segmented[0]).parent if snakemake.input.segmented else None,
+            labels_dir=Path(snakemake.input.labels[0]).parent if snakemake.input.labels else None,
         )

@@ -30,6 +30,7 @@ from mimik.storage.files import file_sha256, write_json
 from mimik.training.batches import to_tensor, to_uint8
 from mimik.training.devices import Precision, autocast_dtype, pick_device
 from mimik.training.runs import finite, load_guides, load_method
+from mimik.training.validation import balanced_subset
 
 Array = npt.NDArray[Any]
 
@@ -254,34 +255,6 @@ def _classes(network: nn.Module, images: Array, device: torch.device) -> Array:
     logits = network.to(device).eval()(to_tensor(images, device))
     classes: Array = logits.argmax(1).to(torch.uint8).cpu().numpy()
     return classes
-
-
-def balanced_subset(
-    rows: npt.NDArray[np.int64], labels: npt.NDArray[np.int64], limit: int | None, seed: int
-) -> npt.NDArray[np.int64]:
-    """At most `limit` of `rows`, drawn from the classes in turn so that their counts differ by at most one.
-
-    When a class is exhausted, the others take its turns. Ascending; the same seed gives the same rows.
-
-    Args:
-        rows: row numbers (N,).
-        labels: their classes (N,).
-        limit: maximum number, or None for all.
-        seed: seed of the draw.
-    """
-    if limit is None or limit >= len(rows):
-        return np.sort(rows)
-    generator = np.random.default_rng(seed)
-    order = generator.permutation(len(rows))
-    turn = np.empty(len(rows), dtype=np.int64)
-    for label in np.unique(labels):
-        members = order[labels[order] == label]
-        turn[members] = np.arange(len(members))
-    # By turn first; within a turn in drawn order, so that no class is always the one that is cut off.
-    position = np.empty(len(rows), dtype=np.int64)
-    position[order] = np.arange(len(rows))
-    kept = np.lexsort((position, turn))[:limit]
-    return np.sort(rows[kept])
 
 
 def _fill(

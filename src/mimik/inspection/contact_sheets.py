@@ -3,6 +3,7 @@
 `classes.png`: a seeded draw of faces of every class. `annotations.png`: a few faces with everything that is known of
 their pixels. Of photographs also `accepted.png`, any faces with what was measured of them, and `rejected.png`,
 photographs that are not in the dataset with the stage and the reason; of those that failed `quality`, the faces.
+Beside scores of labels, `doubted.png`: training faces whose label is doubted.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +20,9 @@ from mimik.errors import UserError
 from mimik.faces import alignment
 from mimik.faces.masks import colour
 from mimik.faces.photograph import read_photograph
-from mimik.faces.prepared.store import TRANSFORM, FaceStore
+from mimik.faces.prepared.label_quality import SHEET, read_scores
+from mimik.faces.prepared.store import TRANSFORM, FaceStore, prepared_manifest
+from mimik.inspection.description import doubted
 from mimik.reporting.mosaics import DISPLAYED, GAP, Picture, enlargement
 from mimik.storage.files import atomic_path
 from mimik.storage.pictures import UnreadableError
@@ -32,6 +35,9 @@ COLUMNS = 10
 """Pictures of a row."""
 
 ACCEPTED_ROWS = 3
+
+DOUBTED = 16
+"""Most doubted faces of a class."""
 
 REJECTED_ROWS = 2
 """Most rows of one stage."""
@@ -103,6 +109,41 @@ def draw_sheets(store: FaceStore, raw: Path, output: Path) -> list[Path]:
         else:
             path.unlink(missing_ok=True)
     return written
+
+
+def draw_doubted(store_dir: Path, output: Path) -> list[str]:
+    """Draw the sheet of the doubted labels of a dataset beside their scores; see `mimik.faces.prepared.label_quality`.
+
+    One row per class, the least likely labels first. Where no label is doubted, the rows are empty.
+
+    Returns:
+        Lines that say how many are doubted, and where the sheet is.
+
+    Raises:
+        UserError: a file of the scores or of the store is missing or damaged.
+    """
+    store = FaceStore(store_dir, size_drawn(prepared_manifest(store_dir)["sizes"]))
+    scores = read_scores(output, store)
+    columns = ("id", "expression", "confidence", "probable")
+    told = list(scores.table[[*columns, *(f"probability_{name}" for name in store.classes)]].to_dict("records"))
+    rows = []
+    for name in store.classes:
+        own = np.flatnonzero((scores.table["expression"] == name).to_numpy() & scores.doubted)
+        order = own[np.argsort(scores.weights[own], kind="stable")]
+        tiles = [
+            Tile(
+                store.images[scores.rows[place]],
+                f"{name} {told[place]['confidence']:.0%}\n→ {(other := told[place]['probable'])} "
+                f"{told[place][f'probability_{other}']:.0%}\n{told[place]['id']}",
+            )
+            for place in order[:DOUBTED]
+        ]
+        rows.append(Row(f"{name} ({len(own):,} of {scores.record['classes'][name]['faces']:,})", tiles))
+    title = f"{store.name}: doubted labels of training faces, the least likely first (label → what is more probable)"
+    path = output / SHEET
+    with atomic_path(path) as temporary:
+        compose(title, rows).save(temporary, "PNG", pnginfo=software())
+    return [*doubted(scores), f"  sheet    {path}"]
 
 
 def check_free(output: Path) -> None:

@@ -7,6 +7,7 @@ import pandas as pd
 
 from mimik.datasets.listing import ATTRIBUTE
 from mimik.errors import UserError
+from mimik.faces.prepared.label_quality import LabelScores
 from mimik.faces.prepared.store import SPLITS, FaceStore, extractor_of
 from mimik.inspection.archives import counted, left_out
 from mimik.labels import ACTION_UNITS
@@ -21,11 +22,11 @@ NEEDS = ("options", "seed", "licence", "citation", "arrays", "annotations", "lan
 """Entries of manifest.json that a description tells of, besides those that every reader needs."""
 
 
-def describe(store: FaceStore) -> Iterator[str]:
+def describe(store: FaceStore, scores: LabelScores | None = None) -> Iterator[str]:
     """Lines on one prepared dataset, read from its folder only: nothing of the raw archive is opened.
 
-    Source and digests, what read it and with which version, parameters, faces by class and split, persons, attributes,
-    annotations, what is left out for which reason, licence and citation.
+    Source and digests, what read it and with which version, parameters, faces by class and split, doubted labels (with
+    `scores`), persons, attributes, annotations, what is left out for which reason, licence and citation.
 
     Raises:
         UserError: a file that the manifest lists is missing.
@@ -43,6 +44,8 @@ def describe(store: FaceStore) -> Iterator[str]:
         yield f"  note     {note}"
     yield f"  faces    {len(table):,}"
     yield from counted(table)
+    if scores is not None:
+        yield from doubted(scores)
     yield from _attributes(table)
     yield from left_out(list(store.quarantine().itertuples(index=False, name=None)))
     yield f"  licence  {manifest['licence']}"
@@ -51,6 +54,21 @@ def describe(store: FaceStore) -> Iterator[str]:
         yield "  push     no: `dvc push` does not upload what is made from this dataset"
     if photographs:
         yield f"  terms    {TERMS}"
+
+
+def doubted(scores: LabelScores) -> Iterator[str]:
+    """Lines on the labels of the training faces that classifiers doubt, by class."""
+    yield (
+        f"  labels   {int(scores.doubted.sum()):,} of {len(scores.rows):,} training labels are doubted by classifiers "
+        f"trained on other persons ({scores.record['folds']} folds):"
+    )
+    classes = scores.record["classes"]
+    width = max(map(len, classes))
+    for name, numbers in classes.items():
+        yield (
+            f"    {name:{width}}{numbers['doubted']:>8,} of {numbers['faces']:>7,}; told right "
+            f"{numbers['told_right']:.0%}, threshold {numbers['threshold']:.2f}"
+        )
 
 
 def _source(manifest: Mapping[str, Any]) -> Iterator[str]:

@@ -51,7 +51,7 @@ class Generator(nn.Module):
             parts: P.
             conv_dim: width of a part's first layer.
             residual_blocks: 9 for images of 256 pixels, 6 for 128 (the paper's).
-            head: `direct` (tanh; published), or another of `mimik.networks.stargan`.
+            head: `direct` (tanh; published), or another of `mimik.networks.heads`.
             stem: `conv` (published), or `unshuffle`: StarGAN's generator in that form, told nothing; it has the same
                 layout, which StarGAN took from here, but for the borders.
         """

@@ -30,7 +30,7 @@ HiddenInitialisation = Literal["orthogonal", "normal"]
 class Refiner(nn.Module):
     """R: the translated face and the canvas with the translated parts in, the final image out.
 
-    With another head than `direct` (see `mimik.networks.stargan`) the result is composed with the canvas.
+    With another head than `direct` (see `mimik.networks.heads`) the result is composed with the canvas.
     """
 
     def __init__(self, conv_dim: int = 64, residual_blocks: int = 6, head: Head = "direct") -> None:

@@ -18,7 +18,7 @@ from mimik.networks.stargan import ResidualBlock
 class Fusion(nn.Module):
     """Blend the global translation with the stitched local ones; it is told no label.
 
-    With another head than `direct` (see `mimik.networks.stargan`) the result is composed with the global translation.
+    With another head than `direct` (see `mimik.networks.heads`) the result is composed with the global translation.
     """
 
     def __init__(self, conv_dim: int = 64, residual_blocks: int = 4, head: Head = "direct") -> None:

@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mimik.errors import UserError
+from mimik.faces.prepared.label_quality import Drawn, drawn
 from mimik.faces.prepared.store import FaceStore
 from mimik.networks.face_classifier import KIND, FaceClassifier, Predicts, build, load
 from mimik.networks.vgg16 import VGG16
@@ -31,7 +32,7 @@ from mimik.settings.configuration import build as build_config
 from mimik.settings.external import is_external
 from mimik.statistics.confusion import accuracy, confusion_matrix, macro_f1, per_class_accuracy
 from mimik.training.batches import Batch
-from mimik.training.loop import Logger, Terms, Update
+from mimik.training.loop import Logger, Terms, TrainingConfig, Update
 
 __all__ = ["ClassifierConfig", "ClassifierTask", "load", "pretrain_classifier"]
 
@@ -185,6 +186,8 @@ def pretrain_classifier(
     output_dir: Path | str,
     checkpoint_dir: Path | str,
     logger: Logger | None = None,
+    *,
+    labels_dir: Path | str | None = None,
 ) -> None:
     """Train a classifier on the train split and measure it on the real test split.
 
@@ -196,25 +199,21 @@ def pretrain_classifier(
 
     Args:
         settings: `dataset`, `name`, `seed`, `image_size`, `config` (see `ClassifierConfig`), `training` (overrides of
-            `TRAINING`); further entries are recorded only.
+            `TRAINING`), and with `labels_dir` `label_quality`; further entries are recorded only.
         store_dir: the prepared dataset.
         output_dir, checkpoint_dir: where results and the run's state go.
         logger: mirror of the losses.
+        labels_dir: scores of the training faces' labels (`mimik.faces.prepared.label_quality`), used as
+            `label_quality` says (`action`, `reliable`). The faces that it is measured on are all of the test split.
 
     Raises:
         UserError: settings that do not fit, a missing file, no labelled face in a split, an attribute that the dataset
             lacks, a diverging run.
     """
-    where = f"classifiers.{settings['name']}"
-    config = build_config(ClassifierConfig, settings["config"], where)
+    config, training = settings_read(settings)
     of_attributes = config.predicts == "attributes"
-    published = {"balanced": not of_attributes, "flip": True, **runs.published(TRAINING, config.network, where)}
-    training = runs.training_config(published, settings, where)
-    if of_attributes and (training.balanced or training.stratified):
-        raise UserError(
-            f"{where}.training: balanced batches are for expressions only; leave `balanced` false for attributes."
-        )
     store = FaceStore(store_dir, settings["image_size"])
+    chosen: Drawn | None = None
     if of_attributes:
         classes = list(config.names) or store.attribute_names
         _attributes(store, classes)
@@ -222,23 +221,19 @@ def pretrain_classifier(
     else:
         classes = store.classes
         rows, test_rows = (runs.labelled(store, split) for split in ("train", "test"))
-    torch.manual_seed(settings["seed"])
-    architecture = {"network": config.network, "width": config.width, "predicts": config.predicts}
-    classifier = build(architecture, classes)
-    start = "random"
-    if config.initial_weights is not None and isinstance(classifier.network, VGG16):
-        state, start = runs.read_initial_weights(config.initial_weights, where)
-        try:
-            classifier.network.load_imagenet(state)
-        except ValueError as error:
-            raise UserError(f"{config.initial_weights}: {error}. Get the ImageNet weights of VGG-16.") from error
-    resolved = {**runs.plain(config), "initial_weights": start}
+        if labels_dir is not None:
+            chosen = drawn(labels_dir, store, **settings["label_quality"])
+            rows = np.intersect1d(rows, chosen.rows)
+    classifier, resolved = untrained(config, settings, classes)
+    if chosen is not None:
+        resolved["label_quality"] = dict(chosen.facts)
     task = (
         AttributeTask(classifier, config, store.attribute_names)
         if of_attributes
         else ClassifierTask(classifier, config)
     )
-    history = runs.fit(task, store, rows, training, settings, resolved, checkpoint_dir, logger)
+    weights = None if chosen is None else chosen.weights
+    history = runs.fit(task, store, rows, training, settings, resolved, checkpoint_dir, logger, weights=weights)
     if not runs.is_first_process():
         return
     measured = _attribute_scores if of_attributes else _expression_scores
@@ -249,7 +244,7 @@ def pretrain_classifier(
         "dataset": settings["dataset"],
         "seed": settings["seed"],
         "image_size": store.size,
-        "architecture": architecture,
+        "architecture": _architecture(config),
         "classes": classes,
         "config": resolved,
         "training": runs.plain(training),
@@ -257,6 +252,50 @@ def pretrain_classifier(
         "dataset_digest": store.digest,
     }
     runs.write_results(output_dir, checkpoint_dir, classifier, record, history, metrics)
+
+
+def settings_read(settings: Mapping[str, Any]) -> tuple[ClassifierConfig, TrainingConfig]:
+    """Both groups of settings of `pretrain_classifier`, complete. Raises `UserError` for those that do not fit."""
+    where = f"classifiers.{settings['name']}"
+    config = build_config(ClassifierConfig, settings["config"], where)
+    of_attributes = config.predicts == "attributes"
+    published = {"balanced": not of_attributes, "flip": True, **runs.published(TRAINING, config.network, where)}
+    training = runs.training_config(published, settings, where)
+    if of_attributes and (training.balanced or training.stratified):
+        raise UserError(
+            f"{where}.training: balanced batches are for expressions only; leave `balanced` false for attributes."
+        )
+    return config, training
+
+
+def untrained(
+    config: ClassifierConfig, settings: Mapping[str, Any], classes: Sequence[str]
+) -> tuple[FaceClassifier, dict[str, Any]]:
+    """A classifier as its training begins with it, and its settings for the record.
+
+    Args:
+        config: of the classifier.
+        settings: `name` and `seed`.
+        classes: names of the expressions, or of the attributes.
+
+    Raises:
+        UserError: `initial_weights` that cannot be used.
+    """
+    where = f"classifiers.{settings['name']}"
+    torch.manual_seed(settings["seed"])
+    classifier = build(_architecture(config), classes)
+    start = "random"
+    if config.initial_weights is not None and isinstance(classifier.network, VGG16):
+        state, start = runs.read_initial_weights(config.initial_weights, where)
+        try:
+            classifier.network.load_imagenet(state)
+        except ValueError as error:
+            raise UserError(f"{config.initial_weights}: {error}. Get the ImageNet weights of VGG-16.") from error
+    return classifier, {**runs.plain(config), "initial_weights": start}
+
+
+def _architecture(config: ClassifierConfig) -> dict[str, Any]:
+    return {"network": config.network, "width": config.width, "predicts": config.predicts}
 
 
 def _expression_scores(classifier: FaceClassifier, store: FaceStore, rows: npt.NDArray[Any]) -> dict[str, Any]:

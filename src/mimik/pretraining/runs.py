@@ -54,6 +54,7 @@ def fit(
     checkpoint_dir: Path | str,
     logger: Logger | None,
     extras: Mapping[str, npt.NDArray[np.float32]] | None = None,
+    weights: npt.NDArray[np.float64] | None = None,
 ) -> History:
     """Run the training loop; the checkpoint stays until `write_results` has written the result."""
     return train(
@@ -68,6 +69,7 @@ def fit(
         logger=logger,
         keep_checkpoint=True,
         extras=extras,
+        weights=weights,
     )
 
 

@@ -26,6 +26,7 @@ Page = Literal["method", "comparison"]
 SCALES: Mapping[str, str] = {
     "smoke": "a handful of steps: shows that the pipeline runs, says nothing about the method",
     "demo": "small networks and short training on small faces; not comparable with published figures",
+    "laptop": "small networks, an hour or more of training on faces of 128 px; not comparable with published figures",
     "paper": "resolution, networks and schedule as published",
 }
 """Text beside each scale's badge."""
@@ -36,7 +37,7 @@ PROTOCOLS: Mapping[str, str] = {
 }
 """What the protocols of `mimik.settings.params.PROTOCOLS` mean, for the page."""
 
-ORDER: Sequence[str] = ("paper", "demo", "smoke")
+ORDER: Sequence[str] = ("paper", "laptop", "demo", "smoke")
 """Order of the groups of results on the page; other scales come between demo and smoke."""
 
 
@@ -75,6 +76,17 @@ class Group:
     def protocol_note(self) -> str:
         """What the protocol means."""
         return f"{self.protocol}: {PROTOCOLS[self.protocol]}" if self.protocol in PROTOCOLS else self.protocol
+
+    @property
+    def labels_note(self) -> str:
+        """What became of doubted labels of the training faces, by method; empty where no labels were scored."""
+        told: dict[str, list[str]] = {}
+        for result in self.results:
+            if sentence := _labels(result.config):
+                told.setdefault(sentence, []).append(result.method)
+        if len(told) == 1 and len(*told.values()) == len(self.results):
+            return next(iter(told))
+        return "; ".join(f"{', '.join(methods)}: {sentence}" for sentence, methods in told.items())
 
 
 def method_report(
@@ -186,12 +198,25 @@ def _write(template: str, output: Path, **content: Any) -> None:
     environment.filters["link"] = link
     environment.filters["spans"] = _spans
     environment.filters["machine"] = _machine
+    environment.filters["labels"] = _labels
     page = environment.get_template(template).render(
         **content,
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
     )
     write_text(output, page)
+
+
+def _labels(config: Mapping[str, Any]) -> str:
+    """What a training made of the scores of its labels (`label_quality` of config.json) in words; empty without."""
+    used = config.get("label_quality")
+    if used is None:
+        return ""
+    doubted, faces = sum(used["doubted"].values()), sum(used["faces"].values())
+    by_class = ", ".join(f"{name} {count:,}" for name, count in used["doubted"].items())
+    left_out = f"{sum(used['left_out'].values()):,} of them left out"
+    did = {"keep": "used like the others", "weight": "drawn less often", "leave_out": left_out}[used["action"]]
+    return f"{doubted:,} of {faces:,} doubted in {used['folds']} folds ({by_class}); {did}"
 
 
 def _machine(environment: Mapping[str, Any]) -> str:

@@ -62,6 +62,8 @@ class ReportSettings:
         "region_change",
         "confusion_matrix",
         "loss_curves",
+        "validation",
+        "validation_grid",
     )
     tables: tuple[str, ...] = ("results", "paired", "reconstruction", "settings", "protocols")
     rows: int = 8

@@ -48,10 +48,12 @@ def check_settings(params: Params, origins: Origins | None = None) -> None:
 
 def _faults(params: Params) -> Iterator[str]:
     yield from _dataset_faults(params)
+    labels = list(_label_faults(params))
+    yield from labels
     # A fault of a group that many entries share is told once, where it stands.
     shared = list(_scale_faults(params))
     yield from shared
-    if shared:
+    if shared or labels:
         return
     report = params["report"]
     yield from _told(lambda: build(declared("reporting.results", "ReportSettings"), report, "report"))
@@ -179,6 +181,15 @@ def _dataset_faults(params: Params) -> Iterator[str]:
                     )
 
 
+def _label_faults(params: Params) -> Iterator[str]:
+    """Of `label_quality`, on which the settings of every training on a dataset depend."""
+    config = declared("faces.prepared.label_quality", "LabelQualityConfig")
+    for name, entry in params["datasets"].items():
+        places = {"": entry} | {f".scales.{scale}": own for scale, own in entry.get("scales", {}).items()}
+        for place, options in places.items():
+            yield from _told(build, config, options.get("label_quality") or {}, f"datasets.{name}{place}.label_quality")
+
+
 @cache
 def _words(module: str) -> tuple[frozenset[str], tuple[str, ...], frozenset[str]]:
     """Texts in the sources that decide what becomes of a dataset: an option that is in none of them nobody reads.
@@ -203,6 +214,7 @@ def _words(module: str) -> tuple[frozenset[str], tuple[str, ...], frozenset[str]
     words = set(re.findall(r"[\"']([a-z][a-z0-9_]*)[\"']", text))
     # What params itself takes out of an entry before the dataset sees it.
     words |= {"dataset", "scale", "scales", "evaluation", "flip", "ground_truth", "image_size", "own_segmenter"}
+    words.add("label_quality")  # read by what is trained
     asked = re.findall(r"options(?:\.get\(|\[|, )[\"']([a-z][a-z0-9_]*)[\"']", text)
     return frozenset(words), tuple(set(re.findall(r"\}(_[a-z0-9_]+)[\"']", text))), frozenset(asked)
 

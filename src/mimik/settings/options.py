@@ -51,7 +51,18 @@ _LINKED: Mapping[str, str] = {
 """Dataclasses that are types of options, with the titles of their sections."""
 
 _GROUPS = (
-    *("datasets", "scales", "methods", "condition", "training", "guidance", "quality", "translation", "evaluation"),
+    *(
+        "datasets",
+        "scales",
+        "methods",
+        "condition",
+        "training",
+        "guidance",
+        "quality",
+        "label_quality",
+        "translation",
+        "evaluation",
+    ),
     *("report", *NETWORKS),
 )
 """Options that are groups of settings with sections of their own."""
@@ -140,6 +151,11 @@ def _datasets(schema: Mapping[str, Any]) -> Iterator[Section]:
     yield Section(3, "preparation", every, _of_schema(schema, parts["preparation"], needed))
     faces = "Thresholds for photographs: a face that fails one of them is left out, with the reason in quarantine.csv."
     yield Section(3, "quality", faces, _of_schema(schema, parts["quality"]))
+    yield _of_class(
+        3, "label_quality", "faces.prepared.label_quality", "LabelQualityConfig",
+        "Scores of the labels of the training faces, by classifiers that are trained on other persons: "
+        "[datasets.md](datasets.md#labels-that-are-doubted). Validation and test faces stay as they are.",
+    )  # fmt: skip
     for name, own in dataset_options().items():
         required = [key for key, option in own.items() if "default" not in option]
         yield Section(3, f"datasets: {name}", "", _of_schema(schema, {"properties": own, "required": required}))

@@ -17,8 +17,11 @@ from typing import Any, NamedTuple
 
 from mimik.errors import UserError, unknown_name
 from mimik.settings import modules
+from mimik.settings.declarations import declared
 from mimik.settings.external import is_external
-from mimik.settings.reading import FILE, Origins, read
+from mimik.settings.merging import merge, merge_method
+from mimik.settings.merging import merged_training as merged_training
+from mimik.settings.reading import FILE, Origins, group_faults, read
 from mimik.settings.trained import AUTO, Trained, mask_faults, reference_faults, segmenter, start_faults, trained
 from mimik.storage.files import read_json
 from mimik.storage.records import faults
@@ -77,7 +80,7 @@ def validate(params: Mapping[str, Any], schema: Path | str, origins: Origins | N
     origins = origins or Origins()
     rules = read_json(schema)
     found = [
-        *_group_faults(params, rules, origins),
+        *group_faults(params, rules, origins),
         *faults(params, {**rules, "required": [], "additionalProperties": True}),
     ]
     if not found:
@@ -172,13 +175,36 @@ def reader_of(params: Mapping[str, Any], dataset: str, scale: str | None = None)
     return str(params["scales"][scale_of(params, dataset, scale)]["reader"])
 
 
+def label_quality_of(params: Mapping[str, Any], dataset: str, scale: str | None = None) -> Any:
+    """How a dataset's labels are scored and used (`LabelQualityConfig`); None without an `action`: they are not."""
+    from mimik.settings.configuration import build  # here: jobs that score no labels do not depend on it
+
+    values = _dataset_values(params, dataset, scale).get("label_quality") or {}
+    schema = declared("faces.prepared.label_quality", "LabelQualityConfig")
+    config = build(schema, values, f"datasets.{dataset}.label_quality")
+    return config if config.action else None
+
+
+def resolve_label_quality(params: Mapping[str, Any], dataset: str, scale: str | None = None) -> Settings:
+    """Settings of the scoring of a dataset's labels: dataset, scale, seed, image_size, folds, classifier (as of
+    `resolve_classifier`). Raises `UserError` when they are not scored.
+    """
+    config = label_quality_of(params, dataset, scale)
+    if config is None:
+        raise UserError(f"datasets.{dataset}.label_quality: has no `action`. Set it to keep, weight or leave_out.")
+    classifier = resolve_classifier(params, dataset, config.classifier, scale)
+    classifier.pop("label_quality", None)
+    return {"dataset": dataset, **_common(params, dataset, scale), "folds": config.folds, "classifier": classifier}
+
+
 def resolve(params: Mapping[str, Any], dataset: str, method: str, scale: str | None = None) -> Settings:
     """Settings of the training of one method.
 
     Returns:
         dataset, method (name of the entry), module (its file in `mimik.methods`), scale, seed, image_size, protocol,
         pretrained (the networks it starts from, by kind: NAME or DATASET/NAME), starts_from (a method, likewise, or
-        None), freeze (patterns of parameters or None), condition (overrides of the method's `CONDITION`), guidance (by
+        None), freeze (patterns of parameters or None), label_quality (`action` and `reliable`; only where the dataset's
+        labels are scored), condition (overrides of the method's `CONDITION`), guidance (by
         the name of a file in `mimik.guidance`, overrides of its Config), config (overrides of the method's Config),
         training (overrides of TrainingConfig).
 
@@ -197,7 +223,7 @@ def resolve(params: Mapping[str, Any], dataset: str, method: str, scale: str | N
         values.pop(kind, None)
     at_scale = _scale(params, dataset, scale).get("guidance", {})
     first = starts_from(params, dataset, method)
-    guidance = {name: _merge(at_scale.get(name, {}), own or {}) for name, own in values.pop("guidance", {}).items()}
+    guidance = {name: merge(at_scale.get(name, {}), own or {}) for name, own in values.pop("guidance", {}).items()}
     return {
         "dataset": dataset,
         "method": method,
@@ -207,6 +233,7 @@ def resolve(params: Mapping[str, Any], dataset: str, method: str, scale: str | N
         "pretrained": _names(pretrained_of(params, dataset, method, scale), dataset),
         "starts_from": None if first is None else first.seen_from(dataset),
         "freeze": values.pop("freeze", None),
+        **_label_use(params, dataset, scale),
         "condition": values.pop("condition", {}),
         "guidance": guidance,
         "config": values,
@@ -223,7 +250,7 @@ def resolve_dataset(params: Mapping[str, Any], dataset: str, scale: str | None =
     """
     options = _dataset_values(params, dataset, scale)
     # Which module and scale, and how methods are trained and evaluated.
-    for key in ("dataset", "scale", "evaluation", "flip", "image_size", "own_segmenter"):
+    for key in ("dataset", "scale", "evaluation", "flip", "image_size", "own_segmenter", "label_quality"):
         options.pop(key, None)
     return {
         "dataset": dataset,
@@ -257,7 +284,7 @@ def resolve_translation(params: Mapping[str, Any], dataset: str, method: str, sc
     """Settings of the translation of the test split (`mimik.evaluation.translation.TranslationSettings`)."""
     _entry(params, "methods", method)
     overrides = _scale(params, dataset, scale).get("translation", {})
-    return {**_merge(params["translation"], overrides), "seed": params["seed"]}
+    return {**merge(params["translation"], overrides), "seed": params["seed"]}
 
 
 def resolve_evaluation(params: Mapping[str, Any], dataset: str, method: str, scale: str | None = None) -> Settings:
@@ -268,7 +295,7 @@ def resolve_evaluation(params: Mapping[str, Any], dataset: str, method: str, sca
         (`mimik.evaluation.measurements.EvaluationSettings`, with the dataset's own overrides).
     """
     scale = scale_of(params, dataset, scale)
-    evaluation = _merge(params["evaluation"], params["scales"][scale].get("evaluation", {}))
+    evaluation = merge(params["evaluation"], params["scales"][scale].get("evaluation", {}))
     return {
         "dataset": dataset,
         "method": method,
@@ -277,7 +304,7 @@ def resolve_evaluation(params: Mapping[str, Any], dataset: str, method: str, sca
         "pretrained": _names(pretrained_of(params, dataset, method, scale), dataset),
         "reader": reader_of(params, dataset, scale),
         "evaluation": {
-            **_merge(evaluation, params["datasets"][dataset].get("evaluation", {})),
+            **merge(evaluation, params["datasets"][dataset].get("evaluation", {})),
             "seed": params["seed"],
         },
     }
@@ -302,6 +329,12 @@ def _common(params: Mapping[str, Any], dataset: str, scale: str | None) -> Setti
     }
 
 
+def _label_use(params: Mapping[str, Any], dataset: str, scale: str | None) -> Settings:
+    """What a training that reads labels does with their scores; nothing where there are none."""
+    config = label_quality_of(params, dataset, scale)
+    return {} if config is None else {"label_quality": {"action": config.action, "reliable": config.reliable}}
+
+
 def _scale(params: Mapping[str, Any], dataset: str, scale: str | None) -> Settings:
     _entry(params, "datasets", dataset)
     values: Settings = params["scales"][scale_of(params, dataset, scale)]
@@ -312,7 +345,7 @@ def _dataset_values(params: Mapping[str, Any], dataset: str, scale: str | None) 
     """An entry of `datasets` with its overrides at a scale."""
     entry = dict(_entry(params, "datasets", dataset))
     overrides = entry.pop("scales", {}).get(scale_of(params, dataset, scale), {})
-    return _merge(entry, overrides)
+    return merge(entry, overrides)
 
 
 def _names(networks: Mapping[str, Trained], dataset: str) -> dict[str, str]:
@@ -330,8 +363,8 @@ def _entry(params: Mapping[str, Any], group: str, name: str) -> Settings:
 def _method_values(params: Mapping[str, Any], dataset: str, method: str, scale: str | None) -> Settings:
     entry, chosen = dict(_entry(params, "methods", method)), _scale(params, dataset, scale)
     own = entry.pop("scales", {}).get(scale_of(params, dataset, scale), {})
-    values = _merge_method(_merge_method(chosen.get("methods", {}).get(entry["method"], {}), entry), own)
-    return _merge_method(values, _equal(params, dataset, scale).get("methods", {}).get(entry["method"], {}))
+    values = merge_method(merge_method(chosen.get("methods", {}).get(entry["method"], {}), entry), own)
+    return merge_method(values, _equal(params, dataset, scale).get("methods", {}).get(entry["method"], {}))
 
 
 def _equal(params: Mapping[str, Any], dataset: str, scale: str | None) -> Settings:
@@ -340,22 +373,16 @@ def _equal(params: Mapping[str, Any], dataset: str, scale: str | None) -> Settin
     return equal
 
 
-def _merge_method(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> Settings:
-    """`_merge` of entries of `methods`, whose `training` has a rule of its own (`merged_training`)."""
-    merged = _merge(base, overrides)
-    if "training" in base and "training" in overrides:
-        merged["training"] = merged_training(base["training"], overrides["training"])
-    return merged
-
-
 def _pretraining(params: Mapping[str, Any], dataset: str, group: str, name: str, scale: str | None) -> Settings:
     entry = _entry(params, group, name)
-    values = _merge(_scale(params, dataset, scale).get(group, {}).get(entry["network"], {}), entry)
+    values = merge(_scale(params, dataset, scale).get(group, {}).get(entry["network"], {}), entry)
     training = _training(params, dataset, values.pop("training", {}))
+    learns_labels = group == "classifiers" and values.get("predicts", "expression") == "expression"
     return {
         "dataset": dataset,
         "name": name,
         **_common(params, dataset, scale),
+        **(_label_use(params, dataset, scale) if learns_labels else {}),
         "config": values,
         "training": training,
     }
@@ -367,38 +394,6 @@ def _training(params: Mapping[str, Any], dataset: str, *settings: Mapping[str, A
     for overrides in settings:
         training = merged_training(training, overrides)
     return training if params["datasets"][dataset].get("flip", True) else {**training, "flip": False}
-
-
-def merged_training(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> Settings:
-    """Settings of the loop with overrides. A length in steps takes the place of one in epochs."""
-    in_steps = "steps" in overrides and "epochs" not in overrides
-    kept = {key: value for key, value in base.items() if not (in_steps and key in ("epochs", "decay_every"))}
-    return _merge(kept, overrides)
-
-
-def _merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> Settings:
-    """`base` with `overrides`; where both hold a group of settings, the groups are merged the same way."""
-    merged = dict(base)
-    for key, value in overrides.items():
-        both_groups = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = _merge(merged[key], value) if both_groups else value
-    return merged
-
-
-def _group_faults(params: Mapping[str, Any], schema: Mapping[str, Any], origins: Origins) -> list[str]:
-    """Groups that are missing or that nobody reads."""
-    absent = [group for group in schema["required"] if group not in params]
-    folder = origins.files[0].with_suffix("")
-    where = f"{origins.files[0]} or in a .yaml file of the folder {folder}/ beside it"
-    found = [
-        f"{group}: nothing reads this. {unknown_name(group, schema['properties'])}"
-        for group in params
-        if group not in schema["properties"]
-    ]
-    if absent:
-        there = "" if len(origins.files) > 1 else ", of which there are none"
-        found.append(f"missing: {', '.join(absent)}. Each has to be in {where}{there}.")
-    return found
 
 
 def _unknown_names(params: Mapping[str, Any]) -> list[str]:
@@ -430,6 +425,9 @@ def _unknown_names(params: Mapping[str, Any]) -> list[str]:
         for scale in dataset.get("scales", {}):
             refer(f"datasets.{name}.scales", scale, "scales")
         found += mask_faults(params, name)
+        for values in (dataset, *dataset.get("scales", {}).values()):
+            scorer = (values.get("label_quality") or {}).get("classifier")
+            refer(f"datasets.{name}.label_quality.classifier", scorer, "classifiers")
         if name == AUTO:
             found.append(f"datasets.{AUTO}: this name means the dataset of the scale's segmenter. Choose another.")
     for name, method in params["methods"].items():

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mimik.errors import UserError
+from mimik.errors import UserError, unknown_name
 from mimik.storage.records import shown
 from mimik.storage.yaml_file import read_yaml
 
@@ -108,6 +108,22 @@ def read(path: Path | str = FILE, missing: str = MISSING) -> tuple[dict[str, Any
             merged[group] = value
             places[group] = (*places.get(group, ()), file)
     return merged, Origins(tuple(files), places)
+
+
+def group_faults(values: Mapping[str, Any], schema: Mapping[str, Any], origins: Origins) -> list[str]:
+    """Groups that are missing from all settings or that nobody reads, by the schema of params.yaml."""
+    absent = [group for group in schema["required"] if group not in values]
+    folder = origins.files[0].with_suffix("")
+    where = f"{origins.files[0]} or in a .yaml file of the folder {folder}/ beside it"
+    found = [
+        f"{group}: nothing reads this. {unknown_name(group, schema['properties'])}"
+        for group in values
+        if group not in schema["properties"]
+    ]
+    if absent:
+        there = "" if len(origins.files) > 1 else ", of which there are none"
+        found.append(f"missing: {', '.join(absent)}. Each has to be in {where}{there}.")
+    return found
 
 
 def _twice(file: Path, place: str, others: tuple[Path, ...]) -> UserError:

@@ -44,9 +44,10 @@ START: Mapping[str, tuple[str, ...]] = {
     "prepare": ("faces.prepared.prepare", "{dataset}", "{masks}"),
     "segmenter": ("pretraining.segmenter", "{networks}"),
     "depth_network": ("pretraining.depth_network",),
+    "label_quality": ("pretraining.label_quality", "inspection.contact_sheets", "{networks}"),
     "classifier": ("pretraining.classifier", "{networks}"),
     "reader": ("pretraining.reader",),
-    "train": ("training.runs", "{method}", "{guidance}", "{networks}"),
+    "train": ("training.runs", "{method}", "{guidance}", "{networks}", "{judge}"),
     "translate": ("evaluation.translation", "{method}", "{guidance}", "{dataset}", "{networks}"),
     "evaluate": ("evaluation.evaluate", "{method}", "{metrics}", "{networks}"),
     "report": ("reporting.report", "reporting.figures.*", "reporting.tables.*", "{shown}"),
@@ -59,6 +60,7 @@ _RESOLVE: Mapping[str, Callable[[Params, Wildcards], Settings]] = {
     "prepare": lambda params, at: resolution.resolve_dataset(params, at["dataset"]),
     "segmenter": lambda params, at: resolution.resolve_segmenter(params, at["dataset"], at["segmenter"]),
     "depth_network": lambda params, at: resolution.resolve_depth_network(params, at["dataset"], at["depth_network"]),
+    "label_quality": lambda params, at: resolution.resolve_label_quality(params, at["dataset"]),
     "classifier": lambda params, at: resolution.resolve_classifier(params, at["dataset"], at["classifier"]),
     "reader": lambda params, at: resolution.resolve_reader(params, at["dataset"], at["reader"]),
     "train": lambda params, at: resolution.resolve(params, at["dataset"], at["method"]),
@@ -109,8 +111,9 @@ def weights(params: Params, kind: str, wildcards: Wildcards) -> str | None:
     """Path of the trained network of a kind that a job reads, if any.
 
     Kinds: those of `params.PRETRAINED`, of which a segmenter may be trained on another dataset; `classifier` and
-    `reader`, trained on the job's; `starts_from` for another training's generator, perhaps on another dataset; `masks`,
-    the segmenter that makes the masks of the dataset when it is prepared, trained on another one.
+    `reader`, trained on the job's; `judge`, the same classifier, for a training that is validated; `starts_from` for
+    another training's generator, perhaps on another dataset; `masks`, the segmenter that makes the masks of the dataset
+    when it is prepared, trained on another one.
     """
     if kind == "starts_from":
         first = resolution.starts_from(params, wildcards["dataset"], wildcards["method"])
@@ -118,7 +121,7 @@ def weights(params: Params, kind: str, wildcards: Wildcards) -> str | None:
     network = _trained_network(params, kind, wildcards)
     if network is None:
         return None
-    room = "segmenter" if kind == "masks" else kind
+    room = {"masks": "segmenter", "judge": "classifier"}.get(kind, kind)
     return f"data/pretrained/{network.dataset}/{room}/{network.name}/model.safetensors"
 
 
@@ -127,12 +130,21 @@ def _trained_network(params: Params, kind: str, wildcards: Wildcards) -> Trained
     dataset = wildcards["dataset"]
     if kind == "masks":
         return resolution.masks_of(params, dataset)
-    if kind == "classifier":
+    if kind == "judge" and not is_validated(params, wildcards):
+        return None
+    if kind in ("classifier", "judge"):
         return Trained(dataset, resolution.classifier_of(params, dataset, wildcards["method"]))
     if kind == "reader":
         name = resolution.reader_of(params, dataset)
         return None if name is None else Trained(dataset, name)
     return resolution.pretrained_of(params, dataset, wildcards["method"]).get(kind)
+
+
+def label_scores(params: Params, dataset: str) -> str | None:
+    """Path of the record of the scores of a dataset's labels; None where they are not scored."""
+    if resolution.label_quality_of(params, dataset) is None:
+        return None
+    return f"data/label_quality/{dataset}/label_quality.json"
 
 
 def segmented(params: Params, wildcards: Wildcards) -> str | None:
@@ -142,6 +154,11 @@ def segmented(params: Params, wildcards: Wildcards) -> str | None:
     """
     network = _trained_network(params, "segmenter", wildcards)
     return None if network is None or network.dataset == wildcards["dataset"] else f"data/prepared/{network.dataset}"
+
+
+def is_validated(params: Params, wildcards: Wildcards) -> bool:
+    """Whether a training is validated on the way, for which the evaluating classifier has to be there."""
+    return bool(settings(params, "train", wildcards)["training"].get("validate_every"))
 
 
 def restricted(params: Params, dataset: str, method: str | None = None) -> bool:
@@ -167,8 +184,10 @@ ABSENT: Mapping[str, str] = MappingProxyType(
         "segmenter": "manifest.json",
         "depth_network": "quarantine.csv",
         "starts_from": "index.csv",
+        "judge": "images_{size}.npy",
         "classifier": "index.csv",
         "reader": "index.csv",
+        "labels": "refused.csv",
     }
 )
 """dvc.yaml lists the same number of dependencies for every job of a rule. Where a method or dataset has no network of a
@@ -191,7 +210,7 @@ def stage_table(params: Params, project: Path = Path()) -> dict[str, Any]:
     """
     starts = (*resolution.PRETRAINED, "starts_from")
     networks = (*resolution.PRETRAINED, "classifier", "reader")
-    names = ("prepare", *networks, "train", "translate", "evaluate", "report")
+    names = ("prepare", "label_quality", *networks, "train", "translate", "evaluate", "report")
     free: dict[str, dict[str, Any]] = {rule: {} for rule in names}
     kept: dict[str, dict[str, Any]] = {rule: {} for rule in names if rule != "evaluate"}
 
@@ -202,17 +221,30 @@ def stage_table(params: Params, project: Path = Path()) -> dict[str, Any]:
         table = kept if restricted(params, dataset) else free
         table["prepare"][dataset] = _preparation(params, dataset)
 
+    def add_scores(dataset: str) -> str | None:
+        """The folder of the scores of a dataset's labels, if they are scored."""
+        path = label_scores(params, dataset)
+        if path is None:
+            return None
+        table = kept if restricted(params, dataset) else free
+        table["label_quality"][dataset] = {"dataset": dataset}
+        return str(Path(path).parent)
+
     def add_network(kind: str, network: Trained) -> None:
         add_preparation(network.dataset)
         table = kept if restricted(params, network.dataset) else free
-        table[kind]["-".join(network)] = {"dataset": network.dataset, kind: network.name}
+        job: dict[str, Any] = {"dataset": network.dataset, kind: network.name}
+        if kind == "classifier":
+            learns = "label_quality" in settings(params, kind, job)
+            job["reads"] = {"labels": (add_scores(network.dataset) if learns else None) or NOTHING}
+        table[kind]["-".join(network)] = job
 
     pairs = resolution.experiments(params)
     for dataset, method in _trained(params):
         at = {"dataset": dataset, "method": method}
         add_preparation(dataset)
         jobs = {
-            "train": (*starts, "segmented"),
+            "train": (*starts, "judge", "segmented", "labels"),
             "translate": ("segmenter", "segmented"),
             "evaluate": ("segmenter", "segmented", "classifier", "reader"),
             "report": ("segmented",),
@@ -221,17 +253,19 @@ def stage_table(params: Params, project: Path = Path()) -> dict[str, Any]:
             # Trained for what starts from it, and no more.
             jobs = {"train": jobs["train"]}
         reads = {"segmented": segmented(params, at) or NOTHING}
-        for kind in dict.fromkeys(kind for read in jobs.values() for kind in read if kind != "segmented"):
+        reads["labels"] = add_scores(dataset) or f"data/prepared/{dataset}/{ABSENT['labels']}"
+        for kind in dict.fromkeys(kind for read in jobs.values() for kind in read if kind not in reads):
             path = weights(params, kind, at)
             if path is None:
-                reads[kind] = f"data/prepared/{dataset}/{ABSENT[kind]}"
+                size = resolution.image_size_of(params, dataset)
+                reads[kind] = f"data/prepared/{dataset}/{ABSENT[kind].format(size=size)}"
             elif kind == "starts_from":
                 reads[kind] = path
             else:
                 reads[kind] = str(Path(path).parent)
                 network = _trained_network(params, kind, at)
                 assert network is not None  # it has a path
-                add_network(kind, network)
+                add_network("classifier" if kind == "judge" else kind, network)
         table = kept if restricted(params, dataset, method) else free
         for rule, read in jobs.items():
             home = free if rule == "evaluate" else table
@@ -354,6 +388,7 @@ _CHOSEN: Mapping[str, Callable[[Params, str, Wildcards], list[str]]] = {
     ],
     "{masks}": lambda params, _, at: _masks(params, at["dataset"]),
     "{networks}": lambda params, rule, at: _networks(params, rule, at),
+    "{judge}": lambda params, _, at: ["mimik.evaluation.validation"] if is_validated(params, at) else [],
     # Those of mimik are watched whatever params.yaml shows.
     "{shown}": lambda params, rule, at: [
         name for kind in ("tables", "figures") for name in settings(params, rule, at).get(kind, ()) if is_external(name)
@@ -387,12 +422,15 @@ def _masks(params: Params, dataset: str) -> list[str]:
 def _networks(params: Params, rule: str, wildcards: Wildcards) -> list[str]:
     """Networks of other packages that a job trains, or builds to read their weights."""
     dataset = wildcards["dataset"]
+    if rule == "label_quality":
+        config = resolution.label_quality_of(params, dataset)
+        return [] if config is None else _external_networks(params, {"classifiers": config.classifier})
     if rule in ("segmenter", "classifier"):
         return _external_networks(params, {f"{rule}s": wildcards[rule]})
     method = wildcards["method"]
     found = resolution.pretrained_of(params, dataset, method)
     read = {resolution.PRETRAINED[kind]: network.name for kind, network in found.items()}
-    if rule == "evaluate":
+    if rule == "evaluate" or (rule == "train" and is_validated(params, wildcards)):
         read["classifiers"] = resolution.classifier_of(params, dataset, method)
     return _external_networks(params, read)
 

@@ -60,6 +60,7 @@ def _numbers(description: str, **more: Any) -> Schema:
 _GROUP: Schema = {"description": "a group of settings", "type": "object"}
 _MODULE = _text("the name of a module of mimik, or PACKAGE.MODULE of another package", pattern=MODULE)
 _SIDE = _whole("a side in pixels", 4, 4096)
+_SHARE: Schema = {"description": "a number from 0 to 1", "type": "number", "minimum": 0, "maximum": 1}
 _SHA256 = _text("a SHA-256 in hexadecimal")
 _RUN: Schema = {
     "dataset": _text("the name of a dataset"),
@@ -69,6 +70,22 @@ _RUN: Schema = {
     "config_digest": _SHA256,
     "dataset_digest": _text("the digest of a prepared dataset"),
     "classes": _names("a list of distinct class names, at least one", 1),
+}
+
+_COUNTS: Schema = {
+    "description": "numbers of faces by class",
+    "type": "object",
+    "additionalProperties": _whole("a number of faces", 0, 10**9),
+}
+_LABELS_USED: Schema = {
+    "description": "what a training made of scores of labels",
+    "type": "object",
+    "required": ["action", "folds", "faces", "doubted", "left_out"],
+    "properties": {
+        "action": {"description": "keep, weight or leave_out", "enum": ["keep", "weight", "leave_out"]},
+        "folds": _whole("a number of folds", 2, 1000),
+        **dict.fromkeys(("faces", "doubted", "left_out"), _COUNTS),
+    },
 }
 
 _EDITED = {
@@ -110,6 +127,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                 "networks": _GROUP,
                 "template": {"description": "a name, or null", "type": ["string", "null"]},
                 "run_key": _text("the key of a run"),
+                "label_quality": _LABELS_USED,
                 "environment": {"description": "a group", "type": "object"},
                 "imported": _GROUP,
                 "trained_on": {
@@ -173,6 +191,34 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                 "template": {"description": "a name, or null", "type": ["string", "null"]},
             },
         ),
+        "label_quality": Kind(
+            "label_quality.json of a dataset's labels",
+            "mimik data score {0}",
+            {
+                "dataset": _text("the name of a dataset"),
+                "dataset_digest": _text("the digest of a prepared dataset"),
+                "seed": _whole("a seed", 0, 2**63 - 1),
+                "image_size": _SIDE,
+                "folds": _whole("a number of folds", 2, 1000),
+                "classifier": _GROUP,
+                "classes": {
+                    "description": "by class, its numbers",
+                    "type": "object",
+                    "additionalProperties": {
+                        "description": "a group of faces, doubted, threshold and told_right",
+                        "type": "object",
+                        "required": ["faces", "doubted", "threshold", "told_right"],
+                        "properties": {
+                            "faces": _whole("a number of faces", 1, 10**9),
+                            "doubted": _whole("a number of faces", 0, 10**9),
+                            "threshold": _SHARE,
+                            "told_right": _SHARE,
+                        },
+                    },
+                },
+                "scores_sha256": _SHA256,
+            },
+        ),
         "translations": Kind(
             "manifest.json of translations",
             "mimik translate {2} {1}",
@@ -218,6 +264,27 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                                 },
                             },
                         },
+                    },
+                },
+            },
+        ),
+        "validation": Kind(
+            "validation.json of a trained method",
+            "mimik train {2} {1}",
+            {
+                "classes": _names("a list of distinct names, at least one", 1),
+                "best": _whole("a step", 0, 2**62),
+                "kept": _whole("a step", 0, 2**62),
+                "rule": _text("a sentence"),
+                "judge": _text("the name of a classifier"),
+                "entries": {
+                    "description": "a list of groups of a step and its measures",
+                    "type": "array",
+                    "items": {
+                        "description": "a group of a step and its measures",
+                        "type": "object",
+                        "required": ["step"],
+                        "properties": {"step": _whole("a step", 0, 2**62)},
                     },
                 },
             },

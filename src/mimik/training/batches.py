@@ -43,6 +43,7 @@ class Batches:
         rank: int = 0,
         processes: int = 1,
         extras: Mapping[str, npt.NDArray[np.float32]] | None = None,
+        weights: npt.NDArray[np.float64] | None = None,
     ) -> None:
         """Describe the stream; nothing is read yet.
 
@@ -59,10 +60,14 @@ class Batches:
             stratified: instead, every batch contains equally many faces of every class (to within one).
             rank, processes: this process's share of every batch.
             extras: further annotations, float32 (N, ...) per name, one row per row of the store.
+            weights: float64 (N,), not negative, one per row of the store: how often a row is drawn relative to others
+                of its class. A class as a whole is drawn as often as without weights. There are no epochs then: every
+                sample is drawn from all `rows`. None: all rows count alike. Targets of `dataset` are not weighted.
 
         Raises:
             UserError: the store lacks an entry to be read, a row has no label although labels are read or balanced,
                 or the batch does not divide evenly over the processes.
+            ValueError: all rows of a class have the weight 0.
         """
         self.store, self.rows, self.batch_size, self.seed = store, rows, batch_size, seed
         self.reads = frozenset(reads)
@@ -102,6 +107,7 @@ class Batches:
         if balanced or stratified:
             present = np.unique(self.labels[rows])
             self._by_class = [rows[self.labels[rows] == label] for label in present]
+        self._shares = None if weights is None else self._accumulated(weights)
         self._epoch: tuple[int, npt.NDArray[np.int64]] = (-1, rows)
         self._held: dict[str, Tensor] = {}
         self._place = rows
@@ -109,7 +115,21 @@ class Batches:
     def _random(self, purpose: int, position: int) -> np.random.Generator:
         return np.random.default_rng(np.random.SeedSequence((self.seed, purpose, position)))
 
+    def _accumulated(self, weights: npt.NDArray[np.float64]) -> list[npt.NDArray[np.float64]]:
+        """Of each group of `_by_class`, else of `rows`: up to each row, its share of the weights, ending with 1."""
+        weights, labels = weights.copy(), self.labels[self.rows]
+        for label in np.unique(labels):
+            own = self.rows[labels == label]
+            if not weights[own].sum() > 0:
+                raise ValueError("weights: all rows of a class have the weight 0")
+            weights[own] /= weights[own].mean()  # so that the class keeps its share of the samples
+        sums = [np.cumsum(weights[group]) for group in self._by_class or [self.rows]]
+        return [total / total[-1] for total in sums]
+
     def _rows_at(self, position: int) -> npt.NDArray[np.int64]:
+        if self._shares is not None and self._by_class is None:
+            picks = self._random(_SHUFFLE, position).random(self.batch_size)
+            return self.rows[np.searchsorted(self._shares[0], picks, side="right")]
         if self._by_class is not None:
             random = self._random(_SHUFFLE, position)
             count = len(self._by_class)
@@ -118,6 +138,9 @@ class Batches:
             else:
                 kinds = random.integers(count, size=self.batch_size)
             picks = random.random(self.batch_size)
+            if self._shares is not None:
+                places = [np.searchsorted(self._shares[i], pick, "right") for i, pick in zip(kinds, picks, strict=True)]
+                return np.array([self._by_class[i][place] for i, place in zip(kinds, places, strict=True)])
             groups = (self._by_class[kind] for kind in kinds)
             return np.array([group[int(pick * len(group))] for group, pick in zip(groups, picks, strict=True)])
         start, count = position * self.batch_size, len(self.rows)

@@ -35,6 +35,7 @@ from mimik.training.processes import StopVote, start_processes
 from mimik.training.replays import Computed
 from mimik.training.schedule import TrainingConfig as TrainingConfig
 from mimik.training.schedule import Update as Update
+from mimik.training.validation import Validation, scalars
 
 Terms = dict[str, Tensor]
 History = list[dict[str, float]]
@@ -89,6 +90,8 @@ def train(
     keep_checkpoint: bool = False,
     extras: Mapping[str, npt.NDArray[np.float32]] | None = None,
     frozen: Collection[str] = (),
+    weights: npt.NDArray[np.float64] | None = None,
+    validation: Validation | None = None,
 ) -> History:
     """Train `task` in place, from the last checkpoint if there is one that fits.
 
@@ -108,6 +111,8 @@ def train(
         keep_checkpoint: leave the last checkpoint to the caller, who removes it once the result is written.
         extras: see `mimik.training.batches.Batches`; their contents must be determined by `store` and `fingerprint`.
         frozen: see `mimik.training.engine.Engine`; determined by `fingerprint`.
+        weights: see `mimik.training.batches.Batches`; determined by `store` and `fingerprint`.
+        validation: of the method, where `validate_every` asks for it; its entries are part of the state.
 
     Returns:
         The history: one dict per logged step, `step` and `<update>/<term>` (means since the previous row).
@@ -118,6 +123,8 @@ def train(
             possible.
         Interrupted: SIGTERM or Ctrl-C; the state is saved.
     """
+    if config.validate_every and validation is None:
+        raise UserError(f"{label}: training.validate_every: only methods are validated while they train. Set it to 0.")
     keep_freed_memory()
     device = device or pick_device()
     rank, processes = start_processes(device)
@@ -134,7 +141,10 @@ def train(
             ) from error
         clear_unfinished(directory)
     try:
-        loop = _Loop(task, store, rows, config, seed, directory, fingerprint, device, rank, processes, extras, frozen)
+        loop = _Loop(
+            task, store, rows, config, seed, directory, fingerprint, device, rank, processes, extras, frozen, weights
+        )
+        loop.validation = validation
         history = loop.run(label, logger if rank == 0 else None, sample if rank == 0 else None)
         if rank == 0 and not keep_checkpoint:
             loop.checkpoint.unlink(missing_ok=True)
@@ -183,12 +193,13 @@ class _Loop:
         processes: int,
         extras: Mapping[str, npt.NDArray[np.float32]] | None = None,
         frozen: Collection[str] = (),
+        weights: npt.NDArray[np.float64] | None = None,
     ) -> None:
         config = config.counted(len(rows), task.updates)
         self.engine = Engine(task, config, device, seed=seed, rank=rank, processes=processes, frozen=frozen)
         self.config, self.device, self.rank = config, device, rank
         self.checkpoint = directory / "last.pt"
-        indifferent = ("log_every", "checkpoint_seconds", "compile", "graphs", "deterministic", "recompute")
+        indifferent = ("log_every", "checkpoint_seconds", "compile", "graphs", "deterministic", "recompute", "keep")
         settings = {k: v for k, v in asdict(config).items() if k not in indifferent}
         self.fingerprint = digest({"settings": settings, "seed": seed, "store": store.digest, **fingerprint})
         self.batches = Batches(
@@ -205,7 +216,9 @@ class _Loop:
             rank=rank,
             processes=processes,
             extras=extras,
+            weights=weights,
         )
+        self.validation: Validation | None = None
         self.vote = StopVote()
         self.history: History = []
         # Sums of the terms since the last row of the history; part of the state, so that the history of a resumed run
@@ -262,6 +275,8 @@ class _Loop:
                 self._log(logger)
             if sample and (last or (config.sample_every and self.step % config.sample_every == 0)):
                 self._sample(sample, logger)
+            if self.validation and self.rank == 0 and (last or self.step % config.validate_every == 0):
+                self._validate(self.validation, logger)
             bar.update()
             stopped = self.vote.stop(stop.requested)
             due = time.monotonic() - saved > config.checkpoint_seconds
@@ -321,6 +336,14 @@ class _Loop:
             if path:
                 logger.image(self.step, "samples", path)
 
+    def _validate(self, validation: Validation, logger: Logger | None) -> None:
+        replaced = self.engine.load_average()
+        entry = validation(self.step)
+        self.engine.load_weights(replaced)
+        if logger:
+            logger.scalars(self.step, scalars(entry))
+            logger.image(self.step, "validation", validation.grid(self.step))
+
     def _save(self) -> None:
         self.engine.check()
         if self.rank != 0:
@@ -332,8 +355,11 @@ class _Loop:
             "history": self.history,
             "sums": self.sums,
             "counts": self.counts,
+            "validations": self.validation.entries if self.validation else [],
         }
         save_pth(self.checkpoint, state)
+        if self.validation:
+            self.validation.saved()
 
     def _restore(self, label: str) -> None:
         if not self.checkpoint.exists():
@@ -351,6 +377,8 @@ class _Loop:
         self.engine.load_state(state)
         self.history, self.step = state["history"], state["step"]
         self.sums, self.counts = state["sums"], state["counts"]
+        if self.validation:
+            self.validation.entries[:] = state["validations"]
 
 
 class _StopRequest:

@@ -7,17 +7,20 @@ Writes into the result folder, each file atomically and the weights last:
     config.json             the fully resolved settings, classes, image size, digests, machine
     history.csv             `step`, then `<update>/<term>`
     samples.png             rows of validation faces, columns of target classes
+    validation/             measures and grids while training, the generator of the best step
+                            (`mimik.training.validation`)
 """
 
 import dataclasses
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
 from PIL import Image
@@ -26,6 +29,7 @@ from torch import Tensor, nn
 from mimik.components.conditions import Condition, ConditionConfig, stored_class_means, stored_states
 from mimik.components.context import Context
 from mimik.errors import UserError, unknown_name
+from mimik.faces.prepared.label_quality import Drawn, drawn
 from mimik.faces.prepared.store import FaceStore
 from mimik.labels import IGNORED, SEGMENTATION_CLASSES
 from mimik.settings.configuration import build
@@ -41,6 +45,7 @@ from mimik.training.devices import run_environment
 from mimik.training.guided import Drawing, Guided, guides_state, load_guide_state
 from mimik.training.loop import Logger, TrainingConfig, train
 from mimik.training.starting import CRITICS, critics_state, frozen, load_critics, take_over, told
+from mimik.training.validation import FOLDER, Judge, Validation, write_none
 
 LOOKED_AT, COLOURLESS, GREY_SHARE = 500, 2.0, 0.98
 """To see whether a dataset is grey: number of faces that are looked at, the mean difference between a pixel's channels
@@ -69,6 +74,8 @@ def train_method(
     logger: Logger | None = None,
     *,
     segmented_dir: Path | str | None = None,
+    labels_dir: Path | str | None = None,
+    judge: Callable[[FaceStore, npt.NDArray[np.int64]], Judge] | None = None,
 ) -> None:
     """Train one method and write its results.
 
@@ -76,7 +83,8 @@ def train_method(
         settings: resolved for (dataset, method, scale): `dataset`, `method` (the entry's name), `module` (the file's
             name), `scale`, `seed`, `image_size`, `condition`, `guidance`, `config` (overrides of the method's Config),
             `training` (overrides of its published schedule), optionally `freeze` (patterns of parameters that keep
-            their values); see `mimik.settings.params.resolve`.
+            their values), with `labels_dir` `label_quality` (`action`, `reliable`); see
+            `mimik.settings.params.resolve`.
         store_dir: the prepared dataset.
         pretrained_dirs: folders of the networks that it starts from, by kind (`mimik.settings.params.PRETRAINED`);
             under `starts_from` the results of another training.
@@ -85,6 +93,10 @@ def train_method(
         logger: mirror of losses and pictures.
         segmented_dir: the prepared dataset that the segmenter was trained on, where that is another one; its validation
             faces and masks show during training what becomes of the segmenter.
+        labels_dir: scores of the training faces' labels (`mimik.faces.prepared.label_quality`), for a method that reads
+            labels.
+        judge: opens what judges the edits of faces of `val` while training, where `training.validate_every` asks for
+            it, see `mimik.training.validation`.
 
     Raises:
         UserError: settings do not fit, a file is missing, or the run diverges.
@@ -123,7 +135,17 @@ def train_method(
         task = Guided(method, guides) if guides else method
     except ValueError as error:
         raise UserError(f"{where}.guidance: {error}.") from error
-    training = training.counted(len(store.training_rows()), task.updates)
+    chosen: Drawn | None = None
+    if labels_dir is not None and task.reads & {"label", "target"}:
+        chosen = drawn(labels_dir, store, **settings["label_quality"])
+    rows = store.training_rows() if chosen is None else chosen.rows
+    training = training.counted(len(rows), task.updates)
+    validation = None
+    if training.validate_every:
+        if judge is None:
+            raise UserError(f"{where}.training.validate_every: there is no classifier to judge. Set it to 0.")
+        # After the task, whose weights are drawn from the seed.
+        validation = Validation(method, store, training, judge, checkpoints / FOLDER, settings["seed"])
     resolved = {
         **settings,
         "config": to_plain(config),
@@ -146,26 +168,39 @@ def train_method(
         "template": store.manifest.get("template"),
         "sizes": store.manifest["sizes"],  # faces are cut out at the largest and shrunk, see faces.alignment.crops
     }
+    resolved.pop("label_quality", None)  # what was made of it, where labels are read at all
+    if chosen is not None:
+        resolved["label_quality"] = dict(chosen.facts)
     started = ("pretrained_sha256", "starts_from_sha256", "starts_from_critic_sha256")
-    decisive = ("module", "config", "condition", "guidance", *started, "freeze")
+    decisive = ("module", "config", "condition", "guidance", *started, "freeze", *(["label_quality"] if chosen else []))
     segmented = None if segmented_dir is None else FaceStore(segmented_dir, networks["segmenter"].input_size)
     probe = _Probe(method, store, checkpoints / "samples.png", segmented)
     history = train(
         task,
         store,
-        store.training_rows(),
+        rows,
         training,
         seed=settings["seed"],
         checkpoint_dir=checkpoints,
-        fingerprint={key: resolved[key] for key in decisive},
+        fingerprint={
+            **{key: resolved[key] for key in decisive},
+            **({"judge_sha256": validation.judge.sha256} if validation else {}),
+        },
         label=f"{settings['dataset']}/{settings['method']}",
         logger=logger,
         sample=probe,
         keep_checkpoint=True,
         frozen=[f"method.{name}" for name in held] if guides else held,
+        weights=None if chosen is None else chosen.weights,
+        validation=validation,
     )
     if torch.distributed.is_initialized() and torch.distributed.get_rank() != 0:
         return
+    if validation is None:
+        write_none(output)
+    else:
+        resolved["kept_step"] = validation.keep()
+        validation.write(output, resolved)
     write_text(output / "history.csv", pd.DataFrame(history).to_csv(index=False))
     with atomic_path(output / "samples.png") as temporary:
         Image.fromarray(probe.grid()).save(temporary)
@@ -178,6 +213,8 @@ def train_method(
         output / "generator.safetensors", method.generator_state(), metadata={"config": json.dumps(resolved)}
     )
     (checkpoints / "last.pt").unlink(missing_ok=True)
+    if validation is not None:
+        validation.remove()
 
 
 def trained_on(store: FaceStore) -> dict[str, bool]:

@@ -89,6 +89,10 @@ class TrainingConfig:
             them again: less memory, more time, the same gradients. Cannot be combined with `compile`.
         log_every: number of steps between rows of the history.
         sample_every: number of steps between sample pictures (0: only the last).
+        validate_every: of a method: number of steps between validations on faces of `val`, the last step included, see
+            `mimik.training.validation` (0: none). Needs the evaluating classifier before the training.
+        validation_faces: number of faces that a validation edits to every class, balanced over the classes.
+        keep: whose generator is the result: that of the `last` step, or of the `best` one that was validated.
         checkpoint_seconds: seconds between checkpoints.
     """
 
@@ -121,6 +125,9 @@ class TrainingConfig:
     recompute: bool = False
     log_every: int = 20
     sample_every: int = 0
+    validate_every: int = 0
+    validation_faces: int = 64
+    keep: Literal["last", "best"] = "last"
     checkpoint_seconds: float = 120.0
 
     def __post_init__(self) -> None:
@@ -143,6 +150,10 @@ class TrainingConfig:
             raise ValueError("compile and recompute cannot be combined")
         if not 0 <= self.shift < 0.5:
             raise ValueError("shift must be a share of the side in [0, 0.5)")
+        if self.validate_every < 0 or self.validation_faces < 2:
+            raise ValueError("validate_every must not be negative, and validation_faces at least 2")
+        if self.keep == "best" and not self.validate_every:
+            raise ValueError("keep: best needs validate_every")
         if self.balanced and self.stratified:
             raise ValueError("balanced and stratified cannot be combined; choose one way to draw classes")
         if len(self.betas) != 2:

@@ -6,15 +6,18 @@ from pathlib import Path
 import mimik.training.loop
 
 
-def train_method(settings, store_dir, pretrained_dirs, output_dir, checkpoint_dir, logger=None, *, segmented_dir=None):
+def train_method(
+    settings, store_dir, pretrained_dirs, output_dir, checkpoint_dir, logger=None, *, segmented_dir=None, judge=None
+):
     store = Path(store_dir, "manifest.json").read_text()
     weights = {kind: "generator" if kind == "starts_from" else "model" for kind in pretrained_dirs}
     read = [Path(folder, f"{weights[kind]}.safetensors").read_text() for kind, folder in pretrained_dirs.items()]
-    read += _manifest(segmented_dir)
+    read += _manifest(segmented_dir) + ([judge()] if judge else [])
     text = json.dumps([settings, store, read, mimik.training.loop.VERSION])
     for name in ("critic", "generator", "guides"):
         Path(output_dir, f"{name}.safetensors").write_text(text)
-    for name in ("config.json", "history.csv", "samples.png"):
+    Path(output_dir, "validation").mkdir(exist_ok=True)
+    for name in ("config.json", "history.csv", "samples.png", "validation/validation.json"):
         Path(output_dir, name).write_text(text)
 
 

@@ -1,0 +1,52 @@
+"""What validations while training measured on faces of `val`, by step (`mimik.training.validation`)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mimik.reporting.plotting import FAINT, INK, WIDTH, Absent, Drawing, colour, drawing, marker, style
+from mimik.reporting.results import ReportSettings, Result
+from mimik.reporting.validations import read_validation
+
+TITLE = "Validation while training"
+CAPTION = (
+    "Edits of faces of the split 'val' at steps of the training, measured by the classifier {judge}; no test face is "
+    "used. Thick: mean over the classes; thin: single classes. Relative distance: kernel distance between edits to a "
+    "class and real faces of it, as a share of that of the unedited faces; 0 is a real face, 1 no edit. {rule} It is "
+    "step {best} (upright line); the result has the generator of step {kept}."
+)
+PAGES = frozenset({"method"})
+
+PANELS: Mapping[str, tuple[str, str | None]] = {
+    "Relative kernel distance": ("score", "relative_distance"),
+    "Expression editing accuracy": ("eea", "eea_per_class"),
+    "Change outside the parts": ("outside_change", None),
+}
+"""Panels: the measure that is drawn thick, and the one by class."""
+
+
+def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absent:
+    """One panel for each measure; validations of the first result."""
+    result = results[0]
+    record = read_validation(result)
+    if record is None:
+        return Absent(f"the training of {result.method} was not validated (`training.validate_every`)")
+    entries = record["entries"]
+    shown = {title: names for title, names in PANELS.items() if names[0] in entries[0]}
+    steps = [entry["step"] for entry in entries]
+    with style() as pyplot:
+        figure, axes = pyplot.subplots(1, len(shown), figsize=(WIDTH / 3 * len(shown), 3.2), squeeze=False)
+        for axis, (title, (mean, by_class)) in zip(axes.flat, shown.items(), strict=True):
+            for index, name in enumerate(entries[0].get(by_class, ()) if by_class else ()):
+                _line(axis, steps, [entry[by_class][name] for entry in entries], colour(index), 0.9, name)
+            _line(axis, steps, [entry[mean] for entry in entries], INK, 2.2, "mean")
+            axis.axvline(record["best"], color=FAINT, linewidth=1, linestyle=":")
+            axis.set_title(title)
+            axis.set_xlabel("step")
+            if by_class:
+                axis.legend(loc="best", ncols=2)
+        facts = {name: record[name] for name in ("judge", "rule", "best", "kept")}
+        return drawing(figure, facts, TITLE)
+
+
+def _line(axis: Any, steps: Sequence[int], values: Sequence[float], tint: str, width: float, label: str) -> None:
+    axis.plot(steps, values, color=tint, linewidth=width, marker=marker(0), markersize=2.5, label=label)

@@ -1,0 +1,45 @@
+"""Reads what the validations of a training left in its result (`mimik.training.validation`)."""
+
+from typing import Any
+
+import numpy as np
+
+from mimik.errors import UserError
+from mimik.reporting.results import Array, Result
+from mimik.storage.pictures import DAMAGED, UnreadableError, open_picture
+from mimik.storage.records import command_for, read_record
+
+_UNREADABLE: tuple[type[Exception], ...] = (UnreadableError, *DAMAGED)
+
+NEEDS = ("entries", "classes", "rule", "judge", "best", "kept")
+
+
+def read_validation(result: Result) -> dict[str, Any] | None:
+    """validation.json; None where the training was not validated.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    path = result.directory / "validation" / "validation.json"
+    if not path.exists() or not read_record(path, "validation", ("entries",))["entries"]:
+        return None
+    return read_record(path, "validation", NEEDS)
+
+
+def read_grid(result: Result, step: int) -> Array:
+    """The picture of a validation, uint8 (faces, 1 + C, S, S, 3): the input, then its edits.
+
+    Raises:
+        UserError: it is missing, damaged or of another size.
+    """
+    path, side, columns = result.directory / "validation" / f"grid_{step:07d}.png", result.size, len(result.classes) + 1
+    remedy = f"Train again: `{command_for(path, 'validation')}`."
+    try:
+        with open_picture(path) as picture:
+            pixels = np.asarray(picture.convert("RGB"))
+    except _UNREADABLE as error:
+        raise UserError(f"{path}: expected a picture, but: {error}. {remedy}") from error
+    rows = pixels.shape[0] // side
+    if pixels.shape != (rows * side, columns * side, 3):
+        raise UserError(f"{path}: expected rows of {columns} faces of {side} px. {remedy}")
+    return pixels.reshape(rows, side, columns, side, 3).swapaxes(1, 2)
