@@ -27,6 +27,7 @@ from mimik.verbs import (
     tell_dvc,
     train_method,
     translate_faces,
+    write_gallery,
 )
 
 
@@ -143,6 +144,18 @@ def parser() -> argparse.ArgumentParser:
     edit.add_argument(
         "--overwrite", action="store_true", help="replace OUT even if it is PHOTO or was not written by mimik"
     )
+    gallery = _verb(
+        verbs, "gallery", write_gallery, "write one picture with the faces of a folder of photographs before and after",
+        "mimik gallery photographs --model results/open_faces/stargan -o gallery.jpg", dataset=None,
+    )  # fmt: skip
+    gallery.add_argument("photographs", metavar="FOLDER", help="photographs; the main face of each becomes a row")
+    gallery.add_argument("--model", required=True, metavar="DIR", help="results/<dataset>/<method>")
+    gallery.add_argument("-o", "--output", required=True, metavar="OUT", help="png or tif (lossless), jpg or webp")
+    gallery.add_argument(
+        "--from", dest="shown", metavar="EXPRESSION", help="the expression in the photographs, if the edits need it"
+    )
+    gallery.add_argument("--most", type=int, default=20, metavar="N", help="number of rows (default: 20)")
+    gallery.add_argument("--overwrite", action="store_true", help="replace OUT even if it was not written by mimik")
     compare = _verb(
         verbs, "compare", compare_results, "write report/index.html from everything in results/",
         "mimik compare", "mimik compare --readme README.md", dataset=None,

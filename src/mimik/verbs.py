@@ -248,6 +248,17 @@ def edit_photograph(chosen: argparse.Namespace) -> None:
     )
 
 
+def write_gallery(chosen: argparse.Namespace) -> None:
+    """`mimik gallery`."""
+    from mimik.editing import gallery
+    from mimik.faces.prepared.store import check_outside
+
+    output = Path(chosen.output)
+    check_outside(output, *_inputs())
+    folder, model = Path(chosen.photographs), Path(chosen.model)
+    gallery.run(folder, model, output, chosen.shown, chosen.most, overwrite=chosen.overwrite)
+
+
 def compare_results(chosen: argparse.Namespace) -> None:
     """`mimik compare`."""
     from mimik.reporting.report import comparison

@@ -73,38 +73,6 @@ def test_the_generator_sees_what_training_would_have_shown_it(tmp_path: Path, ph
     np.testing.assert_array_equal(editor.crops(photograph, found[:1])[0], prepared.images[64])
 
 
-def test_an_edit_that_changes_nothing_leaves_the_photograph_as_it_is(photograph: np.ndarray) -> None:
-    transform = alignment.similarity(np.array([[100.0, 100.0], [300.0, 120.0]]), np.array([[0.2, 0.2], [0.8, 0.2]]))
-    before, result = alignment.crop(photograph, transform, 64), photograph.copy()
-    editing.put_back(result, before, before, transform)
-    np.testing.assert_array_equal(result, photograph)
-
-
-def test_a_face_at_the_border_is_put_back_within_the_picture(photograph: np.ndarray) -> None:
-    for shift in (-0.6, 0.6, 3.0):
-        transform = np.array([[1 / 200, 0.0, shift], [0.0, 1 / 200, shift]])
-        before = alignment.crop(photograph, transform, 32)
-        result = photograph.copy()
-        editing.put_back(result, before, 255 - before, transform)
-        assert result.shape == photograph.shape
-        # At 3.0 the whole face lies outside of the picture.
-        assert (result != photograph).any() == (shift < 1)
-
-
-def test_large_changes_show_the_generators_pixels_and_small_ones_keep_detail() -> None:
-    random = np.random.default_rng(0)
-    photograph = random.integers(100, 130, (200, 200, 3)).astype(np.uint8)
-    transform = np.array([[1 / 200, 0.0, 0.0], [0.0, 1 / 200, 0.0]])
-    before = np.full((50, 50, 3), 115, np.uint8)
-    small, large = photograph.copy(), photograph.copy()
-    editing.put_back(small, before, before + 2, transform)
-    editing.put_back(large, before, before + 100, transform)
-    middle = (slice(80, 120), slice(80, 120))
-    assert small[middle].std() > 0.8 * photograph[middle].std()
-    assert abs(small[middle].mean() - photograph[middle].mean() - 2) < 0.5
-    assert large[middle].std() < 1 and abs(large[middle].mean() - 215) < 1
-
-
 @pytest.mark.parametrize("ending", ["png", "jpg", "webp", "tif"])
 def test_pictures_are_marked_as_synthetic(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"out.{ending}"
@@ -147,6 +115,49 @@ def test_states_of_labels_and_of_action_units(tmp_path: Path, photograph: np.nda
     torch.testing.assert_close(target - source, change[None])
     half = units.states(found, Wish("happiness", 0.5))[1]
     torch.testing.assert_close(half, (source + units.condition.class_units[1]) / 2)
+
+
+def test_what_a_model_was_trained_on_is_told(
+    tmp_path: Path, portrait: Path, photograph: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_model(tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    grey = tmp_path / "grey.png"
+    Image.open(portrait).convert("L").save(grey)
+    for trained_on, source, words in (
+        ({"grey": False, "rendered": False}, portrait, []),
+        ({"grey": False, "rendered": True}, portrait, ["trained on rendered faces only"]),
+        ({"grey": True, "rendered": True}, portrait, ["rendered faces only", "only the brightness is edited"]),
+        ({"grey": True, "rendered": False}, grey, []),
+    ):
+        (folder / "config.json").write_text(json.dumps({**config, "trained_on": trained_on}))
+        editing.run(source, folder, tmp_path / "out.png", Wish("anger"))
+        told = capsys.readouterr().err.splitlines()
+        assert len(told) == len(words) and all(word in line for word, line in zip(words, told, strict=True))
+        editing.run(source, folder, tmp_path / "out.png", Wish(), "expressions")
+        assert capsys.readouterr().err.splitlines() == told
+
+
+def test_a_grey_model_is_shown_grey_and_keeps_the_colours(
+    tmp_path: Path, photograph: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_model(tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "trained_on": {"grey": True, "rendered": False}}))
+    shown = []
+
+    def lighter_and_redder(self: object, images: torch.Tensor, *states: torch.Tensor) -> torch.Tensor:
+        shown.append(images)
+        return images + torch.tensor([0.3, 0.0, 0.0])[:, None, None]
+
+    monkeypatch.setattr(stargan.Method, "translate", lighter_and_redder)
+    editor = editing.PhotographEditor(folder)
+    dim = (photograph // 2 + 40).astype(np.uint8)
+    edited = editor.edit(dim, editor.faces(dim), Wish("anger")).astype(int)
+    assert torch.equal(shown[0][:, 0], shown[0][:, 1]) and torch.equal(shown[0][:, 0], shown[0][:, 2])
+    change = edited - dim
+    assert 10 <= change.max() <= 14  # a third of 0.3 in grey levels
+    assert np.ptp(change, axis=-1).max() <= 1
 
 
 @pytest.mark.parametrize(

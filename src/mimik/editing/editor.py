@@ -1,13 +1,13 @@
 """A trained generator applied to a photograph: its faces are found, aligned, edited and put back.
 
-Faces are aligned by the same functions as in training (`faces.alignment`), edited at the model's size, and put back
-with a feathered edge. The photograph keeps its own detail where the edit changes little, and shows the generator's
-pixels where it changes much. All pixels outside the faces stay unchanged.
+Faces are aligned by the same functions as in training (`faces.alignment`), edited at the model's size, and put back by
+`mimik.editing.composing`. All pixels outside the faces stay unchanged.
 """
 
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,16 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from mimik.components.conditions import Condition, part_way
+from mimik.editing.composing import Change, Found, put_back
 from mimik.editing.wishes import Wish, check_strength
 from mimik.errors import UserError, alike
 from mimik.faces import alignment
 from mimik.faces.action_units import geometric
 from mimik.faces.mesh.mesher import FaceMesher, smallest_face
-from mimik.faces.mesh.topology import IBUG_68
+from mimik.faces.mesh.topology import IBUG_68, OUTLINE
 from mimik.faces.photograph import Photograph, read_layers
+from mimik.faces.prepared.rendered import luminance
+from mimik.networks.heads import warp
 from mimik.storage.pictures import UnreadableError
 from mimik.storage.provenance import KINDS, check_output, check_size, usable_profile, write_edit
 from mimik.training.batches import to_tensor, to_uint8
@@ -35,34 +38,17 @@ from mimik.training.runs import finite, load_method
 Picture = npt.NDArray[np.uint8]
 Array = npt.NDArray[np.float64]
 
-FEATHER = 0.12
-"""Width of the soft edge of an edited face, in sides of the aligned crop."""
-
-REPLACED = 32.0
-"""Change in grey levels above which only the generator's pixel is shown; below, detail of the photograph is kept."""
-
 STRENGTHS = (0.25, 0.5, 0.75, 1.0, 1.25)
 """Columns of a sheet of strengths."""
 
 SIDE, GAP, HEAD = 256, 4, 24
 """On a sheet, in pixels: side of a face, space between faces, and space for the names above them."""
 
-
 AT_ONCE = 64
 """Number of aligned faces edited at a time."""
 
-
-@dataclass(frozen=True)
-class Found:
-    """A face in a photograph.
-
-    Attributes:
-        transform: (2, 3) source pixel -> fraction of the crop's side.
-        units: float32 (17,) action units by `mimik.faces.action_units.geometric`, in [0, 1].
-    """
-
-    transform: Array
-    units: npt.NDArray[np.float32]
+JAW = 17
+"""Points of the 68 landmarks that lie on the jaw; the others are those of brows, eyes, nose and mouth."""
 
 
 class PhotographEditor:
@@ -92,6 +78,8 @@ class PhotographEditor:
         self.condition: Condition = self.method.condition
         self.classes: list[str] = self.config["classes"]
         self.size = int(self.config["image_size"])
+        seen = self.config.get("trained_on", {})
+        self.grey, self.rendered = seen.get("grey", False), seen.get("rendered", False)
         self.name = f"{self.config['method']} trained on {self.config['dataset']}, scale {self.config['scale']}"
 
     @cached_property
@@ -110,8 +98,9 @@ class PhotographEditor:
         """
         found = []
         for mesh in self._mesher.every(photograph):
-            transform = alignment.alignment(mesh[list(IBUG_68), :2])
-            found.append(Found(transform, self._units(geometric.measures(mesh))))
+            landmarks, outline = mesh[list(IBUG_68), :2], mesh[list(OUTLINE), :2]
+            transform = alignment.alignment(landmarks)
+            found.append(Found(transform, outline, landmarks[JAW:], self._units(geometric.measures(mesh))))
         return found
 
     def check(self, wish: Wish, *, aligned: bool = False) -> None:
@@ -191,10 +180,6 @@ class PhotographEditor:
         sizes = [*self.config["sizes"], self.size]
         return np.stack([alignment.crops(photograph, face.transform, sizes)[self.size] for face in found])
 
-    def translate(self, crops: Picture, found: Sequence[Found], wish: Wish) -> Picture:
-        """Edit aligned faces uint8 (B, S, S, 3)."""
-        return self._generated(crops, *self.states(found, wish))
-
     def edit_aligned(
         self, faces: Picture, wish: Wish, measured: npt.NDArray[np.floating[Any]] | None = None
     ) -> Picture:
@@ -227,68 +212,68 @@ class PhotographEditor:
         return np.concatenate(edits) if edits else faces.copy()
 
     def _generated(self, crops: Picture, source: Tensor, target: Tensor) -> Picture:
+        with self._computing():
+            return to_uint8(finite(self.method.translate(to_tensor(crops, self.device), source, target), self.folder))
+
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
         autocast = torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None)
         with torch.inference_mode(), autocast:
-            return to_uint8(finite(self.method.translate(to_tensor(crops, self.device), source, target), self.folder))
+            yield
+
+    def changes(self, crops: Picture, found: Sequence[Found], wish: Wish) -> list[Change]:
+        """What the generator does to aligned faces uint8 (B, S, S, 3) of a photograph.
+
+        A model of grey faces is shown the luminance alone, as in training, and changes the luminance alone.
+        """
+        seen = luminance(crops) if self.grey else crops
+        source, target = self.states(found, wish)
+        with self._computing():
+            images = to_tensor(seen, self.device)
+            edited = finite(self.method.translate(images, source, target), self.folder).float()
+            moves = self._displacements(images, source, target)
+            start = images if moves is None else warp(images, moves)
+            painted = (edited - start.float()) * 127.5
+            if self.grey:
+                painted = painted.mean(1, keepdim=True)
+        added = painted.permute(0, 2, 3, 1).cpu().numpy()
+        if moves is None:
+            return [Change(one) for one in added]
+        return [Change(*both) for both in zip(added, moves.permute(0, 2, 3, 1).cpu().numpy(), strict=True)]
+
+    def _displacements(self, images: Tensor, source: Tensor, target: Tensor) -> Tensor | None:
+        """Where the method moved faces (B, 3, S, S), float32 (B, 2, S, S), if it did and can say so."""
+        told = getattr(self.method, "displacements", None)
+        moves: Tensor | None = None if told is None else told(images, source, target)
+        return None if moves is None else finite(moves, self.folder).float()
 
     def edit(self, photograph: Picture, found: Sequence[Found], wish: Wish) -> Picture:
         """A copy of the photograph uint8 (H, W, 3) with all given faces edited."""
         result = photograph.copy()
         crops = self.crops(photograph, found)
-        for face, before, after in zip(found, crops, self.translate(crops, found, wish), strict=True):
-            put_back(result, before, after, face.transform)
+        for face, crop, change in zip(found, crops, self.changes(crops, found, wish), strict=True):
+            put_back(result, crop, change, face)
         return result
+
+    def remarks(self, photograph: Picture) -> list[str]:
+        """What a person should know who edits this photograph uint8 (H, W, 3) with this model."""
+        told = []
+        if self.rendered:
+            told.append(
+                f"{self.folder} was trained on rendered faces only, so edits of photographs may look wrong. Use a "
+                "model that was trained on photographs"
+            )
+        if self.grey and (photograph != photograph[..., :1]).any():
+            told.append(
+                f"{self.folder} was trained on grey pictures, so only the brightness is edited; the photograph keeps "
+                "its colours"
+            )
+        return told
 
     def close(self) -> None:
         """Free the face finder, if it was loaded."""
         if (mesher := self.__dict__.pop("_mesher", None)) is not None:
             mesher.close()
-
-
-def put_back(photograph: Picture, before: Picture, after: Picture, transform: Array) -> None:
-    """Replace a face in a photograph by its edit, in place.
-
-    Args:
-        photograph: uint8 (H, W, 3).
-        before, after: uint8 (S, S, 3), the aligned face and its edit.
-        transform: (2, 3) source pixel -> fraction of the crop's side.
-    """
-    import cv2  # comes with the face finder; faces that are already aligned are edited without it
-
-    height, width = photograph.shape[:2]
-    corners = alignment.apply(alignment.inverse(transform), np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]))
-    left, top = (max(0, int(value)) for value in np.floor(corners.min(axis=0)))
-    right, bottom = np.ceil(corners.max(axis=0)).astype(int).clip(max=(width, height)).tolist()
-    if left >= right or top >= bottom:
-        return
-    window = photograph[top:bottom, left:right]
-    size = len(before)
-    shifted = np.column_stack([transform[:, :2], transform[:, :2] @ (left, top) + transform[:, 2]]) * size
-
-    def warped(picture: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        # OpenCV counts from pixel centres, mimik from the image's corner; beyond the crop there is nothing.
-        centred = np.column_stack([shifted[:, :2], shifted[:, :2] @ (0.5, 0.5) + shifted[:, 2] - 0.5])
-        flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-        return np.asarray(cv2.warpAffine(picture, centred, (right - left, bottom - top), flags=flags), np.float32)
-
-    difference = np.subtract(after, before, dtype=np.float32)
-    both = warped(np.concatenate([difference, _feather(size)[..., None]], axis=-1))
-    change, opacity = both[..., :3], both[..., 3:].clip(0, 1)
-    kept: npt.NDArray[np.float32] = np.add(window, change, dtype=np.float32)
-    share = np.minimum(np.abs(change).max(axis=-1, keepdims=True) / REPLACED, 1)
-    kept += share * (warped(after.astype(np.float32)) - kept)
-    edited = window + opacity * (kept - window)
-    np.copyto(window, edited.round().clip(0, 255).astype(np.uint8), where=opacity > 0)
-
-
-def _feather(size: int) -> npt.NDArray[np.float32]:
-    """(size, size) opacity: 1 in the middle, falling to 0 at the edges of the crop along half a cosine."""
-    centres = (np.arange(size) + 0.5) / size
-    ramp = np.minimum(centres, 1 - centres)
-    # The outermost pixels are zero, so that interpolation across the border shows no edge.
-    ramp = ((ramp - 1.5 / size) / FEATHER).clip(0, 1)
-    soft = 0.5 - 0.5 * np.cos(np.pi * ramp)
-    return np.outer(soft, soft).astype(np.float32)
 
 
 def run(
@@ -323,7 +308,7 @@ def run(
         check_fits(picture, output)
     editor = PhotographEditor(model)
     if sheet_of == "expressions":
-        wishes = {name: replace(wish, to=name) for name in editor.classes}
+        wishes = expressions(editor, wish)
     elif sheet_of == "strengths":
         wishes = {f"{strength:g}": replace(wish, strength=strength) for strength in STRENGTHS}
     else:
@@ -335,20 +320,20 @@ def run(
     if not found:
         raise UserError(no_face(str(photograph), seen))
     if sheet_of is None:
-        remark = write(editor, picture, seen, found, wish, output)
+        remarks = write(editor, picture, seen, found, wish, output)
     else:
         check_size(output, *sheet_size(len(wishes), len(found)))
-        write_edit(output, sheet(editor, seen, found, wishes), editor.name, _asked_for(wish, sheet_of))
-        remark = None
+        write_edit(output, sheet(rows(editor, seen, found, wishes), list(wishes)), editor.name, _words(wish, sheet_of))
+        remarks = editor.remarks(seen)
     editor.close()
-    if remark is not None:
+    for remark in remarks:
         print(f"{photograph}: {remark}.", file=sys.stderr)
     print(f"{output}: {len(found)} face(s) edited by {editor.name}.")
 
 
 def write(
     editor: PhotographEditor, photograph: Photograph, seen: Picture, found: Sequence[Found], wish: Wish, output: Path
-) -> str | None:
+) -> list[str]:
     """Edit a photograph and write it, marked as synthetic.
 
     Args:
@@ -360,18 +345,23 @@ def write(
         output: the picture to write.
 
     Returns:
-        a remark for the user on what could not be kept; None if there is none.
+        remarks for the user: what could not be kept, and those of the model.
 
     Raises:
         UserError: the model does not support this edit, or the file cannot be written.
     """
     profile, remark = usable_profile(photograph.profile)
     result = _layered(photograph, seen, editor.edit(seen, found, wish), output)
-    write_edit(output, result, editor.name, _asked_for(wish), profile)
-    return remark
+    write_edit(output, result, editor.name, _words(wish), profile)
+    return [*([] if remark is None else [remark]), *editor.remarks(seen)]
 
 
-def _asked_for(wish: Wish, sheet_of: str | None = None) -> str:
+def expressions(editor: PhotographEditor, wish: Wish) -> dict[str, Wish]:
+    """One wish for every expression that the model knows, by its name; the rest is as in `wish`."""
+    return {name: replace(wish, to=name) for name in editor.classes}
+
+
+def _words(wish: Wish, sheet_of: str | None = None) -> str:
     """A wish in words, for the description that goes with the picture."""
     units = ", ".join(f"{name} {change:+g}" for name, change in wish.units.items())
     return ", ".join(filter(None, [wish.to or "", units, sheet_of or f"strength {wish.strength:g}"]))
@@ -425,29 +415,28 @@ def sheet_size(wishes: int, faces: int) -> tuple[int, int]:
     return (1 + wishes) * (SIDE + GAP) - GAP, HEAD + faces * (SIDE + GAP) - GAP
 
 
-def sheet(editor: PhotographEditor, photograph: Picture, found: Sequence[Found], wishes: Mapping[str, Wish]) -> Picture:
-    """One row per face: the original, then one column per wish, with their names above.
+def rows(
+    editor: PhotographEditor, photograph: Picture, found: Sequence[Found], wishes: Mapping[str, Wish]
+) -> list[list[Picture]]:
+    """Rows of a `sheet`, one per face: uint8 (SIDE, SIDE, 3), the original and its edit for each wish.
 
     Args:
         editor: the model.
         photograph: uint8 (H, W, 3).
         found: its faces.
         wishes: the wishes by the headings of their columns.
-
-    Returns:
-        uint8 (h, w, 3).
     """
-    side, gap, head = SIDE, GAP, HEAD
-    columns = {
-        "photograph": photograph,
-        **{name: editor.edit(photograph, found, wish) for name, wish in wishes.items()},
-    }
-    canvas = Image.new("RGB", sheet_size(len(wishes), len(found)), (255, 255, 255))
+    pictures = [photograph, *(editor.edit(photograph, found, wish) for wish in wishes.values())]
+    return [[alignment.crop(picture, face.transform, SIDE) for picture in pictures] for face in found]
+
+
+def sheet(faces: Sequence[Sequence[Picture]], headings: Sequence[str]) -> Picture:
+    """A picture uint8 (h, w, 3) of `rows`, with `photograph` and the headings of the wishes above the columns."""
+    canvas = Image.new("RGB", sheet_size(len(headings), len(faces)), (255, 255, 255))
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(15)
-    for column, (name, picture) in enumerate(columns.items()):
-        x = column * (side + gap)
-        draw.text((x + side / 2, head / 2), name, fill=(0, 0, 0), font=font, anchor="mm")
-        for row, face in enumerate(found):
-            cut = alignment.crop(picture, face.transform, side)
-            canvas.paste(Image.fromarray(cut), (x, head + row * (side + gap)))
+    for column, name in enumerate(("photograph", *headings)):
+        draw.text((column * (SIDE + GAP) + SIDE / 2, HEAD / 2), name, fill=(0, 0, 0), font=font, anchor="mm")
+    for row, pictures in enumerate(faces):
+        for column, picture in enumerate(pictures):
+            canvas.paste(Image.fromarray(picture), (column * (SIDE + GAP), HEAD + row * (SIDE + GAP)))
     return np.asarray(canvas)

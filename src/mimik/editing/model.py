@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from mimik.editing.editor import Found, PhotographEditor, check_fits, no_face, read, write
+from mimik.editing.composing import Found
+from mimik.editing.editor import PhotographEditor, check_fits, no_face, read, write
 from mimik.editing.wishes import Wish, add_change
 from mimik.errors import UserError
 from mimik.faces.photograph import layers_of
@@ -41,7 +42,8 @@ class FileEdit:
         output: the picture that was written; None if none was.
         faces: the number of faces edited.
         skipped: why nothing was written; empty if a picture was written.
-        remark: what could not be kept, such as a damaged colour profile; empty if there is nothing to report.
+        remark: what could not be kept, such as a damaged colour profile, or how far the model suits the photograph (it
+            was trained on rendered or on grey faces); empty if there is nothing to report.
     """
 
     source: Path
@@ -249,8 +251,8 @@ class Model:
         found = self._editor.faces(seen)
         if not found:
             raise UserError(no_face(str(source), seen))
-        remark = write(self._editor, photograph, seen, found, wish, output)
-        return FileEdit(source, output, len(found), remark=remark or "")
+        remarks = write(self._editor, photograph, seen, found, wish, output)
+        return FileEdit(source, output, len(found), remark="; ".join(remarks))
 
     def edit_folder(
         self,
@@ -310,8 +312,8 @@ class Model:
                 continue
             seen = photograph.seen
             if found := self._editor.faces(seen):
-                remark = write(self._editor, photograph, seen, found, wish, target)
-                records.append(FileEdit(file, target, len(found), remark=remark or ""))
+                remarks = write(self._editor, photograph, seen, found, wish, target)
+                records.append(FileEdit(file, target, len(found), remark="; ".join(remarks)))
             else:
                 records.append(FileEdit(file, None, 0, skipped=no_face(str(file), seen)))
         if not pictures:

@@ -201,6 +201,11 @@ class Method(nn.Module):
         edited, _ = self.generator.decode(images, self.encode(images), self.told(source, target))
         return edited
 
+    def displacements(self, images: Tensor, source: Tensor, target: Tensor) -> Tensor | None:
+        """Where `translate` takes its pixels from before it paints, see `mimik.networks.heads.displacements`."""
+        seen = None if self.parser is None else self.parser.masks(images)
+        return self.generator.displacements(images, self.told(source, target), seen)
+
     def generator_state(self) -> dict[str, Tensor]:
         """What `generator.safetensors` holds."""
         parser = {} if self.parser is None else self.parser.stored()

@@ -192,9 +192,17 @@ class Method(nn.Module):
         Mean shapes of the states' classes stand for the faces' own landmarks, see the module's docstring. A state
         between two expressions asks for a shape between theirs.
         """
-        before, after = ((state[:, :, None, None] * self.class_landmarks).sum(1) for state in (source, target))
-        edited: Tensor = self.generator(images, fitted(after, before))
+        edited: Tensor = self.generator(images, self._wanted(source, target))
         return edited
+
+    def _wanted(self, source: Tensor, target: Tensor) -> Tensor:
+        """Landmarks (B, 68, 2) that the generator is told for states."""
+        before, after = ((state[:, :, None, None] * self.class_landmarks).sum(1) for state in (source, target))
+        return fitted(after, before)
+
+    def displacements(self, images: Tensor, source: Tensor, target: Tensor) -> Tensor | None:
+        """Where `translate` takes its pixels from before it paints, see `mimik.networks.heads.displacements`."""
+        return self.generator.displacements(images, self._wanted(source, target))
 
     def generator_state(self) -> dict[str, Tensor]:
         """What `generator.safetensors` holds."""

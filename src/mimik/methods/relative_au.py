@@ -176,6 +176,10 @@ class Method(nn.Module):
         edited: Tensor = self.generator(images, self.condition.told(source, target))
         return edited
 
+    def displacements(self, images: Tensor, source: Tensor, target: Tensor) -> Tensor | None:
+        """Where `translate` takes its pixels from before it paints, see `mimik.networks.heads.displacements`."""
+        return self.generator.displacements(images, self.condition.told(source, target))
+
     def generator_state(self) -> dict[str, Tensor]:
         """What `generator.safetensors` holds."""
         return stored_state(self.generator, self.condition)

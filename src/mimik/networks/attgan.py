@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mimik.networks.convolution import Conv2d, conv_transpose2d
-from mimik.networks.heads import Head, compose, outputs_of, start
+from mimik.networks.heads import Head, compose, displacements, outputs_of, start
 from mimik.networks.slices import Slices, behind, judged
 from mimik.networks.stargan import Initialisation
 
@@ -115,6 +115,10 @@ class Generator(nn.Module):
             head.
         """
         return self.decode(images, self.encode(images, seen), condition)
+
+    def displacements(self, images: Tensor, condition: Tensor, seen: Tensor | None = None) -> Tensor | None:
+        """(B, 2, H, W), see `mimik.networks.heads.displacements`. Args: like `edit`."""
+        return displacements(self.raw(self.encode(images, seen), condition), self.head)
 
     def encode(self, images: Tensor, seen: Tensor | None = None) -> list[Tensor]:
         """Features of every encoder layer, the finest first; the last is the latent code."""

@@ -52,8 +52,15 @@ class LandmarkGenerator(nn.Module):
 
     def edit(self, images: Tensor, landmarks: Tensor) -> tuple[Tensor, Tensor | None]:
         """Like `forward`, with what was changed, see `mimik.networks.stargan.Generator.edit`."""
+        return self.network.edit(images, self._planes(images, landmarks))
+
+    def displacements(self, images: Tensor, landmarks: Tensor) -> Tensor | None:
+        """(B, 2, H, W), see `mimik.networks.heads.displacements`. Args: like `forward`."""
+        return self.network.displacements(images, self._planes(images, landmarks))
+
+    def _planes(self, images: Tensor, landmarks: Tensor) -> Tensor:
         side = images.shape[-1] // self.network.planes_reduction
-        return self.network.edit(images, heatmaps(landmarks, side, self.deviation).to(images.dtype))
+        return heatmaps(landmarks, side, self.deviation).to(images.dtype)
 
 
 def heatmaps(landmarks: Tensor, side: int, deviation: float) -> Tensor:

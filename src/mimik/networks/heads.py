@@ -68,15 +68,26 @@ def compose(images: Tensor, out: Tensor, head: Head) -> tuple[Tensor, Tensor | N
         edited = (images + out).clamp(-1, 1)
         return edited, (edited - images).abs().mean(-3, keepdim=True) / 2
     channels = images.shape[-3]
-    colour, share, field = out.split([channels, 1, out.shape[-3] - channels - 1], -3)
+    colour, share = out.split([channels, 1, out.shape[-3] - channels - 1], -3)[:2]
     if head == "masked":
         replaced = torch.sigmoid(share)
         return images + replaced * (torch.tanh(colour) - images), replaced
     replaced, colour = torch.sigmoid(smooth(share, COARSE)), torch.tanh(smooth(colour, FINE))
-    moves = REACH * torch.tanh(smooth(field, COARSE))
+    moves = displacements(out, head)
+    assert moves is not None
     moved = warp(images, moves)
     length = (moves / REACH).square().sum(-3, keepdim=True).add(1e-6).sqrt().clamp(max=1)
     return moved + replaced * (colour - moved), 1 - (1 - replaced) * (1 - length)
+
+
+def displacements(out: Tensor, head: Head) -> Tensor | None:
+    """Where the image is taken from before it is painted, from the last convolution's output as in `compose`.
+
+    Returns:
+        (..., 2, H, W) to the right and down, as shares of width and height, see `warp`; None for a head that does not
+        move the image.
+    """
+    return REACH * torch.tanh(smooth(out[..., -2:, :, :], COARSE)) if head == "warped" else None
 
 
 def smooth(values: Tensor, cells: int) -> Tensor:

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mimik.networks.convolution import convolve_joined
-from mimik.networks.heads import Head, compose, outputs_of, start
+from mimik.networks.heads import Head, compose, displacements, outputs_of, start
 from mimik.networks.normalisation import instance_norm
 from mimik.networks.slices import Slices, behind
 from mimik.networks.stargan import Stem, initialise
@@ -186,6 +186,14 @@ class Generator(nn.Module):
 
     def edit(self, images: Tensor, condition: Tensor) -> tuple[Tensor, Tensor | None]:
         """Like `forward`, with what was changed: see `mimik.networks.stargan.Generator.edit`."""
+        return compose(images, self.raw(images, condition), self.head)
+
+    def displacements(self, images: Tensor, condition: Tensor) -> Tensor | None:
+        """(B, 2, H, W), see `mimik.networks.heads.displacements`. Args: like `forward`."""
+        return displacements(self.raw(images, condition), self.head)
+
+    def raw(self, images: Tensor, condition: Tensor) -> Tensor:
+        """What the last convolution gives, float32 (B, K, H, W) with K as the head asks. Args: like `forward`."""
         if images.shape[2] % 2**LEVELS or images.shape[3] % 2**LEVELS:
             raise ValueError(
                 f"the MSF U-Net halves images {LEVELS} times; got {tuple(images.shape[2:])}, expected multiples of "
@@ -204,7 +212,8 @@ class Generator(nn.Module):
             features = rise(torch.cat([features, skip], 1))
         if self.stem == "unshuffle":
             features = F.leaky_relu(convolve_joined(self.refine, features, images), 0.1)
-        return compose(images, self.last(features).float(), self.head)
+        out: Tensor = self.last(features).float()
+        return out
 
 
 def _with_planes(features: Tensor, condition: Tensor) -> Tensor:

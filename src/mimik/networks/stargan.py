@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mimik.networks.convolution import Conv2d, conv_transpose2d, convolve_joined
-from mimik.networks.heads import Head, compose, outputs_of, start
+from mimik.networks.heads import Head, compose, displacements, outputs_of, start
 from mimik.networks.normalisation import instance_norm
 from mimik.networks.slices import Slices, behind, judged, side_by_side
 
@@ -177,6 +177,11 @@ class Generator(nn.Module):
         split = images.unflatten(1, (self.parts, self.channels))
         edited, change = compose(split, self.raw(images, condition, seen), self.head)
         return edited.flatten(1, 2), None if change is None else change.flatten(1, 2)
+
+    def displacements(self, images: Tensor, condition: Tensor, seen: Tensor | None = None) -> Tensor | None:
+        """(B, P*2, H, W), see `mimik.networks.heads.displacements`. Args: like `edit`."""
+        moves = displacements(self.raw(images, condition, seen), self.head)
+        return None if moves is None else moves.flatten(1, 2)
 
     def raw(self, images: Tensor, condition: Tensor, seen: Tensor | None = None) -> Tensor:
         """What the last convolution gives, float32 (B, P, K, H, W) with K as the head asks.

@@ -130,6 +130,12 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                 "label_quality": _LABELS_USED,
                 "environment": {"description": "a group", "type": "object"},
                 "imported": _GROUP,
+                "trained_on": {
+                    "description": "grey and rendered, each true or false",
+                    "type": "object",
+                    "required": ["grey", "rendered"],
+                    "additionalProperties": {"description": "true or false", "type": "boolean"},
+                },
             },
         ),
         "network": Kind(

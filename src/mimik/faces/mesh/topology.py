@@ -57,6 +57,13 @@ these on the surface.
 """
 
 
+OUTLINE: Sequence[int] = (
+    *(10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377),
+    *(152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109),
+)
+"""Vertices round the whole surface, from the middle of the forehead (10) over the right to the chin (152) and back."""
+
+
 @dataclass(frozen=True)
 class Topology:
     """Triangles of the closed mesh.
