@@ -31,7 +31,7 @@ def test_the_table_has_each_job_once_with_what_it_reads() -> None:
     assert jobs["train"]["synthetic-stargan"]["reads"]["segmenter"] == "data/prepared/synthetic/manifest.json"
     reads = {rule: jobs[rule]["synthetic-hier_seg"]["reads"]["segmenter"] for rule in ("train", "translate")}
     assert reads["translate"] == reads["train"]  # translating keeps the segmenter's masks before and after
-    for rule, count in (("evaluate", 4), ("train", 5), ("translate", 2), ("report", 1)):
+    for rule, count in (("evaluate", 4), ("train", 6), ("translate", 2), ("report", 1)):
         reads = jobs[rule]["synthetic-stargan"]["reads"]
         assert len(set(reads.values())) == count  # DVC refuses a dependency that is listed twice
 
@@ -66,6 +66,8 @@ def test_a_validated_training_waits_for_the_classifier() -> None:
     assert table["train"]["synthetic-stargan"]["reads"]["judge"] == str(Path(path).parent)
     assert len(set(table["train"]["synthetic-stargan"]["reads"].values())) == len(reads)
     assert "evaluation/validation.py" in stages.code(values, "train", at, HERE.parents[1] / "src" / "mimik")
+    values["methods"]["stargan"]["condition"] = {"space": "attributes"}
+    assert stages.weights(values, "judge", at) is None, "attributes are not validated"
 
 
 def test_a_method_that_starts_from_another_waits_for_it() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -176,3 +177,17 @@ def test_what_cannot_be_validated_is_told(store: FaceStore, classifier: Path, tm
     np.save(store.directory / "images_16.npy", grey)
     with pytest.raises(UserError, match="differ in no class"):
         ValidationJudge(classifier, FaceStore(store.directory, 16), store.rows("val"))
+
+
+def test_a_method_that_edits_attributes_is_not_validated_and_says_so(
+    store: FaceStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    index = store.directory / "index.csv"
+    table = pd.read_csv(index)
+    index.write_text(table.assign(attribute_Young=np.arange(len(table)) % 2).to_csv(index=False))
+    settings = {**SETTINGS, "image_size": 16, "condition": {"space": "attributes", "names": ["Young"]}}
+    settings["training"] = {"steps": 2, "batch_size": 4, "validate_every": 1, "keep": "best"}
+    train_method(settings, store.directory, {}, tmp_path / "result", tmp_path / "checkpoints")
+    assert "not validated" in capsys.readouterr().out
+    assert read_json(tmp_path / "result" / "validation" / "validation.json") == {"entries": []}
+    assert read_json(tmp_path / "result" / "config.json")["training"]["validate_every"] == 0

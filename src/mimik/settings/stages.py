@@ -158,7 +158,8 @@ def segmented(params: Params, wildcards: Wildcards) -> str | None:
 
 def is_validated(params: Params, wildcards: Wildcards) -> bool:
     """Whether a training is validated on the way, for which the evaluating classifier has to be there."""
-    return bool(settings(params, "train", wildcards)["training"].get("validate_every"))
+    found = settings(params, "train", wildcards)
+    return bool(found["training"].get("validate_every")) and found["condition"].get("space") != "attributes"
 
 
 def restricted(params: Params, dataset: str, method: str | None = None) -> bool:

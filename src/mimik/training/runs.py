@@ -141,6 +141,9 @@ def train_method(
     rows = store.training_rows() if chosen is None else chosen.rows
     training = training.counted(len(rows), task.updates)
     validation = None
+    if training.validate_every and condition.space == "attributes":
+        print(f"{where}: not validated while it trains; validation measures expressions, and it edits attributes.")
+        training = dataclasses.replace(training, validate_every=0, keep="last")
     if training.validate_every:
         if judge is None:
             raise UserError(f"{where}.training.validate_every: there is no classifier to judge. Set it to 0.")

@@ -98,13 +98,8 @@ class Validation:
             seed: of the draw of faces.
 
         Raises:
-            UserError: the method is conditioned on attributes, no face of `val` has a label, or the judge cannot judge.
+            UserError: no face of `val` has a label, or the judge cannot judge.
         """
-        if method.condition.space == "attributes":
-            raise UserError(
-                "training.validate_every: validation measures expressions, but this method is conditioned on "
-                "attributes. Set it to 0."
-            )
         labels, rows = store.labels(), store.rows("val")
         rows = rows[labels[rows] >= 0]
         if not len(rows):
