@@ -177,9 +177,11 @@ def reader_of(params: Mapping[str, Any], dataset: str, scale: str | None = None)
 
 def label_quality_of(params: Mapping[str, Any], dataset: str, scale: str | None = None) -> Any:
     """How a dataset's labels are scored and used (`LabelQualityConfig`); None without an `action`: they are not."""
+    values = _dataset_values(params, dataset, scale).get("label_quality")
+    if not values:
+        return None
     from mimik.settings.configuration import build  # here: jobs that score no labels do not depend on it
 
-    values = _dataset_values(params, dataset, scale).get("label_quality") or {}
     schema = declared("faces.prepared.label_quality", "LabelQualityConfig")
     config = build(schema, values, f"datasets.{dataset}.label_quality")
     return config if config.action else None
