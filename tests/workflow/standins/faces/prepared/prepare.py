@@ -9,6 +9,7 @@ def prepare(dataset, options, raw, output, *, module_name, seed, workers, mirror
     output.mkdir(parents=True, exist_ok=True)
     (output / "index.csv").write_text(f"id,split\n{dataset},train\n")
     (output / "quarantine.csv").write_text("path,stage,reason\n")
+    (output / "refused.csv").write_text("path,reason\n")
     (output / f"images_{options['sizes'][0]}.npy").write_bytes(b"pixels")
     (output / "manifest.json").write_text(
         json.dumps(
