@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
-from mimik.evaluation.metrics import attribute_accuracy, inception_score
+from mimik.evaluation.metrics import acd, attribute_accuracy, inception_score
 from mimik.settings.reading import read
 from tests.workflow.conftest import ROOT, WORKFLOW, Project
 
@@ -54,7 +54,8 @@ def test_from_nothing_to_a_report(project: Project, monkeypatch: pytest.MonkeyPa
     assert 0 <= metrics["metrics"]["eea"]["value"] <= 1
     assert metrics["metrics"]["truth_psnr"]["value"] > 0
     skipped = {name for name, entry in metrics["metrics"].items() if "skipped" in entry}
-    assert skipped == {"fid", "fid_per_target", "kid", *inception_score.NAMES, *attribute_accuracy.NAMES}
+    # Whether dlib judges depends on what is installed here.
+    assert skipped - set(acd.NAMES) == {"fid", "fid_per_target", "kid", *inception_score.NAMES, *attribute_accuracy.NAMES}
     assert np.load(result / "translations/masks.npy").shape == (2, 8, 64, 64)
     for record in ("results/synthetic/hier_seg", "data/pretrained/synthetic/classifier/small"):
         settings = json.loads((project.folder / record / "config.json").read_text(encoding="utf-8"))
