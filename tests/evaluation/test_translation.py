@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mimik.components.conditions import Condition, ConditionConfig
 from mimik.errors import UserError
 from mimik.evaluation import translation
-from mimik.evaluation.translation import TranslationSettings, balanced_subset, evenly, translate
+from mimik.evaluation.translation import TranslationSettings, evenly, translate
 from mimik.storage.files import file_sha256
 from mimik.training.batches import to_tensor
 from tests.tiny import make_store
@@ -230,19 +230,6 @@ def test_limit_takes_the_classes_in_turn(folders, method) -> None:
     _, _, manifest = run(folders, limit=3)
     assert sorted(manifest["source_labels"]) == [0, 1, 2]
     assert manifest["limit"] == 3
-
-
-def test_balanced_subset_is_balanced_seeded_and_sorted() -> None:
-    labels = np.array([0] * 50 + [1] * 50 + [2] * 2)
-    rows = np.arange(102) + 7
-    chosen = balanced_subset(rows, labels, 11, seed=0)
-    counts = np.bincount(labels[chosen - 7])
-    assert counts[2] == 2
-    assert sorted(counts[:2]) == [4, 5]
-    assert (np.diff(chosen) > 0).all()
-    assert (chosen == balanced_subset(rows, labels, 11, seed=0)).all()
-    assert (chosen != balanced_subset(rows, labels, 11, seed=1)).any()
-    assert (balanced_subset(rows, labels, None, seed=0) == rows).all()
 
 
 @pytest.mark.parametrize(

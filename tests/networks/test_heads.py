@@ -111,14 +111,8 @@ def test_without_paint_the_warped_head_shows_what_lies_at_its_displacements() ->
     images, out = torch.rand(2, 3, 32, 32) * 2 - 1, torch.randn(2, 6, 32, 32)
     out[:, 3] = -50  # nothing is replaced
     edited, _ = compose(images, out, "warped")
-    moves = displacements(out, "warped")
-    assert moves is not None and moves.shape == (2, 2, 32, 32)
+    moves = displacements(out)
+    assert moves.shape == (2, 2, 32, 32)
     assert 0 < moves.abs().max() < REACH
     torch.testing.assert_close(edited, warp(images, moves))
     assert (edited - images).abs().max() > 0.1
-
-
-def test_other_heads_do_not_move() -> None:
-    others: list[Head] = ["direct", "masked", "residual"]
-    for head in others:
-        assert displacements(torch.randn(1, 6, 8, 8), head) is None

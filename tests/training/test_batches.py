@@ -10,7 +10,7 @@ from mimik.errors import UserError
 from mimik.faces.prepared.store import FaceStore
 from mimik.labels import IGNORED, SEGMENTATION_CLASSES
 from mimik.settings.params import load, resolve
-from mimik.training.batches import Batches, mirrored_masks, shifted, to_tensor, to_uint8
+from mimik.training.batches import Batches, balanced_subset, mirrored_masks, shifted, to_tensor, to_uint8
 from mimik.training.runs import method_module
 from mimik.training.schedule import TrainingConfig
 from tests.tiny import make_store
@@ -253,3 +253,16 @@ def test_weights_say_how_often_a_row_is_drawn_and_leave_classes_their_share(tmp_
     weights[first] = 0
     with pytest.raises(ValueError, match="weight 0"):
         Batches(store, rows, 10, seed=3, weights=weights)
+
+
+def test_balanced_subset_is_balanced_seeded_and_sorted() -> None:
+    labels = np.array([0] * 50 + [1] * 50 + [2] * 2)
+    rows = np.arange(102) + 7
+    chosen = balanced_subset(rows, labels, 11, seed=0)
+    counts = np.bincount(labels[chosen - 7])
+    assert counts[2] == 2
+    assert sorted(counts[:2]) == [4, 5]
+    assert (np.diff(chosen) > 0).all()
+    assert (chosen == balanced_subset(rows, labels, 11, seed=0)).all()
+    assert (chosen != balanced_subset(rows, labels, 11, seed=1)).any()
+    assert (balanced_subset(rows, labels, None, seed=0) == rows).all()

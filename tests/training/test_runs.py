@@ -11,14 +11,13 @@ import torch
 
 from mimik.errors import UserError
 from mimik.faces.prepared.label_quality import RECORD, SCORES
-from mimik.faces.prepared.rendered import luminance
 from mimik.faces.prepared.store import FaceStore
 from mimik.labels import SEGMENTATION_CLASSES
 from mimik.networks import segmenter
 from mimik.networks.stored import save_network
 from mimik.statistics.confusion import confusion_matrix, intersection_over_union
 from mimik.storage.files import file_sha256, write_json, write_text
-from mimik.training.runs import train_method, trained_on
+from mimik.training.runs import train_method
 from tests.test_tracking import SETTINGS
 from tests.tiny import make_store
 
@@ -136,17 +135,3 @@ def test_end_to_end_training_needs_no_masks_where_the_segmenter_comes_from_elsew
     assert len(kept.found) >= 1
     expected = intersection_over_union(confusion_matrix(predicted, np.asarray(other.masks)[rows], 19, 255))[0]
     assert kept.found[-1] == pytest.approx(expected, abs=0.02)
-
-
-def test_what_a_method_was_trained_on_is_measured(tmp_path: Path) -> None:
-    store = make_store(tmp_path / "colour")
-    assert trained_on(store) == {"grey": False, "rendered": False}
-    store.manifest["source"] = "rendered"
-    assert trained_on(store) == {"grey": False, "rendered": True}
-    grey = luminance(np.asarray(store.images))
-    grey[40:] = store.images[40:]  # validation and test faces do not count
-    grey[..., 2] += (np.arange(16) % 2).astype(np.uint8)  # traces of colour, as JPEG leaves them
-    store.images = grey
-    assert trained_on(store)["grey"]
-    grey[:2] = np.asarray(make_store(tmp_path / "other").images[:2])  # two of 32 in colour
-    assert not trained_on(store)["grey"]

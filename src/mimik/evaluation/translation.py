@@ -27,10 +27,9 @@ from mimik.labels import ACTION_UNITS
 from mimik.networks import segmenter
 from mimik.storage.arrays import new_array
 from mimik.storage.files import file_sha256, write_json
-from mimik.training.batches import to_tensor, to_uint8
+from mimik.training.batches import balanced_subset, to_tensor, to_uint8
 from mimik.training.devices import Precision, autocast_dtype, pick_device
 from mimik.training.runs import finite, load_guides, load_method
-from mimik.training.validation import balanced_subset
 
 Array = npt.NDArray[Any]
 

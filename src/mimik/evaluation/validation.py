@@ -16,9 +16,8 @@ from mimik.evaluation.extractors import open_classifier
 from mimik.evaluation.measurements import Missing
 from mimik.evaluation.metrics.eea import hits
 from mimik.evaluation.metrics.kid import squared_mmd
-from mimik.evaluation.metrics.outside_change import REGIONS, region_changes
+from mimik.evaluation.metrics.outside_change import outside_of_parts, region_changes
 from mimik.faces.prepared.store import FaceStore
-from mimik.labels import PARTS
 from mimik.training.batches import to_tensor
 from mimik.training.devices import pick_device
 
@@ -128,11 +127,10 @@ class ValidationJudge:
     def _outside_change(self, edits: Array) -> float:
         masks = self._store.masks
         assert masks is not None
-        outside = [index for index, name in enumerate([*REGIONS, "unknown"]) if name not in PARTS]
-        values = []
-        for index, row in enumerate(self._rows):  # one by one: every region of every picture is large
-            changes = region_changes(self._store.images[[row]], edits[[index]], np.asarray(masks[[row]]))[0]
-            with np.errstate(invalid="ignore"):
-                values.append(changes[:, outside, 0].sum(-1) / changes[:, outside, 1].sum(-1))
-        found = np.stack(values)
+        found = np.concatenate(
+            [  # one by one: every region of every picture is large
+                outside_of_parts(region_changes(self._store.images[[row]], edits[[index]], np.asarray(masks[[row]])))
+                for index, row in enumerate(self._rows)
+            ]
+        )
         return float(found[self._other & np.isfinite(found)].mean())

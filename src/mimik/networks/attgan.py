@@ -117,8 +117,10 @@ class Generator(nn.Module):
         return self.decode(images, self.encode(images, seen), condition)
 
     def displacements(self, images: Tensor, condition: Tensor, seen: Tensor | None = None) -> Tensor | None:
-        """(B, 2, H, W), see `mimik.networks.heads.displacements`. Args: like `edit`."""
-        return displacements(self.raw(self.encode(images, seen), condition), self.head)
+        """(B, 2, H, W), see `mimik.networks.heads.displacements`; None for another head. Args: like `edit`."""
+        if self.head != "warped":
+            return None
+        return displacements(self.raw(self.encode(images, seen), condition))
 
     def encode(self, images: Tensor, seen: Tensor | None = None) -> list[Tensor]:
         """Features of every encoder layer, the finest first; the last is the latent code."""

@@ -73,25 +73,27 @@ def compose(images: Tensor, out: Tensor, head: Head) -> tuple[Tensor, Tensor | N
         replaced = torch.sigmoid(share)
         return images + replaced * (torch.tanh(colour) - images), replaced
     replaced, colour = torch.sigmoid(smooth(share, COARSE)), torch.tanh(smooth(colour, FINE))
-    moves = displacements(out, head)
-    assert moves is not None
+    moves = displacements(out)
     moved = warp(images, moves)
     length = (moves / REACH).square().sum(-3, keepdim=True).add(1e-6).sqrt().clamp(max=1)
     return moved + replaced * (colour - moved), 1 - (1 - replaced) * (1 - length)
 
 
-def displacements(out: Tensor, head: Head) -> Tensor | None:
-    """Where the image is taken from before it is painted, from the last convolution's output as in `compose`.
+def displacements(out: Tensor) -> Tensor:
+    """Where the warped head takes the image from before it paints, from the last convolution's output as in `compose`.
 
     Returns:
-        (..., 2, H, W) to the right and down, as shares of width and height, see `warp`; None for a head that does not
-        move the image.
+        (..., 2, H, W) to the right and down, as shares of width and height, see `warp`.
     """
-    return REACH * torch.tanh(smooth(out[..., -2:, :, :], COARSE)) if head == "warped" else None
+    return REACH * torch.tanh(smooth(out[..., -2:, :, :], COARSE))
 
 
 def smooth(values: Tensor, cells: int) -> Tensor:
-    """(..., C, H, W) averaged over `cells` by `cells` equal squares, and linear between their centres."""
+    """(..., C, H, W) averaged over equal squares, and linear between their centres.
+
+    There are about `cells` squares along the height: their side is a whole number of pixels. Where that is one pixel
+    (crops of parts of a small face), nothing is averaged.
+    """
     flat = values.flatten(0, -4)
     height, width = flat.shape[-2:]
     if height <= cells:

@@ -189,8 +189,8 @@ class Generator(nn.Module):
         return compose(images, self.raw(images, condition), self.head)
 
     def displacements(self, images: Tensor, condition: Tensor) -> Tensor | None:
-        """(B, 2, H, W), see `mimik.networks.heads.displacements`. Args: like `forward`."""
-        return displacements(self.raw(images, condition), self.head)
+        """(B, 2, H, W), see `mimik.networks.heads.displacements`; None for another head. Args: like `forward`."""
+        return displacements(self.raw(images, condition)) if self.head == "warped" else None
 
     def raw(self, images: Tensor, condition: Tensor) -> Tensor:
         """What the last convolution gives, float32 (B, K, H, W) with K as the head asks. Args: like `forward`."""

@@ -179,9 +179,10 @@ class Generator(nn.Module):
         return edited.flatten(1, 2), None if change is None else change.flatten(1, 2)
 
     def displacements(self, images: Tensor, condition: Tensor, seen: Tensor | None = None) -> Tensor | None:
-        """(B, P*2, H, W), see `mimik.networks.heads.displacements`. Args: like `edit`."""
-        moves = displacements(self.raw(images, condition, seen), self.head)
-        return None if moves is None else moves.flatten(1, 2)
+        """(B, P*2, H, W), see `mimik.networks.heads.displacements`; None for another head. Args: like `edit`."""
+        if self.head != "warped":
+            return None
+        return displacements(self.raw(images, condition, seen)).flatten(1, 2)
 
     def raw(self, images: Tensor, condition: Tensor, seen: Tensor | None = None) -> Tensor:
         """What the last convolution gives, float32 (B, P, K, H, W) with K as the head asks.

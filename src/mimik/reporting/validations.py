@@ -5,13 +5,20 @@ from typing import Any
 import numpy as np
 
 from mimik.errors import UserError
+from mimik.reporting.plotting import Absent
 from mimik.reporting.results import Array, Result
 from mimik.storage.pictures import DAMAGED, UnreadableError, open_picture
 from mimik.storage.records import command_for, read_record
+from mimik.training.validation import FOLDER, RECORD, grid_name
 
 _UNREADABLE: tuple[type[Exception], ...] = (UnreadableError, *DAMAGED)
 
 NEEDS = ("entries", "classes", "rule", "judge", "best", "kept")
+
+
+def not_validated(result: Result) -> Absent:
+    """What a figure of the validations says where there are none."""
+    return Absent(f"the training of {result.method} was not validated (`training.validate_every`)")
 
 
 def read_validation(result: Result) -> dict[str, Any] | None:
@@ -20,7 +27,7 @@ def read_validation(result: Result) -> dict[str, Any] | None:
     Raises:
         UserError: the file is damaged.
     """
-    path = result.directory / "validation" / "validation.json"
+    path = result.directory / FOLDER / RECORD
     if not path.exists() or not read_record(path, "validation", ("entries",))["entries"]:
         return None
     return read_record(path, "validation", NEEDS)
@@ -32,7 +39,7 @@ def read_grid(result: Result, step: int) -> Array:
     Raises:
         UserError: it is missing, damaged or of another size.
     """
-    path, side, columns = result.directory / "validation" / f"grid_{step:07d}.png", result.size, len(result.classes) + 1
+    path, side, columns = result.directory / FOLDER / grid_name(step), result.size, len(result.classes) + 1
     remedy = f"Train again: `{command_for(path, 'validation')}`."
     try:
         with open_picture(path) as picture:

@@ -337,3 +337,31 @@ def to_uint8(images: Tensor) -> npt.NDArray[np.uint8]:
     scaled = ((images.detach().float() + 1) * 127.5).round_().clamp_(0, 255).to(torch.uint8)
     array: npt.NDArray[np.uint8] = scaled.permute(0, 2, 3, 1).contiguous().cpu().numpy()
     return array
+
+
+def balanced_subset(
+    rows: npt.NDArray[np.int64], labels: npt.NDArray[np.int64], limit: int | None, seed: int
+) -> npt.NDArray[np.int64]:
+    """At most `limit` of `rows`, drawn from the classes in turn so that their counts differ by at most one.
+
+    When a class is exhausted, the others take its turns. Ascending; the same seed gives the same rows.
+
+    Args:
+        rows: row numbers (N,).
+        labels: their classes (N,).
+        limit: maximum number, or None for all.
+        seed: seed of the draw.
+    """
+    if limit is None or limit >= len(rows):
+        return np.sort(rows)
+    generator = np.random.default_rng(seed)
+    order = generator.permutation(len(rows))
+    turn = np.empty(len(rows), dtype=np.int64)
+    for label in np.unique(labels):
+        members = order[labels[order] == label]
+        turn[members] = np.arange(len(members))
+    # By turn first; within a turn in drawn order, so that no class is always the one that is cut off.
+    position = np.empty(len(rows), dtype=np.int64)
+    position[order] = np.arange(len(rows))
+    kept = np.lexsort((position, turn))[:limit]
+    return np.sort(rows[kept])

@@ -47,10 +47,6 @@ from mimik.training.loop import Logger, TrainingConfig, train
 from mimik.training.starting import CRITICS, critics_state, frozen, load_critics, take_over, told
 from mimik.training.validation import FOLDER, Judge, Validation, write_none
 
-LOOKED_AT, COLOURLESS, GREY_SHARE = 500, 2.0, 0.98
-"""To see whether a dataset is grey: number of faces that are looked at, the mean difference between a pixel's channels
-(grey levels) below which a face has no colour, and the share of faces that have none."""
-
 GUIDES = "guides.safetensors"
 """File in the result folder with the networks that guides keep."""
 
@@ -159,7 +155,7 @@ def train_method(
         "attributes": attributes,
         "action_units": store.action_unit_extractor,
         "dataset_digest": store.digest,
-        "trained_on": trained_on(store),
+        "trained_on": store.kind_of_pictures(),
         # load_method builds the method from these.
         "architectures": {kind: network.settings for kind, network in networks.items()},
         # What they were trained with: part of what a run's settings are, see reporting.tables.settings.
@@ -218,20 +214,6 @@ def train_method(
     (checkpoints / "last.pt").unlink(missing_ok=True)
     if validation is not None:
         validation.remove()
-
-
-def trained_on(store: FaceStore) -> dict[str, bool]:
-    """What kind of pictures a method learns from, for its config.json; editing photographs goes by it.
-
-    Returns:
-        `grey`: whether at least `GREY_SHARE` of the training faces (at most `LOOKED_AT` are looked at) show no colour;
-        `rendered`: whether they were rendered.
-    """
-    rows = store.training_rows()
-    some = store.images[rows[np.unique(np.linspace(0, len(rows) - 1, LOOKED_AT).astype(int))]].astype(np.int16)
-    colourless = (some.max(axis=-1) - some.min(axis=-1)).mean(axis=(1, 2)) < COLOURLESS
-    grey = bool(colourless.mean() >= GREY_SHARE)
-    return {"grey": grey, "rendered": store.manifest.get("source") == "rendered"}
 
 
 def load_method(result_dir: Path | str, also: Sequence[str] = ()) -> tuple[nn.Module, dict[str, Any]]:

@@ -29,7 +29,7 @@ from mimik.errors import UserError
 from mimik.faces.prepared.store import FaceStore
 from mimik.storage.files import atomic_path, write_json
 from mimik.storage.weights import read_safetensors, save_safetensors
-from mimik.training.batches import to_tensor, to_uint8
+from mimik.training.batches import balanced_subset, to_tensor, to_uint8
 from mimik.training.schedule import TrainingConfig
 
 Rows = npt.NDArray[np.int64]
@@ -230,29 +230,3 @@ def _emptied(output: Path) -> Path:
     folder = output / FOLDER
     shutil.rmtree(folder, ignore_errors=True)
     return folder
-
-
-def balanced_subset(rows: Rows, labels: Rows, limit: int | None, seed: int) -> Rows:
-    """At most `limit` of `rows`, drawn from the classes in turn so that their counts differ by at most one.
-
-    When a class is exhausted, the others take its turns. Ascending; the same seed gives the same rows.
-
-    Args:
-        rows: row numbers (N,).
-        labels: their classes (N,).
-        limit: maximum number, or None for all.
-        seed: seed of the draw.
-    """
-    if limit is None or limit >= len(rows):
-        return np.sort(rows)
-    generator = np.random.default_rng(seed)
-    order = generator.permutation(len(rows))
-    turn = np.empty(len(rows), dtype=np.int64)
-    for label in np.unique(labels):
-        members = order[labels[order] == label]
-        turn[members] = np.arange(len(members))
-    # By turn first; within a turn in drawn order, so that no class is always the one that is cut off.
-    position = np.empty(len(rows), dtype=np.int64)
-    position[order] = np.arange(len(rows))
-    kept = np.lexsort((position, turn))[:limit]
-    return np.sort(rows[kept])

@@ -5,9 +5,11 @@ import pandas as pd
 import pytest
 
 from mimik.errors import UserError
+from mimik.faces.prepared.rendered import luminance
 from mimik.faces.prepared.store import FaceStore, store_digest
 from mimik.labels import ACTION_UNITS
 from mimik.storage.files import digest, write_json
+from tests.tiny import make_store
 
 TABLE = pd.DataFrame(
     {
@@ -190,3 +192,17 @@ def test_an_array_of_something_else_is_told(tmp_path: Path) -> None:
         np.save(tmp_path / "images_4.npy", array)
         with pytest.raises(UserError, match=r"images_4\.npy: holds .*mimik data prepare"):
             FaceStore(tmp_path, 4)
+
+
+def test_whether_pictures_are_grey_or_rendered_is_told(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "colour")
+    assert store.kind_of_pictures() == {"grey": False, "rendered": False}
+    store.manifest["source"] = "rendered"
+    assert store.kind_of_pictures() == {"grey": False, "rendered": True}
+    grey = luminance(np.asarray(store.images))
+    grey[40:] = store.images[40:]  # validation and test faces do not count
+    grey[..., 2] += (np.arange(16) % 2).astype(np.uint8)  # traces of colour, as JPEG leaves them
+    store.images = grey
+    assert store.kind_of_pictures()["grey"]
+    grey[:2] = np.asarray(make_store(tmp_path / "other").images[:2])  # two of 32 in colour
+    assert not store.kind_of_pictures()["grey"]

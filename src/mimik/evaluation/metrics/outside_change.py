@@ -55,9 +55,8 @@ def _entry(measurements: Measurements, subject: str, pictures: Array | Rows) -> 
     )
     sums, counts = totals[..., 0], totals[..., 1]
     keep = measurements.other
-    outside = [index for index, name in enumerate([*REGIONS, "unknown"]) if name not in PARTS]
+    values = outside_of_parts(totals)
     with np.errstate(invalid="ignore"):
-        values = sums[..., outside].sum(-1) / counts[..., outside].sum(-1)
         by_region = sums / counts
     per_region = {
         name: float(region[keep & np.isfinite(region)].mean())
@@ -67,6 +66,15 @@ def _entry(measurements: Measurements, subject: str, pictures: Array | Rows) -> 
     return measurements.mean_entry(
         values, keep & np.isfinite(values), None, PROTOCOL.format(subject=subject), per_region=per_region
     )
+
+
+def outside_of_parts(totals: Array) -> Array:
+    """Mean change outside of the parts, (...), of `region_changes` (..., regions, 2); NaN where no pixel lies there."""
+    outside = [index for index, name in enumerate([*REGIONS, "unknown"]) if name not in PARTS]
+    sums, counts = totals[..., outside, :].sum(-2)[..., 0], totals[..., outside, :].sum(-2)[..., 1]
+    with np.errstate(invalid="ignore"):
+        mean: Array = sums / counts
+    return mean
 
 
 def region_changes(sources: Array, pictures: Array, masks: Array) -> Array:

@@ -47,6 +47,10 @@ TRANSFORM = ("xx", "xy", "x0", "yx", "yy", "y0")
 ROWS_AT_ONCE = 10_000
 """Rows of a table that are written as CSV at once for its digest."""
 
+LOOKED_AT, COLOURLESS, GREY_SHARE = 500, 2.0, 0.98
+"""To see whether a dataset is grey: number of faces that are looked at, the mean difference between a pixel's channels
+(grey levels) below which a face has no colour, and the share of faces that have none."""
+
 
 class FaceStore:
     """One prepared dataset at one size, read through memory maps.
@@ -178,6 +182,19 @@ class FaceStore:
                 "dataset's `classes`, and prepare it again."
             )
         return rows
+
+    def kind_of_pictures(self) -> dict[str, bool]:
+        """What kind of pictures a method learns from here; editing photographs goes by it.
+
+        Returns:
+            `grey`: whether at least `GREY_SHARE` of the training faces (at most `LOOKED_AT` are looked at) show no
+            colour; `rendered`: whether they were rendered.
+        """
+        rows = self.training_rows()
+        some = self.images[rows[np.unique(np.linspace(0, len(rows) - 1, LOOKED_AT).astype(int))]].astype(np.int16)
+        colourless = (some.max(axis=-1) - some.min(axis=-1)).mean(axis=(1, 2)) < COLOURLESS
+        grey = bool(colourless.mean() >= GREY_SHARE)
+        return {"grey": grey, "rendered": self.manifest.get("source") == "rendered"}
 
     def truth_positions(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Positions in `truth` of some rows of the table. Raises `ValueError` when one is not of the split 'test'."""

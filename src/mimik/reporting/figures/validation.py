@@ -5,7 +5,7 @@ from typing import Any
 
 from mimik.reporting.plotting import FAINT, INK, WIDTH, Absent, Drawing, colour, drawing, marker, style
 from mimik.reporting.results import ReportSettings, Result
-from mimik.reporting.validations import read_validation
+from mimik.reporting.validations import not_validated, read_validation
 
 TITLE = "Validation while training"
 CAPTION = (
@@ -29,7 +29,7 @@ def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absen
     result = results[0]
     record = read_validation(result)
     if record is None:
-        return Absent(f"the training of {result.method} was not validated (`training.validate_every`)")
+        return not_validated(result)
     entries = record["entries"]
     shown = {title: names for title, names in PANELS.items() if names[0] in entries[0]}
     steps = [entry["step"] for entry in entries]

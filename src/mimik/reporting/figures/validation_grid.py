@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from mimik.reporting.mosaics import Cell, Mosaic, Strip, enlargement_note
 from mimik.reporting.plotting import Absent, Drawing
 from mimik.reporting.results import ReportSettings, Result
-from mimik.reporting.validations import read_grid, read_validation
+from mimik.reporting.validations import not_validated, read_grid, read_validation
 
 TITLE = "Faces of the validation"
 CAPTION = (
@@ -21,7 +21,7 @@ def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absen
     result = results[0]
     record = read_validation(result)
     if record is None:
-        return Absent(f"the training of {result.method} was not validated (`training.validate_every`)")
+        return not_validated(result)
     last = record["entries"][-1]["step"]
     steps = {"best and last" if record["best"] == last else "best": record["best"]}
     steps |= {} if last in steps.values() else {"last": last}
