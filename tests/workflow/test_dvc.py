@@ -236,10 +236,13 @@ def test_what_is_made_of_a_restricted_dataset_is_not_pushed(project: Project, tm
     project.edit("src/mimik/datasets/affectnet.py", "    raise UserError", "    assert UserError")
     project.edit("params.yaml", "experiments:\n", "experiments:\n  - {dataset: affectnet, method: hier_seg}\n")
     project.must("env", "PYTHONPATH=src", "python", "-m", "mimik.cli", "params", "--stages")
-    done = project.must("dvc", "repro")
-    assert "prepare_restricted@affectnet" in done.stages
-    assert "report_restricted@affectnet-hier_seg" in done.stages
-    assert "evaluate@affectnet-hier_seg" in done.stages
+    made = {
+        *("prepare_restricted@affectnet", "evaluate@affectnet-hier_seg"),
+        *(f"{rule}_restricted@affectnet-hier_seg" for rule in ("train", "translate", "report")),
+    }
+    assert made <= status(project)
+    assert project.must("dvc", "repro", "prepare_restricted@affectnet").stages[1:] == ["prepare_restricted@affectnet"]
+    project.must("snakemake", "--cores", "2")  # makes the rest in fewer programs than DVC
     remote = tmp_path / "other remote"
     project.must("dvc", "remote", "add", "other", str(remote))
     project.must("dvc", "push", "--remote", "other")
@@ -262,7 +265,7 @@ def test_what_is_made_of_a_restricted_dataset_is_not_pushed(project: Project, tm
     kept_here = {path for path, there in pushed.items() if not there and not path.endswith(numbers)}
     made_of_it = {path for path in pushed if "affectnet" in path and not path.endswith(numbers)}
     assert kept_here == {"report/index.html", *made_of_it}
-    assert project.must("dvc", "repro").stages == []
+    assert status(project) == set()
 
 
 def test_an_edit_of_another_package_is_noticed(project: Project) -> None:
@@ -281,11 +284,6 @@ def test_an_edit_of_another_package_is_noticed(project: Project) -> None:
     own = [f"{rule}@faces-guest" for rule in ("train", "translate", "evaluate")]
     assert done.stages == ["outside@guests", "settings", *own]
     assert project.planned() == {}
-
-    project.append("guests/metric.py", "\n# an edit\n")
-    done = project.must("snakemake", "--cores", "2")
-    assert "mimik: DVC is up to date" in done.text
-    assert project.must("dvc", "repro").stages == []
 
 
 def test_new_experiments_ask_for_new_stages(project: Project) -> None:
