@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mimik.components import budget, losses
 from mimik.components.budget import LazyReconstruction, Options, OutputHead, Rounds
+from mimik.labels import IGNORED, SEGMENTATION_CLASSES
 from mimik.pretraining.depth_network import DepthNetworkConfig
 from mimik.settings.modules import names
 from mimik.training.runs import guide_module, method_module
@@ -66,13 +67,36 @@ def test_changes_are_weighed_and_summed() -> None:
     config = OutputHead(head="masked", lambda_change=2.0, lambda_smooth=3.0)
     first, second = torch.rand(2, 1, 4, 4), torch.rand(2, 1, 2, 2)
     terms = {"adv": torch.ones(())}
-    total, found = budget.restrained(config, torch.ones(()), terms, first, None, second)
+    total, found = budget.restrained(config, torch.ones(()), terms, {}, first, None, second)
     torch.testing.assert_close(found["change"], first.mean() + second.mean())
     torch.testing.assert_close(found["smooth"], losses.total_variation(first) + losses.total_variation(second))
     torch.testing.assert_close(total, 1 + 2 * found["change"] + 3 * found["smooth"])
     assert list(found) == ["adv", "change", "smooth"]
-    direct = budget.restrained(OutputHead(), torch.ones(()), terms, None)
+    direct = budget.restrained(OutputHead(), torch.ones(()), terms, {}, None)
     assert direct == (torch.ones(()), {"adv": torch.ones(())})
+
+
+def test_change_away_from_the_parts_is_weighed() -> None:
+    config, skin, mouth = (
+        OutputHead(lambda_outside=2.0),
+        SEGMENTATION_CLASSES.index("skin"),
+        SEGMENTATION_CLASSES.index("u_lip"),
+    )
+    assert config.reads == {"mask"} and not OutputHead().reads
+    mask = torch.full((1, 32, 32), skin)
+    mask[0, 16, 16], mask[0, 0, 0] = mouth, IGNORED
+    image = torch.zeros(1, 3, 32, 32)
+    changed = torch.zeros(1, 3, 32, 32)
+    changed[0, :, 14:19, 14:19] = 1  # within two pixels of the mouth, a sixteenth of the side
+    changed[0, :, :3, :3] = 1
+    total, found = budget.restrained(config, torch.ones(()), {}, {"mask": mask, "image": image, "edited": changed})
+    assert float(total) == 1 and float(found["outside"]) == 0
+    changed[0, 0, 20, 16] = -0.3
+    total, found = budget.restrained(config, torch.ones(()), {}, {"mask": mask, "image": image, "edited": changed})
+    assert float(found["outside"]) == pytest.approx(0.1 / (32 * 32 - 25 - 9))
+    torch.testing.assert_close(total, 1 + 2 * found["outside"])
+    nothing = {"mask": torch.full_like(mask, IGNORED), "image": image, "edited": changed}
+    assert float(budget.restrained(config, torch.ones(()), {}, nothing)[0]) == 1
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,16 @@ Options of the critic (realness per class, R1, augmentation) are in `mimik.compo
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mimik.components import losses
 from mimik.components.adversary import Loss, Terms
+from mimik.labels import IGNORED, PARTS, class_indices
+from mimik.networks.constants import constant
 from mimik.networks.heads import Head
 
 
@@ -77,17 +81,25 @@ class OutputHead(Options):
         head: see `mimik.networks.heads`.
         lambda_change: weight of the mean share of every pixel that the head replaces (not for the direct head).
         lambda_smooth: weight of the total variation of that share.
+        lambda_outside: weight of the mean change of the face away from its eyes, brows, nose and mouth, which come from
+            the dataset's masks (annotation `masks`).
     """
 
     head: Head = "direct"
     lambda_change: float = 0.0
     lambda_smooth: float = 0.0
+    lambda_outside: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse combinations that make no sense."""
         super().__post_init__()
         if self.head == "direct" and (self.lambda_change or self.lambda_smooth):
             raise ValueError("lambda_change and lambda_smooth need a head other than direct")
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """Entries of a batch that these terms need, see `mimik.training.batches`."""
+        return frozenset({"mask"} if self.lambda_outside else ())
 
 
 def fake(rounds: Rounds, batch: dict[str, Tensor], step: int, make: Callable[[], Tensor]) -> Tensor | None:
@@ -114,18 +126,45 @@ def due(step: int, every: int) -> int:
     return every if step % every == 0 else 0
 
 
-def restrained(config: OutputHead, total: Tensor, terms: Terms, *changes: Tensor | None) -> Loss:
-    """A generator's loss with the terms `change` and `smooth`, for heads that replace a share of every pixel.
+def restrained(
+    config: OutputHead, total: Tensor, terms: Terms, batch: dict[str, Tensor], *shares: Tensor | None
+) -> Loss:
+    """A generator's loss with the terms that keep its edit small: `change`, `smooth` and, if weighted, `outside`.
 
     Args:
         config: has the weights.
         total, terms: the loss without them.
-        changes: these shares (B, c, H, W) in [0, 1], one of every network with such a head; their terms are summed.
+        batch: contains `image`, its edit `edited` (B, C, H, W) and what `config.reads` names.
+        shares: of every pixel that a head replaces, (B, c, H, W) in [0, 1], one of every network with such a head; the
+            terms of all networks are summed.
     """
-    shares = [change for change in changes if change is not None]
-    if not shares:
-        return total, terms
-    change = torch.stack([share.mean() for share in shares]).sum()
-    smooth = torch.stack([losses.total_variation(share) for share in shares]).sum()
-    total = total + config.lambda_change * change + config.lambda_smooth * smooth
-    return total, {**terms, "change": change, "smooth": smooth}
+    replaced = [share for share in shares if share is not None]
+    if replaced:
+        change = torch.stack([share.mean() for share in replaced]).sum()
+        smooth = torch.stack([losses.total_variation(share) for share in replaced]).sum()
+        total = total + config.lambda_change * change + config.lambda_smooth * smooth
+        terms = {**terms, "change": change, "smooth": smooth}
+    if config.lambda_outside:
+        where = away_from_parts(batch["mask"])[:, None]
+        changed = (batch["edited"] - batch["image"]).abs().mean(1, keepdim=True)
+        terms = {**terms, "outside": (changed * where).sum() / where.sum().clamp(min=1)}
+        total = total + config.lambda_outside * terms["outside"]
+    return total, terms
+
+
+NEAR = 1 / 16
+"""Pixels nearer to a part than this share of the side may move with it: a mouth that opens takes the chin along."""
+
+
+def away_from_parts(labels: Tensor) -> Tensor:
+    """Float (B, H, W), 1 where a pixel is farther than `NEAR` from every part, for class maps int64 (B, H, W).
+
+    Pixels of unknown class (`mimik.labels.IGNORED`) count as parts.
+    """
+    inside = constant(_PARTS, torch.bool, labels.device)[labels].float()
+    reach = round(NEAR * labels.shape[-1])
+    return 1 - F.max_pool2d(inside[:, None], 2 * reach + 1, 1, reach)[:, 0]
+
+
+_NOT_AWAY = {IGNORED, *class_indices([*chain(*PARTS.values())])}
+_PARTS = tuple(label in _NOT_AWAY for label in range(IGNORED + 1))

@@ -78,8 +78,9 @@ class ValidationJudge:
         """Measures of the edits uint8 (N, C, S, S, 3) of the sample.
 
         Returns:
-            `score`, `worst` (mean and largest relative distance), `relative_distance` by class, `eea` (mean over the
-            classes), `eea_per_class`, and where there are masks `outside_change`.
+            `score`: mean of the mean relative distance and of the share of edits that are not recognised, 1 - `eea`; 0
+            is perfect, unedited faces have about 1. `worst`: the largest relative distance. `relative_distance` and
+            `eea_per_class`: by class. `eea`: mean over the classes. `outside_change`: where there are masks.
         """
         pairs = edits.shape[:2]
         outputs = self._outputs(edits.reshape(-1, *edits.shape[2:]))
@@ -91,11 +92,12 @@ class ValidationJudge:
             for index, name in enumerate(self._store.classes)
             if other[:, index].any()
         }
+        eea = float(np.mean(list(accuracy.values())))
         found = {
-            "score": float(np.mean(list(relative.values()))),
+            "score": (float(np.mean(list(relative.values()))) + 1 - eea) / 2,
             "worst": max(relative.values()),
             "relative_distance": relative,
-            "eea": float(np.mean(list(accuracy.values()))),
+            "eea": eea,
             "eea_per_class": accuracy,
         }
         return found if self._store.masks is None else {**found, "outside_change": self._outside_change(edits)}

@@ -126,7 +126,7 @@ class Method(nn.Module):
         """
         super().__init__()
         self.config, self.condition = config, context.condition
-        self.reads = self.condition.reads
+        self.reads = self.condition.reads | config.reads
         self.generator = Generator(
             self.condition.dim,
             seen_channels=MASK_CHANNELS if config.see_masks else 0,
@@ -194,7 +194,7 @@ class Method(nn.Module):
             own, _ = self.generator.decode(image, code, self.told(source, source))
             terms["rec"] = losses.reconstruction(image, own).mean()
             total = total + lazy * config.lambda_reconstruction * terms["rec"]
-        return budget.restrained(config, total, terms, change)
+        return budget.restrained(config, total, terms, batch, change)
 
     def translate(self, images: Tensor, source: Tensor, target: Tensor) -> Tensor:
         """Edit images (B, 3, H, W) in [-1, 1] from the states `source` to `target`, float (B, K)."""

@@ -104,7 +104,7 @@ class Method(nn.Module):
         if context.condition.space != "expression" or context.condition.config.form != "absolute":
             raise ValueError("gannotation edits only expressions (condition: space expression, form absolute)")
         self.config, self.condition, self.image_size = config, context.condition, context.image_size
-        self.reads = self.condition.reads | {"landmarks", "target_landmarks"}
+        self.reads = self.condition.reads | {"landmarks", "target_landmarks"} | config.reads
         self.generator = LandmarkGenerator(
             conv_dim=config.conv_dim,
             residual_blocks=config.residual_blocks,
@@ -184,7 +184,7 @@ class Method(nn.Module):
             terms["triple"] = losses.reconstruction(direct, through).mean()
             consistency = config.lambda_self * terms["self"] + config.lambda_triple * terms["triple"]
             total = total + lazy * consistency
-        return budget.restrained(config, total, terms, change)
+        return budget.restrained(config, total, terms, batch, change)
 
     def translate(self, images: Tensor, source: Tensor, target: Tensor) -> Tensor:
         """Edit images (B, 3, H, W) in [-1, 1] from the states `source` to `target`, float (B, C).

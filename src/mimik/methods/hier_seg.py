@@ -179,7 +179,7 @@ class Method(nn.Module):
         super().__init__()
         segmenter = context.needed("segmenter", "hier_seg")
         self.config, self.condition, self.image_size = config, context.condition, context.image_size
-        self.reads = self.condition.reads
+        self.reads = self.condition.reads | config.reads
         states, image_size = self.condition.dim, context.image_size
         count = len(config.parts)
         self.generator: Any = nn.ModuleDict(
@@ -380,7 +380,7 @@ class Method(nn.Module):
             terms.update({f"{name}/{term}": value for term, value in own.items()})
         for index, part in enumerate(config.parts):
             terms[f"area/{part}"] = cut.masks[:, index].mean()
-        total, terms = budget.restrained(config, total, terms, *out["changes"])
+        total, terms = budget.restrained(config, total, terms, batch, *out["changes"])
         if self.anchor is not None and cut.logits is not None and cut.logits.requires_grad:
             with torch.no_grad():
                 before = torch.log_softmax(_parse(self.anchor, image), 1)

@@ -78,7 +78,7 @@ class Method(nn.Module):
         """
         super().__init__()
         self.config, self.condition = config, context.condition
-        self.reads = self.condition.reads
+        self.reads = self.condition.reads | config.reads
         self.generator = Generator(
             self.condition.dim,
             seen_channels=MASK_CHANNELS if config.see_masks else 0,
@@ -130,7 +130,7 @@ class Method(nn.Module):
             again, _ = self.edit(fake, told(target, source)) if cycle else self.edit(image, told(source, source), seen)
             terms["rec"] = losses.reconstruction(image, again).mean()
             total = total + lazy * config.lambda_reconstruction * terms["rec"]
-        return budget.restrained(config, total, terms, change)
+        return budget.restrained(config, total, terms, batch, change)
 
     def edit(self, images: Tensor, told: Tensor, seen: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """The generator's edit of images, and how much of every pixel was replaced; see its `edit`.

@@ -41,8 +41,8 @@ FOLDER = "validation"
 RECORD, BEST = "validation.json", "generator_best.safetensors"
 
 RULE = (
-    "The best step has the smallest score, the mean over the classes of the relative distance; of equal ones that "
-    "with the smaller worst class, then the earlier."
+    "The best step has the smallest score, the mean of the relative distance, averaged over the classes, and of the "
+    "share of edits that are not recognised; of equal ones that with the smaller worst class, then the earlier."
 )
 
 GRID_ROWS = 8

@@ -1,6 +1,7 @@
 """What validations while training measured on faces of `val`, by step (`mimik.training.validation`)."""
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from mimik.reporting.plotting import FAINT, INK, WIDTH, Absent, Drawing, colour, drawing, marker, style
@@ -10,18 +11,20 @@ from mimik.reporting.validations import not_validated, read_validation
 TITLE = "Validation while training"
 CAPTION = (
     "Edits of faces of the split 'val' at steps of the training, measured by the classifier {judge}; no test face is "
-    "used. Thick: mean over the classes; thin: single classes. Relative distance: kernel distance between edits to a "
+    "used. Score: the mean of the mean relative distance and of the share that is not recognised; smaller is better. "
+    "Thick: mean over the classes; thin: single classes. Relative distance: kernel distance between edits to a "
     "class and real faces of it, as a share of that of the unedited faces; 0 is a real face, 1 no edit. {rule} It is "
     "step {best} (upright line); the result has the generator of step {kept}."
 )
 PAGES = frozenset({"method"})
 
-PANELS: Mapping[str, tuple[str, str | None]] = {
-    "Relative kernel distance": ("score", "relative_distance"),
-    "Expression editing accuracy": ("eea", "eea_per_class"),
-    "Change outside the parts": ("outside_change", None),
+PANELS: Mapping[str, str] = {
+    "Score": "score",
+    "Relative kernel distance": "relative_distance",
+    "Expression editing accuracy": "eea_per_class",
+    "Change outside the parts": "outside_change",
 }
-"""Panels: the measure that is drawn thick, and the one by class."""
+"""Measures by the title of their panel."""
 
 
 def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absent:
@@ -31,14 +34,19 @@ def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absen
     if record is None:
         return not_validated(result)
     entries = record["entries"]
-    shown = {title: names for title, names in PANELS.items() if names[0] in entries[0]}
+    shown = {title: name for title, name in PANELS.items() if name in entries[0]}
     steps = [entry["step"] for entry in entries]
     with style() as pyplot:
-        figure, axes = pyplot.subplots(1, len(shown), figsize=(WIDTH / 3 * len(shown), 3.2), squeeze=False)
-        for axis, (title, (mean, by_class)) in zip(axes.flat, shown.items(), strict=True):
-            for index, name in enumerate(entries[0].get(by_class, ()) if by_class else ()):
-                _line(axis, steps, [entry[by_class][name] for entry in entries], colour(index), 0.9, name)
-            _line(axis, steps, [entry[mean] for entry in entries], INK, 2.2, "mean")
+        figure, axes = pyplot.subplots(2, 2, figsize=(WIDTH, 6.0), squeeze=False)
+        for axis in axes.flat[len(shown) :]:
+            axis.set_axis_off()
+        for axis, (title, measure) in zip(axes.flat, shown.items(), strict=False):
+            values = [entry[measure] for entry in entries]
+            by_class = isinstance(values[0], Mapping)
+            for index, name in enumerate(values[0] if by_class else ()):
+                _line(axis, steps, [value[name] for value in values], colour(index), 0.9, name)
+            means = [fmean(value.values()) for value in values] if by_class else values
+            _line(axis, steps, means, INK, 2.2, "mean")
             axis.axvline(record["best"], color=FAINT, linewidth=1, linestyle=":")
             axis.set_title(title)
             axis.set_xlabel("step")
