@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from mimik.evaluation.metrics import acd, attribute_accuracy, inception_score
+from mimik.settings.params import starts_from
 from mimik.settings.reading import read
 from tests.workflow.conftest import ROOT, WORKFLOW, Project
 
@@ -109,8 +110,8 @@ def test_a_segmenter_of_other_faces_is_trained_and_measured_on_those(
     assert "measured on test faces of synthetic." in page
 
 
-def test_every_shipped_pair_can_be_asked_for(tmp_path: Path) -> None:
-    """A dry run of every method on every dataset; of one without its archive, with its faces prepared before."""
+def test_every_shipped_dataset_and_method_can_be_asked_for(tmp_path: Path) -> None:
+    """A dry run of every method on a dataset of each kind, and of every dataset; faces count as prepared before."""
     values = read(ROOT / "params.yaml")[0]
     folder = tmp_path / "project"
     folder.mkdir()
@@ -121,11 +122,16 @@ def test_every_shipped_pair_can_be_asked_for(tmp_path: Path) -> None:
             file = folder / "data/prepared" / dataset / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text("{}")
-    targets = [
-        f"results/{dataset}/{method}/report.html" for dataset in values["datasets"] for method in values["methods"]
-    ]
+    pairs = {(dataset, method) for dataset in values["datasets"] for method in ("stargan", "cascade_ef_gan")}
+    pairs |= {(dataset, method) for dataset in ("synthetic", "affectnet_d", "celeba") for method in values["methods"]}
+    targets = [f"results/{dataset}/{method}/report.html" for dataset, method in sorted(pairs)]
     rules = ("report", "evaluate", "translate", "train", "segmenter", "depth_network", "classifier", "reader")
     planned = Project(folder).planned("--allowed-rules", *rules, "--", *targets)
-    assert planned["train"] == planned["report"] == len(targets)
-    assert planned["reader"] == sum(bool(entry.get("ground_truth")) for entry in values["datasets"].values())
-    assert planned["classifier"] == 2 * len(values["datasets"])  # of expressions, and of attributes
+    started = {starts_from(values, *pair) for pair in pairs} - {None}
+    assert planned["report"] == len(targets)
+    assert planned["train"] == len(pairs | {(other.dataset, other.name) for other in started if other})
+    truth = [name for name, entry in values["datasets"].items() if entry.get("ground_truth")]
+    assert planned["reader"] == len(truth)
+    assert (
+        planned["classifier"] == len(values["datasets"]) + 3
+    )  # of expressions, and of attributes where all methods are
