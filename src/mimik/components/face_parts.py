@@ -31,7 +31,7 @@ def part_masks(logits: Tensor, phi: float, parts: tuple[str, ...]) -> Tensor:
     with torch.autocast(logits.device.type, enabled=False):
         probabilities = torch.softmax(phi * logits.float().permute(0, 2, 3, 1).flatten(1, 2), 2)
         sums = probabilities @ _classes(parts, logits.device).mT.float()
-    return sums.mT.contiguous().view(len(logits), len(parts), height, width)
+    return sums.mT.contiguous().view(logits.shape[0], len(parts), height, width)
 
 
 def hard_part_masks(labels: Tensor, parts: tuple[str, ...]) -> Tensor:

@@ -118,6 +118,9 @@ class Method(nn.Module):
     is read from the device in every update. The most that is possible, all faces, would take as many times the work as
     there are classes."""
 
+    no_graph = "it runs only those of its generators that the states ask for, but a graph computes the same for all"
+    """Why `mimik export` makes no graph of it."""
+
     def __init__(self, config: Config, context: Context) -> None:
         """Build the networks for the classes and image size of `context`.
 

@@ -467,7 +467,7 @@ class Method(nn.Module):
         """Edit images (B, 3, H, W) in [-1, 1] from the states `source` to `target`, float (B, K)."""
         with normalised_once(self.generator):
             path, _ = self.waypoints(source, target)
-            result = self.run(images, path, self.corners(None, len(images)))[-1].made["final"]
+            result = self.run(images, path, self.corners(None, images.shape[0]))[-1].made["final"]
         return result
 
     def generator_state(self) -> dict[str, Tensor]:
