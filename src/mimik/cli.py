@@ -17,6 +17,7 @@ from mimik.verbs import (
     edit_photograph,
     evaluate_method,
     export_data,
+    export_model,
     import_weights,
     plan_item,
     prepare_data,
@@ -156,6 +157,20 @@ def parser() -> argparse.ArgumentParser:
     )
     gallery.add_argument("--most", type=int, default=20, metavar="N", help="number of rows (default: 20)")
     gallery.add_argument("--overwrite", action="store_true", help="replace OUT even if it was not written by mimik")
+    given_away = _verb(
+        verbs, "export", export_model, "write a trained method for use elsewhere: ONNX, or a folder with a model card",
+        "mimik export results/synthetic/stargan --onnx stargan.onnx",
+        "mimik export results/open_faces/stargan --folder ~/models/stargan", dataset=None,
+    )  # fmt: skip
+    given_away.add_argument("model", metavar="MODEL", help="results/<dataset>/<method>")
+    given_away.add_argument("--onnx", metavar="FILE", help="write the generator as an ONNX graph (.onnx)")
+    given_away.add_argument(
+        "--torch-export", dest="program", metavar="FILE", help="write the generator as a program of torch.export (.pt2)"
+    )
+    given_away.add_argument(
+        "--folder", metavar="DIR", help="write a folder that works elsewhere: weights, config, ONNX graph, model card"
+    )
+    given_away.add_argument("--overwrite", action="store_true", help="replace what exists")
     compare = _verb(
         verbs, "compare", compare_results, "write report/index.html from everything in results/",
         "mimik compare", "mimik compare --readme README.md", dataset=None,

@@ -248,6 +248,18 @@ def edit_photograph(chosen: argparse.Namespace) -> None:
     )
 
 
+def export_model(chosen: argparse.Namespace) -> None:
+    """`mimik export`."""
+    from mimik.editing.exporting import export
+    from mimik.faces.prepared.store import check_outside
+
+    paths = {key: Path(value) for key in ("onnx", "program", "folder") if (value := getattr(chosen, key)) is not None}
+    for path in paths.values():
+        check_outside(path, *_inputs())
+    values = _params(chosen) if Path("params.yaml").is_file() else None
+    export(Path(chosen.model), values, **paths, overwrite=chosen.overwrite)
+
+
 def write_gallery(chosen: argparse.Namespace) -> None:
     """`mimik gallery`."""
     from mimik.editing import gallery

@@ -36,8 +36,8 @@ TOLERANCE = 1e-4
 INPUTS = ("image", "source", "target")
 
 DRAWS = 3
-"""Batches on which a graph is compared; one that agrees is enough. Where a segmenter finds two classes equally likely,
-up to rounding, its mask may fall either way and move a part's box; a graph that computes something else never agrees."""
+"""Batches on which a graph is compared; one that agrees is enough. Where a segmenter finds two classes equally likely
+up to rounding, its mask may fall either way and move a part's box. A graph that computes something else never agrees."""
 
 
 @dataclass(frozen=True)

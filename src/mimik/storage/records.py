@@ -130,6 +130,15 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                 "label_quality": _LABELS_USED,
                 "environment": {"description": "a group", "type": "object"},
                 "imported": _GROUP,
+                "exported": {
+                    "description": "the terms of an exported method",
+                    "type": "object",
+                    "required": ["restricted", "reason", "licence", "citation"],
+                    "properties": {
+                        "restricted": {"description": "true or false", "type": "boolean"},
+                        **dict.fromkeys(("reason", "licence", "citation"), _text("a text")),
+                    },
+                },
                 "trained_on": {
                     "description": "grey and rendered, each true or false",
                     "type": "object",

@@ -1,0 +1,157 @@
+"""`mimik export`: a trained method for other places, as an ONNX file, a program of `torch.export`, or a folder."""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mimik import __version__
+from mimik.editing.cards import Terms, card, terms_of
+from mimik.editing.graphs import OPSET, TOLERANCE, described, difference, onnx_of, program_of, speed
+from mimik.errors import UserError
+from mimik.settings.params import Params
+from mimik.storage.files import atomic_path, file_sha256, write_json, write_text
+from mimik.storage.records import read_record
+from mimik.storage.weights import save_safetensors
+from mimik.training.runs import load_method
+
+NEEDS = ("template", "sizes", "method", "dataset", "scale")
+"""Entries of config.json without which a method cannot edit photographs."""
+
+
+def export(
+    model: Path,
+    params: Params | None,
+    *,
+    onnx: Path | None = None,
+    program: Path | None = None,
+    folder: Path | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Write a trained method in one or more forms, and say on the console how each can be used.
+
+    Args:
+        model: results/<dataset>/<method>, or an exported folder.
+        params: params.yaml of the project, which knows the licences of datasets; None outside of a project.
+        onnx: the ONNX file to write; compared with PyTorch before it is.
+        program: the program of `torch.export` to write (.pt2).
+        folder: the folder to write: generator.safetensors, config.json, metrics.json (where the method was measured),
+            model.onnx (where it has a graph) and README.md, the model card.
+        overwrite: replace files that exist, and the files of an earlier export in `folder`.
+
+    Raises:
+        UserError: there is no trained method, it has no graph, a package of the extra `export` is missing, or an output
+            exists.
+    """
+    if onnx is program is folder is None:
+        raise UserError("export: name what to write: --onnx FILE, --torch-export FILE or --folder DIR.")
+    for path, ending in ((onnx, ".onnx"), (program, ".pt2")):
+        if path is not None:
+            _check_file(path, ending, overwrite)
+    if folder is not None:
+        _check_folder(folder, model, overwrite)
+    method: Any
+    method, config = load_method(model, NEEDS)
+    terms = terms_of(config, params)
+    size, name, without = int(config["image_size"]), str(model), ""
+    traced, content = None, b""
+    try:
+        traced = program_of(method, size, name)
+    except UserError as error:
+        if onnx is not None or program is not None:
+            raise
+        without = f"{error}"
+    if traced is not None and (onnx is not None or folder is not None):
+        about = {"mimik": __version__, "restricted": terms.restricted, "licence": terms.licence}
+        sha256 = file_sha256(model / "generator.safetensors")
+        about |= {"generator_sha256": sha256, **({"not_to_be_passed_on": terms.reason} if terms.restricted else {})}
+        content = onnx_of(traced, described(method.condition, config, about), name)
+        apart = difference(content, method, size)
+        if not apart <= TOLERANCE:
+            raise UserError(
+                f"{name}: its ONNX graph differs from PyTorch by {apart:.1e} on images in [-1, 1]; at most "
+                f"{TOLERANCE:g} is allowed. Nothing was written."
+            )
+        print(f"ONNX, opset {OPSET}: at most {apart:.1e} from PyTorch on images in [-1, 1].")
+        taken = speed(content, method, size)
+        print(
+            f"One face of {size} px on {taken.threads} thread(s): {taken.onnx:.1f} ms in onnxruntime, "
+            f"{taken.torch:.1f} ms in PyTorch."
+        )
+    if onnx is not None:
+        _write_bytes(onnx, content)
+        print(f"{onnx}: {len(content):,} bytes.")
+    if program is not None:
+        assert traced is not None
+        with atomic_path(program) as temporary, temporary.open("wb") as opened:
+            torch.export.save(traced, opened)
+        print(f"{program}: read it with torch.export.load.")
+    if folder is not None:
+        _write_folder(folder, model, method, config, terms, content, without)
+        print(f"{folder}: the model with its card, README.md.{f' No model.onnx: {without}' if without else ''}")
+    if terms.restricted:
+        print(f"For your own use only, do not pass it on. {terms.reason}", file=sys.stderr)
+
+
+def _write_folder(
+    folder: Path,
+    model: Path,
+    method: Any,
+    config: Mapping[str, Any],
+    terms: Terms,
+    content: bytes,
+    without: str,
+) -> None:
+    """The files of an exported folder, the card last."""
+    state = method.generator_state()
+    save_safetensors(folder / "generator.safetensors", state)
+    exported = {
+        "mimik": __version__,
+        "restricted": terms.restricted,
+        "reason": terms.reason,
+        "licence": terms.licence,
+        "citation": terms.citation,
+    }
+    write_json(folder / "config.json", {**config, "exported": exported})
+    metrics = None
+    if (model / "metrics.json").exists():
+        metrics = read_record(model / "metrics.json", "metrics", ("metrics",))
+        write_json(folder / "metrics.json", metrics)
+    if content:
+        _write_bytes(folder / "model.onnx", content)
+    weights = {
+        "count": sum(value.numel() for value in state.values()),
+        "sha256": file_sha256(folder / "generator.safetensors"),
+    }
+    write_text(folder / "README.md", card(config, terms, metrics, weights, without))
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def _check_file(path: Path, ending: str, overwrite: bool) -> None:
+    if path.suffix.lower() != ending:
+        raise UserError(f"{path}: expected a name that ends in {ending}.")
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder; expected the name of a file.")
+    if os.path.lexists(path) and not overwrite:
+        raise UserError(f"{path}: already exists. Name another file, or add --overwrite.")
+
+
+def _check_folder(folder: Path, model: Path, overwrite: bool) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder}: is a file; expected a folder to write to.")
+    if folder.exists() and folder.samefile(model):
+        raise UserError(f"{folder}: is the model itself. Name another folder.")
+    if not folder.exists() or not any(folder.iterdir()):
+        return
+    config = folder / "config.json"
+    ours = config.is_file() and "exported" in read_record(config, "method")
+    if not (ours and overwrite):
+        advice = "Name another folder, or add --overwrite." if ours else "Name a new or empty folder."
+        raise UserError(f"{folder}: already holds files. {advice}")
