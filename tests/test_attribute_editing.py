@@ -1,11 +1,13 @@
 """Methods that are told attributes, from training to metrics.json: every column reverses one attribute."""
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.numpy import load_file
 
 from mimik.components.conditions import Condition, ConditionConfig
@@ -44,6 +46,12 @@ def store_with_attributes(folder: Path, *, labelled: bool = True) -> FaceStore:
         table.loc[40:43, "expression"] = ""
     table.to_csv(folder / "index.csv", index=False)
     return FaceStore(folder, store.size)
+
+
+def png(picture: np.ndarray) -> bytes:
+    written = BytesIO()
+    Image.fromarray(picture).save(written, "PNG")
+    return written.getvalue()
 
 
 def settings(module: str, **changes: Any) -> dict[str, Any]:
@@ -172,8 +180,16 @@ def test_from_training_to_metrics(module: str, tmp_path: Path) -> None:
             expected = method.translate(faces, own, told)
         levels = ((expected + 1) * 127.5).round().clamp(0, 255).permute(0, 2, 3, 1).numpy()
         assert np.abs(images[:, column].astype(float) - levels).max() <= 1
-        wanted = {"image": store.images[manifest["rows"]], "attributes": has, "source": np.zeros(8, np.int64)}
-        served = editor.predict({**wanted, "target": np.full(8, column)})
+        rows = [
+            {
+                "photograph": png(face),
+                "aligned": True,
+                "to": name,
+                "has": ",".join(known for known, value in zip(KNOWN, own_values, strict=True) if value) or "none",
+            }
+            for face, own_values in zip(store.images[manifest["rows"]], has, strict=True)
+        ]
+        served = np.stack([np.asarray(Image.open(BytesIO(edit))) for edit in editor.predict(rows)["photograph"]])
         assert np.abs(images[:, column].astype(float) - served).max() <= 1
 
     evaluation = EvaluationSettings(metrics=METRICS, bootstrap=20)

@@ -8,7 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mimik.editing.model import FileEdit, Model, load
+    from mimik.editing.files import FileEdit
+    from mimik.editing.model import Model, load
     from mimik.errors import UserError
     from mimik.evaluation.arrays import evaluate
     from mimik.reporting.results import Result, read_result
@@ -18,7 +19,7 @@ __version__ = "0.1.0"
 __all__ = ["FileEdit", "Model", "Result", "UserError", "__version__", "evaluate", "load", "read_result"]
 
 _HOMES = {
-    "FileEdit": "mimik.editing.model",
+    "FileEdit": "mimik.editing.files",
     "Model": "mimik.editing.model",
     "Result": "mimik.reporting.results",
     "UserError": "mimik.errors",

@@ -123,15 +123,29 @@ def parser() -> argparse.ArgumentParser:
         "mimik report synthetic hier_seg", method="an evaluated method",
     )  # fmt: skip
     edit = _verb(
-        verbs, "edit", edit_photograph, "edit the faces of a photograph with a trained method",
+        verbs, "edit", edit_photograph, "edit the faces of photographs with a trained method",
         "mimik edit me.jpg --to happiness --model results/open_faces/hier_seg -o happy.png",
         "mimik edit me.jpg --au 12=+0.5 --au 6=+0.3 --model results/affectnet/relative_au -o smile.jpg",
-        "mimik edit me.jpg --sheet expressions --model results/open_faces/stargan -o all.png", dataset=None,
+        "mimik edit me.jpg --like you.jpg --model results/affectnet/relative_au -o like_you.jpg",
+        "mimik edit me.jpg --sheet expressions --model results/open_faces/stargan -o all.png",
+        "mimik edit me.jpg holiday --to happiness --face largest --model results/open_faces/stargan -o happy",
+        dataset=None,
     )  # fmt: skip
-    edit.add_argument("photograph", metavar="PHOTO", help="any image file; every face in it is edited")
-    edit.add_argument("--model", required=True, metavar="DIR", help="results/<dataset>/<method>")
-    edit.add_argument("-o", "--output", required=True, metavar="OUT", help="png or tif (lossless), jpg or webp")
-    edit.add_argument("--to", metavar="EXPRESSION", help="the target expression")
+    edit.description = f"{edit.description} The exit status is 3 when some of several photographs were not edited."
+    edit.add_argument("photographs", nargs="+", metavar="PHOTO", help="image files, and folders of them")
+    edit.add_argument("--model", required=True, metavar="DIR", help="results/<dataset>/<method>, or an exported folder")
+    edit.add_argument(
+        "-o", "--output", required=True, metavar="OUT",
+        help="png or tif (lossless), jpg or webp; for several photographs or a folder of them, a folder",
+    )  # fmt: skip
+    edit.add_argument("--to", metavar="EXPRESSION", help="the target expression, or the attribute to reverse")
+    edit.add_argument(
+        "--like", metavar="OTHER", help="imitate the main face of this photograph (models of action units)"
+    )
+    edit.add_argument("--has", metavar="A,B", help="the attributes that the face has, or none (models of attributes)")
+    edit.add_argument(
+        "--face", default="all", metavar="WHICH", help="all (default), largest, left, or N, counted from 1 on the left"
+    )
     edit.add_argument(
         "--from", dest="shown", metavar="EXPRESSION", help="the expression in the photograph, if the edit needs it"
     )
@@ -142,9 +156,11 @@ def parser() -> argparse.ArgumentParser:
     edit.add_argument(
         "--sheet", choices=("expressions", "strengths"), help="write one picture that shows the faces with all of these"
     )
+    edit.add_argument("--json", metavar="FILE", help="write what was done into this file")
     edit.add_argument(
-        "--overwrite", action="store_true", help="replace OUT even if it is PHOTO or was not written by mimik"
-    )
+        "--overwrite", action="store_true",
+        help="replace OUT even if it is PHOTO or was not written by mimik, and files in a folder OUT",
+    )  # fmt: skip
     gallery = _verb(
         verbs, "gallery", write_gallery, "write one picture with the faces of a folder of photographs before and after",
         "mimik gallery photographs --model results/open_faces/stargan -o gallery.jpg", dataset=None,

@@ -26,6 +26,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -370,26 +371,35 @@ def metric_values(metrics: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
             yield from ((f"{name}/{key}", float(part)) for key, part in value.items() if isinstance(part, int | float))
 
 
+SERVED: Mapping[str, str] = {
+    "photograph": "binary", "to": "string", "strength": "double", "shown": "string", "action_units": "string",
+    "has": "string", "faces": "string", "aligned": "boolean",
+}  # fmt: skip
+"""Columns of what a registered model is given, with MLflow's words for their types; only the first is required. See
+`mimik.editing.serving.Editor.predict`, which is not imported: what trains would depend on how photographs are edited."""
+
+
 def _register(result: Path, config: Mapping[str, Any]) -> None:
     """The generator as a new version of the model `<method>-<dataset>`."""
     import mlflow
     import numpy as np
+    import pandas as pd
     import torch
     from mlflow.models import ModelSignature
-    from mlflow.types import Schema, TensorSpec
+    from mlflow.types import ColSpec, Schema
+    from PIL import Image
 
-    size, classes = int(config["image_size"]), len(config["classes"])
-    faces = (-1, size, size, 3)
-    labels = [TensorSpec(np.dtype(np.int64), (-1,), name) for name in ("source", "target")]
+    size, attributes = int(config["image_size"]), config["condition"]["space"] == "attributes"
+    first = (config["condition"].get("names") or config["attributes"])[0] if attributes else config["classes"][0]
+    grey = BytesIO()
+    Image.fromarray(np.full((size, size, 3), 128, np.uint8)).save(grey, "PNG")
     example = {
-        "image": np.full((2, size, size, 3), 128, np.uint8),
-        "source": np.zeros(2, np.int64),
-        "target": np.arange(2, dtype=np.int64) % classes,
+        "photograph": grey.getvalue(),
+        "to": first,
+        "aligned": True,
+        **({"has": "none"} if attributes else {"shown": config["classes"][0]}),
     }
-    if config["condition"]["space"] == "attributes":
-        known = len(config["attributes"])
-        labels.append(TensorSpec(np.dtype(np.float32), (-1, known), "attributes"))
-        example["attributes"] = np.zeros((2, known), np.float32)
+    columns = [ColSpec(kind, name, required=name == "photograph") for name, kind in SERVED.items()]
     with tempfile.TemporaryDirectory() as folder:
         for name in ("generator.safetensors", "config.json"):
             Path(folder, name).symlink_to((result / name).resolve())
@@ -399,10 +409,9 @@ def _register(result: Path, config: Mapping[str, Any]) -> None:
             data_path=folder,
             registered_model_name=f"{config['method']}-{config['dataset']}",
             signature=ModelSignature(
-                inputs=Schema([TensorSpec(np.dtype(np.uint8), faces, "image"), *labels]),
-                outputs=Schema([TensorSpec(np.dtype(np.uint8), faces)]),
+                inputs=Schema(columns), outputs=Schema([ColSpec("binary", "photograph"), ColSpec("long", "faces")])
             ),
-            input_example=example,
+            input_example=pd.DataFrame([example]),
             pip_requirements=_requirements(torch.__version__),
         )
 
@@ -410,7 +419,7 @@ def _register(result: Path, config: Mapping[str, Any]) -> None:
 def _requirements(torch_version: str) -> Sequence[str]:
     from mimik import __version__
 
-    return [f"mimik=={__version__}", f"torch=={torch_version.partition('+')[0]}"]
+    return [f"mimik[mesh]=={__version__}", f"torch=={torch_version.partition('+')[0]}"]
 
 
 def _git_commit() -> str:

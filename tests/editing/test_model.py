@@ -207,7 +207,7 @@ def test_a_folder_is_edited_and_every_file_is_accounted_for(
     (source / "torn.jpg").write_bytes(b"\xff\xd8\xff")
     output.mkdir(parents=True)
     (output / "mine.jpg").write_text("mine")
-    records = {str(record.source.relative_to(source)): record for record in model.edit_folder(source, output, "anger")}
+    records = {str(record.source.relative_to(source)): record for record in model.edit_files(source, output, "anger")}
     assert list(records) == [
         *("a.png", "inside/b.bmp", "inside/b.bmp.png", "mine.jpg", "notes.txt", "torn.jpg", "wall.jpg")
     ]
@@ -220,7 +220,7 @@ def test_a_folder_is_edited_and_every_file_is_accounted_for(
         assert records[name].faces == 1
     for name, reason in {
         "inside/b.bmp.png": "is already the edit of another file",
-        "mine.jpg": "was not written by mimik",
+        "mine.jpg": "already exists",
         "notes.txt": "expected a photograph",
         "torn.jpg": "expected a photograph",
         "wall.jpg": "no face was found",
@@ -228,7 +228,7 @@ def test_a_folder_is_edited_and_every_file_is_accounted_for(
         assert reason in records[name].skipped and records[name].output is None and not records[name].faces
     assert (output / "mine.jpg").read_text() == "mine"
     assert sorted(path.name for path in output.rglob("*") if path.is_file()) == ["a.png", "b.bmp.png", "mine.jpg"]
-    again = model.edit_folder(source, output, "happiness", overwrite=True)
+    again = model.edit_files(source, output, "happiness", overwrite=True)
     assert [record.source.name for record in again if not record.skipped] == ["a.png", "b.bmp", "mine.jpg"]
 
 
@@ -313,7 +313,7 @@ def test_what_a_model_cannot_be_asked_for(
     with pytest.raises(error, match=message):
         model.edit_file("nowhere.jpg", tmp_path / "out.jpg", **asked)
     with pytest.raises(error, match=message):
-        model.edit_folder("nowhere", tmp_path / "out", **asked)
+        model.edit_files("nowhere", tmp_path / "out", **asked)
 
 
 def test_what_is_known_of_faces_fits_them(model: mimik.Model, units: mimik.Model) -> None:
@@ -357,16 +357,16 @@ def test_a_picture_without_a_face(model: mimik.Model) -> None:
 def test_folders_that_are_none(tmp_path: Path, model: mimik.Model) -> None:
     source = tmp_path / "in"
     with pytest.raises(UserError, match=r"in: expected a folder of photographs"):
-        model.edit_folder(source, tmp_path / "out", to="anger")
+        model.edit_files(source, tmp_path / "out", to="anger")
     source.mkdir()
     with pytest.raises(UserError, match=r"in: expected photographs, but no file in it is a picture\.$"):
-        model.edit_folder(source, tmp_path / "out", to="anger")
+        model.edit_files(source, tmp_path / "out", to="anger")
     (source / "notes.txt").write_text("sun")
     with pytest.raises(UserError, match=r"no file in it is a picture; the first of 1: .*notes\.txt: expected"):
-        model.edit_folder(source, tmp_path / "out", to="anger")
+        model.edit_files(source, tmp_path / "out", to="anger")
     for output in (source, source / "out"):
         with pytest.raises(UserError, match="nothing may be added"):
-            model.edit_folder(source, output, to="anger")
+            model.edit_files(source, output, to="anger")
     with pytest.raises(UserError, match=r"notes\.txt: expected a folder to write to"):
-        model.edit_folder(source, source / "notes.txt", to="anger")
+        model.edit_files(source, source / "notes.txt", to="anger")
     assert not (tmp_path / "out").exists()

@@ -16,7 +16,7 @@ from mimik.datasets import celebamask_hq, released_depth
 from mimik.datasets.listing import UnusableError
 from mimik.datasets.photographs import file_fault, image_mode
 from mimik.datasets.tree import find_images
-from mimik.editing.editor import read
+from mimik.editing.files import read
 from mimik.errors import UserError
 from mimik.faces.photograph import read_photograph
 from mimik.storage import pictures

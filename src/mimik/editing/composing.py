@@ -71,6 +71,12 @@ class Found:
     features: Points
     units: Floats
 
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """Left, top, right and bottom of the outline in source pixels; right and bottom are exclusive."""
+        (left, top), (right, bottom) = np.floor(self.outline.min(axis=0)), np.ceil(self.outline.max(axis=0))
+        return int(left), int(top), int(right), int(bottom)
+
 
 @dataclass(frozen=True)
 class Change:

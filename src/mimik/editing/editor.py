@@ -4,7 +4,6 @@ Faces are aligned by the same functions as in training (`faces.alignment`), edit
 `mimik.editing.composing`. All pixels outside the faces stay unchanged.
 """
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,17 +19,14 @@ from torch import Tensor
 
 from mimik.components.conditions import Condition, part_way
 from mimik.editing.composing import Change, Found, put_back
-from mimik.editing.wishes import Wish, check_strength
+from mimik.editing.wishes import Exemplar, Wish, check_strength
 from mimik.errors import UserError, alike
 from mimik.faces import alignment
 from mimik.faces.action_units import geometric
 from mimik.faces.mesh.mesher import FaceMesher, smallest_face
 from mimik.faces.mesh.topology import IBUG_68, OUTLINE
-from mimik.faces.photograph import Photograph, read_layers
 from mimik.faces.prepared.rendered import luminance
 from mimik.networks.heads import warp
-from mimik.storage.pictures import UnreadableError
-from mimik.storage.provenance import KINDS, check_output, check_size, usable_profile, write_edit
 from mimik.training.batches import to_tensor, to_uint8
 from mimik.training.devices import autocast_dtype, pick_device
 from mimik.training.runs import finite, load_method
@@ -46,6 +42,9 @@ SIDE, GAP, HEAD = 256, 4, 24
 
 AT_ONCE = 64
 """Number of aligned faces edited at a time."""
+
+FACES = ("all", "largest", "left")
+"""Words for the faces of a photograph that are to be edited; beside them their numbers, from 1, from left to right."""
 
 JAW = 17
 """Points of the 68 landmarks that lie on the jaw; the others are those of brows, eyes, nose and mouth."""
@@ -112,14 +111,24 @@ class PhotographEditor:
         """
         check_strength(wish)
         space, words = self.condition.space, wish.words
-        if space == "attributes" and not aligned:
-            raise UserError(f"{self.folder}: this model edits attributes, but `mimik edit` edits expressions.")
+        if space == "attributes" and not aligned and wish.has is None:
+            raise UserError(
+                f"{words['has']}: {self.folder} edits attributes, which cannot be read from a photograph. Name those "
+                f"that the face has, of {', '.join(self.config['attributes'])}; or say that it has none."
+            )
+        if wish.has is not None and space != "attributes":
+            raise UserError(f"{words['has']}: {self.folder} is not conditioned on attributes. Leave it out.")
+        if unknown := [name for name in wish.has or () if name not in self.config["attributes"]]:
+            raise UserError(
+                f"{words['has']} {', '.join(unknown)}: this model knows {', '.join(self.config['attributes'])}."
+            )
+        self._check_exemplar(wish)
         known = self.condition.edits
         for word, name in wish.named:
             if name not in known:
                 meant = "".join(f" Did you mean {other}?" for other in alike(name, known)[:1])
                 raise UserError(f"{word} {name}: this model knows {', '.join(known)}.{meant}")
-        if wish.to is None and not (wish.units and space != "attributes"):
+        if wish.to is None and wish.like is None and not (wish.units and space != "attributes"):
             what = "attribute" if space == "attributes" else f"expression, or action units with {words['units']}"
             raise UserError(f"{words['to']}: name an {what}.")
         if wish.units and space != "action_units":
@@ -142,11 +151,35 @@ class PhotographEditor:
                 f"{words['units']}: {', '.join(unknown)}: this model knows {', '.join(self.condition.names)}."
             )
 
+    def _check_exemplar(self, wish: Wish) -> None:
+        """Raise `UserError` if the wish is to imitate a face and the model cannot."""
+        if wish.like is None:
+            return
+        words = wish.words
+        if self.condition.space != "action_units":
+            told = self.condition.space.removesuffix("s")
+            raise UserError(
+                f"{words['like']}: {self.folder} is told the name of an {told}, so it cannot imitate a face. Only "
+                "models conditioned on action units can, such as those of relative_au; with this one, name the "
+                f"{told} with {words['to']}."
+            )
+        if wish.to is not None:
+            raise UserError(f"{words['like']}, {words['to']}: both say what the face should show. Give one of them.")
+
     def states(self, found: Sequence[Found], wish: Wish) -> tuple[Tensor, Tensor]:
         """Source and target states float (B, K) of faces, see `mimik.components.conditions`."""
         self.check(wish)
-        measured = np.stack([face.units for face in found]) if self.condition.space == "action_units" else None
+        measured: npt.NDArray[np.floating[Any]] | None = None
+        if self.condition.space == "action_units":
+            measured = np.stack([face.units for face in found])
+        elif self.condition.space == "attributes":
+            measured = self._attributes(len(found), wish)
         return self._states(len(found), measured, wish)
+
+    def _attributes(self, count: int, wish: Wish) -> npt.NDArray[np.floating[Any]]:
+        """float32 (count, A): the attributes that a wish says faces have, 0 or 1, in the order of config.json."""
+        has = [float(name in (wish.has or ())) for name in self.config["attributes"]]
+        return np.array([has] * count, np.float32).reshape(count, len(has))
 
     def _states(self, count: int, measured: npt.NDArray[np.floating[Any]] | None, wish: Wish) -> tuple[Tensor, Tensor]:
         """The states of `count` faces; `measured` as `Condition.of_faces` takes it."""
@@ -172,7 +205,12 @@ class PhotographEditor:
         if condition.space == "attributes":
             assert wish.to is not None
             return source, part_way(source, condition.asked(source, shown, labels(wish.to)), wish.strength)
-        target = source if wish.to is None else part_way(source, condition.of_labels(labels(wish.to)), wish.strength)
+        target = source
+        if wish.like is not None:
+            units = torch.from_numpy(np.stack([wish.like.units] * count)).to(self.device)
+            target = part_way(source, condition.of_faces(shown, units), wish.strength)
+        elif wish.to is not None:
+            target = part_way(source, condition.of_labels(labels(wish.to)), wish.strength)
         return source, target + condition.change(wish.units)
 
     def crops(self, photograph: Picture, found: Sequence[Found]) -> Picture:
@@ -199,6 +237,8 @@ class PhotographEditor:
         """
         self.check(wish, aligned=True)
         space = self.condition.space
+        if measured is None and space == "attributes" and wish.has is not None:
+            measured = self._attributes(len(faces), wish)
         if measured is None and space == "attributes":
             raise UserError(f"measured: {self.folder} needs the attributes of the faces, as 0 and 1.")
         if measured is None and space == "action_units" and wish.shown is None:
@@ -270,116 +310,48 @@ class PhotographEditor:
             )
         return told
 
+    def exemplar(self, picture: Picture, name: str) -> Exemplar:
+        """The most prominent face of a picture uint8 (H, W, 3) as one that can be imitated.
+
+        Raises:
+            UserError: there is no face in it.
+        """
+        found = self.faces(picture)
+        if not found:
+            raise UserError(no_face(name, picture))
+        return Exemplar(name, found[0].units)
+
     def close(self) -> None:
         """Free the face finder, if it was loaded."""
         if (mesher := self.__dict__.pop("_mesher", None)) is not None:
             mesher.close()
 
 
-def run(
-    photograph: Path,
-    model: Path,
-    output: Path,
-    wish: Wish,
-    sheet_of: str | None = None,
-    *,
-    overwrite: bool = False,
-) -> None:
-    """Edit all faces of a photograph and write the result, or a sheet of its faces under several wishes.
-
-    Transparent parts stay transparent and keep their colours.
-
-    Args:
-        photograph: an image file.
-        model: results/<dataset>/<method>.
-        output: the picture to write; its extension determines the format.
-        wish: the requested edit.
-        sheet_of: `expressions` (all that the model knows, at `wish.strength`), `strengths` (of `wish`), or None.
-        overwrite: replace the output even if it is the photograph, or another file not written by mimik.
-
-    Raises:
-        UserError: the photograph is unreadable or has no face, the model is missing or does not support this edit, or
-            the output cannot be written or would replace a file not written by mimik.
-    """
-    check_output(output, photograph, overwrite=overwrite)
-    check_strength(wish)
-    picture = read(photograph)
-    if sheet_of is None:
-        check_fits(picture, output)
-    editor = PhotographEditor(model)
-    if sheet_of == "expressions":
-        wishes = expressions(editor, wish)
-    elif sheet_of == "strengths":
-        wishes = {f"{strength:g}": replace(wish, strength=strength) for strength in STRENGTHS}
-    else:
-        wishes = {"": wish}
-    for asked in wishes.values():
-        editor.check(asked)
-    seen = picture.seen
-    found = editor.faces(seen)
-    if not found:
-        raise UserError(no_face(str(photograph), seen))
-    if sheet_of is None:
-        remarks = write(editor, picture, seen, found, wish, output)
-    else:
-        check_size(output, *sheet_size(len(wishes), len(found)))
-        write_edit(output, sheet(rows(editor, seen, found, wishes), list(wishes)), editor.name, _words(wish, sheet_of))
-        remarks = editor.remarks(seen)
-    editor.close()
-    for remark in remarks:
-        print(f"{photograph}: {remark}.", file=sys.stderr)
-    print(f"{output}: {len(found)} face(s) edited by {editor.name}.")
-
-
-def write(
-    editor: PhotographEditor, photograph: Photograph, seen: Picture, found: Sequence[Found], wish: Wish, output: Path
-) -> list[str]:
-    """Edit a photograph and write it, marked as synthetic.
-
-    Args:
-        editor: the model.
-        photograph: what was read.
-        seen: its `seen`, uint8 (H, W, 3).
-        found: the faces to edit.
-        wish: the requested edit.
-        output: the picture to write.
-
-    Returns:
-        remarks for the user: what could not be kept, and those of the model.
-
-    Raises:
-        UserError: the model does not support this edit, or the file cannot be written.
-    """
-    profile, remark = usable_profile(photograph.profile)
-    result = _layered(photograph, seen, editor.edit(seen, found, wish), output)
-    write_edit(output, result, editor.name, _words(wish), profile)
-    return [*([] if remark is None else [remark]), *editor.remarks(seen)]
-
-
 def expressions(editor: PhotographEditor, wish: Wish) -> dict[str, Wish]:
-    """One wish for every expression that the model knows, by its name; the rest is as in `wish`."""
-    return {name: replace(wish, to=name) for name in editor.classes}
+    """One wish for every expression (or attribute) that the model knows, by its name; the rest is as in `wish`."""
+    return {name: replace(wish, to=name) for name in editor.condition.edits}
 
 
-def _words(wish: Wish, sheet_of: str | None = None) -> str:
-    """A wish in words, for the description that goes with the picture."""
-    units = ", ".join(f"{name} {change:+g}" for name, change in wish.units.items())
-    return ", ".join(filter(None, [wish.to or "", units, sheet_of or f"strength {wish.strength:g}"]))
+def chosen(found: Sequence[Found], which: str | int, name: str) -> list[Found]:
+    """Those faces of a photograph that are to be edited.
 
+    Args:
+        found: all of them.
+        which: one of `FACES`, or the number of a face, from 1, counted from left to right.
+        name: of the photograph, for the message.
 
-def read(path: Path) -> Photograph:
-    """A photograph, upright. Raises `UserError` when it is not readable."""
-    try:
-        return read_layers(path)
-    except UnreadableError as error:
-        raise UserError(f"{path}: expected a photograph, but {error}.") from error
-
-
-def check_fits(photograph: Photograph, output: Path) -> None:
-    """Raise `UserError` when the format of the output cannot hold the edit of a photograph."""
-    height, width = photograph.colours.shape[:2]
-    transparent = photograph.alpha is not None and bool((photograph.alpha < 255).any())
-    check_size(output, width, height, transparent=transparent)
+    Raises:
+        UserError: there are fewer faces.
+    """
+    if which == "all" or not found:
+        return list(found)
+    ordered = sorted(found, key=lambda face: face.box[0])
+    if which == "largest":
+        return [max(ordered, key=lambda face: (face.box[2] - face.box[0]) * (face.box[3] - face.box[1]))]
+    number = 1 if which == "left" else int(which)
+    if number > len(ordered):
+        raise UserError(f"{name}: has {len(ordered)} face(s), so there is no face number {number}.")
+    return [ordered[number - 1]]
 
 
 def no_face(name: str, photograph: Picture) -> str:
@@ -390,24 +362,6 @@ def no_face(name: str, photograph: Picture) -> str:
         f"{smallest_face(height, width)} pixels wide with both eyes visible. If it is smaller, crop the picture to the "
         "part with the face."
     )
-
-
-def _layered(photograph: Photograph, seen: Picture, edited: Picture, output: Path) -> Picture:
-    """The edit of a photograph as it was seen, uint8 (H, W, 3), or (H, W, 4) where it has transparency.
-
-    The less opaque a colour is, the more it is changed, so that on white the edit looks as it was made. The colours of
-    the photograph stay where nothing was edited or nothing is visible.
-    """
-    if photograph.alpha is None:
-        return edited
-    if (photograph.alpha == 255).all() and KINDS[output.suffix.lower()] == "JPEG":
-        return edited
-    colours = photograph.colours.copy()
-    changed = (edited != seen).any(axis=-1) & (photograph.alpha > 0)
-    difference = edited[changed].astype(np.float32) - seen[changed]
-    difference *= 255 / photograph.alpha[changed, None].astype(np.float32)
-    colours[changed] = (colours[changed] + difference).round().clip(0, 255).astype(np.uint8)
-    return np.dstack([colours, photograph.alpha])
 
 
 def sheet_size(wishes: int, faces: int) -> tuple[int, int]:

@@ -3,7 +3,8 @@
 import sys
 from pathlib import Path
 
-from mimik.editing.editor import PhotographEditor, Picture, expressions, no_face, read, rows, sheet, sheet_size
+from mimik.editing.editor import PhotographEditor, Picture, expressions, no_face, rows, sheet, sheet_size
+from mimik.editing.files import read
 from mimik.editing.wishes import Wish
 from mimik.errors import UserError
 from mimik.storage.provenance import check_output, check_size, write_edit

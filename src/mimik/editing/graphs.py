@@ -37,7 +37,8 @@ INPUTS = ("image", "source", "target")
 
 DRAWS = 3
 """Batches on which a graph is compared; one that agrees is enough. Where a segmenter finds two classes equally likely
-up to rounding, its mask may fall either way and move a part's box. A graph that computes something else never agrees."""
+up to rounding, its mask may fall either way and move a part's box. A graph that computes something else
+never agrees."""
 
 
 @dataclass(frozen=True)
@@ -262,7 +263,7 @@ def _installed(package: str) -> Any:
         raise UserError(f"Writing ONNX files needs {package}. Run `pip install 'mimik[export]'`.") from error
 
 
-def _translations() -> Mapping[Callable[..., Any], Callable[..., Any]]:
+def _translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     """Operators that ONNX does not have, in terms of those that it has: running extremes of whole numbers."""
     op: Any = importlib.import_module("onnxscript").opset20
 

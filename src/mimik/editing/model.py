@@ -1,7 +1,7 @@
 """A trained method in Python: pictures in, edited pictures out. `import mimik` provides `load` and `Model`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -13,44 +13,25 @@ from PIL import Image
 from tqdm import tqdm
 
 from mimik.editing.composing import Found
-from mimik.editing.editor import PhotographEditor, check_fits, no_face, read, write
-from mimik.editing.wishes import Wish, add_change
+from mimik.editing.editor import FACES, PhotographEditor, chosen, no_face
+from mimik.editing.files import FileEdit, Job, check_any, edit_one, edits, jobs, read, which_faces
+from mimik.editing.wishes import Exemplar, Wish, add_change
 from mimik.errors import UserError
 from mimik.faces.photograph import layers_of
-from mimik.faces.prepared.store import check_outside
 from mimik.labels import ACTION_UNITS
 from mimik.storage.arrays import check_pictures
 from mimik.storage.pictures import UnreadableError
-from mimik.storage.provenance import KINDS, check_output
 from mimik.training.devices import chosen_device
 
 Picture = npt.NDArray[np.uint8]
 
-ARGUMENTS: Mapping[str, str] = {"to": "to", "strength": "strength", "shown": "shown", "units": "action_units"}
+ARGUMENTS: Mapping[str, str] = {
+    "to": "to", "strength": "strength", "shown": "shown", "units": "action_units", "has": "has", "like": "like"
+}  # fmt: skip
 """Names of the parts of a `Wish` in Python."""
 
 OVERWRITE = "pass overwrite=True"
 """How to allow in Python that a file is replaced."""
-
-
-@dataclass(frozen=True)
-class FileEdit:
-    """The outcome for one file.
-
-    Attributes:
-        source: the file that was read.
-        output: the picture that was written; None if none was.
-        faces: the number of faces edited.
-        skipped: why nothing was written; empty if a picture was written.
-        remark: what could not be kept, such as a damaged colour profile, or how far the model suits the photograph (it
-            was trained on rendered or on grey faces); empty if there is nothing to report.
-    """
-
-    source: Path
-    output: Path | None
-    faces: int
-    skipped: str = ""
-    remark: str = ""
 
 
 class Model:
@@ -59,13 +40,16 @@ class Model:
     The methods that edit take the same arguments:
 
     - `to`: the target expression, one of `classes`. A model that was trained on attributes takes one of `names`
-      instead and reverses it. None to change only `action_units`.
+      instead and reverses it. None to change only `action_units`, or with `like`.
     - `strength`: share of the way to the target, 0 to 2. 1 is the full edit; larger values exaggerate it.
     - `shown`: the expression that the face shows now. Models that are conditioned on the difference of two expressions
       need it, and for a `strength` other than 1 all models that are conditioned on expressions. The error message says
       so.
     - `action_units`: changes of single action units, -1 to 1, by name: `{"AU12": 0.5}`. For models whose `space` is
       `action_units`.
+    - `has`: the attributes that the face has, by name, for models whose `space` is `attributes`: they cannot be read
+      from a photograph. Those that are not named it does not have; `()` if it has none.
+    - `like`: a picture whose main face is imitated, in place of `to`. For models whose `space` is `action_units`.
 
     They raise `TypeError` for an argument of the wrong type, `ValueError` for an array of the wrong shape or with
     values out of range, and `mimik.UserError` for an edit that the model does not support and for problems with files.
@@ -144,7 +128,9 @@ class Model:
         strength: float = 1.0,
         shown: str | None = None,
         action_units: Mapping[str, float] | None = None,
-        faces: Sequence[Found] | None = None,
+        has: Sequence[str] | None = None,
+        like: Picture | Image.Image | Path | str | None = None,
+        faces: Sequence[Found] | str | int = "all",
     ) -> Picture:
         """Edit the faces of a picture. Needs mediapipe to find them.
 
@@ -154,8 +140,9 @@ class Model:
         Args:
             picture: uint8 (H, W, 3) RGB, a Pillow image, or the path of an image file. For the last two, the camera's
                 orientation is applied and transparent parts become white.
-            to, strength, shown, action_units: the requested edit, see `Model`.
-            faces: which of `find_faces` to edit; None edits all.
+            to, strength, shown, action_units, has, like: the requested edit, see `Model`.
+            faces: those of `find_faces` to edit; or "all", "largest", "left", or the number of a face, counted from 1
+                on the left.
 
         Returns:
             uint8 (H, W, 3), a new array. All pixels outside the edited faces are unchanged.
@@ -166,12 +153,14 @@ class Model:
             mimik.UserError: the file is unreadable, there is no face, mediapipe is not installed, or the model does not
                 support this edit.
         """
-        wish = self._wish(to, strength, shown, action_units)
+        wish = self._wish(to, strength, shown, action_units, has=has, like=like)
         name, pixels = _picture(picture)
-        if faces is None:
-            faces = self._editor.faces(pixels)
-            if not faces:
+        if isinstance(faces, str | int):
+            which = _which(faces)
+            found = self._editor.faces(pixels)
+            if not found:
                 raise UserError(no_face(name, pixels))
+            faces = chosen(found, which, name)
         elif not all(isinstance(face, Found) for face in faces):
             raise TypeError("faces: expected faces returned by find_faces")
         return self._editor.edit(pixels, faces, wish) if faces else pixels.copy()
@@ -227,6 +216,9 @@ class Model:
         strength: float = 1.0,
         shown: str | None = None,
         action_units: Mapping[str, float] | None = None,
+        has: Sequence[str] | None = None,
+        like: Picture | Image.Image | Path | str | None = None,
+        faces: str | int = "all",
         overwrite: bool = False,
     ) -> FileEdit:
         """Edit the faces of a photograph and write the result, as `mimik edit` does: marked as synthetic.
@@ -234,7 +226,8 @@ class Model:
         Args:
             source: an image file.
             output: the picture to write, in the format of its extension: png and tif are lossless, jpg and webp lossy.
-            to, strength, shown, action_units: the requested edit, see `Model`.
+            to, strength, shown, action_units, has, like: the requested edit, see `Model`.
+            faces: which to edit: "all", "largest", "left", or a number, counted from 1 on the left.
             overwrite: replace the output even if it is the photograph itself or was not written by mimik.
 
         Raises:
@@ -242,83 +235,52 @@ class Model:
             mimik.UserError: the photograph is unreadable or has no face, the output cannot be written or would replace
                 a file not written by mimik, mediapipe is not installed, or the model does not support this edit.
         """
-        wish = self._wish(to, strength, shown, action_units)
-        source, output = Path(source), Path(output)
-        check_output(output, source, overwrite=overwrite, how=OVERWRITE)
-        photograph = read(source)
-        check_fits(photograph, output)
-        seen = photograph.seen
-        found = self._editor.faces(seen)
-        if not found:
-            raise UserError(no_face(str(source), seen))
-        remarks = write(self._editor, photograph, seen, found, wish, output)
-        return FileEdit(source, output, len(found), remark="; ".join(remarks))
+        wish, which = self._wish(to, strength, shown, action_units, has=has, like=like), _which(faces)
+        job = Job(Path(source), Path(output))
+        return edit_one(self._editor, job, wish, which, overwrite=overwrite, how=OVERWRITE)
 
-    def edit_folder(
+    def edit_files(
         self,
-        source: Path | str,
+        sources: Path | str | Sequence[Path | str],
         output: Path | str,
         to: str | None = None,
         *,
         strength: float = 1.0,
         shown: str | None = None,
         action_units: Mapping[str, float] | None = None,
+        has: Sequence[str] | None = None,
+        like: Picture | Image.Image | Path | str | None = None,
+        faces: str | int = "all",
         overwrite: bool = False,
     ) -> list[FileEdit]:
-        """Edit every photograph of a folder and its subfolders, as `edit_file` does.
+        """Edit photographs and folders of them, as `edit_file` does; one that cannot be edited does not stop the rest.
 
-        An edit has the name of its photograph and the same place below `output`. If mimik does not write the
-        photograph's format, `.png` is added to the name. Files that cannot be edited are skipped, and their record
-        says why: the file is not a picture, the picture has no face, or the edit would replace a file not written by
-        mimik.
+        The edit of a file has its name; that of a file in a folder or its subfolders has the same place below `output`.
+        If mimik does not write the photograph's format, `.png` is added to the name. Files that cannot be edited are
+        skipped, and their record says why: the file is not a picture, the picture has no face, or the edit would
+        replace a file.
 
         Args:
-            source: a folder.
-            output: the folder to write to; it is created if needed and must not be inside `source`.
-            to, strength, shown, action_units: the requested edit, see `Model`.
-            overwrite: replace files in `output` even if mimik did not write them.
+            sources: a file or a folder, or a sequence of these.
+            output: the folder to write to; it is created if needed and must not be inside a folder of `sources`.
+            to, strength, shown, action_units, has, like: the requested edit, see `Model`.
+            faces: as for `edit_file`.
+            overwrite: replace files that exist in `output`.
 
         Returns:
-            one record per file, sorted by path.
+            one record per file, in the order of `sources`, those of a folder sorted by path.
 
         Raises:
             TypeError: an argument is of the wrong type.
-            mimik.UserError: the folder does not exist or contains no picture, `output` cannot be used, the disk is
-                full, mediapipe is not installed, or the model does not support this edit.
+            mimik.UserError: no file is a picture, `output` cannot be used, the disk is full, mediapipe is not
+                installed, or the model does not support this edit.
         """
-        wish = self._wish(to, strength, shown, action_units)
-        source, output = Path(source), Path(output)
-        if not source.is_dir():
-            raise UserError(f"{source}: expected a folder of photographs.")
-        if output.exists() and not output.is_dir():
-            raise UserError(f"{output}: expected a folder to write to, or a path that does not exist yet.")
-        check_outside(output, source)
-        files = [path for path in sorted(source.rglob("*")) if not path.is_dir()]
-        records: list[FileEdit] = []
-        pictures, taken = 0, set()
-        for file in tqdm(files, desc="edit", unit="file", leave=False, delay=1):
-            suffix = "" if file.suffix.lower() in KINDS else ".png"
-            target = output / file.relative_to(source).with_name(file.name + suffix)
-            try:
-                photograph = read(file)
-                pictures += 1
-                check_output(target, file, overwrite=overwrite, how=OVERWRITE)
-                check_fits(photograph, target)
-                if target in taken:  # a.bmp beside a.bmp.png
-                    raise UserError(f"{target}: is already the edit of another file. Rename one of the two.")
-                taken.add(target)
-            except UserError as error:
-                records.append(FileEdit(file, None, 0, skipped=str(error)))
-                continue
-            seen = photograph.seen
-            if found := self._editor.faces(seen):
-                remarks = write(self._editor, photograph, seen, found, wish, target)
-                records.append(FileEdit(file, target, len(found), remark="; ".join(remarks)))
-            else:
-                records.append(FileEdit(file, None, 0, skipped=no_face(str(file), seen)))
-        if not pictures:
-            told = f"; the first of {len(files)}: {records[0].skipped}" if records else "."
-            raise UserError(f"{source}: expected photographs, but no file in it is a picture{told}")
+        wish, which = self._wish(to, strength, shown, action_units, has=has, like=like), _which(faces)
+        paths = [Path(sources)] if isinstance(sources, str | Path) else [Path(source) for source in sources]
+        planned = jobs(paths, Path(output))
+        every = edits(self._editor, planned, wish, which, overwrite=overwrite, how=OVERWRITE)
+        records = list(tqdm(every, total=len(planned), desc="edit", unit="file", leave=False, delay=1))
+        check_any(paths, records)
         return records
 
     def close(self) -> None:
@@ -341,6 +303,8 @@ class Model:
         shown: str | Sequence[str] | None,
         action_units: Mapping[str, float] | None,
         *,
+        has: Sequence[str] | None = None,
+        like: Picture | Image.Image | Path | str | None = None,
         aligned: bool = False,
     ) -> Wish:
         """The requested edit, after checking that the model supports it."""
@@ -360,14 +324,15 @@ class Model:
             if not (isinstance(name, str) and _is_number(change)):
                 raise TypeError(f"action_units: expected changes by name, like {{'AU12': 0.5}}, got {action_units!r}")
             add_change(units, name, float(change), f"action_units {name}: {change}")
-        wish = Wish(to, float(strength), shown, units, ARGUMENTS)
-        if self.space == "attributes" and not aligned:
-            raise UserError(
-                f"{self.folder}: this model edits attributes, which cannot be read from a photograph. Edit aligned "
-                "faces with `edit_faces`, and pass the attributes that they have as `measured`."
-            )
+        if has is not None and (isinstance(has, str) or not all(isinstance(name, str) for name in has)):
+            raise TypeError(f"has: expected a sequence of names, got {has!r}")
+        unread = None if like is None else Exemplar("like", np.zeros(len(ACTION_UNITS), np.float32))
+        wish = Wish(to, float(strength), shown, units, has, unread, ARGUMENTS)
         self._editor.check(wish, aligned=aligned)
-        return wish
+        if like is None:
+            return wish
+        name, pixels = _picture(like)
+        return replace(wish, like=self._editor.exemplar(pixels, name))
 
 
 def load(folder: Path | str, device: torch.device | str | None = None) -> Model:
@@ -384,6 +349,13 @@ def load(folder: Path | str, device: torch.device | str | None = None) -> Model:
             this version of mimik.
     """
     return Model(folder, device)
+
+
+def _which(faces: object) -> str | int:
+    """The argument `faces`, if it is a word or a number."""
+    if isinstance(faces, bool) or not isinstance(faces, str | int):
+        raise TypeError(f"faces: expected {', '.join(FACES)} or a number, got {faces!r}")
+    return which_faces(str(faces), "faces")
 
 
 def _is_number(value: object) -> bool:

@@ -2,69 +2,85 @@
 
 After `mlflow.pyfunc.load_model("models:/hier_seg-synthetic/1")`, with mimik installed:
 
-    edited = model.predict({"image": faces, "source": labels, "target": labels})
+    edited = model.predict(pd.DataFrame([{"photograph": Path("me.jpg").read_bytes(), "to": "happiness"}]))
+    Path("happy.png").write_bytes(edited["photograph"][0])
+
+`mlflow models serve` takes the same as JSON, where photographs are base64.
 """
 
+import base64
+import binascii
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
+import pandas as pd
 
-if TYPE_CHECKING:
-    from mimik.evaluation.translation import Translator
+from mimik.editing.editor import PhotographEditor
+from mimik.editing.files import edited_png, which_faces
+from mimik.editing.wishes import Wish, attributes, unit_changes
+from mimik.errors import UserError
+
+WORDS: Mapping[str, str] = {
+    "to": "to", "strength": "strength", "shown": "shown", "units": "action_units", "has": "has", "like": "like"
+}  # fmt: skip
+"""Columns of the parts of a `Wish`; `mimik.tracking.SERVED` has all, with their types."""
 
 
 class Editor:
-    """Edits faces with the generator of one result folder."""
+    """Edits photographs with the generator of one result folder."""
 
     def __init__(self, folder: Path) -> None:
         """Load `generator.safetensors` with `config.json`. Raises `UserError` if one is missing or damaged."""
-        from mimik.training.runs import load_method
+        self._editor = PhotographEditor(folder)
 
-        self._folder = folder
-        method, self.config = load_method(folder)
-        self._method: Translator = cast("Translator", method)
-
-    def predict(
-        self, model_input: Mapping[str, npt.NDArray[Any]], params: Mapping[str, Any] | None = None
-    ) -> npt.NDArray[np.uint8]:
-        """Edit a batch.
+    def predict(self, model_input: Any, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
+        """Edit photographs.
 
         Args:
-            model_input: `image` uint8 (B, S, S, 3), faces aligned as in training; `source` and `target` int64 (B,),
-                positions in the classes of config.json: the expressions they show and those they should show. A method
-                conditioned on action units also accepts `action_units` float (B, 17) in [0, 1] of the faces; without
-                them the mean of the class `source` is used. A method conditioned on attributes needs `attributes`
-                (B, A) of the faces, 0 or 1 in the order of config.json; `target` is then the position of the attribute
-                to reverse among those in its condition.
+            model_input: a DataFrame, or what makes one, with one row for each photograph. `photograph`: the bytes of an
+                image file, or their base64 as text. The wish: `to`, `strength`, `shown`, `action_units` (like
+                "12=+0.5,6=+0.3"), `has` (names with commas, or none), `faces` (all, largest, left, or a number), as
+                `mimik edit` takes them. `aligned`: the picture is a face as it was aligned for training, of the model's
+                size, and is edited as a whole; no face is looked for.
             params: passed by MLflow; none are supported.
 
         Returns:
-            uint8 (B, S, S, 3).
+            `photograph`, the bytes of PNG files that are marked as synthetic; `faces`, how many were edited.
 
         Raises:
-            UserError: the generator's output is not finite.
+            UserError: a picture cannot be read or has no face, or the model does not support a wish; it names the row.
         """
-        import torch
+        table = pd.DataFrame(model_input)
+        if "photograph" not in table:
+            raise UserError(f"expected a column `photograph`; found {', '.join(map(str, table.columns)) or 'none'}.")
+        rows = [self._edited(row, number) for number, row in enumerate(table.to_dict("records"))]
+        return pd.DataFrame(rows, columns=["photograph", "faces"])
 
-        from mimik.training.batches import to_tensor, to_uint8
-        from mimik.training.runs import finite
+    def _edited(self, row: Mapping[Any, Any], number: int) -> tuple[bytes, int]:
+        given = {key: value for key, value in row.items() if not (pd.api.types.is_scalar(value) and pd.isna(value))}
+        name = f"row {number}"
+        if "photograph" not in given:
+            raise UserError(f"{name}: there is no photograph.")
+        content = _content(given["photograph"], name)
+        units = unit_changes([part for part in str(given.get("action_units", "")).split(",") if part])
+        has = attributes(str(given["has"])) if "has" in given else None
+        wish = Wish(given.get("to"), float(given.get("strength", 1.0)), given.get("shown"), units, has, words=WORDS)
+        try:
+            which = which_faces(str(given.get("faces", "all")), "faces")
+            return edited_png(self._editor, content, wish, which, name, aligned=bool(given.get("aligned", False)))
+        except UserError as error:
+            raise UserError(f"{name}: {str(error).removeprefix(f'{name}: ')}") from error
 
-        with torch.inference_mode():
-            shown, wanted = (
-                torch.as_tensor(np.asarray(model_input[key]).reshape(-1), dtype=torch.int64)
-                for key in ("source", "target")
-            )
-            condition = self._method.condition
-            measured = model_input.get("attributes" if condition.space == "attributes" else "action_units")
-            source = condition.of_faces(shown, None if measured is None else torch.as_tensor(np.asarray(measured)))
-            images = to_tensor(np.asarray(model_input["image"], dtype=np.uint8))
-            target = condition.asked(source, shown, wanted)
-            edits = finite(self._method.translate(images, source, target), self._folder)
-            edited: npt.NDArray[np.uint8] = to_uint8(edits)
-        return edited
+
+def _content(value: Any, name: str) -> bytes:
+    """The bytes of a picture that came as bytes or as base64."""
+    if isinstance(value, str):
+        try:
+            return base64.b64decode(value, validate=False)
+        except binascii.Error as error:
+            raise UserError(f"{name}: photograph: expected base64, but {error}.") from error
+    return bytes(value)
 
 
 def _load_pyfunc(path: str) -> Editor:

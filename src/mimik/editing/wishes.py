@@ -3,14 +3,32 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+import numpy.typing as npt
+
 from mimik.errors import UserError
 from mimik.labels import ACTION_UNITS
 
 STRONGEST = 2.0
 """Largest strength that is accepted: beyond it, too far from what was trained, faces dissolve."""
 
-OPTIONS: Mapping[str, str] = {"to": "--to", "strength": "--strength", "shown": "--from", "units": "--au"}
+OPTIONS: Mapping[str, str] = {
+    "to": "--to", "strength": "--strength", "shown": "--from", "units": "--au", "has": "--has", "like": "--like"
+}  # fmt: skip
 """Names of the parts of a `Wish` on the command line."""
+
+
+@dataclass(frozen=True)
+class Exemplar:
+    """A face that is to be imitated.
+
+    Attributes:
+        name: of the picture with it.
+        units: float32 (17,), its action units in [0, 1].
+    """
+
+    name: str
+    units: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -18,11 +36,14 @@ class Wish:
     """The edit requested for a face.
 
     Attributes:
-        to: the target expression by name; None if only action units are to be changed.
+        to: the target expression by name, for models of attributes the attribute to reverse; None if only action units
+            are to be changed, or a face is to be imitated.
         strength: share of the way to it, from 0 to `STRONGEST`; values above 1 exaggerate.
         shown: the expression that the photograph shows, or a sequence with one per face, for models that need it
             (methods conditioned on labels, for label differences or a strength other than 1).
         units: changes of action units by name (AU12: +0.5), in [-1, 1].
+        has: the attributes that the face has, for models of attributes; None if this was not said.
+        like: a face whose action units are to be shown, for models of action units.
         words: names of the other attributes in messages: those used where the wish was entered.
     """
 
@@ -30,6 +51,8 @@ class Wish:
     strength: float = 1.0
     shown: str | Sequence[str] | None = None
     units: Mapping[str, float] = field(default_factory=dict)
+    has: Sequence[str] | None = None
+    like: Exemplar | None = None
     words: Mapping[str, str] = field(default_factory=lambda: OPTIONS)
 
     @property
@@ -45,6 +68,12 @@ def check_strength(wish: Wish) -> None:
     if not 0 <= wish.strength <= STRONGEST:  # not so for NaN either
         word = wish.words["strength"]
         raise UserError(f"{word} {wish.strength:g}: expected a number from 0 to {STRONGEST:g}; 1 is the full edit.")
+
+
+def attributes(text: str) -> tuple[str, ...]:
+    """`Young,Male` as names; `none` as none."""
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    return () if names == ("none",) else names
 
 
 def unit_changes(texts: Sequence[str]) -> dict[str, float]:

@@ -5,6 +5,7 @@ Everything that can be refused is refused by `check_output` and `check_size`, wh
 
 import os
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,23 @@ def write_edit(
     """
     check_size(path, picture.shape[1], picture.shape[0], transparent=picture.shape[2] == 4)
     kind = KINDS[path.suffix.lower()]
+    options = _marks(kind, model, asked, profile)
+    try:
+        with atomic_path(path) as temporary:
+            Image.fromarray(picture).save(temporary, kind, **options)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be written ({error}).") from error
+
+
+def png_of(picture: npt.NDArray[np.uint8], model: str, asked: str, profile: bytes | None = None) -> bytes:
+    """An edited photograph as the bytes of a PNG file, marked like those of `write_edit`; arguments as there."""
+    written = BytesIO()
+    Image.fromarray(picture).save(written, "PNG", **_marks("PNG", model, asked, profile))
+    return written.getvalue()
+
+
+def _marks(kind: str, model: str, asked: str, profile: bytes | None) -> dict[str, Any]:
+    """Options for Pillow with which a picture of a kind is marked as synthetic."""
     words = f"Face edited by mimik ({model}): {asked}. Synthetic; not a photograph of how this person looked."
     xmp = (
         '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
@@ -167,11 +185,7 @@ def write_edit(
             options["subsampling"] = 0
         else:
             options["exact"] = True  # colours under transparent pixels are kept
-    try:
-        with atomic_path(path) as temporary:
-            Image.fromarray(picture).save(temporary, kind, **options)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be written ({error}).") from error
+    return options
 
 
 def software() -> PngImagePlugin.PngInfo:
