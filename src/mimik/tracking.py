@@ -376,7 +376,7 @@ SERVED: Mapping[str, str] = {
     "has": "string", "faces": "string", "aligned": "boolean",
 }  # fmt: skip
 """Columns of what a registered model is given, with MLflow's words for their types; only the first is required. See
-`mimik.editing.serving.Editor.predict`, which is not imported: what trains would depend on how photographs are edited."""
+`mimik.editing.serving.Editor.predict`, which is not imported: trainings would depend on how photographs are edited."""
 
 
 def _register(result: Path, config: Mapping[str, Any]) -> None:
@@ -399,7 +399,7 @@ def _register(result: Path, config: Mapping[str, Any]) -> None:
         "aligned": True,
         **({"has": "none"} if attributes else {"shown": config["classes"][0]}),
     }
-    columns = [ColSpec(kind, name, required=name == "photograph") for name, kind in SERVED.items()]
+    columns: list[Any] = [ColSpec(kind, name, required=name == "photograph") for name, kind in SERVED.items()]
     with tempfile.TemporaryDirectory() as folder:
         for name in ("generator.safetensors", "config.json"):
             Path(folder, name).symlink_to((result / name).resolve())

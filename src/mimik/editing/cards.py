@@ -127,7 +127,7 @@ def _pictures(config: Mapping[str, Any]) -> str:
 
 def _figures(config: Mapping[str, Any], metrics: Mapping[str, Any] | None) -> str:
     """The measures with their intervals, and those of the unedited input beside them."""
-    rows = []
+    rows, meanings = [], []
     entries = metrics["metrics"] if metrics else {}
     for name, measure in MEASURES.items():
         if (cell := _cell(entries.get(name))) is None:
@@ -136,14 +136,17 @@ def _figures(config: Mapping[str, Any], metrics: Mapping[str, Any] | None) -> st
         heading = f"{measure.group}: {measure.heading}" + (f", {measure.unit}" if measure.unit else "")
         shown = printed(measure, cell)
         unedited = "–" if copied is None else printed(measure, copied).text
+        if measure.explanation:
+            meanings.append(f"- {measure.heading}: {measure.explanation}.")
         rows.append((heading, shown.text, shown.small or "–", unedited, f"{cell.n:,}" if cell.n else "–"))
     if not rows:
         return "Not measured.\n"
     told = (
-        f"Measured on the test split of {config['dataset']}, on people who were not trained on; 95 % bootstrap "
-        "intervals. metrics.json has every figure with its protocol and the network that judged.\n"
+        f"Measured on the test split of {config['dataset']}; 95 % bootstrap intervals. metrics.json has every figure "
+        "with its protocol and the network that judged.\n"
     )
-    return f"{told}\n{_table(('Measure', 'This model', '95 % interval', 'Unedited input', 'Pairs'), rows)}"
+    table = _table(("Measure", "This model", "95 % interval", "Unedited input", "Pairs"), rows)
+    return f"{told}\n{table}\n" + "\n".join(meanings) + "\n"
 
 
 def _cell(entry: Any) -> Measured | None:
@@ -159,8 +162,8 @@ def _limits(config: Mapping[str, Any]) -> list[str]:
     limits = [
         "It edits single pictures. Frames of a film flicker: nothing makes neighbours agree.",
         f"It sees faces at {config['image_size']} px. What it paints is no finer, whatever the photograph's size.",
-        "Faces from the side, covered ones, small ones (less than about 100 px), make-up, children and old people were "
-        "rare in training or absent; look at every edit.",
+        f"It was measured on faces like those of {config['dataset']} alone. How it does on others (from the side, "
+        "covered, small, with make-up, of another age or skin colour) is not known; look at every edit.",
         "Expressions are posed categories. An edit shows what annotators call an expression, not a feeling.",
     ]
     if seen.get("rendered"):

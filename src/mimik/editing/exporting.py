@@ -15,7 +15,6 @@ from mimik.errors import UserError
 from mimik.settings.params import Params
 from mimik.storage.files import atomic_path, file_sha256, write_json, write_text
 from mimik.storage.records import read_record
-from mimik.storage.weights import save_safetensors
 from mimik.training.runs import load_method
 
 NEEDS = ("template", "sizes", "method", "dataset", "scale")
@@ -106,8 +105,8 @@ def _write_folder(
     without: str,
 ) -> None:
     """The files of an exported folder, the card last."""
-    state = method.generator_state()
-    save_safetensors(folder / "generator.safetensors", state)
+    # The same bytes: by its digest it is the model that was measured.
+    _write_bytes(folder / "generator.safetensors", (model / "generator.safetensors").read_bytes())
     exported = {
         "mimik": __version__,
         "restricted": terms.restricted,
@@ -123,7 +122,7 @@ def _write_folder(
     if content:
         _write_bytes(folder / "model.onnx", content)
     weights = {
-        "count": sum(value.numel() for value in state.values()),
+        "count": sum(value.numel() for value in method.generator_state().values()),
         "sha256": file_sha256(folder / "generator.safetensors"),
     }
     write_text(folder / "README.md", card(config, terms, metrics, weights, without))

@@ -13,8 +13,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -41,8 +40,7 @@ up to rounding, its mask may fall either way and move a part's box. A graph that
 never agrees."""
 
 
-@dataclass(frozen=True)
-class Speed:
+class Speed(NamedTuple):
     """Milliseconds for one face on this machine's CPU, the median of several runs, with equally many threads."""
 
     torch: float
