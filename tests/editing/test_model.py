@@ -356,7 +356,7 @@ def test_a_picture_without_a_face(model: mimik.Model) -> None:
 
 def test_folders_that_are_none(tmp_path: Path, model: mimik.Model) -> None:
     source = tmp_path / "in"
-    with pytest.raises(UserError, match=r"in: expected a folder of photographs"):
+    with pytest.raises(UserError, match=r"in: expected a photograph or a folder of photographs"):
         model.edit_files(source, tmp_path / "out", to="anger")
     source.mkdir()
     with pytest.raises(UserError, match=r"in: expected photographs, but no file in it is a picture\.$"):

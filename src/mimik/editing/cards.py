@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mimik import __version__
+from mimik.components.conditions import Condition
 from mimik.reporting.measures import MEASURES, printed
 from mimik.reporting.results import Measured
 from mimik.settings.modules import named
@@ -57,6 +58,7 @@ def terms_of(config: Mapping[str, Any], params: Params | None) -> Terms:
 
 def card(
     config: Mapping[str, Any],
+    condition: Condition,
     terms: Terms,
     metrics: Mapping[str, Any] | None,
     weights: Mapping[str, Any],
@@ -66,6 +68,7 @@ def card(
 
     Args:
         config: config.json.
+        condition: of the method.
         terms: what may be done with it.
         metrics: metrics.json; None for a method that was not measured.
         weights: `count`, the number of weights, and `sha256` of generator.safetensors.
@@ -74,10 +77,10 @@ def card(
     name = f"{config['method']} trained on {config['dataset']}"
     parts = [
         f"# {name}\n",
-        f"{_purpose(config)} Made with mimik {__version__}.\n",
+        f"{_purpose(config, condition)} Made with mimik {__version__}.\n",
         *([f"> **Not to be passed on.** {terms.reason} Keep this folder to yourself.\n"] if terms.restricted else []),
         "## The model\n",
-        _table(("", ""), _facts(config, weights)),
+        _table(("", ""), _facts(config, condition, weights)),
         "## What it was trained on\n",
         f"{_pictures(config)}\n\n{terms.licence}\n\nCite: {terms.citation}\n",
         "## Figures\n",
@@ -87,25 +90,23 @@ def card(
         "## Responsible use\n",
         _RESPONSIBLE,
         "## How to load it\n",
-        _loading(config, graph),
+        _loading(condition, graph),
     ]
     return "\n".join(parts)
 
 
-def _purpose(config: Mapping[str, Any]) -> str:
-    size, space = config["image_size"], config["condition"]["space"]
+def _purpose(config: Mapping[str, Any], condition: Condition) -> str:
+    size, space = config["image_size"], condition.space
     what = {"expression": "the expression", "attributes": "attributes", "action_units": "action units"}[space]
     return f"Changes {what} of aligned faces of {size} x {size} pixels, and of the faces in photographs."
 
 
-def _facts(config: Mapping[str, Any], weights: Mapping[str, Any]) -> list[tuple[str, str]]:
-    condition, training = config["condition"], config.get("training") or {}
-    names = condition.get("names") or (config["attributes"] if condition["space"] == "attributes" else ())
+def _facts(config: Mapping[str, Any], condition: Condition, weights: Mapping[str, Any]) -> list[tuple[str, str]]:
+    training = config.get("training") or {}
     length = f"{training['steps']:,} steps of {training['batch_size']} faces" if training.get("steps") else "not known"
     return [
         ("Method", f"{config['method']} (module `{config['module']}` of mimik)"),
-        ("Told", f"{condition['space'].replace('_', ' ')}, {condition['form']}"),
-        *([("Names", ", ".join(names))] if names else []),
+        ("Told", f"{condition.space.replace('_', ' ')}, {condition.config.form}: {', '.join(condition.names)}"),
         ("Expressions of the dataset", ", ".join(config["classes"])),
         ("Image size", f"{config['image_size']} px"),
         ("Scale, seed", f"{config['scale']}, {config.get('seed', 'not known')}"),
@@ -181,15 +182,14 @@ _RESPONSIBLE = (
 )
 
 
-def _loading(config: Mapping[str, Any], graph: str) -> str:
-    edits = config["classes"]
-    word = "Smiling" if config["condition"]["space"] == "attributes" else edits[min(1, len(edits) - 1)]
-    if config["condition"]["space"] == "attributes":
-        word = (config["condition"].get("names") or config["attributes"])[0]
+def _loading(condition: Condition, graph: str) -> str:
+    word = condition.edits[min(1, len(condition.edits) - 1)]
+    has = " --has none" if condition.space == "attributes" else ""
+    given = ", has=()" if has else ""
     text = (
         "With mimik installed, from any folder (FOLDER is this one):\n\n"
-        f"```sh\nmimik edit me.jpg --to {word} --model FOLDER -o edited.png\n```\n\n"
-        f'```python\nimport mimik\n\nedited = mimik.load("FOLDER").edit("me.jpg", to="{word}")\n```\n'
+        f"```sh\nmimik edit me.jpg --to {word}{has} --model FOLDER -o edited.png\n```\n\n"
+        f'```python\nimport mimik\n\nedited = mimik.load("FOLDER").edit("me.jpg", to="{word}"{given})\n```\n'
     )
     if graph:
         return f"{text}\nThere is no model.onnx: {graph}\n"

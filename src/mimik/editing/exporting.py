@@ -125,7 +125,7 @@ def _write_folder(
         "count": sum(value.numel() for value in method.generator_state().values()),
         "sha256": file_sha256(folder / "generator.safetensors"),
     }
-    write_text(folder / "README.md", card(config, terms, metrics, weights, without))
+    write_text(folder / "README.md", card(config, method.condition, terms, metrics, weights, without))
 
 
 def _write_bytes(path: Path, content: bytes) -> None:

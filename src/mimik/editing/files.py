@@ -208,12 +208,14 @@ def jobs(sources: Sequence[Path], output: Path) -> list[Job]:
         output: a folder, which need not exist.
 
     Raises:
-        UserError: the output is a file, or is in a folder of photographs.
+        UserError: there is no such file, or the output is a file, or is in a folder of photographs.
     """
     if output.exists() and not output.is_dir():
         raise UserError(f"{output}: expected a folder to write to, or a path that does not exist yet.")
     planned = []
     for source in sources:
+        if not os.path.lexists(source):
+            raise UserError(f"{source}: expected a photograph or a folder of photographs, but there is no such file.")
         files = [source]
         if source.is_dir():
             check_outside(output, source)
@@ -417,7 +419,7 @@ def _kind(path: Path) -> str | None:
 def _is_photograph(path: Path) -> bool:
     """Whether a file that was not edited is a picture, by its name or its content."""
     ending = path.suffix.lower()
-    return ending in PICTURE_ENDINGS or not_read(path.name) is not None or _kind(path) is not None or not path.exists()
+    return ending in PICTURE_ENDINGS or not_read(path.name) is not None or _kind(path) is not None
 
 
 def _added(file: Path) -> str:
