@@ -184,11 +184,14 @@ _RESPONSIBLE = (
 
 def _loading(condition: Condition, graph: str) -> str:
     word = condition.edits[min(1, len(condition.edits) - 1)]
-    has = " --has none" if condition.space == "attributes" else ""
-    given = ", has=()" if has else ""
+    option = given = ""
+    if condition.space == "attributes":
+        option, given = " --has none", ", has=()"
+    elif condition.space == "expression" and condition.config.form == "relative":
+        option, given = f" --from {condition.edits[0]}", f', shown="{condition.edits[0]}"'
     text = (
         "With mimik installed, from any folder (FOLDER is this one):\n\n"
-        f"```sh\nmimik edit me.jpg --to {word}{has} --model FOLDER -o edited.png\n```\n\n"
+        f"```sh\nmimik edit me.jpg --to {word}{option} --model FOLDER -o edited.png\n```\n\n"
         f'```python\nimport mimik\n\nedited = mimik.load("FOLDER").edit("me.jpg", to="{word}"{given})\n```\n'
     )
     if graph:
