@@ -69,13 +69,14 @@ def test_onnxruntime_computes_what_pytorch_does(name: str) -> None:
     (edited,) = session.get_outputs()
     assert edited.name == "edited" and edited.shape[1:] == [3, size, size] and isinstance(edited.shape[0], str)
     inputs = {value.name: value.shape for value in session.get_inputs()}
-    told_the_target = method.condition.config.form == "absolute" and name in ("stargan", "attgan", "icgan")
-    assert inputs.keys() == ({"image", "target"} if told_the_target else {"image", "source", "target"})
+    reads_both = method.condition.config.form == "relative" or name in ("gannotation", "ef_gan")
+    assert inputs.keys() == {"image", "target", *(["source"] if reads_both else [])}
     assert inputs["target"][1:] == [method.condition.dim]
     # The states decide what comes out.
-    given = graphs.example_inputs(method, size, 2, 5)
+    given = graphs.example_inputs(method, size, 4, 5)
     first = session.run(None, {key: given[key] for key in inputs})[0]
-    second = session.run(None, {key: given[key if key == "image" else "source"] for key in inputs})[0]
+    given["target"] = given["target"][::-1].copy()
+    second = session.run(None, {key: given[key] for key in inputs})[0]
     assert np.abs(first - second).max() > 10 * graphs.TOLERANCE
     if name == "stargan":
         other = test_displacements.make(stargan, "warped")

@@ -102,11 +102,13 @@ def program_of(method: Any, size: int, name: str) -> Any:
 
     try:
         with torch.no_grad(), _quiet():
-            first = traced(_Translation(method))
-            used = {node.name for node in first.graph.nodes if node.op == "placeholder" and node.users}
-            inputs = first.graph_signature.input_specs
-            needed = {str(spec.target) for spec in inputs if spec.arg.name in used}
-            return traced(_Translation(method, needed.__contains__))
+            # The critics are known to be left out; what else is not read is seen in the graph.
+            program = traced(_Translation(method, lambda place: not place.startswith("discriminator__")))
+            used = {node.name for node in program.graph.nodes if node.op == "placeholder" and node.users}
+            needed = {str(spec.target) for spec in program.graph_signature.input_specs if spec.arg.name in used}
+            if program.state_dict.keys() - needed:
+                program = traced(_Translation(method, needed.__contains__))
+            return program
     except Exception as error:
         raise UserError(
             f"{name}: cannot be exported as a graph: PyTorch cannot trace its `translate` ({first_line(error)})."
