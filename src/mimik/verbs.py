@@ -233,7 +233,8 @@ def report_method(chosen: argparse.Namespace) -> None:
 
 def edit_photograph(chosen: argparse.Namespace) -> None:
     """`mimik edit`."""
-    from mimik.editing import files
+    from mimik.editing import commands
+    from mimik.editing.files import which_faces
     from mimik.editing.wishes import Wish, attributes, unit_changes
     from mimik.faces.prepared.store import check_outside
     from mimik.storage.provenance import KINDS
@@ -243,17 +244,17 @@ def edit_photograph(chosen: argparse.Namespace) -> None:
     has = None if chosen.has is None else attributes(chosen.has)
     wish = Wish(chosen.to, chosen.strength, chosen.shown, unit_changes(chosen.au), has)
     like, record = (None if name is None else Path(name) for name in (chosen.like, chosen.json))
-    which, model = files.which_faces(chosen.face), Path(chosen.model)
+    which, model = which_faces(chosen.face), Path(chosen.model)
     options = {"which": which, "like": like, "record": record, "overwrite": chosen.overwrite}
     if len(photographs) == 1 and not photographs[0].is_dir() and not output.is_dir():
-        files.run(photographs[0], model, output, wish, chosen.sheet, **options)
+        commands.run(photographs[0], model, output, wish, chosen.sheet, **options)
         return
     if chosen.sheet:
         raise UserError("--sheet: shows the faces of one photograph. For several, use `mimik gallery`.")
     if output.suffix.lower() in KINDS and not output.is_dir():
         raise UserError(f"{output}: expected a folder, because several photographs are edited.")
-    if not files.run_many(photographs, model, output, wish, **options):
-        raise SystemExit(files.NOT_ALL)
+    if not commands.run_many(photographs, model, output, wish, **options):
+        raise SystemExit(commands.NOT_ALL)
 
 
 def export_model(chosen: argparse.Namespace) -> None:

@@ -12,8 +12,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from mimik.cli import main
+from mimik.editing import commands, files
 from mimik.editing import editor as editing
-from mimik.editing import files
 from mimik.editing.wishes import Wish, unit_changes
 from mimik.errors import UserError
 from mimik.faces import alignment
@@ -132,10 +132,10 @@ def test_what_a_model_was_trained_on_is_told(
         ({"grey": True, "rendered": False}, grey, []),
     ):
         (folder / "config.json").write_text(json.dumps({**config, "trained_on": trained_on}))
-        files.run(source, folder, tmp_path / "out.png", Wish("anger"))
+        commands.run(source, folder, tmp_path / "out.png", Wish("anger"))
         told = capsys.readouterr().err.splitlines()
         assert len(told) == len(words) and all(word in line for word, line in zip(words, told, strict=True))
-        files.run(source, folder, tmp_path / "out.png", Wish(), "expressions")
+        commands.run(source, folder, tmp_path / "out.png", Wish(), "expressions")
         assert capsys.readouterr().err.splitlines() == told
 
 
@@ -192,10 +192,10 @@ def test_faults_outside_are_told_by_name(tmp_path: Path) -> None:
         ("wall.png", "out.bmp", "ends in .png"),
     ):
         with pytest.raises(UserError, match=message):
-            files.run(tmp_path / photograph, model, tmp_path / output, wish)
+            commands.run(tmp_path / photograph, model, tmp_path / output, wish)
         assert not (tmp_path / output).exists()
     with pytest.raises(UserError, match=r"config\.json"):
-        files.run(tmp_path / "wall.png", tmp_path / "elsewhere", tmp_path / "out.png", wish)
+        commands.run(tmp_path / "wall.png", tmp_path / "elsewhere", tmp_path / "out.png", wish)
     config = json.loads((model / "config.json").read_text())
     (model / "config.json").write_text(json.dumps({**config, "template": "other-2"}))
     with pytest.raises(UserError, match="other-2"):
@@ -239,9 +239,9 @@ def alias(photograph: Path, how: str) -> Path:
 def test_a_photograph_is_not_replaced_by_its_edit(model: Path, portrait: Path, how: str) -> None:
     before, output = portrait.read_bytes(), alias(portrait, how)
     with pytest.raises(UserError, match="is the photograph itself"):
-        files.run(portrait, model, output, Wish("anger"))
+        commands.run(portrait, model, output, Wish("anger"))
     assert portrait.read_bytes() == before
-    files.run(portrait, model, output, Wish("anger"), overwrite=True)
+    commands.run(portrait, model, output, Wish("anger"), overwrite=True)
     assert provenance.MARK.encode() in output.read_bytes()
 
 
@@ -266,16 +266,16 @@ def test_what_somebody_else_wrote_is_not_replaced(model: Path, portrait: Path, f
     else:
         output.symlink_to(letter if foreign == "link" else portrait.with_name("none"))
     with pytest.raises(UserError, match=r"out\.jpg: (already exists|is a link|is a folder)"):
-        files.run(portrait, model, output, Wish("anger"))
+        commands.run(portrait, model, output, Wish("anger"))
     assert letter.read_text() == "mine"
 
 
 @pytest.mark.parametrize("ending", provenance.KINDS)
 def test_what_mimik_wrote_is_replaced(model: Path, portrait: Path, ending: str) -> None:
     own = portrait.with_name(f"own{ending}")
-    files.run(portrait, model, own, Wish("anger"))
+    commands.run(portrait, model, own, Wish("anger"))
     first = own.stat().st_mtime_ns
-    files.run(portrait, model, own, Wish("happiness"))
+    commands.run(portrait, model, own, Wish("happiness"))
     assert own.stat().st_mtime_ns != first
 
 
@@ -283,10 +283,10 @@ def test_what_mimik_wrote_is_replaced(model: Path, portrait: Path, ending: str) 
 def test_names_that_cannot_be_written_are_refused_before_any_work(
     tmp_path: Path, portrait: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "read", lambda path: pytest.fail("the photograph was read"))
+    monkeypatch.setattr(commands, "read", lambda path: pytest.fail("the photograph was read"))
     (tmp_path / "letter.txt").write_text("mine")
     with pytest.raises(UserError, match=name[:20]):
-        files.run(portrait, tmp_path / "model", tmp_path / name, Wish("anger"))
+        commands.run(portrait, tmp_path / "model", tmp_path / name, Wish("anger"))
 
 
 def test_a_mark_across_two_blocks_is_seen(tmp_path: Path) -> None:
@@ -304,7 +304,7 @@ def test_transparency_is_kept(tmp_path: Path, model: Path, photograph: np.ndarra
     alpha = np.full(photograph.shape[:2], 255, np.uint8)
     alpha[:, :60], alpha[:, 60:100], alpha[90:140, 180:260] = 0, 128, 200
     Image.fromarray(np.dstack([photograph, alpha])).save(tmp_path / "in.png")
-    files.run(tmp_path / "in.png", model, tmp_path / f"out.{ending}", Wish("anger"))
+    commands.run(tmp_path / "in.png", model, tmp_path / f"out.{ending}", Wish("anger"))
     with Image.open(tmp_path / f"out.{ending}") as opened:
         result = np.asarray(opened)
     assert result.shape == (*photograph.shape[:2], 4)
@@ -331,12 +331,12 @@ def test_transparency_that_jpeg_cannot_hold_is_refused_before_any_work(
     alpha[0, 0] = 254
     Image.fromarray(np.dstack([photograph, alpha])).save(tmp_path / "in.png")
     with pytest.raises(UserError, match=r"out\.jpg: .* transparent parts, which JPEG cannot store"):
-        files.run(tmp_path / "in.png", tmp_path / "model", tmp_path / "out.jpg", Wish("anger"))
+        commands.run(tmp_path / "in.png", tmp_path / "model", tmp_path / "out.jpg", Wish("anger"))
 
 
 def test_an_opaque_photograph_with_alpha_may_become_a_jpeg(tmp_path: Path, model: Path, photograph: np.ndarray) -> None:
     Image.fromarray(photograph).convert("RGBA").save(tmp_path / "in.png")
-    files.run(tmp_path / "in.png", model, tmp_path / "out.jpg", Wish("anger"))
+    commands.run(tmp_path / "in.png", model, tmp_path / "out.jpg", Wish("anger"))
     with Image.open(tmp_path / "out.jpg") as opened:
         assert opened.mode == "RGB"
 
@@ -348,7 +348,7 @@ def test_a_size_that_the_format_cannot_hold_is_refused_before_any_work(
     monkeypatch.setattr(editing, "PhotographEditor", lambda model: pytest.fail("the model was loaded"))
     Image.new("RGB", size).save(tmp_path / "in.png")
     with pytest.raises(UserError, match=rf"out\.{ending}: the picture will have {size[0]} x {size[1]} pixels"):
-        files.run(tmp_path / "in.png", tmp_path / "model", tmp_path / f"out.{ending}", Wish("anger"))
+        commands.run(tmp_path / "in.png", tmp_path / "model", tmp_path / f"out.{ending}", Wish("anger"))
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
@@ -366,7 +366,7 @@ def test_pictures_too_thin_for_a_face_have_none(tmp_path: Path, model: Path, siz
     Image.new("RGB", size, (120, 90, 80)).save(tmp_path / "in.png")
     told = rf"no face was found.* {size[0]} x {size[1]} pixels, a face must be about \d+ .* crop the picture"
     with pytest.raises(UserError, match=told):
-        files.run(tmp_path / "in.png", model, tmp_path / "out.png", Wish("anger"))
+        commands.run(tmp_path / "in.png", model, tmp_path / "out.png", Wish("anger"))
 
 
 def profile(length: int, space: bytes = b"RGB ") -> bytes:
@@ -383,7 +383,7 @@ def test_a_colour_profile_is_copied_within_a_limit_and_the_edit_stays_readable(
     for icc, kept in ((profile(3000), True), (profile(20_000_000), False), (profile(3000, b"CMYK"), False)):
         with Image.open(portrait) as opened:
             opened.save(original, icc_profile=icc)
-        files.run(original, model, output, Wish("anger"))
+        commands.run(original, model, output, Wish("anger"))
         assert files.read(output).profile == (icc if kept else None)
         assert ("profile" in capsys.readouterr().err) != kept
 
@@ -395,7 +395,7 @@ def test_a_colour_profile_is_copied_within_a_limit_and_the_edit_stays_readable(
 def test_strengths_out_of_range_are_refused_before_any_work(tmp_path: Path, portrait: Path, strength: str) -> None:
     with pytest.raises(UserError, match=r"--strength .*: expected a number from 0 to 2"):
         wish = Wish("anger", float(strength), "neutral")
-        files.run(portrait, tmp_path / "no model", tmp_path / "out.png", wish)
+        commands.run(portrait, tmp_path / "no model", tmp_path / "out.png", wish)
 
 
 def test_a_unit_named_twice_is_refused() -> None:
@@ -414,7 +414,7 @@ def test_weights_that_are_not_finite_are_refused(tmp_path: Path, portrait: Path,
     state[name].view(-1)[0] = value
     save_file(state, folder / "generator.safetensors")
     with pytest.raises(UserError, match=rf"generator\.safetensors: 1 of the .* {name} are NaN or infinite"):
-        files.run(portrait, folder, tmp_path / "out.png", Wish("anger"))
+        commands.run(portrait, folder, tmp_path / "out.png", Wish("anger"))
     assert not (tmp_path / "out.png").exists()
 
 
@@ -423,5 +423,5 @@ def test_edits_that_are_not_finite_are_refused(
 ) -> None:
     monkeypatch.setattr(stargan.Method, "translate", lambda self, images, source, target: images * float("nan"))
     with pytest.raises(UserError, match=r"generator\.safetensors: the generator's output is not finite"):
-        files.run(portrait, model, tmp_path / "out.png", Wish("anger"))
+        commands.run(portrait, model, tmp_path / "out.png", Wish("anger"))
     assert not (tmp_path / "out.png").exists()

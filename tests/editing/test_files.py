@@ -10,8 +10,8 @@ from PIL import Image
 
 import mimik
 from mimik.cli import main
+from mimik.editing import commands, files
 from mimik.editing import editor as editing
-from mimik.editing import files
 from mimik.editing.composing import Found
 from mimik.editing.wishes import Exemplar, Wish, attributes
 from mimik.errors import UserError
@@ -74,7 +74,7 @@ def test_faces_are_chosen_by_word_and_counted_from_the_left(
 def test_a_face_that_is_not_there_is_told(tmp_path: Path, model: Path) -> None:
     source = photograph(tmp_path / "in.png")
     with pytest.raises(UserError, match=r"in\.png: has 3 face\(s\), so there is no face number 4"):
-        files.run(source, model, tmp_path / "out.png", Wish("anger"), which=4)
+        commands.run(source, model, tmp_path / "out.png", Wish("anger"), which=4)
     for text in ("0", "-1", "right", "1.5", "²", ""):
         with pytest.raises(UserError, match="expected all, largest, left, or the number of a face"):
             files.which_faces(text)
@@ -92,7 +92,7 @@ def test_a_broken_file_does_not_stop_the_rest(tmp_path: Path, model: Path, capsy
     command = ["edit", str(alone), str(folder), "--to", "anger", "--model", str(model), "-o", str(output)]
     with pytest.raises(SystemExit) as status:
         main([*command, "--json", str(told), "--face", "left"])
-    assert status.value.code == files.NOT_ALL
+    assert status.value.code == commands.NOT_ALL
     written = sorted(path.relative_to(output).as_posix() for path in output.rglob("*") if path.is_file())
     assert written == ["a.png", "deep/b.bmp.png", "me.png"]
     screen = capsys.readouterr()
@@ -118,7 +118,7 @@ def test_a_broken_file_does_not_stop_the_rest(tmp_path: Path, model: Path, capsy
     assert (output / "a.png").read_bytes() == before
     assert "a.png: already exists. Choose another folder, or add --overwrite." in capsys.readouterr().err
     with pytest.raises(UserError, match=r"done\.json: already exists"):
-        files.check_record(told, overwrite=False)
+        commands.check_record(told, overwrite=False)
     (folder / "torn.jpg").unlink(), (folder / "wall.png").unlink()
     main([*again, "--overwrite", "--json", str(told)])
     assert (output / "a.png").read_bytes() != before
@@ -128,17 +128,17 @@ def test_a_broken_file_does_not_stop_the_rest(tmp_path: Path, model: Path, capsy
 def test_one_start_up_serves_all(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("cv2")
     loaded = []
-    load = files.PhotographEditor
-    monkeypatch.setattr(files, "PhotographEditor", lambda *folder: loaded.append(folder) or load(*folder))
+    load = commands.PhotographEditor
+    monkeypatch.setattr(commands, "PhotographEditor", lambda *folder: loaded.append(folder) or load(*folder))
     sources = [photograph(tmp_path / f"{name}.png") for name in "abc"]
-    assert files.run_many(sources, model, tmp_path / "out", Wish("anger"))
+    assert commands.run_many(sources, model, tmp_path / "out", Wish("anger"))
     assert len(loaded) == 1
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["none.png", "-o", "out", "more.png"], "none.png: expected a photograph or a folder"),
+        (["me.png", "none.png", "-o", "out"], "none.png: expected a photograph or a folder"),
         (["me.png", "me.png", "-o", "out.png"], "expected a folder, because several photographs are edited"),
         (["me.png", "me.png", "-o", "out", "--sheet", "expressions"], "For several, use `mimik gallery`"),
         (["me.png", "-o", "out.png", "--json", "me.png"], "me.png: already exists"),
@@ -198,7 +198,7 @@ def test_a_face_is_imitated_by_its_action_units(tmp_path: Path, model: Path) -> 
     made = make_model(tmp_path / "units", space="action_units", form="relative")
     other = photograph(tmp_path / "other.png")
     editor = editing.PhotographEditor(made)
-    wish = files.imitating(editor, Wish(strength=0.5, units={"AU12": 0.25}), other)
+    wish = commands.imitating(editor, Wish(strength=0.5, units={"AU12": 0.25}), other)
     shown = Found(FACES[0].transform, FACES[0].outline, FACES[0].features, np.zeros_like(STATE))
     source, target = editor.states([shown], wish)
     expected = 0.5 * STATE
@@ -206,11 +206,11 @@ def test_a_face_is_imitated_by_its_action_units(tmp_path: Path, model: Path) -> 
     np.testing.assert_allclose(target.numpy()[0], expected, atol=1e-6)
     assert not source.any()
     with pytest.raises(UserError, match="--like, --to: both say"):
-        files.imitating(editor, Wish("anger"), other)
+        commands.imitating(editor, Wish("anger"), other)
     with pytest.raises(UserError, match=r"wall\.png: no face was found"):
-        files.imitating(editor, Wish(), photograph(tmp_path / "wall.png", 90))
+        commands.imitating(editor, Wish(), photograph(tmp_path / "wall.png", 90))
     with pytest.raises(UserError, match=r"cannot imitate a face.* relative_au"):
-        files.imitating(editing.PhotographEditor(model), Wish(), other)
+        commands.imitating(editing.PhotographEditor(model), Wish(), other)
     python = mimik.load(made, device="cpu")
     pixels = np.asarray(Image.open(other))
     edited = python.edit(pixels, like=other, faces="largest") if has_cv2() else pixels
