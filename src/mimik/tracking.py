@@ -409,7 +409,10 @@ def _register(result: Path, config: Mapping[str, Any]) -> None:
             data_path=folder,
             registered_model_name=f"{config['method']}-{config['dataset']}",
             signature=ModelSignature(
-                inputs=Schema(columns), outputs=Schema([ColSpec("binary", "photograph"), ColSpec("long", "faces")])
+                inputs=Schema(columns),
+                outputs=Schema(
+                    [ColSpec("binary", "photograph"), ColSpec("long", "faces"), ColSpec("string", "refused")]
+                ),
             ),
             input_example=pd.DataFrame([example]),
             pip_requirements=_requirements(torch.__version__),

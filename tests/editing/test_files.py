@@ -184,7 +184,7 @@ def test_attributes_are_edited_when_it_is_said_which_a_face_has(tmp_path: Path) 
         assert [state.tolist() for state in states] == [[before], [after]]
     assert attributes("none") == () and attributes("Young, Male") == ("Young", "Male")
     for wish, message in (
-        (Wish("Smiling"), r"--has: .* cannot be read from a photograph\. Name those .* of Smiling, Male, Young"),
+        (Wish("Smiling"), r"--has: .* cannot be read from a photograph\. Name those .* of Smiling, Young;"),
         (Wish("Smiling", has=("Bald",)), "--has Bald: this model knows Smiling, Male, Young"),
         (Wish("Smiling", like=Exemplar("o.jpg", STATE), has=()), "told the name of an attribute"),
     ):
@@ -255,10 +255,13 @@ def test_a_photograph_in_memory_becomes_a_marked_png(tmp_path: Path, model: Path
     np.testing.assert_array_equal(np.asarray(Image.open(BytesIO(both["photograph"][0]))), edited)
     for row, message in (
         ({"photograph": b"sun", "to": "anger"}, "row 0: expected a photograph, but"),
-        ({"photograph": content, "to": "joy"}, "row 0: to joy: this model knows"),
+        ({"photograph": content, "to": "joy"}, "to joy: this model knows"),
         ({"photograph": content, "to": "anger", "faces": "9"}, "row 0: has 3"),
+        ({"photograph": content, "to": "anger", "faces": "right"}, "faces right: expected all"),
         ({"photograph": content, "to": "anger", "aligned": True}, "row 0: expected 64 x 64 pixels, found 200 x 200"),
-        ({"to": "anger"}, "expected a column `photograph`"),
     ):
-        with pytest.raises(UserError, match=message):
-            served.predict([row])
+        refused = served.predict([rows[0], row]).to_dict("records")
+        assert refused[0]["photograph"] == both["photograph"][0] and not refused[0]["refused"]
+        assert refused[1]["photograph"] is None and refused[1]["refused"].startswith(message)
+    with pytest.raises(UserError, match="expected a column `photograph`; found to"):
+        served.predict([{"to": "anger"}])

@@ -114,7 +114,7 @@ class PhotographEditor:
         if space == "attributes" and not aligned and wish.has is None:
             raise UserError(
                 f"{words['has']}: {self.folder} edits attributes, which cannot be read from a photograph. Name those "
-                f"that the face has, of {', '.join(self.config['attributes'])}; or say that it has none."
+                f"that the face has, of {', '.join(self.condition.names)}; or say that it has none."
             )
         if wish.has is not None and space != "attributes":
             raise UserError(f"{words['has']}: {self.folder} is not conditioned on attributes. Leave it out.")

@@ -46,31 +46,34 @@ class Editor:
             params: passed by MLflow; none are supported.
 
         Returns:
-            `photograph`, the bytes of PNG files that are marked as synthetic; `faces`, how many were edited.
+            `photograph`, the bytes of PNG files that are marked as synthetic; `faces`, how many were edited; `refused`,
+            why there is no edit: a picture cannot be read or has no face, or the model does not support the wish. It is
+            empty for an edit; without one, `photograph` is None.
 
         Raises:
-            UserError: a picture cannot be read or has no face, or the model does not support a wish; it names the row.
+            UserError: there is no column `photograph`.
         """
         table = pd.DataFrame(model_input)
         if "photograph" not in table:
             raise UserError(f"expected a column `photograph`; found {', '.join(map(str, table.columns)) or 'none'}.")
-        rows = [self._edited(row, number) for number, row in enumerate(table.to_dict("records"))]
-        return pd.DataFrame(rows, columns=["photograph", "faces"])
+        edits: list[tuple[bytes | None, int, str]] = []
+        for number, row in enumerate(table.to_dict("records")):
+            try:
+                edits.append((*self._edited(row, f"row {number}"), ""))
+            except UserError as error:
+                edits.append((None, 0, str(error)))
+        return pd.DataFrame(edits, columns=["photograph", "faces", "refused"])
 
-    def _edited(self, row: Mapping[Any, Any], number: int) -> tuple[bytes, int]:
+    def _edited(self, row: Mapping[Any, Any], name: str) -> tuple[bytes, int]:
         given = {key: value for key, value in row.items() if not (pd.api.types.is_scalar(value) and pd.isna(value))}
-        name = f"row {number}"
         if "photograph" not in given:
             raise UserError(f"{name}: there is no photograph.")
         content = _content(given["photograph"], name)
         units = unit_changes([part for part in str(given.get("action_units", "")).split(",") if part])
         has = attributes(str(given["has"])) if "has" in given else None
         wish = Wish(given.get("to"), float(given.get("strength", 1.0)), given.get("shown"), units, has, words=WORDS)
-        try:
-            which = which_faces(str(given.get("faces", "all")), "faces")
-            return edited_png(self._editor, content, wish, which, name, aligned=bool(given.get("aligned", False)))
-        except UserError as error:
-            raise UserError(f"{name}: {str(error).removeprefix(f'{name}: ')}") from error
+        which = which_faces(str(given.get("faces", "all")), "faces")
+        return edited_png(self._editor, content, wish, which, name, aligned=bool(given.get("aligned", False)))
 
 
 def _content(value: Any, name: str) -> bytes:
