@@ -125,7 +125,7 @@ def test_the_page_runs(project: Path, capsys: pytest.CaptureFixture[str]) -> Non
         assert names[name].shape == photograph.shape and names[name].dtype == np.uint8
         assert (names[name] != photograph).any(), name
     assert names["happy"].shape == (8, SIZE, SIZE, 3)
-    assert Path("happy.png").is_file() and Path("holiday-happy/beach.jpg").is_file()
+    assert Path("happy.png").is_file() and Path("happy/beach.jpg").is_file()
     printed = capsys.readouterr().out
     assert "holiday/notes.txt" in printed and "expected a photograph" in printed
     assert "mimik.Model('results/synthetic/stargan': stargan trained on synthetic, scale smoke, 64 px, cpu)" in printed

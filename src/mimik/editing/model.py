@@ -135,7 +135,7 @@ class Model:
         """Edit the faces of a picture. Needs mediapipe to find them.
 
         The returned array carries no mark of its origin: mark it as synthetic before you pass it on. `edit_file` and
-        `edit_folder` write marked files.
+        `edit_files` write marked files.
 
         Args:
             picture: uint8 (H, W, 3) RGB, a Pillow image, or the path of an image file. For the last two, the camera's
