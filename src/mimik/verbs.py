@@ -244,6 +244,8 @@ def edit_photograph(chosen: argparse.Namespace) -> None:
     has = None if chosen.has is None else attributes(chosen.has)
     wish = Wish(chosen.to, chosen.strength, chosen.shown, unit_changes(chosen.au), has)
     like, record = (None if name is None else Path(name) for name in (chosen.like, chosen.json))
+    if record is not None:
+        check_outside(record, *_inputs())
     which, model = which_faces(chosen.face), Path(chosen.model)
     options = {"which": which, "like": like, "record": record, "overwrite": chosen.overwrite}
     if len(photographs) == 1 and not photographs[0].is_dir() and not output.is_dir():

@@ -133,6 +133,9 @@ def test_one_start_up_serves_all(tmp_path: Path, model: Path, monkeypatch: pytes
     sources = [photograph(tmp_path / f"{name}.png") for name in "abc"]
     assert commands.run_many(sources, model, tmp_path / "out", Wish("anger"))
     assert len(loaded) == 1
+    # What was named counts, whatever it is.
+    (tmp_path / "notes.txt").write_text("sun")
+    assert not commands.run_many([sources[0], tmp_path / "notes.txt"], model, tmp_path / "other", Wish("anger"))
 
 
 @pytest.mark.parametrize(

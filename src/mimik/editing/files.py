@@ -40,7 +40,7 @@ class FileEdit:
             was trained on rendered or on grey faces); empty if there is nothing to report.
         boxes: left, top, right and bottom of every edited face, pixels of the upright photograph.
         seconds: that it took, reading and writing included.
-        photograph: whether the file is a picture, or at least is called one: others need no edit.
+        photograph: whether the file is a picture, or is called one, or was named: others in a folder need no edit.
     """
 
     source: Path
@@ -54,10 +54,11 @@ class FileEdit:
 
 
 class Job(NamedTuple):
-    """A file that may be a photograph, and the place of its edit."""
+    """A file that may be a photograph, and the place of its edit; `named` is false for one found in a folder."""
 
     source: Path
     output: Path
+    named: bool = True
 
 
 def jobs(sources: Sequence[Path], output: Path) -> list[Job]:
@@ -85,7 +86,7 @@ def jobs(sources: Sequence[Path], output: Path) -> list[Job]:
             files = [path for path in sorted(source.rglob("*")) if not path.is_dir()]
         for file in files:
             place = file.relative_to(source) if source.is_dir() else Path(file.name)
-            planned.append(Job(file, output / place.with_name(file.name + _added(file))))
+            planned.append(Job(file, output / place.with_name(file.name + _added(file)), not source.is_dir()))
     return planned
 
 
@@ -177,12 +178,13 @@ def wanted(found: Sequence[Found], seen: Picture, which: str | int, source: Path
 def done_with(job: Job, found: Sequence[Found], remarks: Sequence[str], begun: float) -> FileEdit:
     """The outcome of a job whose faces were edited; `begun` is of `time.perf_counter`."""
     boxes = tuple(face.box for face in found)
-    return FileEdit(*job, len(found), "", "; ".join(remarks), boxes, time.perf_counter() - begun)
+    return FileEdit(job.source, job.output, len(found), "", "; ".join(remarks), boxes, time.perf_counter() - begun)
 
 
 def _skipped(job: Job, error: UserError, begun: float) -> FileEdit:
     seconds = time.perf_counter() - begun
-    return FileEdit(job.source, None, 0, str(error), seconds=seconds, photograph=_is_photograph(job.source))
+    photograph = job.named or _is_photograph(job.source)
+    return FileEdit(job.source, None, 0, str(error), seconds=seconds, photograph=photograph)
 
 
 def check_any(sources: Sequence[Path], done: Sequence[FileEdit]) -> None:
