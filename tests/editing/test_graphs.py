@@ -1,16 +1,19 @@
 """Every method as an ONNX graph that computes what PyTorch computes, or with a reason why there is none."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from mimik.editing import graphs
+from mimik.editing import exporting, graphs
 from mimik.errors import UserError
 from mimik.methods import attgan, gannotation, relative_au, stargan
 from mimik.settings.modules import FOLDERS
+from mimik.training.runs import load_method
+from tests.editing.models import make_model
 from tests.methods import test_cyclegan, test_displacements, test_ef_gan, test_ganimation, test_icgan, test_methods
 from tests.methods.world import method_size
 from tests.test_architecture import files_of_a_kind
@@ -84,11 +87,13 @@ def test_onnxruntime_computes_what_pytorch_does(name: str) -> None:
         assert min(graphs.speed(content, method, size, 0.0)[:2]) > 0
 
 
-def test_a_program_holds_the_weights_that_it_needs_alone() -> None:
-    method = drawn(CASES["stargan"])
-    program = graphs.program_of(method, 32, "stargan")
-    assert not [name for name in program.state_dict if "discriminator" in name]
-    given = [torch.from_numpy(value) for value in graphs.example_inputs(method, 32, 3, 2).values()]
+def test_a_program_holds_the_weights_that_it_needs_alone(tmp_path: Path) -> None:
+    made = make_model(tmp_path / "model")
+    exporting.export(made, None, program=tmp_path / "stargan.pt2")
+    program = torch.export.load(tmp_path / "stargan.pt2")
+    assert program.state_dict and not [name for name in program.state_dict if "discriminator" in name]
+    method, _ = load_method(made)
+    given = [torch.from_numpy(value) for value in graphs.example_inputs(method, 64, 3, 2).values()]
     with torch.no_grad():
         torch.testing.assert_close(program.module()(*given), method.translate(*given))
 
