@@ -257,11 +257,11 @@ def test_a_photograph_in_memory_becomes_a_marked_png(tmp_path: Path, model: Path
     edited = mimik.load(model, device="cpu").edit(tmp_path / "in.png", to="anger")
     np.testing.assert_array_equal(np.asarray(Image.open(BytesIO(both["photograph"][0]))), edited)
     for row, message in (
-        ({"photograph": b"sun", "to": "anger"}, "row 0: expected a photograph, but"),
+        ({"photograph": b"sun", "to": "anger"}, "row 1: expected a photograph, but"),
         ({"photograph": content, "to": "joy"}, "to joy: this model knows"),
-        ({"photograph": content, "to": "anger", "faces": "9"}, "row 0: has 3"),
+        ({"photograph": content, "to": "anger", "faces": "9"}, "row 1: has 3"),
         ({"photograph": content, "to": "anger", "faces": "right"}, "faces right: expected all"),
-        ({"photograph": content, "to": "anger", "aligned": True}, "row 0: expected 64 x 64 pixels, found 200 x 200"),
+        ({"photograph": content, "to": "anger", "aligned": True}, "row 1: expected 64 x 64 pixels, found 200 x 200"),
     ):
         refused = served.predict([rows[0], row]).to_dict("records")
         assert refused[0]["photograph"] == both["photograph"][0] and not refused[0]["refused"]
