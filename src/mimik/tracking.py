@@ -400,6 +400,7 @@ def _register(result: Path, config: Mapping[str, Any]) -> None:
         **({"has": "none"} if attributes else {"shown": config["classes"][0]}),
     }
     columns: list[Any] = [ColSpec(kind, name, required=name == "photograph") for name, kind in SERVED.items()]
+    returned: list[Any] = [ColSpec("binary", "photograph"), ColSpec("long", "faces"), ColSpec("string", "refused")]
     with tempfile.TemporaryDirectory() as folder:
         for name in ("generator.safetensors", "config.json"):
             Path(folder, name).symlink_to((result / name).resolve())
@@ -408,12 +409,7 @@ def _register(result: Path, config: Mapping[str, Any]) -> None:
             loader_module="mimik.editing.serving",
             data_path=folder,
             registered_model_name=f"{config['method']}-{config['dataset']}",
-            signature=ModelSignature(
-                inputs=Schema(columns),
-                outputs=Schema(
-                    [ColSpec("binary", "photograph"), ColSpec("long", "faces"), ColSpec("string", "refused")]
-                ),
-            ),
+            signature=ModelSignature(inputs=Schema(columns), outputs=Schema(returned)),
             input_example=pd.DataFrame([example]),
             pip_requirements=_requirements(torch.__version__),
         )
