@@ -145,7 +145,7 @@ def _check_file(path: Path, ending: str, overwrite: bool) -> None:
 def _check_folder(folder: Path, model: Path, overwrite: bool) -> None:
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder}: is a file; expected a folder to write to.")
-    if folder.exists() and folder.samefile(model):
+    if folder.exists() and model.exists() and folder.samefile(model):
         raise UserError(f"{folder}: is the model itself. Name another folder.")
     if not folder.exists() or not any(folder.iterdir()):
         return
