@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from mimik.editing.editor import Editor
+from mimik.editing.editor import PhotographEditor
 from mimik.errors import UserError
 from mimik.evaluation.submission import DECLARATION, read_declaration, take_in
 from mimik.inspection.export import TARGETS, Wanted, export
@@ -112,7 +112,7 @@ def test_the_pictures_become_translations(world: SimpleNamespace) -> None:
     assert config["submitted"]["description"] == "A colleague's network." and config["submitted"]["licence"] == "MIT"
     assert is_submitted(world.result)
     with pytest.raises(UserError, match="holds pictures that were made elsewhere, and no network"):
-        Editor(world.result)
+        PhotographEditor(world.result)
     score(world)  # again, over what is there
 
 
