@@ -26,7 +26,16 @@ from mimik.evaluation.extractors import (
     open_inception,
     open_reader,
 )
-from mimik.evaluation.measurements import PER_FACE, PRINTED, Entry, EvaluationSettings, Extractor, Measurements, Missing
+from mimik.evaluation.measurements import (
+    PER_FACE,
+    PRINTED,
+    Entry,
+    EvaluationSettings,
+    Extractor,
+    Measurements,
+    Missing,
+    Places,
+)
 from mimik.faces.prepared.store import FaceStore
 from mimik.networks import segmenter
 from mimik.settings.external import is_external
@@ -114,6 +123,7 @@ def evaluate(
             attributes=maker.attributes,
             segmented=None if segmented_dir is None or maker.side is None else FaceStore(segmented_dir, maker.side),
             reversal=maker.reversal,
+            places=Places(weights_dir, mirror, device),
         )
         entries = measure(measurements, modules)
     per_face = {name: entry.pop(PER_FACE) for name, entry in entries.items() if PER_FACE in entry}
