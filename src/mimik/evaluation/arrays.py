@@ -103,8 +103,8 @@ def evaluate(
         landmarks: (N, 68, 2) of the sources, x then y, as fractions of the side.
         classifier: folder of a classifier trained on `classes`, data/pretrained/<dataset>/classifier/<name>.
         reader: folder of a face reader, which is for rendered faces: data/pretrained/<dataset>/reader/<name>.
-        weights: folder with the weights of published networks (docs/weights.md#networks-that-measure). dlib's (ACD) may be
-            there or in the package that mimik's extra `judges` installs.
+        weights: folder with the weights of published networks (docs/weights.md#networks-that-measure). dlib's (ACD)
+            may be there or in the package that mimik's extra `judges` installs.
         metrics: modules of `mimik.evaluation.metrics`; None runs all.
         bootstrap: resamples for the confidence intervals.
         seed: seed of the resamples and of the subsets of kernel distances.

@@ -20,9 +20,9 @@ from mimik.faces.action_units import geometric
 from mimik.faces.mesh.mesher import FaceMesher
 from mimik.faces.prepared.store import FaceStore
 from mimik.labels import ACTION_UNITS
-from mimik.networks import arcface, dlib_face, face_classifier, face_reader, inception, resnet50, vgg_face
+from mimik.networks import arcface, dlib_face, face_classifier, face_reader, inception, lpips, resnet50, vgg_face
 from mimik.networks.normalisation import normalise
-from mimik.storage.files import file_sha256
+from mimik.storage.files import digest, file_sha256
 from mimik.training.batches import to_tensor, to_uint8
 
 
@@ -154,6 +154,29 @@ def open_vgg_face(places: Places) -> Extractor | Missing:
     )
 
 
+def open_lpips(places: Places) -> Extractor | Missing:
+    """LPIPS: takes pairs of pictures, (B, 2, 3, S, S), and gives their `distance`."""
+    found = [
+        None if places.folder is None else mirrors.find(name, places.mirror, places.folder)
+        for name in (lpips.WEIGHTS, lpips.HEADS)
+    ]
+    alexnet, heads = found
+    if alexnet is None or heads is None:
+        return Missing(
+            f"put {lpips.WEIGHTS} ({lpips.URL}) and {lpips.HEADS} ({lpips.HEADS_URL}) into {_where(places)}."
+        )
+    network = lpips.load(alexnet, heads).to(places.device)
+
+    def outputs(pairs: Tensor) -> dict[str, Tensor]:
+        return {"distance": network(*pairs.to(places.device).unbind(1))}
+
+    return Extractor("lpips_alex_0.1", digest([file_sha256(alexnet), file_sha256(heads)]), outputs)
+
+
+def _where(places: Places) -> str:
+    return "the folder `weights`" if places.folder is None else f"{places.folder} or the mirror folder"
+
+
 def _placed(
     places: Places,
     name: str,
@@ -165,8 +188,7 @@ def _placed(
     """A network whose weights the user places, as an extractor of `features`."""
     path = None if places.folder is None else mirrors.find(name, places.mirror, places.folder)
     if path is None:
-        where = "the folder `weights`" if places.folder is None else f"{places.folder} or the mirror folder"
-        return Missing(f"put {name} into {where} {advice}")
+        return Missing(f"put {name} into {_where(places)} {advice}")
     network = load(path).to(places.device)
     return Extractor(
         called, file_sha256(path), lambda images: {"features": features(network, images.to(places.device))}

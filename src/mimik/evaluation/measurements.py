@@ -104,7 +104,7 @@ class Places:
 
     folder: Path | str | None = None
     mirror: Path | str | None = None
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
 
 @dataclass(frozen=True)

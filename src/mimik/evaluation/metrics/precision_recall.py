@@ -6,8 +6,6 @@ is taken for the union of balls around their features, each as large as the dist
 Protocol: docs/papers/metrics.md#precision-and-recall.
 """
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
@@ -17,7 +15,7 @@ NAMES = ("precision", "recall", "density", "coverage")
 NEIGHBOURS = {"precision": 3, "recall": 3, "density": 5, "coverage": 5}
 """k of the papers: 3 (Kynkäänniemi et al., section 3.1), 5 (Naeem et al., section 3.3)."""
 DRAWS = 10
-LARGEST = 10_000
+LARGEST = 5_000
 MEANINGS = {
     "precision": "Share of translations within the balls of the real test images",
     "recall": "Share of real test images within the balls of the translations",
@@ -61,7 +59,7 @@ def entries(
     size = min(len(real), len(fake), LARGEST)
     if size <= max(NEIGHBOURS.values()):
         reason = f"balls to the fifth neighbour need at least six real and six translated images, not {size}."
-        return dict.fromkeys(NAMES, {"skipped": reason})
+        return dict.fromkeys(NAMES, Missing(reason).entry)
     generator = np.random.default_rng(measurements.settings.seed)
     drawn: dict[str, list[float]] = {name: [] for name in NAMES}
     for _ in range(DRAWS):
@@ -89,15 +87,17 @@ def neighbourhoods(real: Array, fake: Array) -> dict[str, float]:
     All but density lie in [0, 1]; density is at least 0 and above 1 where translations crowd among real images.
     """
     between = distances(real, fake)
-    balls = {
-        k: (_radii(distances(real, real), k), _radii(distances(fake, fake), k)) for k in sorted({*NEIGHBOURS.values()})
-    }
-    inside = {name: between <= balls[k][0][:, None] for name, k in NEIGHBOURS.items()}
+    of_real, of_fake = _radii(real), _radii(fake)
+
+    def inside(name: str) -> npt.NDArray[np.bool_]:
+        within: npt.NDArray[np.bool_] = between <= of_real[NEIGHBOURS[name]][:, None]
+        return within
+
     return {
-        "precision": float(inside["precision"].any(0).mean()),
-        "recall": float((between <= balls[NEIGHBOURS["recall"]][1][None]).any(1).mean()),
-        "density": float(inside["density"].sum(0).mean() / NEIGHBOURS["density"]),
-        "coverage": float(inside["coverage"].any(1).mean()),
+        "precision": float(inside("precision").any(0).mean()),
+        "recall": float((between <= of_fake[NEIGHBOURS["recall"]][None]).any(1).mean()),
+        "density": float(inside("density").sum(0).mean() / NEIGHBOURS["density"]),
+        "coverage": float(inside("coverage").any(1).mean()),
     }
 
 
@@ -110,7 +110,9 @@ def distances(first: Array, second: Array) -> npt.NDArray[np.float64]:
     return found
 
 
-def _radii(within: npt.NDArray[Any], k: int) -> npt.NDArray[np.float64]:
-    """Distance of each of N rows to its k-th neighbour: (N, N), with the row itself among them -> (N,)."""
-    radii: npt.NDArray[np.float64] = np.partition(within, k, axis=1)[:, k]
-    return radii
+def _radii(features: Array) -> dict[int, npt.NDArray[np.float64]]:
+    """Distances (N,) of the rows of features (N, D) to their k-th neighbours among the others, for every k in use."""
+    within = distances(features, features)
+    np.fill_diagonal(within, np.inf)
+    ordered = np.sort(within, axis=1)
+    return {k: ordered[:, k - 1] for k in {*NEIGHBOURS.values()}}

@@ -44,8 +44,13 @@ def compute(measurements: Measurements) -> dict[str, Entry]:
 
 def unit_distance(first: Array, second: Array) -> npt.NDArray[np.float64]:
     """L2 distance of vectors (..., D), broadcast, each divided by its length -> (...)."""
-    a, b = (
-        x / np.linalg.norm(x, axis=-1, keepdims=True) for x in (first.astype(np.float64), second.astype(np.float64))
-    )
+    a, b = (_unit(x.astype(np.float64)) for x in (first, second))
     distance: npt.NDArray[np.float64] = np.linalg.norm(a - b, axis=-1)
     return distance
+
+
+def _unit(vectors: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    # Features behind a ReLU may all be zero.
+    lengths = np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), np.finfo(np.float64).tiny)
+    unit: npt.NDArray[np.float64] = vectors / lengths
+    return unit
