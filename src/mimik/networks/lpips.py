@@ -12,9 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from mimik.errors import UserError
 from mimik.networks.constants import constant
-from mimik.storage.weights import read_pth
+from mimik.storage.weights import check_weights, read_pth
 
 WEIGHTS = "alexnet-owt-7be5be79.pth"
 """File name of torchvision's ImageNet weights (AlexNet_Weights.IMAGENET1K_V1)."""
@@ -84,29 +83,24 @@ def load(alexnet: Path | str, heads: Path | str) -> LPIPS:
         UserError: a file is damaged or holds other weights.
     """
     network = LPIPS()
-    parts = (
-        (alexnet, "the ImageNet weights of AlexNet", URL, _features),
-        (heads, "LPIPS's weights of AlexNet's channels", HEADS_URL, _heads),
-    )
-    for path, what, url, renamed in parts:
-        state = read_pth(path, what, f"Get it from {url}")
-        try:
-            wanted = renamed(state)
-            missing = network.load_state_dict(wanted, strict=False).missing_keys
-            if len(missing) + len(wanted) != len(network.state_dict()):
-                raise ValueError(f"it lacks {', '.join(missing[:3])}")
-        except Exception as error:
-            raise UserError(f"{path}: expected {what}, but {error}. Get it from {url}") from error
+    own = network.state_dict()
+    features = {name: value for name, value in own.items() if name.startswith("features.")}
+    channels = {_head(number): own[f"heads.{number}"].view(1, -1, 1, 1) for number in range(len(CHANNELS))}
+    state: dict[str, Tensor] = {}
+    for path, what, url, expected in (
+        (alexnet, "the ImageNet weights of AlexNet", URL, features),
+        (heads, "LPIPS's weights of AlexNet's channels", HEADS_URL, channels),
+    ):
+        remedy = f"Get it from {url}"
+        found = read_pth(path, what, remedy)
+        check_weights(path, found, expected, what, remedy)
+        state |= {name: found[name] for name in expected}
+    for number in range(len(CHANNELS)):
+        state[f"heads.{number}"] = state.pop(_head(number)).flatten()
+    network.load_state_dict(state)
     return network.eval()
 
 
-def _features(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {
-        f"features.{place}.{part}": state[f"features.{place}.{part}"]
-        for place in (0, 3, 6, 8, 10)
-        for part in ("weight", "bias")
-    }
-
-
-def _heads(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {f"heads.{number}": state[f"lin{number}.model.1.weight"].flatten() for number in range(len(CHANNELS))}
+def _head(number: int) -> str:
+    """The file's name of the weights of a layer's channels."""
+    return f"lin{number}.model.1.weight"

@@ -12,8 +12,7 @@ from pathlib import Path
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mimik.errors import UserError
-from mimik.storage.weights import read_pth
+from mimik.storage.weights import check_weights, read_pth
 
 WEIGHTS = "swav_800ep_pretrain.pth.tar"
 """File name of SwAV's weights of 800 epochs; facebookresearch/swav."""
@@ -89,10 +88,8 @@ def load(path: Path | str) -> ResNet50:
     what = "the weights of SwAV's ResNet-50"
     state = read_pth(path, what, remedy)
     own = {name.removeprefix("module."): value for name, value in state.items()}
-    wanted = {name: value for name, value in own.items() if not name.startswith(("projection_head.", "prototypes."))}
     network = ResNet50()
-    try:
-        network.load_state_dict(wanted)
-    except Exception as error:
-        raise UserError(f"{path}: expected {what}, but {error}. {remedy}") from error
+    expected = network.state_dict()
+    check_weights(path, own, expected, what, remedy)
+    network.load_state_dict({name: own[name] for name in expected})
     return network.eval()

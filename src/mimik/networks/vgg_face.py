@@ -10,10 +10,9 @@ from types import MappingProxyType
 
 from torch import Tensor, nn
 
-from mimik.errors import UserError
 from mimik.networks.constants import constant
 from mimik.networks.vgg16 import CONFIGURATION_D, VGG16
-from mimik.storage.weights import read_pth
+from mimik.storage.weights import check_weights, read_pth
 
 WEIGHTS = "vgg_face_dag.pth"
 """File name of the authors' weights as converted by S. Albanie (pytorch-mcn)."""
@@ -67,9 +66,6 @@ def load(path: Path | str) -> VGGFace:
     face = VGGFace()
     own = face.network.state_dict()
     taken = {f"{ours}.{part}": f"{theirs}.{part}" for ours, theirs in NAMES.items() for part in ("weight", "bias")}
-    faults = [theirs for ours, theirs in taken.items() if theirs not in state or state[theirs].shape != own[ours].shape]
-    if faults:
-        told = ", ".join(faults[:3])
-        raise UserError(f"{path}: expected {what}, but {told} are missing or of another shape. {remedy}")
+    check_weights(path, state, {theirs: own[ours] for ours, theirs in taken.items()}, what, remedy)
     face.network.load_state_dict({**own, **{ours: state[theirs] for ours, theirs in taken.items()}})
     return face.eval()
