@@ -9,8 +9,8 @@ from mimik.reporting.results import ReportSettings, Result
 
 TITLE = "Identity to VGG-Face, as a distribution"
 CAPTION = (
-    "Distance between the VGG-Face features of edit and input, of length 1 each, over all edits to another expression by "
-    "{methods}; further left is closer to the person. The dashed lines are the means."
+    "Distance between the VGG-Face features of edit and input, of length 1 each, over all edits to another expression "
+    "by {methods}; further left is closer to the person. The dashed lines are the means."
 )
 PAGES = frozenset({"method", "comparison"})
 

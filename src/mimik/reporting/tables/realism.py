@@ -1,4 +1,4 @@
-"""Realism in detail: every distance between the set of edits and the set of real faces, and what is amiss where it is large."""
+"""Realism in detail: more on the edits as a set beside the set of real faces, and on what is amiss with it."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from mimik.reporting.tabular import Table
 TITLE = "Realism in detail"
 CAPTION = (
     "Precision is low where edits look unlike any real face, recall where they show only some of what real faces show; "
-    "density and coverage are the same with less weight on single odd faces. All compare sets, so that none sees whether "
+    "density and coverage are the same with less weight on single odd faces. All compare sets, so none sees whether "
     "an edit shows its target or its person. Values on different features or of another resizing do not compare."
 )
 PAGES = frozenset({"method", "comparison"})
