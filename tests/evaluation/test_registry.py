@@ -30,13 +30,12 @@ def test_every_entry_stands_in_one_row_and_every_row_is_measured() -> None:
     assert sorted(listed) == sorted(measured)
 
 
-@pytest.mark.parametrize("row", rows(), ids=lambda row: entries(row)[0])
+@pytest.mark.parametrize("row", list(rows()), ids=lambda row: entries(row)[0])
 def test_rows_are_complete_and_name_the_direction_of_the_code(row: dict[str, str]) -> None:
     assert row["range"] and row["extractor"] and row["compared with"]
     text = PAGE.read_text(encoding="utf-8")
-    anchors = {
-        re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in re.findall(r"^#+ (.+)$", text, re.M)
-    }
+    titles = re.findall(r"^#+ (.+)$", text, re.M)
+    anchors = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
     linked = re.search(r"\(#([\w-]+)\)", row["measure"])
     assert linked is not None and linked[1] in anchors
     told = {"higher": True, "lower": False}

@@ -60,13 +60,14 @@ class ReportSettings:
         "masks_before_after",
         "guided_maps",
         "per_class_bars",
+        "identity_histogram",
         "region_change",
         "confusion_matrix",
         "loss_curves",
         "validation",
         "validation_grid",
     )
-    tables: tuple[str, ...] = ("results", "paired", "reconstruction", "settings", "protocols")
+    tables: tuple[str, ...] = ("results", "paired", "realism", "reconstruction", "settings", "protocols")
     rows: int = 8
     seed: int = 0
     ids: tuple[str, ...] = ()
