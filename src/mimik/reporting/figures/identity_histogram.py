@@ -26,14 +26,17 @@ def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absen
         return Absent("the VGG-Face distance was not measured; it needs photographs and its weights (docs/weights.md)")
     with style() as pyplot:
         figure, axis = pyplot.subplots(figsize=(WIDTH, 2.6))
+        furthest = 0.0
         for index, (method, measured) in shown.items():
             histogram = measured.entry["histogram"]
             edges, counts = np.array(histogram["edges"]), np.array(histogram["counts"], dtype=np.float64)
             share = counts / counts.sum() / np.diff(edges)
             axis.stairs(share, edges, color=colour(index), linewidth=1.8, label=method)
+            furthest = max(furthest, edges[np.flatnonzero(counts)[-1] + 1])
             axis.axvline(measured.value, color=colour(index), linewidth=1.1, linestyle=(0, (4, 3)))
         axis.set_xlabel("distance")
         axis.set_ylabel("density")
+        axis.set_xlim(0, furthest)
         axis.set_ylim(bottom=0)
         axis.legend()
         return drawing(figure, {"methods": listed([method for method, _ in shown.values()])}, TITLE)
