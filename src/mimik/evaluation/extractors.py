@@ -150,7 +150,7 @@ def open_vgg_face(places: Places) -> Extractor | Missing:
         "vgg_face_fc7",
         vgg_face.load,
         lambda network, images: network(pillow_bilinear(images, vgg_face.SIDE)),
-        f"(VGG-Face, CC BY-NC 4.0; download: {vgg_face.URL})",
+        f"(VGG-Face, for research that is not commercial; download: {vgg_face.URL})",
     )
 
 
