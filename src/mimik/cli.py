@@ -24,6 +24,7 @@ from mimik.verbs import (
     pretrain_network,
     report_method,
     score_data,
+    score_pictures,
     show_params,
     tell_dvc,
     train_method,
@@ -77,9 +78,17 @@ def parser() -> argparse.ArgumentParser:
         data_verbs, "export", export_data, "write the faces of a prepared dataset as PNG files in folders",
         "mimik data export synthetic --layout folders ~/faces",
         "mimik data export rafd --layout stargan --size 128 ~/stargan/data/rafd",
-        scaled=False, output="new folder, or the folder of an interrupted export",
+        "mimik data export synthetic --layout targets ~/wanted",
+        output="new folder, or the folder of an interrupted export",
     )  # fmt: skip
-    export.add_argument("--layout", choices=("folders", "stargan"), required=True, help="how the folders are arranged")
+    export.add_argument(
+        "--layout", choices=("folders", "stargan", "targets"), required=True,
+        help="how the folders are arranged; targets: the test faces, and which edits `mimik score` measures",
+    )  # fmt: skip
+    export.add_argument(
+        "--attributes", nargs="+", default=[], metavar="NAME",
+        help="with the layout targets: the attributes to reverse, instead of the expressions",
+    )  # fmt: skip
     export.add_argument("--masks", action="store_true", help="write masks too, as PNG with a palette of the 19 classes")
     export.add_argument(
         "--size", type=int, metavar="PX", help="side length of the faces (default: the largest prepared)"
@@ -118,6 +127,14 @@ def parser() -> argparse.ArgumentParser:
         "mimik evaluate synthetic hier_seg", method="a method whose translations exist",
     )  # fmt: skip
     evaluate.add_argument("--mirror", metavar="DIR", help="folder searched for Inception and ArcFace weights")
+    score = _verb(
+        verbs, "score", score_pictures, "measure the pictures that another program made of the test faces",
+        "mimik score ~/liveportrait", dataset=None,
+    )  # fmt: skip
+    score.add_argument("folder", metavar="DIR", help="<target>/<id>.png and method.json: docs/scoring.md")
+    score.add_argument("--scale", help="paper, laptop, demo or smoke instead of the dataset's own")
+    score.add_argument("--protocol", choices=params.PROTOCOLS, help="beside the results of which protocol it stands")
+    score.add_argument("--mirror", metavar="DIR", help="folder searched for the weights of published networks")
     _verb(
         verbs, "report", report_method, "write the report page of one method",
         "mimik report synthetic hier_seg", method="an evaluated method",

@@ -35,6 +35,7 @@ from filelock import FileLock
 from mimik.errors import UserError
 from mimik.settings.params import Settings, flatten
 from mimik.settings.place import check_place
+from mimik.settings.scoring import MARK
 from mimik.storage.arrays import read_table
 from mimik.storage.files import digest, file_sha256, first_line, says_full
 from mimik.storage.moved import ARTIFACTS, settle
@@ -128,7 +129,8 @@ def evaluated_run(result_dir: Path | str, store_dir: Path | str) -> Iterator[str
     with _opened(config, Path(store_dir), config["dataset_digest"]) as run:
         yield run.info.run_id
         with _told("metrics, pictures or generator of " + str(result)):
-            _send_history(run, result / "history.csv")
+            if MARK not in config:
+                _send_history(run, result / "history.csv")
             _send_result(run, result, config)
 
 
@@ -349,11 +351,13 @@ def _send_result(run: Any, result: Path, config: Mapping[str, Any]) -> None:
     now = int(time.time() * 1000)
     values = list(metric_values(measured["metrics"]))
     client.log_batch(run_id, metrics=[Metric(f"test/{name}", value, now, 0) for name, value in values])
-    for name in ("metrics.json", "config.json", "history.csv", "samples.png", "validation/validation.json"):
+    made_here = MARK not in config
+    files = ("metrics.json", "config.json", *(("history.csv", "samples.png") if made_here else ()))
+    for name in (*files, "validation/validation.json"):
         if "/" not in name or (result / name).exists():  # results of earlier versions have no validation
             client.log_artifact(run_id, str(result / name))
-    sha256 = file_sha256(result / "generator.safetensors")
-    if run.data.tags.get("generator_sha256") != sha256:
+    sha256 = file_sha256(result / "generator.safetensors") if made_here else None
+    if sha256 is not None and run.data.tags.get("generator_sha256") != sha256:
         _register(result, config)
         client.set_tag(run_id, "generator_sha256", sha256)
     mlflow.flush_artifact_async_logging()

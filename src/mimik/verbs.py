@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 
 from mimik.errors import UserError
-from mimik.settings import agreement, params, stages
+from mimik.settings import agreement, params, scoring, stages
 from mimik.settings.checks import check_settings
 from mimik.settings.imported import check_trainable
 from mimik.settings.params import Params
@@ -95,13 +95,23 @@ def describe_data(chosen: argparse.Namespace) -> None:
 def export_data(chosen: argparse.Namespace) -> None:
     """`mimik data export`."""
     from mimik.faces.prepared.store import check_outside
-    from mimik.inspection.export import export
+    from mimik.inspection.export import TARGETS, Wanted, export
 
     output = Path(chosen.output).expanduser()
     values = _params(chosen)
     params.dataset_module(values, chosen.dataset)
     check_outside(output, *_inputs(values))
-    omitted = export(PREPARED / chosen.dataset, output, chosen.layout, chosen.size, masks=chosen.masks)
+    size, wanted = chosen.size, None
+    if chosen.layout == TARGETS:
+        if size is not None:
+            raise UserError("--size: the layout targets has the size of the results at this scale; leave it out.")
+        attributes = tuple(chosen.attributes)
+        settings = scoring.resolve_scoring(values, chosen.dataset, by_attribute=bool(attributes))
+        size = settings["image_size"]
+        wanted = Wanted(settings["limit"], settings["seed"], attributes)
+    elif chosen.attributes or chosen.scale:
+        raise UserError("--attributes, --scale: are for the layout targets only; leave them out.")
+    omitted = export(PREPARED / chosen.dataset, output, chosen.layout, size, masks=chosen.masks, wanted=wanted)
     note = f"; this layout leaves out the {omitted:,} faces without a label" if omitted else ""
     print(f"{output}: complete{note}. Its LICENCE.txt states the terms of use.")
 
@@ -223,6 +233,41 @@ def evaluate_method(chosen: argparse.Namespace) -> None:
         )
 
 
+def score_pictures(chosen: argparse.Namespace) -> None:
+    """`mimik score`."""
+    from mimik import tracking
+    from mimik.evaluation.evaluate import evaluate
+    from mimik.evaluation.measurements import EvaluationSettings
+    from mimik.evaluation.submission import DECLARATION, read_declaration, take_in
+    from mimik.reporting.report import method_report
+    from mimik.settings.configuration import build
+
+    values, folder = _params(chosen), Path(chosen.folder).expanduser()
+    declared = read_declaration(folder)
+    if declared.name in values["methods"]:
+        raise UserError(
+            f"{folder / DECLARATION}: name: {declared.name!r} is one of params.yaml's methods. Choose another."
+        )
+    settings = scoring.resolve_scoring(values, declared.dataset, by_attribute=bool(declared.attributes))
+    store, result = PREPARED / declared.dataset, RESULTS / declared.dataset / declared.name
+    take_in(folder, declared, store, settings, result)
+    with tracking.evaluated_run(result, store) as run_id:
+        evaluate(
+            build(EvaluationSettings, settings["evaluation"], "evaluation"),
+            result,
+            store,
+            settings["classifier"],
+            None,
+            settings["reader"],
+            WEIGHTS,
+            result / "metrics.json",
+            params.mirror_of(values),
+            run_id,
+        )
+    method_report(result, store, result / "report.html", values["report"])
+    print(f"{result / 'report.html'}: complete. `mimik compare` puts {declared.name} beside the other methods.")
+
+
 def report_method(chosen: argparse.Namespace) -> None:
     """`mimik report`."""
     from mimik.reporting.report import method_report
@@ -294,7 +339,9 @@ def compare_results(chosen: argparse.Namespace) -> None:
         from mimik.reporting.overview import write_systems
 
         systems = [RESULTS / "synthetic" / method for method in values["systems"]]
-        write_systems(Path(chosen.readme), [folder for folder in systems if folder in found], PREPARED / "synthetic")
+        elsewhere = [folder for folder in found if folder.parent.name == "synthetic" and scoring.is_submitted(folder)]
+        shown = [folder for folder in [*systems, *elsewhere] if folder in found]
+        write_systems(Path(chosen.readme), shown, PREPARED / "synthetic")
         return
     comparison(results, PREPARED, Path("report/index.html"), values["report"])
 

@@ -128,7 +128,7 @@ def test_what_cannot_be_exported_is_one_message_and_leaves_no_folder(store: Face
         export(tmp_path / "rafd", out, "folders", progress=False)
     with pytest.raises(UserError, match="64 px is needed"):
         export(store.directory, out, "folders", 64, progress=False)
-    with pytest.raises(UserError, match="expected one of folders, stargan; found 'flat'"):
+    with pytest.raises(UserError, match="expected one of folders, stargan, targets; found 'flat'"):
         export(store.directory, out, "flat", progress=False)
     table = store.table.assign(expression="")
     table.to_csv(store.directory / "index.csv", index=False)

@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 import yaml
 
-from mimik.evaluation.metrics import acd, attribute_accuracy, inception_score
+from mimik.evaluation.metrics import (
+    acd,
+    attribute_accuracy,
+    fid_antialiased,
+    inception_score,
+    lpips,
+    precision_recall,
+    ssfid,
+    vgg_face,
+)
 from mimik.settings.params import starts_from
 from mimik.settings.reading import read
 from tests.workflow.conftest import ROOT, WORKFLOW, Project
@@ -55,7 +64,8 @@ def test_from_nothing_to_a_report(project: Project, monkeypatch: pytest.MonkeyPa
     assert 0 <= metrics["metrics"]["eea"]["value"] <= 1
     assert metrics["metrics"]["truth_psnr"]["value"] > 0
     skipped = {name for name, entry in metrics["metrics"].items() if "skipped" in entry}
-    files = {"fid", "fid_per_target", "kid", *inception_score.NAMES}
+    placed = (fid_antialiased, inception_score, lpips, precision_recall, ssfid, vgg_face)
+    files = {"fid", "fid_per_target", "kid", *(name for module in placed for name in module.NAMES)}
     assert skipped == files | {*attribute_accuracy.NAMES, *acd.NAMES}
     assert np.load(result / "translations/masks.npy").shape == (2, 8, 64, 64)
     for record in ("results/synthetic/hier_seg", "data/pretrained/synthetic/classifier/small"):

@@ -27,6 +27,7 @@ from mimik.faces.mesh.mesher import FaceMesher, smallest_face
 from mimik.faces.mesh.topology import IBUG_68, OUTLINE
 from mimik.faces.prepared.rendered import luminance
 from mimik.networks.heads import warp
+from mimik.settings.scoring import is_submitted
 from mimik.training.batches import to_tensor, to_uint8
 from mimik.training.devices import autocast_dtype, pick_device
 from mimik.training.runs import finite, load_method
@@ -64,6 +65,8 @@ class PhotographEditor:
             UserError: there is no trained method, or its faces were aligned differently.
         """
         self.folder = Path(model)
+        if is_submitted(self.folder):
+            raise UserError(f"{self.folder}: holds pictures that were made elsewhere, and no network to edit with.")
         method: Any
         method, self.config = load_method(self.folder, ("template", "sizes", "method", "dataset", "scale"))
         if self.config["template"] not in (None, alignment.TEMPLATE_NAME):

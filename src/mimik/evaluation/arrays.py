@@ -12,7 +12,7 @@ import torch
 
 from mimik.evaluation.evaluate import measure, metric_modules
 from mimik.evaluation.extractors import open_arcface, open_classifier, open_dlib, open_inception, open_reader
-from mimik.evaluation.measurements import PER_FACE, EvaluationSettings, Extractor, Measurements, Missing
+from mimik.evaluation.measurements import PER_FACE, EvaluationSettings, Extractor, Measurements, Missing, Places
 from mimik.faces.prepared.store import FaceStore
 from mimik.settings.modules import names
 from mimik.storage.arrays import check_pictures
@@ -103,8 +103,8 @@ def evaluate(
         landmarks: (N, 68, 2) of the sources, x then y, as fractions of the side.
         classifier: folder of a classifier trained on `classes`, data/pretrained/<dataset>/classifier/<name>.
         reader: folder of a face reader, which is for rendered faces: data/pretrained/<dataset>/reader/<name>.
-        weights: folder with the weights of Inception (FID, KID, Inception score) and ArcFace (identity loss).
-            dlib's (ACD) may be there or in the package that mimik's extra `judges` installs.
+        weights: folder with the weights of published networks (docs/weights.md#networks-that-measure). dlib's (ACD)
+            may be there or in the package that mimik's extra `judges` installs.
         metrics: modules of `mimik.evaluation.metrics`; None runs all.
         bootstrap: resamples for the confidence intervals.
         seed: seed of the resamples and of the subsets of kernel distances.
@@ -160,6 +160,7 @@ def evaluate(
             reader=Missing("no `reader` was given.") if reader is None else open_reader(reader, place),
             segmenter_before=no_segmenter,
             segmenter_after=no_segmenter,
+            places=Places(weights, None, place),
         )
         entries = measure(measurements, modules)
     return {name: {key: part for key, part in entry.items() if key != PER_FACE} for name, entry in entries.items()}

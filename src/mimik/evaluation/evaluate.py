@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,7 +16,7 @@ from safetensors.numpy import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from mimik.components.conditions import Condition
+from mimik.components.conditions import Condition, Reversal
 from mimik.errors import UserError
 from mimik.evaluation.extractors import (
     open_arcface,
@@ -25,12 +26,22 @@ from mimik.evaluation.extractors import (
     open_inception,
     open_reader,
 )
-from mimik.evaluation.measurements import PER_FACE, PRINTED, Entry, EvaluationSettings, Extractor, Measurements, Missing
+from mimik.evaluation.measurements import (
+    PER_FACE,
+    PRINTED,
+    Entry,
+    EvaluationSettings,
+    Extractor,
+    Measurements,
+    Missing,
+    Places,
+)
 from mimik.faces.prepared.store import FaceStore
 from mimik.networks import segmenter
 from mimik.settings.external import is_external
 from mimik.settings.modules import named
 from mimik.settings.params import PROTOCOLS
+from mimik.settings.scoring import MARK
 from mimik.storage.arrays import read_array
 from mimik.storage.files import atomic_path, file_sha256, told_if_full, write_json
 from mimik.storage.records import command_for, read_record
@@ -57,9 +68,13 @@ def evaluate(
     The second contains, for every metric that is a mean over pairs, the contribution of each translated face:
     `<metric>/sums` and `<metric>/counts`, float32 (N, G), see `mimik.evaluation.measurements.PerFace`.
 
+    The pictures of a method that was not trained here (`mimik.evaluation.submission`) are measured alike, without what
+    needs its generator.
+
     Args:
         settings: see `EvaluationSettings`.
-        result_dir: results/<dataset>/<method>, with `config.json`, `generator.safetensors` and `translations/`.
+        result_dir: results/<dataset>/<method>, with `config.json`, `generator.safetensors` (unless its pictures were
+            made elsewhere) and `translations/`.
         store_dir: the prepared dataset.
         classifier_dir, segmenter_dir, reader_dir: pre-trained networks; None skips the metrics that need them.
         weights_dir: folder that is searched for the weights of Inception, ArcFace and dlib before `mirror`.
@@ -77,41 +92,38 @@ def evaluate(
     manifest = read_record(
         result_dir / "translations" / "manifest.json",
         "translations",
-        ("rows", "source_labels", "classes", "size", "generator_sha256", "store_digest"),
+        ("rows", "source_labels", "classes", "size", "store_digest"),
     )
     store = FaceStore(store_dir, manifest["size"])
     config = read_record(result_dir / "config.json", "method", ("dataset", "method", "scale", "seed", "config_digest"))
-    _check_match(manifest, store, result_dir)
+    _check_match(manifest, store, result_dir, made_here=MARK not in config)
     unknown = set(settings.class_filter.classes) - set(store.classes) if settings.class_filter else set()
     if unknown:
         raise UserError(
             f"evaluation.class_filter: {', '.join(sorted(unknown))} is not a class of this dataset ({store.classes})."
         )
     device = pick_device()
-    method, _ = load_method(result_dir)
-    before, after, side = _segmenters(method, segmenter_dir, result_dir, manifest["generator_sha256"], device)
-    condition = method.condition
-    assert isinstance(condition, Condition)
-    attributes = condition.edits if condition.space == "attributes" else ()
+    maker = _elsewhere(config) if MARK in config else _generator(result_dir, manifest, segmenter_dir, device)
     with _scratch(Path(output).parent / ".evaluation") as scratch:
         measurements = Measurements(
             translations=_translations(result_dir, "images.npy", manifest),
-            cycle=_translations(result_dir, "cycle.npy", manifest),
+            cycle=maker.cycle,
             store=store,
             rows=np.array(manifest["rows"], dtype=np.int64),
             settings=settings,
             scratch=scratch,
-            classifier=open_classifier(classifier_dir, store, attributes, device),
+            classifier=open_classifier(classifier_dir, store, maker.attributes, device),
             inception=open_inception(weights_dir, mirror, device),
             arcface=open_arcface(weights_dir, mirror, device),
             dlib=open_dlib(weights_dir, mirror, device),
             reader=open_reader(reader_dir, device),
-            segmenter_before=before,
-            segmenter_after=after,
+            segmenter_before=maker.before,
+            segmenter_after=maker.after,
             geometric=open_geometric(store),
-            attributes=attributes,
-            segmented=None if segmented_dir is None or side is None else FaceStore(segmented_dir, side),
-            reversal=condition.config.reversal,
+            attributes=maker.attributes,
+            segmented=None if segmented_dir is None or maker.side is None else FaceStore(segmented_dir, maker.side),
+            reversal=maker.reversal,
+            places=Places(weights_dir, mirror, device),
         )
         entries = measure(measurements, modules)
     per_face = {name: entry.pop(PER_FACE) for name, entry in entries.items() if PER_FACE in entry}
@@ -134,10 +146,50 @@ def evaluate(
             "dataset_digest": store.digest,
             "config_digest": config["config_digest"],
             "mlflow_run_id": run_id,
-            "classes": list(condition.edits),
+            "classes": list(manifest["classes"]),
             "metrics": entries,
         },
     )
+
+
+@dataclass(frozen=True)
+class _Maker:
+    """What the metrics are told of what made the translations.
+
+    Attributes:
+        attributes: those that are reversed; empty where the targets are expressions.
+        reversal: what happens to the others then.
+        cycle: the translations edited back, or why there are none.
+        before, after: the segmenter as pre-trained and after training with the generator.
+        side: the size that it was trained at.
+    """
+
+    attributes: tuple[str, ...]
+    reversal: Reversal
+    cycle: Any
+    before: Extractor | Missing
+    after: Extractor | Missing
+    side: int | None = None
+
+
+def _generator(
+    result_dir: Path, manifest: Mapping[str, Any], segmenter_dir: Path | str | None, device: torch.device
+) -> _Maker:
+    """A method trained or imported here."""
+    method, _ = load_method(result_dir)
+    before, after, side = _segmenters(method, segmenter_dir, result_dir, manifest["generator_sha256"], device)
+    condition = method.condition
+    assert isinstance(condition, Condition)
+    attributes = condition.edits if condition.space == "attributes" else ()
+    cycle = _translations(result_dir, "cycle.npy", manifest)
+    return _Maker(attributes, condition.config.reversal, cycle, before, after, side)
+
+
+def _elsewhere(config: Mapping[str, Any]) -> _Maker:
+    """A method of which only pictures are known."""
+    cycle = Missing("made elsewhere: there is no generator here to edit the pictures back with.")
+    masks = Missing("made elsewhere: only a segmenter that was trained here is measured.")
+    return _Maker(tuple(config[MARK]["attributes"]), "alone", cycle, masks, masks)
 
 
 def measure(measurements: Measurements, modules: Mapping[str, ModuleType]) -> dict[str, Entry]:
@@ -197,7 +249,7 @@ def _with_printing(module: ModuleType, entries: dict[str, Entry]) -> dict[str, E
     }
 
 
-def _check_match(manifest: Mapping[str, Any], store: FaceStore, result_dir: Path) -> None:
+def _check_match(manifest: Mapping[str, Any], store: FaceStore, result_dir: Path, *, made_here: bool) -> None:
     folder = result_dir / "translations"
     if manifest["store_digest"] != store.digest:
         raise UserError(
@@ -209,8 +261,10 @@ def _check_match(manifest: Mapping[str, Any], store: FaceStore, result_dir: Path
             f"{folder / 'manifest.json'}: rows: expected rows of {store.directory}, 0 to {len(store) - 1}. Translate "
             f"again: `{command_for(folder / 'manifest.json', 'translations')}`."
         )
+    if not made_here:
+        return
     generator = result_dir / "generator.safetensors"
-    if not generator.is_file() or file_sha256(generator) != manifest["generator_sha256"]:
+    if not generator.is_file() or file_sha256(generator) != manifest.get("generator_sha256"):
         raise UserError(f"{folder / 'manifest.json'}: the translations were not made by {generator}. Translate again.")
 
 

@@ -3,25 +3,27 @@
 Each is an `Extractor`, or `Missing` with advice on how to get it. A file that exists but does not fit is a `UserError`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from PIL import Image
+from torch import Tensor, nn
 
 from mimik import mirror as mirrors
 from mimik.errors import UserError
-from mimik.evaluation.measurements import Extractor, Missing
+from mimik.evaluation.measurements import Extractor, Missing, Places
 from mimik.faces.action_units import geometric
 from mimik.faces.mesh.mesher import FaceMesher
 from mimik.faces.prepared.store import FaceStore
 from mimik.labels import ACTION_UNITS
-from mimik.networks import arcface, dlib_face, face_classifier, face_reader, inception
-from mimik.storage.files import file_sha256
-from mimik.training.batches import to_uint8
+from mimik.networks import arcface, dlib_face, face_classifier, face_reader, inception, lpips, resnet50, vgg_face
+from mimik.networks.normalisation import normalise
+from mimik.storage.files import digest, file_sha256
+from mimik.training.batches import to_tensor, to_uint8
 
 
 def open_classifier(
@@ -126,6 +128,83 @@ def open_arcface(folder: Path | str, mirror: Path | str | None, device: torch.de
         )
     network = arcface.load(path).to(device)
     return Extractor("arcface_ir_se50", file_sha256(path), lambda faces: {"features": network(faces.to(device))})
+
+
+def open_swav(places: Places) -> Extractor | Missing:
+    """SwAV's ResNet-50: a network that has learned from pictures without labels."""
+    return _placed(
+        places,
+        resnet50.WEIGHTS,
+        "swav_resnet50_800ep",
+        resnet50.load,
+        lambda network, images: network(normalise(pillow_bilinear(images, resnet50.SIDE), "imagenet")),
+        f"(SwAV's ResNet-50, CC BY-NC 4.0; download: {resnet50.URL})",
+    )
+
+
+def open_vgg_face(places: Places) -> Extractor | Missing:
+    """VGG-Face, which was trained to name 2,622 people."""
+    return _placed(
+        places,
+        vgg_face.WEIGHTS,
+        "vgg_face_fc7",
+        vgg_face.load,
+        lambda network, images: network(pillow_bilinear(images, vgg_face.SIDE)),
+        f"(VGG-Face, for research that is not commercial; download: {vgg_face.URL})",
+    )
+
+
+def open_lpips(places: Places) -> Extractor | Missing:
+    """LPIPS: takes pairs of pictures, (B, 2, 3, S, S), and gives their `distance`."""
+    found = [
+        None if places.folder is None else mirrors.find(name, places.mirror, places.folder)
+        for name in (lpips.WEIGHTS, lpips.HEADS)
+    ]
+    alexnet, heads = found
+    if alexnet is None or heads is None:
+        return Missing(
+            f"put {lpips.WEIGHTS} ({lpips.URL}) and {lpips.HEADS} ({lpips.HEADS_URL}) into {_where(places)}."
+        )
+    network = lpips.load(alexnet, heads).to(places.device)
+
+    def outputs(pairs: Tensor) -> dict[str, Tensor]:
+        return {"distance": network(*pairs.to(places.device).unbind(1))}
+
+    return Extractor("lpips_alex_0.1", digest([file_sha256(alexnet), file_sha256(heads)]), outputs)
+
+
+def _where(places: Places) -> str:
+    return "the folder `weights`" if places.folder is None else f"{places.folder} or the mirror folder"
+
+
+def _placed(
+    places: Places,
+    name: str,
+    called: str,
+    load: Callable[[Path], nn.Module],
+    features: Callable[[nn.Module, Tensor], Tensor],
+    advice: str,
+) -> Extractor | Missing:
+    """A network whose weights the user places, as an extractor of `features`."""
+    path = None if places.folder is None else mirrors.find(name, places.mirror, places.folder)
+    if path is None:
+        return Missing(f"put {name} into {_where(places)} {advice}")
+    network = load(path).to(places.device)
+    return Extractor(
+        called, file_sha256(path), lambda images: {"features": features(network, images.to(places.device))}
+    )
+
+
+def pillow_bilinear(images: Tensor, side: int) -> Tensor:
+    """Images (B, 3, H, W) in [-1, 1], resized as 8-bit pictures by Pillow's bilinear filter -> (B, 3, side, side).
+
+    What torchvision's Resize does with a picture, on which such networks were trained.
+    """
+    pictures = [
+        np.asarray(Image.fromarray(picture).resize((side, side), Image.Resampling.BILINEAR))
+        for picture in to_uint8(images)
+    ]
+    return to_tensor(np.stack(pictures)).to(images.device)
 
 
 PACKAGE = "face_recognition_models"

@@ -93,6 +93,21 @@ class Extractor:
 
 
 @dataclass(frozen=True)
+class Places:
+    """Where weights that others published are looked for, and where their networks compute.
+
+    Attributes:
+        folder: searched first; None: there is none.
+        mirror: see `mimik.mirror`.
+        device: of the networks.
+    """
+
+    folder: Path | str | None = None
+    mirror: Path | str | None = None
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+
+@dataclass(frozen=True)
 class PerFace:
     """The contribution of every source image to a mean, for paired comparisons of methods on the same faces.
 
@@ -162,6 +177,7 @@ class Measurements:
         segmented: the dataset that the segmenters were trained on, at the size they were trained at; None: `store`.
         geometric: what estimates action units from the face mesh, for datasets whose own are from there.
         reversal: what happens to the others then, see `mimik.components.conditions.ConditionConfig`.
+        places: for extractors that a single metric opens.
     """
 
     translations: Array
@@ -181,6 +197,7 @@ class Measurements:
     segmented: FaceStore | None = None
     geometric: Extractor | Missing = field(default_factory=lambda: Missing("these action units are not geometric."))
     reversal: Reversal = "alone"
+    places: Places = field(default_factory=Places)
 
     TESTED: ClassVar[str] = "Test split"
     """What the images are, for the protocol of every entry."""

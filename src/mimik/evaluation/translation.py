@@ -124,18 +124,11 @@ def translate(
             f"{result_dir / 'config.json'}: the generator was trained on the classes {list(config['classes'])}, but "
             f"{store.directory} has {store.classes}. Train it again on this dataset."
         )
-    labels = store.labels()
-    rows = store.rows("test")
     translator = cast(Translator, method)
     condition = translator.condition
     by_attribute = condition.space == "attributes"
-    labelled = rows if by_attribute else rows[labels[rows] >= 0]
-    if not len(labelled):
-        raise UserError(
-            f"{store.directory / 'index.csv'}: no face of the split 'test' has a known expression, so nothing can be "
-            "translated there and back. Add labels to the dataset."
-        )
-    chosen = balanced_subset(labelled, labels[labelled], settings.limit, settings.seed)
+    labels = store.labels()
+    chosen = translated_rows(store, by_attribute, settings.limit, settings.seed)
 
     device = pick_device()
     dtype = autocast_dtype(settings.precision, device)
@@ -179,10 +172,26 @@ def translate(
             "generator_sha256": file_sha256(result_dir / "generator.safetensors"),
             "store_digest": store.digest,
             "precision": "fp32" if dtype is None else "bf16",
-            "unlabelled": int(len(rows) - len(labelled)),
+            "unlabelled": 0 if by_attribute else int((labels[store.rows("test")] < 0).sum()),
             "limit": settings.limit,
         },
     )
+
+
+def translated_rows(store: FaceStore, by_attribute: bool, limit: int | None, seed: int) -> npt.NDArray[np.int64]:
+    """The test faces that are translated: those with a label, or all where attributes are reversed; at most `limit`.
+
+    Raises:
+        UserError: there is none.
+    """
+    labels, rows = store.labels(), store.rows("test")
+    labelled = rows if by_attribute else rows[labels[rows] >= 0]
+    if not len(labelled):
+        raise UserError(
+            f"{store.directory / 'index.csv'}: no face of the split 'test' has a known expression, so nothing can be "
+            "translated there and back. Add labels to the dataset."
+        )
+    return balanced_subset(labelled, labels[labelled], limit, seed)
 
 
 def _continuous(

@@ -1,8 +1,13 @@
-"""A prepared dataset as image folders for other programs: `mimik data export`."""
+"""A prepared dataset as image folders for other programs: `mimik data export`.
+
+Either all faces, or the test faces and a list of the edits of them that are wanted, for a method whose pictures are to
+be measured here (`mimik.evaluation.submission`).
+"""
 
 import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +18,17 @@ from filelock import FileLock
 from PIL import Image
 from tqdm import tqdm
 
+from mimik.datasets.listing import ATTRIBUTE
 from mimik.errors import UserError
+from mimik.evaluation.submission import (
+    DECLARATION,
+    FACES,
+    Declaration,
+    declaration_text,
+    output_of,
+    wanted_targets,
+)
+from mimik.evaluation.translation import translated_rows
 from mimik.faces.masks import UNKNOWN, write_palette_png
 from mimik.faces.prepared.store import SPLITS, FaceStore, check_outside, prepared_manifest
 from mimik.inspection.description import TERMS
@@ -24,6 +39,10 @@ LAYOUTS: Sequence[str] = ("folders", "stargan")
 """`folders`: every face, <split>/<class>/<id>.png, those without a label in <split>/_unlabelled. `stargan`: the same
 tree with labelled faces only. StarGAN's code reads train/ and test/; the validation split stays in val/, which it does
 not read, so that it trains on the faces that mimik's methods train on."""
+
+TARGETS = "targets"
+"""The layout of a list of wanted edits: the test faces as faces/<id>.png, targets.csv with a line for every picture
+that is wanted (face, id, source, target, output), and method.json to be filled in and kept beside the pictures."""
 
 UNLABELLED = "_unlabelled"
 """Folder of the faces whose expression is not known."""
@@ -38,6 +57,21 @@ RECORD = "export.json"
 """Says what an export holds. It is the first file written: a folder with it is one of ours."""
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """Which faces the layout `targets` has, and what is wanted of them.
+
+    Attributes:
+        limit: maximum number of test faces, as results at this scale have; None for all.
+        seed: seed of their selection.
+        attributes: the attributes to reverse; empty: every expression is a target.
+    """
+
+    limit: int | None
+    seed: int
+    attributes: tuple[str, ...] = ()
+
+
 def export(
     directory: Path,
     output: Path,
@@ -46,6 +80,7 @@ def export(
     *,
     masks: bool = False,
     progress: bool = True,
+    wanted: Wanted | None = None,
 ) -> int:
     """Write the faces of a store as PNG files, with index.csv (all columns, and `png`, the file) and LICENCE.txt.
 
@@ -56,14 +91,16 @@ def export(
     Args:
         directory: folder of the prepared dataset.
         output: folder for the export: new, empty, or begun by the same command.
-        layout: one of `LAYOUTS`.
+        layout: one of `LAYOUTS`, or `TARGETS`.
         size: side in pixels, one of the store's; None for the largest.
         masks: write the mask of every face too, masks/<path of the face>, a PNG whose pixels are the classes and whose
             palette shows them; masks/classes.csv names them. index.csv has the file in the column `mask`.
         progress: show a progress bar with rate and remaining time.
+        wanted: for the layout `TARGETS`, and only for it.
 
     Returns:
-        How many faces of the store are not in the export, because the layout has no place for faces without a label.
+        How many faces of the store are not in the export, because the layout has no place for faces without a label; 0
+        for `TARGETS`.
 
     Raises:
         UserError: the dataset is not prepared, not at this size, or without the masks that are wanted; `output` holds
@@ -71,14 +108,20 @@ def export(
     """
     manifest = prepared_manifest(directory, ("licence", "citation"))
     store = FaceStore(directory, max(manifest["sizes"]) if size is None else size)
-    if layout not in LAYOUTS:
-        raise UserError(f"layout: expected one of {', '.join(LAYOUTS)}; found {layout!r}.")
+    if layout not in (*LAYOUTS, TARGETS):
+        raise UserError(f"layout: expected one of {', '.join((*LAYOUTS, TARGETS))}; found {layout!r}.")
     if masks and store.masks is None:
         raise UserError(f"{directory}: has no masks_{store.size}.npy; add `masks` to the dataset's annotations.")
     check_outside(output, directory)
-    _check_names(directory, store.classes)
     labels = store.labels()
-    rows = np.arange(len(store)) if layout == "folders" else np.flatnonzero(labels >= 0)
+    if wanted is not None:
+        targets = wanted_targets(store, wanted.attributes)
+        _check_names(directory, targets, FACES)
+        rows = translated_rows(store, bool(wanted.attributes), wanted.limit, wanted.seed)
+    else:
+        targets = []
+        _check_names(directory, store.classes)
+        rows = np.arange(len(store)) if layout == "folders" else np.flatnonzero(labels >= 0)
     if not len(rows):
         raise UserError(
             f"{directory / 'index.csv'}: no face has a label, so the layout {layout} would be empty. Use folders."
@@ -90,13 +133,41 @@ def export(
         "size": store.size,
         "faces": len(rows),
         **({"masks": True} if masks else {}),
+        **({} if wanted is None else {"targets": targets, "seed": wanted.seed}),
     }
     _claim(output, record)
     with FileLock(output / ".lock"):
         _remove_unfinished(output)
+        if wanted is not None:
+            declaration = Declaration(
+                manifest["dataset"], store.digest, store.size, name="", attributes=wanted.attributes
+            )
+            _write_wanted(store, rows, targets, declaration, output)
         _fill(store, labels, rows, layout, output, progress, masks)
     (output / ".lock").unlink(missing_ok=True)
-    return len(store) - len(rows)
+    return 0 if wanted is not None else len(store) - len(rows)
+
+
+def _write_wanted(
+    store: FaceStore, rows: npt.NDArray[np.int64], targets: Sequence[str], declaration: Declaration, output: Path
+) -> None:
+    """targets.csv, and method.json unless it is there: its name may have been filled in."""
+    table = store.table.iloc[rows]
+    lines = [
+        {
+            "face": f"{FACES}/{face['id']}.png",
+            "id": face["id"],
+            "source": face[f"{ATTRIBUTE}{target}"] if declaration.attributes else face["expression"],
+            "target": target,
+            "output": output_of(target, face["id"]),
+        }
+        for _, face in table.iterrows()
+        for target in targets
+    ]
+    with atomic_path(output / "targets.csv") as temporary:
+        pd.DataFrame(lines).to_csv(temporary, index=False)
+    if not (output / DECLARATION).exists():
+        write_text(output / DECLARATION, declaration_text(declaration))
 
 
 def _fill(
@@ -119,7 +190,7 @@ def _fill(
     table = store.table.iloc[rows]
     folders = [store.classes[label] if label >= 0 else UNLABELLED for label in labels[rows]]
     files = [
-        f"{split}/{folder}/{identifier}.png"
+        f"{FACES}/{identifier}.png" if layout == TARGETS else f"{split}/{folder}/{identifier}.png"
         for split, folder, identifier in zip(table["split"], folders, table["id"], strict=True)
     ]
     drawn = store.masks if masks else None
@@ -165,10 +236,10 @@ def _written(path: Path) -> bool:
         return False
 
 
-def _check_names(directory: Path, classes: Sequence[str]) -> None:
-    """Raise `UserError` when a class cannot be a folder of its own on every system."""
+def _check_names(directory: Path, classes: Sequence[str], taken: str = UNLABELLED) -> None:
+    """Raise `UserError` when a class cannot be a folder of its own, beside that called `taken`, on every system."""
     for name in classes:
-        if name in ("", UNLABELLED) or name.startswith(".") or name != name.strip() or set(name) & set('/\\:*?"<>|\0'):
+        if name in ("", taken) or name.startswith(".") or name != name.strip() or set(name) & set('/\\:*?"<>|\0'):
             raise UserError(
                 f"{directory / 'manifest.json'}: the class {name!r} cannot be the name of a folder. Rename it in the "
                 "dataset's labels and prepare the dataset again."

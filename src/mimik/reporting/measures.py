@@ -29,6 +29,21 @@ def _percent(heading: str, direction: Direction, explanation: str, group: str) -
     return Measure(heading, direction, explanation, "%", 1, 100.0, group)
 
 
+def _neighbourhoods(ending: str, features: str) -> dict[str, "Measure"]:
+    """Precision, recall, density and coverage on some features."""
+    group = "Neighbourhoods, own classifier" if ending else "Neighbourhoods"
+    told = {
+        "precision": "share of edits among the real faces",
+        "recall": "share of real faces among the edits",
+        "density": "how many real faces an edit has around it, 1 for real faces",
+        "coverage": "share of real faces with an edit nearby",
+    }
+    return {
+        f"{name}{ending}": Measure(name.capitalize(), "up", f"{explanation}, by {features}", group=group)
+        for name, explanation in told.items()
+    }
+
+
 MEASURES: Mapping[str, Measure] = {
     "truth_psnr_changed": Measure(
         "PSNR, changed pixels",
@@ -121,6 +136,29 @@ MEASURES: Mapping[str, Measure] = {
         digits=4,
         group="Realism",
     ),
+    "fid_antialiased": Measure(
+        "FID, antialiased",
+        "down",
+        "FID of images resized by clean-fid's rule; not comparable with FID",
+        digits=1,
+        group="Realism",
+    ),
+    "ssfid": Measure(
+        "ssFID",
+        "down",
+        "Fréchet distance of the features of SwAV's ResNet-50 for the edits to one target, mean over the targets",
+        digits=2,
+        group="Realism",
+    ),
+    **_neighbourhoods("", "Inception's features"),
+    **_neighbourhoods("_classifier", "the features of this project's classifier; not comparable with Inception's"),
+    "vgg_face": Measure(
+        "VGG-Face", "down", "distance between VGG-Face features of edit and input; photographs only", group="Person"
+    ),
+    "truth_lpips": Measure(
+        "LPIPS", "down", "perceptual distance to the true image of the edit", group="Distance to the true edit"
+    ),
+    "lpips": Measure("LPIPS", "down", "", group="Self reconstruction"),
     "l1": Measure("L1", "down", "", digits=4, group="Self reconstruction"),
     "psnr": Measure("PSNR", "up", "", "dB", 2, group="Self reconstruction"),
     "ssim": Measure("SSIM", "up", "", group="Self reconstruction"),

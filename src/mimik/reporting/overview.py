@@ -6,6 +6,7 @@ from pathlib import Path
 from mimik.errors import UserError
 from mimik.reporting.measures import table
 from mimik.reporting.results import read_result
+from mimik.settings.scoring import told_elsewhere
 from mimik.storage.files import atomic_path, first_line
 
 BEGIN, END = "<!-- systems: written by `mimik compare --readme` -->", "<!-- systems: end -->"
@@ -51,13 +52,18 @@ def write_systems(readme: Path, folders: Sequence[Path], store: Path) -> None:
         raise UserError(f"{readme}: none of {', '.join(MEASURED)} was measured. Evaluate the methods again.")
     commits = sorted({str(result.record.get("git_commit"))[:7] for result in results})
     machines = sorted(
-        {str(result.config.get("environment", {}).get("processor", "unknown processor")) for result in results}
+        {
+            str(result.config.get("environment", {}).get("processor", "unknown processor"))
+            for result in results
+            if result.submitted is None
+        }
     )
-    seeds = sorted({str(result.record.get("seed")) for result in results})
+    seeds = sorted({str(result.record.get("seed")) for result in results if result.submitted is None})
+    elsewhere = " ".join(told_elsewhere(r.method, r.submitted) for r in results if r.submitted is not None)
     source = (
         f"{results[0].dataset}, scale {scales[0]}, protocol {protocols[0]}, {len(results[0].rows)} test faces, seed "
         f"{', '.join(seeds)}; {', '.join(machines)}; commit {', '.join(commits)}. "
-        "In brackets: bootstrap 95 % intervals."
+        f"In brackets: bootstrap 95 % intervals. {elsewhere}".rstrip()
     )
     head, tail = text.split(BEGIN)[0], text.split(END)[1]
     lines = f"{BEGIN}\n{made.to_markdown()}\n{source}\n{END}"

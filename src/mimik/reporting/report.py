@@ -19,6 +19,7 @@ from mimik.reporting.results import ReportSettings, Result, read_result
 from mimik.reporting.tabular import Table
 from mimik.settings.configuration import build
 from mimik.settings.modules import named
+from mimik.settings.scoring import told_elsewhere
 from mimik.storage.files import write_text
 
 Page = Literal["method", "comparison"]
@@ -199,6 +200,7 @@ def _write(template: str, output: Path, **content: Any) -> None:
     environment.filters["spans"] = _spans
     environment.filters["machine"] = _machine
     environment.filters["labels"] = _labels
+    environment.filters["elsewhere"] = lambda result: told_elsewhere(result.method, result.submitted)
     page = environment.get_template(template).render(
         **content,
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),

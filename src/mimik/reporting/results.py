@@ -21,6 +21,7 @@ from safetensors.numpy import load_file
 from mimik.errors import UserError
 from mimik.faces.prepared.store import FaceStore
 from mimik.settings.params import PROTOCOLS
+from mimik.settings.scoring import MARK as SUBMITTED
 from mimik.storage.arrays import read_array, read_table
 from mimik.storage.files import first_line
 from mimik.storage.records import command_for, read_record
@@ -59,13 +60,14 @@ class ReportSettings:
         "masks_before_after",
         "guided_maps",
         "per_class_bars",
+        "identity_histogram",
         "region_change",
         "confusion_matrix",
         "loss_curves",
         "validation",
         "validation_grid",
     )
-    tables: tuple[str, ...] = ("results", "paired", "reconstruction", "settings", "protocols")
+    tables: tuple[str, ...] = ("results", "paired", "realism", "reconstruction", "settings", "protocols")
     rows: int = 8
     seed: int = 0
     ids: tuple[str, ...] = ()
@@ -179,6 +181,11 @@ class Result:
     def scale(self) -> str:
         """`paper`, `demo`, `smoke` or another scale of params.yaml."""
         return str(self.record["scale"])
+
+    @property
+    def submitted(self) -> Mapping[str, Any] | None:
+        """`description` and `licence` of a method whose pictures were made elsewhere; None for one trained here."""
+        return self.config.get(SUBMITTED)
 
     @cached_property
     def manifest(self) -> dict[str, Any]:

@@ -139,6 +139,16 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                         **dict.fromkeys(("reason", "licence", "citation"), _text("a text")),
                     },
                 },
+                "submitted": {
+                    "description": "what is known of a method whose pictures were made elsewhere",
+                    "type": "object",
+                    "required": ["description", "licence", "attributes"],
+                    "properties": {
+                        "description": _text("a text"),
+                        "licence": _text("a text"),
+                        "attributes": _names("a list of distinct names of attributes"),
+                    },
+                },
                 "trained_on": {
                     "description": "grey and rendered, each true or false",
                     "type": "object",
@@ -275,6 +285,19 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                         },
                     },
                 },
+            },
+        ),
+        "submission": Kind(
+            "method.json of pictures to be measured",
+            "mimik data export DATASET --layout targets",
+            {
+                "dataset": _text("the name of a dataset"),
+                "digest": _text("the digest of a prepared dataset"),
+                "size": _SIDE,
+                "name": _text("a name"),
+                "description": _text("a text"),
+                "licence": _text("a text"),
+                "attributes": _names("a list of distinct names of attributes"),
             },
         ),
         "validation": Kind(

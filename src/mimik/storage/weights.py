@@ -100,6 +100,27 @@ def check_finite(state: Mapping[str, Any], path: Path | str, remedy: str) -> Non
             )
 
 
+def check_weights(
+    path: Path | str, state: Mapping[str, Any], expected: Mapping[str, Tensor], what: str, remedy: str
+) -> None:
+    """Raise `UserError` unless a released file has all the weights of `expected`, by name and shape; it may have more.
+
+    Args:
+        path: the file, for the message.
+        state: its content.
+        expected: weights of these shapes by the file's names.
+        what: it should hold, for the message.
+        remedy: what to do when it does not.
+    """
+    faults = [name for name, value in expected.items() if getattr(state.get(name), "shape", None) != value.shape]
+    if faults:
+        more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
+        told = f"{', '.join(faults[:3])}{more}"
+        raise UserError(
+            f"{path}: expected {what}, but of its weights are missing or of another shape: {told}. {remedy}"
+        )
+
+
 def fill(load: Callable[[], object], path: Path | str, remedy: str) -> None:
     """Call `load`, which puts the weights of a file into a network.
 

@@ -11,7 +11,14 @@ import pandas as pd
 import pytest
 
 import mimik.reporting.figures
-from mimik.reporting.figures import confusion_matrix, distance_to_truth, loss_curves, per_class_bars, region_change
+from mimik.reporting.figures import (
+    confusion_matrix,
+    distance_to_truth,
+    identity_histogram,
+    loss_curves,
+    per_class_bars,
+    region_change,
+)
 from mimik.reporting.plotting import Absent, Drawing
 from mimik.reporting.results import ReportSettings
 from tests.results_world import CLASSES, make, metric
@@ -167,3 +174,14 @@ def test_loss_curves_survive_gaps(tmp_path: Path) -> None:
 def test_no_history_no_curves(tmp_path: Path) -> None:
     made = loss_curves.draw([make(tmp_path)], SETTINGS)
     assert isinstance(made, Absent) and "history.csv" in made.reason
+
+
+def test_vgg_faces_distances_are_a_line_for_each_method_that_has_them(tmp_path: Path) -> None:
+    edges = [0.0, 0.5, 1.0, 1.5]
+    measured = [metric(0.4, histogram={"edges": edges, "counts": counts}) for counts in ([6, 2, 0], [1, 3, 4])]
+    results = [make(tmp_path, f"m{n}", metrics={"vgg_face": entry}) for n, entry in enumerate(measured)]
+    without = make(tmp_path, "rendered", metrics={"vgg_face": {"skipped": "photographs only.", "applies": False}})
+    made = identity_histogram.draw([*results, without], SETTINGS)
+    assert isinstance(made, Drawing) and made.facts["methods"] == "m0 and m1"
+    assert "m0" in made.svg and "m1" in made.svg and "rendered" not in made.svg
+    assert isinstance(identity_histogram.draw([without], SETTINGS), Absent)

@@ -19,6 +19,7 @@ MEASURED: Sequence[str] = (
     "l1",
     "psnr",
     "ssim",
+    "lpips",
     "cycle_l1",
     "cycle_psnr",
     "cycle_ssim",
