@@ -3,8 +3,8 @@ import pkgutil
 from pathlib import Path
 
 import mimik.evaluation.metrics
+from mimik.reporting.measured import Measured
 from mimik.reporting.measures import MEASURES, printed, table
-from mimik.reporting.results import Measured
 from tests.results_world import make, metric
 
 

@@ -7,7 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from mimik.reporting.results import BASELINES, Measured, Result
+from mimik.reporting.measured import Measured
+from mimik.reporting.results import BASELINES, Result
 from mimik.reporting.tabular import EMPTY, Cell, Column, Direction, Line, Table
 from mimik.settings.configuration import build
 

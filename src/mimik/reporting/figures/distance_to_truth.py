@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+from mimik.reporting.measured import Measured
 from mimik.reporting.plotting import FAINT, GROUND, INK, WIDTH, Absent, Drawing, colour, drawing, listed, marker, style
-from mimik.reporting.results import Measured, ReportSettings, Result
+from mimik.reporting.results import ReportSettings, Result
 
 TITLE = "Distance to the true edit"
 CAPTION = (

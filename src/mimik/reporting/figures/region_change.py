@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from mimik.reporting.measured import Measured
 from mimik.reporting.plotting import (
     FAINT,
     ROW,
@@ -15,7 +16,7 @@ from mimik.reporting.plotting import (
     style,
     tinted_values,
 )
-from mimik.reporting.results import Measured, ReportSettings, Result
+from mimik.reporting.results import ReportSettings, Result
 
 TITLE = "How much changes where"
 CAPTION = "Mean absolute change of the pixels in each region of the input, in grey levels (0 to 255). {order} {reading}"
