@@ -34,6 +34,7 @@ from filelock import FileLock
 from mimik.errors import UserError
 from mimik.settings.params import Settings, flatten
 from mimik.settings.place import check_place
+from mimik.settings.replicates import replicate
 from mimik.storage.arrays import read_table
 from mimik.storage.files import digest, file_sha256, first_line, says_full
 from mimik.storage.moved import ARTIFACTS, settle
@@ -279,15 +280,17 @@ def _create(
     from mlflow.data.pandas_dataset import from_pandas
     from mlflow.entities import DatasetInput, InputTag
 
+    trained = replicate(config["method"])
     tags = {
         "run_key": config["run_key"],
-        "method": config["method"],
+        "method": trained.method,
+        "training": str(trained.number),
         "scale": config["scale"],
         "data_digest": dataset_digest,
         "config_digest": digest({key: config[key] for key in ("config", "training")}),
         "git_commit": _git_commit(),
     }
-    run = client.create_run(experiment_id, run_name=f"{config['method']} seed {config['seed']}", tags=tags)
+    run = client.create_run(experiment_id, run_name=f"{trained.method} seed {config['seed']}", tags=tags)
     run_id: str = run.info.run_id
     _send_params(client, run_id, config)
     index = store_dir / "index.csv"

@@ -16,6 +16,7 @@ from mimik.settings.checks import check_settings
 from mimik.settings.imported import check_trainable
 from mimik.settings.params import Params
 from mimik.settings.reading import read
+from mimik.settings.replicates import replicate
 
 PREPARED, RAW, RESULTS, WEIGHTS = Path("data/prepared"), Path("data/raw"), Path("results"), Path("data/weights")
 LABELS = Path("data/label_quality")
@@ -270,8 +271,14 @@ def compare_results(chosen: argparse.Namespace) -> None:
     if chosen.readme:
         from mimik.reporting.overview import write_systems
 
-        systems = [RESULTS / "synthetic" / method for method in values["systems"]]
-        write_systems(Path(chosen.readme), [folder for folder in systems if folder in found], PREPARED / "synthetic")
+        rendered = sorted(found, key=lambda folder: replicate(folder.name).number)
+        systems = [
+            folder
+            for method in values["systems"]
+            for folder in rendered
+            if (folder.parent.name, replicate(folder.name).method) == ("synthetic", method)
+        ]
+        write_systems(Path(chosen.readme), systems, PREPARED / "synthetic")
         return
     comparison(results, PREPARED, Path("report/index.html"), values["report"])
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from mimik.errors import UserError
 from mimik.reporting.measures import table
 from mimik.reporting.results import read_result
+from mimik.reporting.trainings import gather
 from mimik.storage.files import atomic_path, first_line
 
 BEGIN, END = "<!-- systems: written by `mimik compare --readme` -->", "<!-- systems: end -->"
@@ -18,7 +19,7 @@ def write_systems(readme: Path, folders: Sequence[Path], store: Path) -> None:
 
     Args:
         readme: the file; holds the lines `BEGIN` and `END`.
-        folders: results/<dataset>/<method>, of one dataset and scale.
+        folders: results/<dataset>/<method> of one dataset and scale, also those of further trainings.
         store: the prepared dataset.
 
     Everything else in the file stays unchanged, including its line endings; a link to it stays a link.
@@ -28,7 +29,7 @@ def write_systems(readme: Path, folders: Sequence[Path], store: Path) -> None:
             UTF-8, or does not contain the two markers, once each and in this order.
     """
     readme = readme.resolve()
-    results = [read_result(folder, store) for folder in folders]
+    results = gather([read_result(folder, store) for folder in folders])
     scales = sorted({result.scale for result in results})
     protocols = sorted({result.protocol for result in results})
     for kind, found in (("scale", scales), ("protocol", protocols)):
@@ -49,15 +50,14 @@ def write_systems(readme: Path, folders: Sequence[Path], store: Path) -> None:
     made = table(results, MEASURED)
     if made is None:
         raise UserError(f"{readme}: none of {', '.join(MEASURED)} was measured. Evaluate the methods again.")
-    commits = sorted({str(result.record.get("git_commit"))[:7] for result in results})
+    trained = [training for result in results for training in result.trainings]
+    commits = sorted({str(result.record.get("git_commit"))[:7] for result in trained})
     machines = sorted(
-        {str(result.config.get("environment", {}).get("processor", "unknown processor")) for result in results}
+        {str(result.config.get("environment", {}).get("processor", "unknown processor")) for result in trained}
     )
-    seeds = sorted({str(result.record.get("seed")) for result in results})
     source = (
-        f"{results[0].dataset}, scale {scales[0]}, protocol {protocols[0]}, {len(results[0].rows)} test faces, seed "
-        f"{', '.join(seeds)}; {', '.join(machines)}; commit {', '.join(commits)}. "
-        "In brackets: bootstrap 95 % intervals."
+        f"{results[0].dataset}, scale {scales[0]}, protocol {protocols[0]}, {len(results[0].rows)} test faces; "
+        f"{', '.join(machines)}; commit {', '.join(commits)}. In brackets: 95 % intervals."
     )
     head, tail = text.split(BEGIN)[0], text.split(END)[1]
     lines = f"{BEGIN}\n{made.to_markdown()}\n{source}\n{END}"

@@ -2,7 +2,7 @@
 
     results = gather([read_result(folder) for folder in folders])     # one Result for each method on each dataset
     results[0].metric("truth_psnr")                                   # mean over trainings, with its interval
-    found = difference(results[0], results[1], "truth_psnr", settings)
+    found = difference(results[0], results[1], "truth_psnr")
     found.value, found.interval, found.decided, found.seeds, found.verdict
 
 Training twice with different seeds gives different scores, and often by more than two methods differ. So one method is
@@ -21,8 +21,11 @@ from mimik.settings.replicates import replicate
 from mimik.statistics import bootstrap
 from mimik.statistics.trainings import Interval, estimate, needed
 
-ALIKE = ("module", "config", "condition", "guidance", "training", "image_size", "freeze", "label_quality")
-"""Settings of config.json in which trainings of one method must agree to be averaged."""
+ALIKE = (
+    *("module", "config", "condition", "guidance", "training", "image_size", "freeze", "label_quality"),
+    *("pretrained_sha256", "imported"),
+)
+"""Keys of config.json in which trainings of one method must agree to be averaged."""
 
 
 def gather(results: Sequence[Result], settings: ReportSettings | None = None) -> list[Result]:
@@ -69,6 +72,26 @@ def _faces(result: Result) -> tuple[Any, ...]:
     return result.dataset, result.scale, digest, result.classes, result.size, result.rows.tolist()
 
 
+def told(results: Sequence[Result]) -> str:
+    """A sentence on what intervals of these results are over, for captions and notes."""
+    numbers = {len(result.trainings) for result in results}
+    seeds = ", ".join(map(str, sorted({seed for result in results for seed in result.seeds})))
+    if numbers == {1}:
+        each = "One training" if len(results) == 1 else "One training of each method"
+        return (
+            f"{each} (seed {seeds}): intervals are over test faces and do not contain the noise of training; the same "
+            "method, trained again, can differ by more."
+        )
+    means = "Intervals are over trainings and test faces."
+    if len(numbers) == 1:
+        return f"Means over {numbers.pop()} trainings (seeds {seeds}). {means}"
+    once = ", ".join(result.method for result in results if len(result.trainings) == 1)
+    return (
+        f"Means over up to {max(numbers)} trainings (seeds {seeds}). {means} Trained once, with intervals over test "
+        f"faces that do not contain the noise of training: {once or 'none'}."
+    )
+
+
 @dataclass(frozen=True)
 class Difference:
     """How much higher one method scores than another in one metric.
@@ -107,18 +130,16 @@ class Difference:
         return f"undecided; about {self.seeds} seeds would decide it"
 
 
-def difference(first: Result, second: Result, name: str, settings: ReportSettings | None = None) -> Difference | None:
+def difference(first: Result, second: Result, name: str) -> Difference | None:
     """How much higher `second` scores than `first`, paired by face and by seed.
 
     Args:
-        first, second: from `gather`.
+        first, second: from `gather`. Faces are drawn as `first.draws` says.
         name: a scalar metric. One without values by face (FID) is paired by seed alone.
-        settings: `resamples` and `seed` of the draws of faces; None: the defaults.
 
     Returns:
         None where a method lacks the metric or they were not tested on the same faces.
     """
-    settings = settings or ReportSettings()
     if _faces(first) != _faces(second):
         return None
     by_number = {replicate(one.method).number: one for one in second.trainings}
@@ -128,7 +149,7 @@ def difference(first: Result, second: Result, name: str, settings: ReportSetting
         return None
     faces = [(one.per_face.get(name), other.per_face.get(name)) for one, other in pairs]
     if None not in [side for pair in faces for side in pair]:
-        weights = face_draws(len(first.rows), *settings.draws)
+        weights = face_draws(len(first.rows), *first.draws)
         values = [float(_mean(theirs) - _mean(mine)) for mine, theirs in faces]  # type: ignore[arg-type]
         drawn = [_means(theirs, weights) - _means(mine, weights) for mine, theirs in faces]  # type: ignore[arg-type]
         ends = bootstrap.percentile_interval(np.mean(drawn, axis=0))

@@ -18,6 +18,7 @@ from mimik.reporting.plotting import (
     tinted_values,
 )
 from mimik.reporting.results import ReportSettings, Result
+from mimik.reporting.trainings import told
 
 TITLE = "Edit by edit"
 CAPTION = "{panels} {reading}"
@@ -104,10 +105,10 @@ def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absen
             handles, labels = axes[0, 0].get_legend_handles_labels()
             figure.legend(handles, labels, loc="outside upper right", ncols=len(labels))
         order = ", ".join(result.method for result in results)
-        bars = f"Bars from left to right: {order}. Whiskers: bootstrap 95 % intervals, where available."
+        bars = f"Bars from left to right: {order}. Whiskers: 95 % intervals, where available."
         facts = {
             "panels": " ".join(panel.explanation for panel in panels.values()),
-            "reading": "Cells of higher values are tinted more strongly." if crowded else bars,
+            "reading": f"{'Cells of higher values are tinted more strongly.' if crowded else bars} {told(results)}",
         }
         return drawing(figure, facts, TITLE)
 

@@ -47,6 +47,8 @@ def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absen
                 "one disturbs what should stay."
             )
         order = f"Bars from left to right: {', '.join(name for name, _, _ in series)}."
+        if any(result.further for result in results):
+            order += " Whiskers: 95 % intervals over trainings."
         order = "Cells of higher values are tinted more strongly." if crowded else order
         return drawing(figure, {"order": order, "reading": reading}, TITLE)
 
@@ -56,4 +58,9 @@ def _words(name: str) -> str:
 
 
 def _levels(parts: Mapping[str, Measured]) -> dict[str, tuple[float, tuple[float, float] | None]]:
-    return {_words(name): (255 * m.value, None) for name, m in parts.items() if m.value is not None}
+    """Values and intervals in grey levels; one training has none, several have one over trainings."""
+    return {
+        _words(name): (255 * m.value, None if m.interval is None else (255 * m.interval[0], 255 * m.interval[1]))
+        for name, m in parts.items()
+        if m.value is not None
+    }
