@@ -12,12 +12,13 @@ interval is over faces alone, and nothing is decided by it.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mimik.reporting.results import Array, ReportSettings, Result, face_draws
-from mimik.settings.replicates import replicate
+from mimik.reporting.results import Array, ReportSettings, Result, face_draws, read_result
+from mimik.settings.replicates import MARK, replicate
 from mimik.statistics import bootstrap
 from mimik.statistics.trainings import Interval, estimate, needed
 
@@ -26,6 +27,22 @@ ALIKE = (
     *("pretrained_sha256", "imported"),
 )
 """Keys of config.json in which trainings of one method must agree to be averaged."""
+
+
+def read_trainings(directory: Path | str, store_directory: Path | str | None = None) -> Result:
+    """Open a method with all its trainings that are there.
+
+    Args:
+        directory: results/<dataset>/<method>; the further ones are beside it (`<method>@2`).
+        store_directory: as of `mimik.reporting.results.read_result`.
+
+    Raises:
+        UserError: as of `read_result`.
+    """
+    directory = Path(directory)
+    beside = sorted(directory.parent.glob(f"{directory.name}{MARK}*/metrics.json"))
+    folders = [directory, *(file.parent for file in beside)]
+    return gather([read_result(folder, store_directory) for folder in folders])[0]
 
 
 def gather(results: Sequence[Result], settings: ReportSettings | None = None) -> list[Result]:
