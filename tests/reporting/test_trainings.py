@@ -125,6 +125,13 @@ def test_a_difference_is_decided_by_trainings_not_by_faces(tmp_path: Path) -> No
     assert difference(worse, better, "kid") is None
 
 
+def test_a_metric_of_different_faces_gives_no_difference(tmp_path: Path) -> None:
+    pair = [make(tmp_path, name, metrics={"miou_after": metric(0.5, dataset_digest=name)}) for name in ("a", "b")]
+    assert difference(*pair, "miou_after") is None and difference(pair[0], pair[0], "miou_after") is not None
+    elsewhere = make(tmp_path, "c", dataset="others", metrics={"miou_after": metric(0.5)})
+    assert difference(pair[0], elsewhere, "miou_after") is None
+
+
 def test_trainings_without_a_partner_are_left_out_of_a_difference(tmp_path: Path) -> None:
     found = difference(method(tmp_path, "a", 0.0, 0.1, 9.0), method(tmp_path, "b", 2.0, 2.1), "truth_psnr")
     assert found is not None and found.trainings == 2 and found.value == pytest.approx(2, abs=0.1)

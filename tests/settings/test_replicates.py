@@ -62,7 +62,7 @@ def test_a_further_training_differs_from_the_first_in_name_and_seed_only() -> No
 
 @pytest.mark.parametrize("name", ["nothing@2", "stargan@1", "stargan@0", "stargan@two"])
 def test_names_of_no_training_are_refused(name: str) -> None:
-    with pytest.raises(UserError, match="is not in params.yaml under 'methods'"):
+    with pytest.raises(UserError, match=r"is not in params\.yaml under 'methods'"):
         params.resolve(SMALL, "synthetic", name)
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from mimik.reporting.measured import Measured
 from mimik.reporting.results import Array, ReportSettings, Result, face_draws, read_result
 from mimik.settings.replicates import MARK, replicate
 from mimik.statistics import bootstrap
@@ -155,7 +156,8 @@ def difference(first: Result, second: Result, name: str) -> Difference | None:
         name: a scalar metric. One without values by face (FID) is paired by seed alone.
 
     Returns:
-        None where a method lacks the metric or they were not tested on the same faces.
+        None where a method lacks the metric or they were not tested on the same faces, also for this metric alone (mIoU
+        on the faces of different segmenters' datasets).
     """
     if _faces(first) != _faces(second):
         return None
@@ -173,7 +175,11 @@ def difference(first: Result, second: Result, name: str) -> Difference | None:
         interval = None if ends is None else (ends[0], ends[1])
     else:
         scores = [(one.metric(name), other.metric(name)) for one, other in pairs]
-        known = [(a.value, b.value) for a, b in scores if a is not None and b is not None]
+        known = [
+            (a.value, b.value)
+            for a, b in scores
+            if a is not None and b is not None and _place(first, a) == _place(first, b)
+        ]
         values = [theirs - mine for mine, theirs in known if mine is not None and theirs is not None]
         interval = None
         if len(values) < len(pairs):
@@ -181,6 +187,11 @@ def difference(first: Result, second: Result, name: str) -> Difference | None:
     found = estimate(values, interval)
     seeds = None if found.between is None else needed(found.value, found.between, interval)
     return Difference(found.value, found.interval, len(values), found.between, seeds)
+
+
+def _place(result: Result, measured: Measured) -> object:
+    """The preparation of the dataset that a metric was taken on: mIoU may be of another one."""
+    return measured.entry.get("dataset_digest", result.record.get("dataset_digest"))
 
 
 def _mean(values: tuple[Array, Array]) -> Any:
