@@ -211,7 +211,10 @@ def printed(measure: Measure, measured: Measured | None) -> Cell:
 
     small = ""
     if measured.interval is not None:
-        small = f"{text(measured.interval[0])} to {text(measured.interval[1])}"
+        low, high = measured.interval
+        if measure.unit == "%":  # over few trainings it can reach beyond what a share can be
+            low, high = max(low, 0.0), min(high, 1.0)
+        small = f"{text(low)} to {text(high)}"
     return Cell(text(measured.value), small, measured.value)
 
 

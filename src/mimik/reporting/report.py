@@ -81,7 +81,7 @@ class Group:
     @property
     def trainings_note(self) -> str:
         """How often each method was trained, and what the intervals are over."""
-        shown = " Pictures, confusion matrices and curves are of the first." if _several(self.results) else ""
+        shown = " Pictures, confusion matrices and curves are of the first one." if _several(self.results) else ""
         return told(self.results) + shown
 
     @property

@@ -123,5 +123,7 @@ def _percent(result: Result, key: tuple[str, str]) -> dict[str, tuple[float, tup
     for name, measured in result.parts(*key).items():
         assert measured.value is not None  # `parts` leaves out what has no value
         interval = measured.interval
-        shown[name] = (100 * measured.value, None if interval is None else (100 * interval[0], 100 * interval[1]))
+        # Over few trainings it can reach beyond what a share can be.
+        ends = None if interval is None else (100 * max(interval[0], 0.0), 100 * min(interval[1], 1.0))
+        shown[name] = (100 * measured.value, ends)
     return shown

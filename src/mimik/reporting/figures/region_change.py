@@ -60,7 +60,10 @@ def _words(name: str) -> str:
 def _levels(parts: Mapping[str, Measured]) -> dict[str, tuple[float, tuple[float, float] | None]]:
     """Values and intervals in grey levels; one training has none, several have one over trainings."""
     return {
-        _words(name): (255 * m.value, None if m.interval is None else (255 * m.interval[0], 255 * m.interval[1]))
+        _words(name): (
+            255 * m.value,
+            None if m.interval is None else (255 * max(m.interval[0], 0.0), 255 * m.interval[1]),
+        )
         for name, m in parts.items()
         if m.value is not None
     }

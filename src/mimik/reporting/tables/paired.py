@@ -59,8 +59,15 @@ def _cell(found: Difference | None, measure: Measure) -> Cell:
         return f"{number * measure.factor:+.{measure.digits}f}".replace("-", "−")
 
     low, high = found.interval or (found.value, found.value)
-    small = f"{text(low)} to {text(high)}"
+    seeds = ""
     if found.trainings > 1 and not found.decided:
-        small += ", not by seeds" if found.seeds is None else f", {found.seeds} seeds"
+        seeds = "not by seeds" if found.seeds is None else f"{found.seeds} seeds"
     better = found.value > 0 if measure.direction == "up" else found.value < 0
-    return Cell(text(found.value), small, found.value, best=found.decided and better, muted=low <= 0 <= high)
+    return Cell(
+        text(found.value),
+        f"{text(low)} to {text(high)}",
+        found.value,
+        best=found.decided and better,
+        muted=low <= 0 <= high,
+        below=seeds,
+    )
