@@ -28,7 +28,7 @@ def test_among_single_trainings_none_is_the_best(tmp_path: Path) -> None:
     assert made is not None and not any(cell.best for line in made.lines for cell in line.cells)
     assert [line.name for line in made.lines if line.baseline] == ["Copy the input"]
     assert made.lines[2].cells[0].text == "99.00"
-    assert made.notes[-1].endswith("So no best is marked.")
+    assert made.notes[-1].endswith("so no best is marked.")
 
 
 def test_a_lone_method_is_not_called_best(tmp_path: Path) -> None:

@@ -304,7 +304,8 @@ def _has_value(measured: Measured | None) -> bool:
     return measured is not None and measured.value is not None
 
 
-NO_BEST = " So no best is marked."
+NO_BEST = " No difference is decided by this, so no best is marked."
+"""The end of the note of a table of several methods without any bold cell."""
 
 
 def _marked(grid: Sequence[Sequence[Cell]]) -> bool:
