@@ -15,7 +15,8 @@ include: "workflow/rules/report.smk"
 
 wildcard_constraints:
     dataset="|".join(config["datasets"]),
-    method="|".join(config["methods"]),
+    # With all its trainings: stargan, stargan@2, ...
+    method=replicates.pattern(config["methods"]),
     segmenter="|".join(config["segmenters"]),
     depth_network="|".join(config["depth_networks"]),
     classifier="|".join(config["classifiers"]),
@@ -42,7 +43,11 @@ rule systems:
     input:
         expand(
             "results/synthetic/{method}/{file}",
-            method=config["systems"],
+            method=[
+                name
+                for method in config["systems"]
+                for name in params.trainings_of(config, "synthetic", method)
+            ],
             file=["metrics.json", "report.html"],
         ),
 

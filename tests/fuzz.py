@@ -48,7 +48,7 @@ from mimik.labels import SEGMENTATION_CLASSES
 from mimik.methods import stargan
 from mimik.networks import segmenter
 from mimik.networks.stored import save_network
-from mimik.reporting import results
+from mimik.reporting import results, shown
 from mimik.settings import configuration
 from mimik.settings.reading import files_of
 from mimik.training.runs import load_method
@@ -323,7 +323,7 @@ def store_cases(chance: random.Random, folder: Path, count: int) -> Iterator[Cas
         found = results.load(directory, rendered)
         found.translations.sum()
         found.history, found.per_face, found.continuous("strengths"), found.continuous("action_units")
-        found.metric("eea"), found.parts("eea"), results.choose_rows([found], 4, 0)
+        found.metric("eea"), found.parts("eea"), shown.choose_rows([found], 4, 0)
 
     for number in range(count):
         case = copied((source, result)[number % 2], folder / "cases", number)

@@ -18,7 +18,6 @@ import logging
 import os
 import shlex
 import sqlite3
-import subprocess
 import sys
 import tempfile
 import time
@@ -35,8 +34,10 @@ from filelock import FileLock
 from mimik.errors import UserError
 from mimik.settings.params import Settings, flatten
 from mimik.settings.place import check_place
+from mimik.settings.replicates import replicate
 from mimik.settings.scoring import MARK
 from mimik.storage.arrays import read_table
+from mimik.storage.commit import changed_since, git_commit
 from mimik.storage.files import digest, file_sha256, first_line, says_full
 from mimik.storage.moved import ARTIFACTS, settle
 from mimik.storage.pictures import open_picture
@@ -282,15 +283,17 @@ def _create(
     from mlflow.data.pandas_dataset import from_pandas
     from mlflow.entities import DatasetInput, InputTag
 
+    trained = replicate(config["method"])
     tags = {
         "run_key": config["run_key"],
-        "method": config["method"],
+        "method": trained.method,
+        "training": str(trained.number),
         "scale": config["scale"],
         "data_digest": dataset_digest,
         "config_digest": digest({key: config[key] for key in ("config", "training")}),
-        "git_commit": _git_commit(),
+        "git_commit": f"{git_commit() or 'unknown'}{' and changes' if changed_since() else ''}",
     }
-    run = client.create_run(experiment_id, run_name=f"{config['method']} seed {config['seed']}", tags=tags)
+    run = client.create_run(experiment_id, run_name=f"{trained.method} seed {config['seed']}", tags=tags)
     run_id: str = run.info.run_id
     _send_params(client, run_id, config)
     index = store_dir / "index.csv"
@@ -423,19 +426,6 @@ def _requirements(torch_version: str) -> Sequence[str]:
     from mimik import __version__
 
     return [f"mimik[mesh]=={__version__}", f"torch=={torch_version.partition('+')[0]}"]
-
-
-def _git_commit() -> str:
-    """The commit that mimik runs from, marked when files differ from it; "unknown" outside of a git checkout."""
-    git = ["git", "-C", str(Path(__file__).parent)]
-    try:
-        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-        changes = subprocess.run([*git, "status", "--porcelain", "."], capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return "unknown"
-    if commit.returncode:
-        return "unknown"
-    return commit.stdout.strip() + (" and changes" if changes.stdout.strip() else "")
 
 
 def _faults() -> tuple[type[Exception], ...]:

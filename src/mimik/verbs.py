@@ -16,6 +16,7 @@ from mimik.settings.checks import check_settings
 from mimik.settings.imported import check_trainable
 from mimik.settings.params import Params
 from mimik.settings.reading import read
+from mimik.settings.replicates import replicate
 
 PREPARED, RAW, RESULTS, WEIGHTS = Path("data/prepared"), Path("data/raw"), Path("results"), Path("data/weights")
 LABELS = Path("data/label_quality")
@@ -338,10 +339,15 @@ def compare_results(chosen: argparse.Namespace) -> None:
     if chosen.readme:
         from mimik.reporting.overview import write_systems
 
-        systems = [RESULTS / "synthetic" / method for method in values["systems"]]
+        rendered = sorted(found, key=lambda folder: replicate(folder.name).number)
+        systems = [
+            folder
+            for method in values["systems"]
+            for folder in rendered
+            if (folder.parent.name, replicate(folder.name).method) == ("synthetic", method)
+        ]
         elsewhere = [folder for folder in found if folder.parent.name == "synthetic" and scoring.is_submitted(folder)]
-        shown = [folder for folder in [*systems, *elsewhere] if folder in found]
-        write_systems(Path(chosen.readme), shown, PREPARED / "synthetic")
+        write_systems(Path(chosen.readme), [*systems, *elsewhere], PREPARED / "synthetic")
         return
     comparison(results, PREPARED, Path("report/index.html"), values["report"])
 

@@ -1,5 +1,4 @@
 import json
-import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -324,13 +323,3 @@ def test_a_segmenter_from_elsewhere_is_measured_there_at_its_own_size(project, m
         assert "Test split of other, 32 px" in entry["protocol"]
     with pytest.raises(UserError, match="Add 32 to"):
         run(project, metrics=("miou",), segmented_dir=make_store(project.folder / "small", size=16).directory)
-
-
-def test_commit_is_that_of_the_checkout_or_none() -> None:
-    here = subprocess.run(
-        ["git", "-C", str(Path(module.__file__).parent), "rev-parse", "HEAD"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert module._git_commit() == (here.stdout.strip() or None)

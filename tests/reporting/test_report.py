@@ -126,8 +126,9 @@ def test_results_of_different_protocols_share_nothing(tmp_path: Path) -> None:
 def test_best_is_bold_and_baselines_are_set_apart(tmp_path: Path) -> None:
     make_store(tmp_path, truth=True)
     results = [
-        make_result(tmp_path, "low", metrics={**METRICS, "eea": metric(0.5)}),
-        make_result(tmp_path, "high", metrics={**METRICS, "eea": metric(0.9)}),
+        make_result(tmp_path, f"{name}{training}", metrics={**METRICS, "eea": metric(value)})
+        for name, value in (("low", 0.5), ("high", 0.9))
+        for training in ("", "@2")
     ]
     comparison(results, tmp_path / "data/prepared", tmp_path / "index.html", {"figures": [], "tables": ["results"]})
     source = (tmp_path / "index.html").read_text()
@@ -186,7 +187,13 @@ def test_the_table_of_systems_replaces_what_stands_between_the_markers(tmp_path:
         write_systems(readme, folders, store)
     text = readme.read_text()
     assert text.startswith(f"before\n{BEGIN}\n|") and text.endswith(f"{END}\nafter\n") and "old" not in text
-    assert "| stargan | 90.0" in text and "**95.0**" in text and "Abacus 9" in text and "0123456" in text
+    assert (
+        "| stargan | 90.0" in text
+        and "| hier_seg | 95.0" in text
+        and "**" not in text
+        and "Abacus 9" in text
+        and "0123456" in text
+    )
     for wrong in ("no markers", f"{END}\n{BEGIN}\n", f"{BEGIN}\n{END}\nmine\n{END}\n", f"{BEGIN}\n{BEGIN}\n{END}\n"):
         readme.write_text(wrong)
         with pytest.raises(UserError, match="expected the lines"):

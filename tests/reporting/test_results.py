@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from mimik.errors import UserError
-from mimik.reporting.results import ReportSettings, choose_rows, read_result, true_targets
+from mimik.reporting.results import ReportSettings, read_result
+from mimik.reporting.shown import choose_rows, true_targets
 from mimik.settings.configuration import build
 from tests.results_world import CLASSES, FACES, SIZE, make, make_result, make_store, metric
 

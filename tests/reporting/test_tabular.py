@@ -35,3 +35,11 @@ def test_latex_escapes_and_sets_baselines_apart() -> None:
     assert lines[2] == "Method & EEA (\\%) $\\uparrow$ & A|B\\_c \\\\"
     assert lines[4] == "hier\\_seg & \\textbf{93.1} {\\scriptsize 92.0 to 94.2} & 50 \\% \\& more \\\\"
     assert lines[5] == "\\midrule" and lines[6].startswith("Copy & --")
+
+
+def test_both_small_lines_of_a_cell_are_written() -> None:
+    cells = [Cell("1.0", "0.5 to 1.5", 1.0, below="4 seeds"), Cell("2.0", below="5 seeds"), Cell("3.0")]
+    made = Table("", [Column(key, key) for key in "abc"], [Line("one", cells)])
+    assert "| 1.0 (0.5 to 1.5; 4 seeds) | 2.0 (5 seeds) | 3.0 |" in made.to_markdown()
+    assert "one,1.0,0.5 to 1.5; 4 seeds,2.0,5 seeds,3.0," in made.to_csv()
+    assert "{\\scriptsize 0.5 to 1.5; 4 seeds}" in made.to_latex()

@@ -43,7 +43,8 @@ def refusal(project: Path) -> str:
 def test_what_a_person_changes_fits_on_a_few_screens() -> None:
     assert len((ROOT / "params.yaml").read_text(encoding="utf-8").splitlines()) <= LONGEST
     here = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    assert list(here) == ["seed", "scale", "protocol", "mirror", "experiments", "systems", "datasets", "methods"]
+    expected = ["seed", "replicates", "scale", "protocol", "mirror", "experiments", "systems", "datasets", "methods"]
+    assert list(here) == expected
     assert set(here["systems"]) <= set(here["methods"])
     assert here["datasets"] == read(ROOT / "params.yaml")[0]["datasets"]
 

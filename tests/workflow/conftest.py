@@ -21,7 +21,7 @@ LIGHT = (
     *("settings/agreement", "settings/configuration", "settings/external", "settings/imported"),
     *("settings/declarations", "settings/merging", "settings/modules", "settings/outside"),
     *("settings/params", "settings/place", "settings/reading", "settings/sources", "settings/stages"),
-    *("settings/scoring", "settings/trained"),
+    *("settings/references", "settings/replicates", "settings/scoring", "settings/trained"),
     *("storage/files", "storage/records", "storage/yaml_file"),
 )
 """Modules that are the real ones here too."""

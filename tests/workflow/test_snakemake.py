@@ -223,6 +223,13 @@ def test_another_scale_is_made_by_one_flag(project: Project) -> None:
     assert "prepare" not in planned  # its options are the same at both scales here
 
 
+def test_further_trainings_leave_the_first_as_they_are(project: Project) -> None:
+    # Those of `replicates`, which the comparison reads, and one that is named; nothing that is trained before.
+    named = ("report/index.html", "results/synthetic/stargan@3/metrics.json")
+    planned = project.planned(*named, "--config", "replicates=2")
+    assert planned == {"train": 3, "translate": 3, "evaluate": 3, "compare": 1}
+
+
 @pytest.mark.parametrize("arguments", [["--cores", "8"], ["--cores", "1", "--config", "scale=smoke"], ["--dry-run"]])
 def test_a_missing_archive_is_told_once_and_before_any_work(fresh: Project, arguments: list[str]) -> None:
     done = fresh.run("snakemake", *arguments, "--", "results/affectnet/hier_seg/metrics.json")

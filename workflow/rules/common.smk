@@ -11,7 +11,7 @@ PACKAGE = PROJECT / "src" / "mimik"
 sys.path.insert(0, str(PROJECT / "src"))
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [str(PROJECT / "src"), os.getenv("PYTHONPATH")])))
 
-from mimik.settings import agreement, params, stages
+from mimik.settings import agreement, params, replicates, stages
 from mimik.settings.checks import check_settings
 from mimik.settings.imported import imported_methods, imported_segmenters, made_here
 from mimik.settings.modules import named

@@ -6,8 +6,8 @@ from typing import Any
 
 from mimik import __version__
 from mimik.components.conditions import Condition
+from mimik.reporting.measured import Measured
 from mimik.reporting.measures import MEASURES, printed
-from mimik.reporting.results import Measured
 from mimik.settings.modules import named
 from mimik.settings.params import Params, dataset_module
 from mimik.settings.stages import restricted

@@ -2,7 +2,6 @@
 
 import math
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,6 +42,7 @@ from mimik.settings.modules import named
 from mimik.settings.params import PROTOCOLS
 from mimik.settings.scoring import MARK
 from mimik.storage.arrays import read_array
+from mimik.storage.commit import git_commit
 from mimik.storage.files import atomic_path, file_sha256, told_if_full, write_json
 from mimik.storage.records import command_for, read_record
 from mimik.training.devices import pick_device
@@ -142,7 +142,7 @@ def evaluate(
             "scale": config["scale"],
             "protocol": config.get("protocol", PROTOCOLS[0]),
             "seed": config["seed"],
-            "git_commit": _git_commit(),
+            "git_commit": git_commit(),
             "dataset_digest": store.digest,
             "config_digest": config["config_digest"],
             "mlflow_run_id": run_id,
@@ -305,16 +305,6 @@ def _parser(network: nn.Module, device: torch.device) -> Callable[[Tensor], Mapp
         return {"classes": network(images.to(device)).argmax(1).to(torch.uint8)}
 
     return outputs
-
-
-def _git_commit() -> str | None:
-    """The commit that mimik runs from; None outside a git checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return None
-    return answer.stdout.strip() if answer.returncode == 0 else None
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from mimik.settings.complete import complete_network, complete_training
 from mimik.settings.configuration import build
 from mimik.settings.modules import named
 from mimik.settings.params import Experiment, Params, Settings
+from mimik.settings.replicates import replicate
 from mimik.storage.arrays import read_table
 from mimik.training.operations import run_operations
 from mimik.training.schedule import TrainingConfig, Update
@@ -77,7 +78,7 @@ def plan(params: Params, item: str, card: str, rate: float | None = None) -> Ite
     if card not in CARDS:
         raise UserError(f"{card!r} is not a card that mimik knows: {', '.join(CARDS)}. Give its rate with --rate.")
     wanted = experiments(params, item)
-    params = {**params, "experiments": [pair._asdict() for pair in wanted]}
+    params = {**params, "experiments": [pair._asdict() for pair in wanted], "replicates": 1}
     protocols = sorted({resolution.resolve(params, *pair)["protocol"] for pair in wanted})
     yield f"{item}: {len(wanted)} experiments, protocol {' and '.join(protocols)}."
     for pair in wanted:
@@ -110,13 +111,15 @@ def plan(params: Params, item: str, card: str, rate: float | None = None) -> Ite
 
 
 def experiments(params: Params, item: str) -> list[Experiment]:
-    """The experiments of an item, each once."""
+    """The trainings of an item, each once: all `replicates` of a table's methods, one of DATASET/METHOD."""
     if item == "experiments":
         return resolution.experiments(params)
     dataset, _, method = item.partition("/")
-    if item not in params.get("published", {}) and dataset in params["datasets"] and method in params["methods"]:
+    known = dataset in params["datasets"] and replicate(method).method in params["methods"]
+    if item not in params.get("published", {}) and known:
         return [Experiment(dataset, method)]
-    return list(dict.fromkeys(Experiment(row.dataset, row.method) for row in published.rows(params, item)))
+    pairs = dict.fromkeys((row.dataset, row.method) for row in published.rows(params, item))
+    return [Experiment(at, name) for at, method in pairs for name in resolution.trainings_of(params, at, method)]
 
 
 def jobs(params: Params) -> Iterator[Job]:

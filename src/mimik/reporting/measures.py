@@ -7,8 +7,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from mimik.reporting.results import BASELINES, Measured, Result
+from mimik.reporting.measured import Measured
+from mimik.reporting.results import BASELINES, Result
 from mimik.reporting.tabular import EMPTY, Cell, Column, Direction, Line, Table
+from mimik.reporting.trainings import difference, told
 from mimik.settings.configuration import build
 
 
@@ -247,7 +249,10 @@ def printed(measure: Measure, measured: Measured | None) -> Cell:
 
     small = ""
     if measured.interval is not None:
-        small = f"{text(measured.interval[0])} to {text(measured.interval[1])}"
+        low, high = measured.interval
+        if measure.unit == "%":  # over few trainings it can reach beyond what a share can be
+            low, high = max(low, 0.0), min(high, 1.0)
+        small = f"{text(low)} to {text(high)}"
     return Cell(text(measured.value), small, measured.value)
 
 
@@ -256,10 +261,11 @@ def table(results: Sequence[Result], names: Sequence[str]) -> Table | None:
 
     Names are those of `MEASURES` and of `further`.
 
-    The best of every column is chosen among the results, as printed (equal as printed counts as equally good), never
-    among the baselines, and not where a measure was taken on different datasets. A note says where a measure was taken
-    on another dataset than the results'. A measure that applies to these methods but that no result has becomes a note
-    with the reason. None when nothing was measured.
+    The best of every column is chosen among the results, never among the baselines, and not where a measure was taken
+    on different datasets. Marked are the best and those that print the same or are not decided to be worse
+    (`mimik.reporting.trainings.difference`); if that is all of them, none is, so never one of single trainings. A note
+    says what the intervals are over, another where a measure was taken on another dataset than the results'. A measure
+    that applies to these methods but that no result has becomes a note with the reason. None when nothing was measured.
     """
     measures = {**MEASURES, **further(results)}
     taken = [name for name in names if any(_has_value(result.metric(name)) for result in results)]
@@ -282,10 +288,12 @@ def table(results: Sequence[Result], names: Sequence[str]) -> Table | None:
                 if place is not None:
                     row[column] = replace(row[column], small=f"{row[column].small} on {place[0]}".strip())
         elif len(results) > 1:
-            _mark_best(grid, column, measures[name].direction)
-        if (told := _told_places(places, results[0].dataset)) is not None:
-            told_of.setdefault(told, []).append(_full_heading(measures[name]))
-    notes += [f"{', '.join(headings)}: {told}" for told, headings in told_of.items()]
+            _mark_best(results, grid, column, name, measures[name].direction)
+        if (place_told := _told_places(places, results[0].dataset)) is not None:
+            told_of.setdefault(place_told, []).append(_full_heading(measures[name]))
+    notes += [f"{', '.join(headings)}: {place}" for place, headings in told_of.items()]
+    if taken:
+        notes.append(told(results) + (NO_BEST if len(results) > 1 and not _marked(grid) else ""))
     lines = [Line(result.method, cells) for result, cells in zip(results, grid, strict=True)]
     lines += [line for name in BASELINES if (line := _baseline(results, measures, taken, name)) is not None]
     columns = [
@@ -334,16 +342,29 @@ def _has_value(measured: Measured | None) -> bool:
     return measured is not None and measured.value is not None
 
 
-def _mark_best(grid: list[list[Cell]], column: int, direction: Direction) -> None:
-    values = [row[column].number for row in grid if row[column].number is not None]
-    if not direction or len(values) < 2:
+NO_BEST = " No difference is decided by this, so no best is marked."
+"""The end of the note of a table of several methods without any bold cell."""
+
+
+def _marked(grid: Sequence[Sequence[Cell]]) -> bool:
+    return any(cell.best for row in grid for cell in row)
+
+
+def _mark_best(results: Sequence[Result], grid: list[list[Cell]], column: int, name: str, direction: Direction) -> None:
+    """Mark the cells that are not decided to be worse than the best, unless none is."""
+    scores = {index: number for index, row in enumerate(grid) if (number := row[column].number) is not None}
+    if not direction or len(scores) < 2:
         return
-    best = max(values) if direction == "up" else min(values)  # type: ignore[type-var]
-    shown = next(row[column].text for row in grid if row[column].number == best)
-    for row in grid:
-        cell = row[column]
-        if cell.number is not None and cell.text == shown:
-            row[column] = Cell(cell.text, cell.small, cell.number, best=True)
+    best = (max if direction == "up" else min)(scores, key=scores.__getitem__)
+    equal = [
+        index
+        for index in scores
+        if grid[index][column].text == grid[best][column].text
+        or (found := difference(results[best], results[index], name)) is None
+        or not found.decided
+    ]
+    for index in equal if len(equal) < len(scores) else ():
+        grid[index][column] = replace(grid[index][column], best=True)
 
 
 def _baseline(

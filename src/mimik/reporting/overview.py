@@ -6,6 +6,7 @@ from pathlib import Path
 from mimik.errors import UserError
 from mimik.reporting.measures import table
 from mimik.reporting.results import read_result
+from mimik.reporting.trainings import gather
 from mimik.settings.scoring import told_elsewhere
 from mimik.storage.files import atomic_path, first_line
 
@@ -19,7 +20,7 @@ def write_systems(readme: Path, folders: Sequence[Path], store: Path) -> None:
 
     Args:
         readme: the file; holds the lines `BEGIN` and `END`.
-        folders: results/<dataset>/<method>, of one dataset and scale.
+        folders: results/<dataset>/<method> of one dataset and scale, also those of further trainings.
         store: the prepared dataset.
 
     Everything else in the file stays unchanged, including its line endings; a link to it stays a link.
@@ -29,7 +30,7 @@ def write_systems(readme: Path, folders: Sequence[Path], store: Path) -> None:
             UTF-8, or does not contain the two markers, once each and in this order.
     """
     readme = readme.resolve()
-    results = [read_result(folder, store) for folder in folders]
+    results = gather([read_result(folder, store) for folder in folders])
     scales = sorted({result.scale for result in results})
     protocols = sorted({result.protocol for result in results})
     for kind, found in (("scale", scales), ("protocol", protocols)):
@@ -50,20 +51,19 @@ def write_systems(readme: Path, folders: Sequence[Path], store: Path) -> None:
     made = table(results, MEASURED)
     if made is None:
         raise UserError(f"{readme}: none of {', '.join(MEASURED)} was measured. Evaluate the methods again.")
-    commits = sorted({str(result.record.get("git_commit"))[:7] for result in results})
+    trained = [training for result in results for training in result.trainings]
+    commits = sorted({str(result.record.get("git_commit"))[:7] for result in trained})
     machines = sorted(
         {
-            str(result.config.get("environment", {}).get("processor", "unknown processor"))
-            for result in results
-            if result.submitted is None
+            str(training.config.get("environment", {}).get("processor", "unknown processor"))
+            for training in trained
+            if training.submitted is None
         }
     )
-    seeds = sorted({str(result.record.get("seed")) for result in results if result.submitted is None})
     elsewhere = " ".join(told_elsewhere(r.method, r.submitted) for r in results if r.submitted is not None)
     source = (
-        f"{results[0].dataset}, scale {scales[0]}, protocol {protocols[0]}, {len(results[0].rows)} test faces, seed "
-        f"{', '.join(seeds)}; {', '.join(machines)}; commit {', '.join(commits)}. "
-        f"In brackets: bootstrap 95 % intervals. {elsewhere}".rstrip()
+        f"{results[0].dataset}, scale {scales[0]}, protocol {protocols[0]}, {len(results[0].rows)} test faces; "
+        f"{', '.join(machines)}; commit {', '.join(commits)}. In brackets: 95 % intervals. {elsewhere}".rstrip()
     )
     head, tail = text.split(BEGIN)[0], text.split(END)[1]
     lines = f"{BEGIN}\n{made.to_markdown()}\n{source}\n{END}"

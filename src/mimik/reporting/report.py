@@ -17,6 +17,7 @@ from mimik.errors import UserError
 from mimik.reporting.plotting import Absent, Drawing
 from mimik.reporting.results import ReportSettings, Result, read_result
 from mimik.reporting.tabular import Table
+from mimik.reporting.trainings import gather, told
 from mimik.settings.configuration import build
 from mimik.settings.modules import named
 from mimik.settings.scoring import told_elsewhere
@@ -79,15 +80,21 @@ class Group:
         return f"{self.protocol}: {PROTOCOLS[self.protocol]}" if self.protocol in PROTOCOLS else self.protocol
 
     @property
+    def trainings_note(self) -> str:
+        """How often each method was trained, and what the intervals are over."""
+        shown = " Pictures, confusion matrices and curves are of the first one." if _several(self.results) else ""
+        return told(self.results) + shown
+
+    @property
     def labels_note(self) -> str:
         """What became of doubted labels of the training faces, by method; empty where no labels were scored."""
-        told: dict[str, list[str]] = {}
+        notes: dict[str, list[str]] = {}
         for result in self.results:
             if sentence := _labels(result.config):
-                told.setdefault(sentence, []).append(result.method)
-        if len(told) == 1 and len(*told.values()) == len(self.results):
-            return next(iter(told))
-        return "; ".join(f"{', '.join(methods)}: {sentence}" for sentence, methods in told.items())
+                notes.setdefault(sentence, []).append(result.method)
+        if len(notes) == 1 and len(*notes.values()) == len(self.results):
+            return next(iter(notes))
+        return "; ".join(f"{', '.join(methods)}: {sentence}" for sentence, methods in notes.items())
 
 
 def method_report(
@@ -118,7 +125,8 @@ def comparison(
     Results are grouped by dataset, scale, protocol and size; only results of one group share a table or a figure.
 
     Args:
-        result_dirs: result directories, possibly of several datasets and scales; their order is kept.
+        result_dirs: result directories, possibly of several datasets and scales; their order is kept, and trainings of
+            one method become one result.
         prepared_root: data/prepared, with one folder per dataset.
         output: the HTML file.
         settings: the section `report` of params.yaml.
@@ -129,10 +137,11 @@ def comparison(
     chosen = build(ReportSettings, settings, "report")
     if not result_dirs:
         raise UserError("report: there is no result to compare. Make one first, for example with `snakemake`.")
-    results = []
+    found = []
     for directory in result_dirs:
         dataset = read_result(directory, prepared_root).dataset
-        results.append(read_result(directory, Path(prepared_root) / dataset))
+        found.append(read_result(directory, Path(prepared_root) / dataset))
+    results = gather(found, chosen)
     gathered: dict[tuple[str, str, str, int, tuple[str, ...]], list[Result]] = {}
     for result in results:
         shared = (result.dataset, result.scale, result.protocol, result.size, tuple(result.classes))
@@ -219,6 +228,10 @@ def _labels(config: Mapping[str, Any]) -> str:
     left_out = f"{sum(used['left_out'].values()):,} of them left out"
     did = {"keep": "used like the others", "weight": "drawn less often", "leave_out": left_out}[used["action"]]
     return f"{doubted:,} of {faces:,} doubted in {used['folds']} folds ({by_class}); {did}"
+
+
+def _several(results: Sequence[Result]) -> bool:
+    return any(result.further for result in results)
 
 
 def _machine(environment: Mapping[str, Any]) -> str:

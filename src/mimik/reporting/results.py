@@ -1,15 +1,19 @@
-"""Reads one result directory, from which tables, figures and the report are made. Nothing is computed here.
+"""Reads results, from which tables, figures and the report are made. Only means over trainings are computed here.
 
-    results/<dataset>/<method>/   metrics.json, per_face.safetensors, config.json, history.csv,
-                                  translations/{manifest.json, *.npy}
+    results/<dataset>/<method>/     metrics.json, per_face.safetensors, config.json, history.csv,
+                                    translations/{manifest.json, *.npy}
+    results/<dataset>/<method>@2/   the same of the second training, see mimik.settings.replicates
+
+`read_result` opens one of these folders; `mimik.reporting.trainings.gather` makes one `Result` of the folders of one
+method. What a table or figure is given is gathered: `Result.metric` and `parts` are then means over trainings.
 
 Every reader says what it could not find; a missing optional file is `None`, a missing required one a `UserError`.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +24,12 @@ from safetensors.numpy import load_file
 
 from mimik.errors import UserError
 from mimik.faces.prepared.store import FaceStore
+from mimik.reporting.kept_edits import Continuous, GuidedMaps
+from mimik.reporting.measured import Measured, pooled
 from mimik.settings.params import PROTOCOLS
 from mimik.settings.scoring import MARK as SUBMITTED
+from mimik.statistics import bootstrap
+from mimik.statistics.trainings import Interval
 from mimik.storage.arrays import read_array, read_table
 from mimik.storage.files import first_line
 from mimik.storage.records import command_for, read_record
@@ -46,7 +54,7 @@ class ReportSettings:
         seed: seed of the random choice of these faces.
         ids: ids of test faces to show instead of a random choice.
         difference_maximum: top of the colour scale of difference maps, in grey levels (0 to 255).
-        resamples: number of bootstrap resamples in paired comparisons.
+        resamples: number of bootstrap resamples in paired comparisons and in means over trainings.
         smoothing: share of a loss curve's points covered by the moving average, in (0, 1).
     """
 
@@ -75,6 +83,11 @@ class ReportSettings:
     resamples: int = 1000
     smoothing: float = 0.05
 
+    @property
+    def draws(self) -> tuple[int, int]:
+        """Number and seed of bootstrap resamples of test faces."""
+        return self.resamples, self.seed
+
     def __post_init__(self) -> None:
         if self.rows < 1:
             raise ValueError(f"rows must be at least 1, got {self.rows}")
@@ -87,80 +100,39 @@ class ReportSettings:
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One scalar of metrics.json.
-
-    Attributes:
-        value: the value, or None when it was skipped.
-        interval: bootstrap confidence interval (low, high), or None.
-        skipped: why it was not measured and what to do about it; empty when it was.
-        entry: the whole entry of metrics.json (n, extractor, protocol, ...).
-    """
-
-    value: float | None
-    interval: tuple[float, float] | None
-    skipped: str
-    entry: Mapping[str, Any]
-
-    @property
-    def n(self) -> int | None:
-        """Number of images, or of pairs of a face and a target, it was measured on; None when it was skipped."""
-        return self.entry.get("n")
-
-
-@dataclass(frozen=True)
-class Continuous:
-    """Continuous edits of a few faces (`mimik.evaluation.continuous`).
-
-    Attributes:
-        rows: rows of the store, one per face.
-        levels: the requested strengths or intensities, in order.
-        targets: the target of each face, positions in `Result.classes`; empty if `names` is given.
-        names: action units, each of which was edited in every face; empty if `targets` is given.
-        images: uint8 (faces, levels, S, S, 3), or (faces, names, levels, S, S, 3) if there are names.
-        truth: the true edits, of the same shape; None where they are unknown.
-    """
-
-    rows: Sequence[int]
-    levels: Sequence[float]
-    targets: Sequence[int]
-    names: Sequence[str]
-    images: Array
-    truth: Array | None
-
-
-@dataclass(frozen=True)
-class GuidedMaps:
-    """Maps that guides drew of a few faces and their edits (`mimik.evaluation.guided_maps`).
-
-    Attributes:
-        rows: rows of the store, one per face.
-        targets: the target of each face, positions in `Result.classes`.
-        panels: guide, `input` or `edit`, and name of every map, in the order in which they are shown.
-        images: uint8 (panels, faces, S, S, 3).
-    """
-
-    rows: Sequence[int]
-    targets: Sequence[int]
-    panels: Sequence[tuple[str, str, str]]
-    images: Array
-
-
-@dataclass(frozen=True)
 class Result:
-    """The result directory of one (dataset, method); files are opened on first use.
+    """The trainings of one method on one dataset; files are opened on first use.
+
+    `metric`, `parts`, `metrics` and `baseline` are of all trainings: means with an interval over trainings and faces.
+    Everything else, pictures above all, is of the first training. `trainings` has each of them alone; how two methods
+    differ says `mimik.reporting.trainings.difference`. With one training the two kinds are the same.
 
     Attributes:
-        directory: results/<dataset>/<method>.
+        directory: results/<dataset>/<method>, of the first training.
         store_directory: data/prepared/<dataset>.
-        record: metrics.json as a dict.
-        config: config.json as a dict.
+        record: metrics.json as a dict, of the first training.
+        config: config.json as a dict, of the first training.
+        further: the other trainings of the same method, which have the same settings but for the seed and edited the
+            same faces (`mimik.reporting.trainings.gather` checks it).
+        draws: number of bootstrap resamples and their seed, for intervals over faces of means over trainings.
     """
 
     directory: Path
     store_directory: Path
     record: Mapping[str, Any]
     config: Mapping[str, Any]
+    further: tuple["Result", ...] = ()
+    draws: tuple[int, int] = (1000, 0)
+
+    @cached_property
+    def trainings(self) -> tuple["Result", ...]:
+        """Every training alone, at least one."""
+        return (replace(self, further=()), *self.further) if self.further else (self,)
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seed of every training."""
+        return [int(training.record.get("seed", 0)) for training in self.trainings]
 
     @property
     def dataset(self) -> str:
@@ -371,7 +343,28 @@ class Result:
         return {name: metric for name, metric in measured.items() if metric is not None}
 
     def metric(self, name: str) -> Measured | None:
-        """A scalar metric, or None when metrics.json does not have it or it is not a scalar."""
+        """A scalar metric, or None when metrics.json does not have it or it is not a scalar.
+
+        Of several trainings it is their mean. Where `per_face` has the metric, whole faces are drawn again, the same
+        for all trainings; else the interval over faces is the mean of the trainings'.
+        """
+        if not self.further:
+            return self._metric(name)
+        return pooled([one._metric(name) for one in self.trainings], self._over_faces(name))
+
+    def _over_faces(self, name: str) -> Interval | None:
+        """Interval over faces of the mean over trainings; None where a training has no values by face."""
+        found = [one.per_face.get(name) for one in self.trainings]
+        arrays = [pair for pair in found if pair is not None]
+        if len(arrays) < len(found):
+            return None
+        weights = face_draws(len(self.rows), *self.draws)
+        means = [bootstrap.grouped_mean(weights @ sums, weights @ counts) for sums, counts in arrays]
+        interval = bootstrap.percentile_interval(np.mean(means, axis=0))
+        return None if interval is None else (interval[0], interval[1])
+
+    def _metric(self, name: str) -> Measured | None:
+        """A scalar metric of the first training."""
         entry = self.record["metrics"].get(name)
         if not isinstance(entry, Mapping):
             return None
@@ -390,6 +383,14 @@ class Result:
             part: key of its entry that contains the parts (`per_class`, `per_region`), or "" when they are in its
                 `value`, and their intervals in its `ci`.
         """
+        if not self.further:
+            return self._parts(name, part)
+        found = [one._parts(name, part) for one in self.trainings]
+        means = {key: pooled([parts.get(key) for parts in found]) for key in found[0]}
+        return {key: mean for key, mean in means.items() if mean is not None and mean.value is not None}
+
+    def _parts(self, name: str, part: str) -> dict[str, Measured]:
+        """The parts of a metric of the first training."""
         entry = self.record["metrics"].get(name)
         pieces = entry.get(part or "value") if isinstance(entry, Mapping) else None
         if not isinstance(pieces, Mapping):
@@ -415,6 +416,12 @@ class Result:
         return int(found[0])
 
 
+@lru_cache(maxsize=4)
+def face_draws(faces: int, number: int, seed: int) -> npt.NDArray[np.float64]:
+    """`mimik.statistics.bootstrap.resamples`, drawn once for all that use it. Not to be changed in place."""
+    return bootstrap.resamples(faces, number, seed)
+
+
 def _interval(value: Any) -> tuple[float, float] | None:
     if isinstance(value, Sequence) and len(value) == 2 and all(isinstance(end, int | float) for end in value):
         return float(value[0]), float(value[1])
@@ -438,58 +445,3 @@ def read_result(directory: Path | str, store_directory: Path | str | None = None
         project = directory.resolve().parent.parent.parent
         store_directory = project / "data" / "prepared" / record["dataset"]
     return Result(directory, Path(store_directory), record, read_record(directory / "config.json", "method"))
-
-
-def choose_rows(results: Sequence[Result], count: int, seed: int, ids: Sequence[str] = ()) -> list[int]:
-    """Rows of the store to show: a fixed list of ids, or else a seeded draw, always without regard to scores.
-
-    The draw takes the source expressions in turn and prefers people who are not shown yet, so that few rows
-    show many expressions and many people. Only rows that every result has translated are used.
-
-    Args:
-        results: results of one dataset at one size; at least one.
-        count: maximum number of rows.
-        seed: seed of the draw.
-        ids: ids of the store's table; when given they are shown in this order and nothing is drawn.
-
-    Raises:
-        UserError: an id is not among the translated faces.
-    """
-    first = results[0]
-    common = set(first.rows.tolist()).intersection(*(set(result.rows.tolist()) for result in results[1:]))
-    table = first.store.table
-    if ids:
-        row_of = {str(table["id"].iloc[row]): row for row in sorted(common)}
-        absent = [name for name in ids if name not in row_of]
-        if absent:
-            raise UserError(
-                f"report.ids: {', '.join(absent)} is not among the translated test faces of {first.dataset}. "
-                f"Use ids of the split 'test' in {first.store.directory / 'index.csv'}."
-            )
-        return [row_of[name] for name in ids][:count]
-    order = np.random.default_rng(seed).permutation(np.array(sorted(common), dtype=np.int64))
-    label_of = dict(zip(first.rows.tolist(), first.source_labels.tolist(), strict=True))
-    waiting: dict[int, list[int]] = {}
-    for row in order.tolist():
-        waiting.setdefault(label_of[row], []).append(row)
-    people: set[str] = set()
-    chosen: list[int] = []
-    while len(chosen) < count and any(waiting.values()):
-        for label in sorted(waiting):
-            if not waiting[label] or len(chosen) >= count:
-                continue
-            fresh = (row for row in waiting[label] if str(table["identity"].iloc[row]) not in people)
-            row = next(fresh, waiting[label][0])
-            waiting[label].remove(row)
-            people.add(str(table["identity"].iloc[row]))
-            chosen.append(row)
-    return chosen
-
-
-def true_targets(result: Result, rows: Sequence[int]) -> Array | None:
-    """The true image of every edit of some rows of the store, uint8 (len(rows), C, S, S, 3), or None without truth."""
-    store = result.store
-    if store.truth is None:
-        return None
-    truth: Array = store.truth[store.truth_positions(np.asarray(rows, dtype=np.int64))]
-    return truth

@@ -26,7 +26,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell: what is printed, a small second line (interval or reason), the number behind it, and marks."""
+    """A cell: what is printed, small lines below it (interval or reason, more), the number behind it, and marks."""
 
     text: str
     small: str = ""
@@ -34,6 +34,12 @@ class Cell:
     best: bool = False
     muted: bool = False
     link: str = ""
+    below: str = ""
+
+    @property
+    def print(self) -> str:
+        """All the small print in one line."""
+        return "; ".join(line for line in (self.small, self.below) if line)
 
 
 EMPTY = Cell("–", muted=True)
@@ -71,7 +77,7 @@ class Table:
         for line in self.lines:
             row = [line.name]
             for cell in line.cells:
-                row += [cell.text if cell.number is None else repr(cell.number), cell.small]
+                row += [cell.text if cell.number is None else repr(cell.number), cell.print]
             writer.writerow(row)
         return written.getvalue()
 
@@ -92,7 +98,7 @@ class Table:
                 body.append("\\midrule")
             cells = [
                 (f"\\textbf{{{_latex(cell.text)}}}" if cell.best else _latex(cell.text))
-                + (f" {{\\scriptsize {_latex(cell.small)}}}" if cell.small else "")
+                + (f" {{\\scriptsize {_latex(cell.print)}}}" if cell.print else "")
                 for cell in line.cells
             ]
             body.append(" & ".join([_latex(line.name), *cells]) + " \\\\")
@@ -108,7 +114,7 @@ class Table:
     @staticmethod
     def _markdown(cell: Cell) -> str:
         text = f"**{cell.text}**" if cell.best else cell.text
-        return f"{text} ({cell.small})" if cell.small else text
+        return f"{text} ({cell.print})" if cell.print else text
 
 
 _LATEX = {

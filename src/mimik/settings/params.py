@@ -12,17 +12,18 @@ This module stays light (no torch, no pandas): the Snakefile imports it.
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from mimik.errors import UserError, unknown_name
-from mimik.settings import modules
 from mimik.settings.declarations import declared
-from mimik.settings.external import is_external
+from mimik.settings.imported import is_imported
 from mimik.settings.merging import merge, merge_method
 from mimik.settings.merging import merged_training as merged_training
 from mimik.settings.reading import FILE, Origins, group_faults, read
-from mimik.settings.trained import AUTO, Trained, mask_faults, reference_faults, segmenter, start_faults, trained
+from mimik.settings.references import unknown_names
+from mimik.settings.replicates import replicate, seed_of, trainings
+from mimik.settings.trained import PRETRAINED as PRETRAINED
+from mimik.settings.trained import Trained, segmenter, trained
 from mimik.storage.files import read_json
 from mimik.storage.records import faults
 
@@ -33,17 +34,13 @@ SCHEMA = Path("workflow/schemas/params.schema.json")
 """The JSON schema of params.yaml, relative to the project's folder."""
 
 
-PRETRAINED: Mapping[str, str] = MappingProxyType({"segmenter": "segmenters", "depth_network": "depth_networks"})
-"""Kinds of networks that a method may start from, with the group of params.yaml that holds their entries. An entry of
-`methods` names one under the kind; `starts_from` names another entry of `methods`, whose networks it starts from."""
-
 PROTOCOLS = ("published", "equal")
 """Under which terms systems are trained. `published`: each with its own published length and batch size; `equal`: all
 with those of `scales.<scale>.equal`. A scale without `equal` has `published` only."""
 
 
 class Experiment(NamedTuple):
-    """One method on one dataset."""
+    """One method on one dataset: an entry of `methods`, or a further training of it (`mimik.settings.replicates`)."""
 
     dataset: str
     method: str
@@ -84,7 +81,7 @@ def validate(params: Mapping[str, Any], schema: Path | str, origins: Origins | N
         *faults(params, {**rules, "required": [], "additionalProperties": True}),
     ]
     if not found:
-        found = [*_unknown_names(params), *_unprepared_sizes(params)]
+        found = [*unknown_names(params), *_unprepared_sizes(params)]
     if found:
         raise origins.refusal(found)
 
@@ -96,8 +93,15 @@ def mirror_of(params: Mapping[str, Any]) -> Path | None:
 
 
 def experiments(params: Mapping[str, Any]) -> list[Experiment]:
-    """The pairs that plain `snakemake`, `dvc repro` and the report cover, in their order."""
-    return [Experiment(entry["dataset"], entry["method"]) for entry in params["experiments"]]
+    """The trainings that plain `snakemake`, `dvc repro` and the report cover, in their order."""
+    pairs = [(entry["dataset"], entry["method"]) for entry in params["experiments"]]
+    return [Experiment(dataset, name) for dataset, method in pairs for name in trainings_of(params, dataset, method)]
+
+
+def trainings_of(params: Mapping[str, Any], dataset: str, method: str) -> list[str]:
+    """The names of the trainings of an entry of `methods` (`replicates`). Imported weights are there once."""
+    number = 1 if is_imported(Path("results", dataset, method)) else params.get("replicates", 1)
+    return trainings(method, number)
 
 
 def scale_of(params: Mapping[str, Any], dataset: str, scale: str | None = None) -> str:
@@ -148,9 +152,17 @@ def pretrained_of(params: Mapping[str, Any], dataset: str, method: str, scale: s
 
 
 def starts_from(params: Mapping[str, Any], dataset: str, method: str) -> Trained | None:
-    """The entry of `methods` whose trained networks a method starts from, and on which dataset; None: it does not."""
+    """The training whose networks a method starts from, and on which dataset; None: it does not.
+
+    A further training starts from the other method's training of the same number, from imported weights if there are.
+    """
     reference = _entry(params, "methods", method).get("starts_from")
-    return None if reference is None else trained(str(reference), dataset)
+    if reference is None:
+        return None
+    first = trained(str(reference), dataset)
+    if is_imported(Path("results", *first)):
+        return first
+    return first._replace(name=replicate(method)._replace(method=first.name).name)
 
 
 def masks_of(params: Mapping[str, Any], dataset: str, scale: str | None = None) -> Trained | None:
@@ -231,6 +243,7 @@ def resolve(params: Mapping[str, Any], dataset: str, method: str, scale: str | N
         "method": method,
         "module": values.pop("method"),
         **_common(params, dataset, scale),
+        "seed": seed_of(method, params["seed"]),
         "protocol": protocol_of(params) if _equal(params, dataset, scale) else PROTOCOLS[0],
         "pretrained": _names(pretrained_of(params, dataset, method, scale), dataset),
         "starts_from": None if first is None else first.seen_from(dataset),
@@ -355,10 +368,11 @@ def _names(networks: Mapping[str, Trained], dataset: str) -> dict[str, str]:
 
 
 def _entry(params: Mapping[str, Any], group: str, name: str) -> Settings:
-    """One named entry of params.yaml, or a UserError that lists the names there are."""
-    if name not in params[group]:
-        raise UserError(f"{name!r} is not in params.yaml under '{group}'. {unknown_name(name, params[group])}")
-    entry: Settings = params[group][name]
+    """One named entry of params.yaml, also of a further training, or a UserError that lists the names there are."""
+    known = replicate(name).method if group == "methods" else name
+    if known not in params[group]:
+        raise UserError(f"{name!r} is not in params.yaml under '{group}'. {unknown_name(known, params[group])}")
+    entry: Settings = params[group][known]
     return entry
 
 
@@ -398,94 +412,12 @@ def _training(params: Mapping[str, Any], dataset: str, *settings: Mapping[str, A
     return training if params["datasets"][dataset].get("flip", True) else {**training, "flip": False}
 
 
-def _unknown_names(params: Mapping[str, Any]) -> list[str]:
-    """References to names that no entry defines."""
-    found: list[str] = []
-
-    def refer(place: str, name: Any, group: str) -> None:
-        if group == "segmenters":
-            found.extend(reference_faults(params, place, name, auto=True))
-        elif name is not None and name not in params[group]:
-            found.append(f"{place}: {name!r} is not under '{group}'. {unknown_name(name, params[group])}")
-
-    refer("scale", params["scale"], "scales")
-    for number, entry in enumerate(params["experiments"]):
-        refer(f"experiments.{number}.dataset", entry["dataset"], "datasets")
-        refer(f"experiments.{number}.method", entry["method"], "methods")
-    for number, name in enumerate(params["systems"]):
-        refer(f"systems.{number}", name, "methods")
-    for name, dataset in params["datasets"].items():
-        module = dataset_module(params, name)
-        if is_external(module):
-            found += [f"datasets.{name}.dataset: {told}" for told in (modules.fault("datasets", module),) if told]
-        elif module not in modules.names("datasets"):
-            found.append(
-                f"datasets.{name}: there is no module {module!r} in mimik.datasets. If an entry is not named after its "
-                "module, its `dataset` has to name the module."
-            )
-        refer(f"datasets.{name}.scale", dataset["scale"], "scales")
-        for scale in dataset.get("scales", {}):
-            refer(f"datasets.{name}.scales", scale, "scales")
-        found += mask_faults(params, name)
-        for values in (dataset, *dataset.get("scales", {}).values()):
-            scorer = (values.get("label_quality") or {}).get("classifier")
-            refer(f"datasets.{name}.label_quality.classifier", scorer, "classifiers")
-        if name == AUTO:
-            found.append(f"datasets.{AUTO}: this name means the dataset of the scale's segmenter. Choose another.")
-    for name, method in params["methods"].items():
-        found += start_faults(params, name)
-        for scale in method.get("scales", {}):
-            refer(f"methods.{name}.scales", scale, "scales")
-        for kind, group in PRETRAINED.items():
-            refer(f"methods.{name}.{kind}", method.get(kind), group)
-        for guide in method.get("guidance", {}):
-            if is_external(guide):
-                found += [f"methods.{name}.guidance: {told}" for told in (modules.fault("guidance", guide),) if told]
-            elif guide not in modules.names("guidance"):
-                found.append(f"methods.{name}.guidance.{guide}: there is no module {guide!r} in mimik.guidance.")
-    files = {method["method"] for method in params["methods"].values()}
-    for name, scale in params["scales"].items():
-        for kind, predicted in (("classifier", "expression"), ("attribute_classifier", "attributes")):
-            refer(f"scales.{name}.{kind}", scale[kind], "classifiers")
-            predicts = params["classifiers"].get(scale[kind], {}).get("predicts", "expression")
-            if scale[kind] in params["classifiers"] and predicts != predicted:
-                found.append(
-                    f"scales.{name}.{kind}: expected a classifier that predicts {predicted}; {scale[kind]!r} predicts "
-                    f"{predicts}."
-                )
-        refer(f"scales.{name}.reader", scale["reader"], "readers")
-        found += reference_faults(params, f"scales.{name}.segmenter", scale["segmenter"])
-        for file in scale.get("equal", {}).get("methods", {}):
-            if file not in files:
-                found.append(
-                    f"scales.{name}.equal.methods.{file}: expected the name of a method's file. "
-                    f"{unknown_name(file, files)}"
-                )
-        for file, overrides in scale.get("methods", {}).items():
-            for kind, group in PRETRAINED.items():
-                refer(f"scales.{name}.methods.{file}.{kind}", overrides.get(kind), group)
-            if file not in files:
-                found.append(
-                    f"scales.{name}.methods.{file}: overrides are listed under the name of a method's file, which is "
-                    f"the `method` of its entries. {unknown_name(file, files)}"
-                )
-        for group in (*PRETRAINED.values(), "classifiers", "readers"):
-            networks = {entry["network"] for entry in params[group].values()}
-            found += [
-                f"scales.{name}.{group}.{network}: overrides are listed under the `network` of the entries. "
-                f"{unknown_name(network, networks)}"
-                for network in scale.get(group, {})
-                if network not in networks
-            ]
-    return found
-
-
 def _unprepared_sizes(params: Mapping[str, Any]) -> list[str]:
     """Datasets that are not prepared at the size that methods are trained at.
 
     Checked for the scale each dataset runs at and for those it has overrides for.
     """
-    if _unknown_names(params):
+    if unknown_names(params):
         return []
     found = []
     for name, dataset in params["datasets"].items():

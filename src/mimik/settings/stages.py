@@ -22,6 +22,7 @@ from mimik.settings.modules import full_name, named
 from mimik.settings.outside import folders_of
 from mimik.settings.params import Params, Settings
 from mimik.settings.reading import FILE
+from mimik.settings.replicates import MARK
 from mimik.settings.sources import source_files
 from mimik.settings.trained import Trained
 from mimik.storage.files import digest, file_sha256, read_json, write_json
@@ -270,15 +271,20 @@ def stage_table(params: Params, project: Path = Path()) -> dict[str, Any]:
         table = kept if restricted(params, dataset, method) else free
         for rule, read in jobs.items():
             home = free if rule == "evaluate" else table
-            home[rule][f"{dataset}-{method}"] = {**at, "reads": {kind: reads[kind] for kind in read}}
+            home[rule][_stage(dataset, method)] = {**at, "reads": {kind: reads[kind] for kind in read}}
     for stages in (free, kept):
         for place in imported_methods(project):
-            stages["train"].pop(place.replace("/", "-"), None)
+            stages["train"].pop(_stage(*place.split("/")), None)
         for place in imported_segmenters(project):
             stages["segmenter"].pop(place.replace("/segmenter/", "-"), None)
     folders = folders_of(params, Path.cwd())
     watched = OUTSIDE.as_posix() if folders else NOTHING
     return {"jobs": free, "restricted": kept, "outside": {"folders": folders, "watched": watched}}
+
+
+def _stage(dataset: str, method: str) -> str:
+    """The name of a training's stages in dvc.yaml; DVC does not find stages with a second `@` in their names."""
+    return f"{dataset}-{method.replace(MARK, '-')}"
 
 
 def _trained(params: Params) -> list[resolution.Experiment]:

@@ -7,12 +7,18 @@ always with the dataset.
 """
 
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from mimik.errors import unknown_name
 
 AUTO = "auto"
 """In the place of a segmenter: the scale's own; in the place of its dataset: that of the scale's."""
+
+
+PRETRAINED: Mapping[str, str] = MappingProxyType({"segmenter": "segmenters", "depth_network": "depth_networks"})
+"""Kinds of networks that a method may start from, with the group of params.yaml that holds their entries. An entry of
+`methods` names one under the kind; `starts_from` names another entry of `methods`, whose networks it starts from."""
 
 
 class Trained(NamedTuple):

@@ -368,7 +368,7 @@ def read_record(path: Path | str, kind: str, needs: Iterable[str] = ()) -> dict[
 def command_for(path: Path | str, kind: str) -> str:
     """The command that makes a file of a kind, with the names that its folders suggest."""
     folders = [folder.name for folder in Path(path).absolute().parents]
-    names = [name if re.match(NAME, name) else "NAME" for name in (*folders, "", "", "")[:3]]
+    names = [name if re.match(NAME, re.sub(r"@\d+$", "", name)) else "NAME" for name in (*folders, "", "", "")[:3]]
     return KINDS[kind].command.format(*names)
 
 

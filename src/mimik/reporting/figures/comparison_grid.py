@@ -6,7 +6,8 @@ import numpy as np
 
 from mimik.reporting.mosaics import Cell, Mosaic, Strip, enlargement_note
 from mimik.reporting.plotting import Absent, Drawing, listed
-from mimik.reporting.results import ReportSettings, Result, choose_rows, true_targets
+from mimik.reporting.results import ReportSettings, Result
+from mimik.reporting.shown import choose_rows, true_targets
 
 TITLE = "The same faces edited by every method"
 CAPTION = (

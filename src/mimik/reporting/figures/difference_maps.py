@@ -7,7 +7,8 @@ import numpy.typing as npt
 
 from mimik.reporting.mosaics import Cell, Mosaic, Picture, Strip
 from mimik.reporting.plotting import Absent, Drawing
-from mimik.reporting.results import ReportSettings, Result, choose_rows, true_targets
+from mimik.reporting.results import ReportSettings, Result
+from mimik.reporting.shown import choose_rows, true_targets
 
 TITLE = "Where the edit changed the image"
 CAPTION = (

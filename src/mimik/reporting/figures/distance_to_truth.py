@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
+from mimik.reporting.measured import Measured
 from mimik.reporting.plotting import FAINT, GROUND, INK, WIDTH, Absent, Drawing, colour, drawing, listed, marker, style
-from mimik.reporting.results import Measured, ReportSettings, Result
+from mimik.reporting.results import ReportSettings, Result
+from mimik.reporting.trainings import told
 
 TITLE = "Distance to the true edit"
 CAPTION = (
-    "Further right is better. Dots: {methods}; bars: bootstrap 95 % intervals over test faces. The dashed line is the "
+    "Further right is better. Dots: {methods}; bars: 95 % intervals. {told} The dashed line is the "
     "score of doing nothing, that is, of returning the input unchanged: a method to the left of it does more harm than "
     "good. 'Changed pixels' are those that the true edit changes by more than 8/255 in any channel."
 )
@@ -43,7 +45,7 @@ def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absen
             axis.spines["left"].set_visible(False)
             axis.tick_params(axis="y", labelcolor=INK, labelsize=9)
         figure.get_layout_engine().set(wspace=0.05)
-        return drawing(figure, {"methods": listed(names)}, TITLE)
+        return drawing(figure, {"methods": listed(names), "told": told(results)}, TITLE)
 
 
 def _panel(axis: Any, results: Sequence[Result], name: str) -> None:

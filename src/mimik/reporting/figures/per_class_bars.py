@@ -18,6 +18,7 @@ from mimik.reporting.plotting import (
     tinted_values,
 )
 from mimik.reporting.results import ReportSettings, Result
+from mimik.reporting.trainings import told
 
 TITLE = "Edit by edit"
 CAPTION = "{panels} {reading}"
@@ -104,10 +105,10 @@ def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absen
             handles, labels = axes[0, 0].get_legend_handles_labels()
             figure.legend(handles, labels, loc="outside upper right", ncols=len(labels))
         order = ", ".join(result.method for result in results)
-        bars = f"Bars from left to right: {order}. Whiskers: bootstrap 95 % intervals, where available."
+        bars = f"Bars from left to right: {order}. Whiskers: 95 % intervals, where available."
         facts = {
             "panels": " ".join(panel.explanation for panel in panels.values()),
-            "reading": "Cells of higher values are tinted more strongly." if crowded else bars,
+            "reading": f"{'Cells of higher values are tinted more strongly.' if crowded else bars} {told(results)}",
         }
         return drawing(figure, facts, TITLE)
 
@@ -122,5 +123,7 @@ def _percent(result: Result, key: tuple[str, str]) -> dict[str, tuple[float, tup
     for name, measured in result.parts(*key).items():
         assert measured.value is not None  # `parts` leaves out what has no value
         interval = measured.interval
-        shown[name] = (100 * measured.value, None if interval is None else (100 * interval[0], 100 * interval[1]))
+        # Over few trainings it can reach beyond what a share can be.
+        ends = None if interval is None else (100 * max(interval[0], 0.0), 100 * min(interval[1], 1.0))
+        shown[name] = (100 * measured.value, ends)
     return shown

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from mimik.reporting.measured import Measured
 from mimik.reporting.plotting import (
     FAINT,
     ROW,
@@ -15,7 +16,7 @@ from mimik.reporting.plotting import (
     style,
     tinted_values,
 )
-from mimik.reporting.results import Measured, ReportSettings, Result
+from mimik.reporting.results import ReportSettings, Result
 
 TITLE = "How much changes where"
 CAPTION = "Mean absolute change of the pixels in each region of the input, in grey levels (0 to 255). {order} {reading}"
@@ -46,6 +47,8 @@ def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absen
                 "one disturbs what should stay."
             )
         order = f"Bars from left to right: {', '.join(name for name, _, _ in series)}."
+        if any(result.further for result in results):
+            order += " Whiskers: 95 % intervals over trainings."
         order = "Cells of higher values are tinted more strongly." if crowded else order
         return drawing(figure, {"order": order, "reading": reading}, TITLE)
 
@@ -55,4 +58,12 @@ def _words(name: str) -> str:
 
 
 def _levels(parts: Mapping[str, Measured]) -> dict[str, tuple[float, tuple[float, float] | None]]:
-    return {_words(name): (255 * m.value, None) for name, m in parts.items() if m.value is not None}
+    """Values and intervals in grey levels; one training has none, several have one over trainings."""
+    return {
+        _words(name): (
+            255 * m.value,
+            None if m.interval is None else (255 * max(m.interval[0], 0.0), 255 * m.interval[1]),
+        )
+        for name, m in parts.items()
+        if m.value is not None
+    }

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mimik.reporting.kept_edits import Continuous
 from mimik.reporting.mosaics import Cell, Mosaic, Strip, enlargement_note
 from mimik.reporting.plotting import Absent, Drawing, listed
-from mimik.reporting.results import Continuous, ReportSettings, Result
+from mimik.reporting.results import ReportSettings, Result
 
 TITLE = "Edits by strength"
 CAPTION = (

@@ -11,7 +11,7 @@ TITLE = "Reconstruction, segmenter and judge"
 CAPTION = (
     "Self reconstruction: with its own expression as the target, a face should stay unchanged. Cycle reconstruction: "
     "edited to a target and then back to its source. A method can score well here by hiding the original in its edit, "
-    "so this does not measure the edit. Small: bootstrap 95 % interval."
+    "so this does not measure the edit. Small: 95 % interval."
 )
 PAGES = frozenset({"method", "comparison"})
 

@@ -9,9 +9,9 @@ from mimik.reporting.tabular import Table
 
 TITLE = "Results"
 CAPTION = (
-    "Small: bootstrap 95 % interval over test faces. Bold: best value of the column among the trained methods, as "
-    "printed. Baselines (in italics) are excluded from this; 'True target' is the rendered ground truth under the same "
-    "measures."
+    "Small: 95 % interval. Bold: the best value of the column among the trained methods, and those that are "
+    "not decided to be worse, by the noise of training and of test faces. Baselines (in italics) are excluded from "
+    "this; 'True target' is the rendered ground truth under the same measures."
 )
 PAGES = frozenset({"method", "comparison"})
 
