@@ -11,6 +11,7 @@ from mimik import __version__
 from mimik.console import reported
 from mimik.settings import params
 from mimik.verbs import (
+    analyse_study,
     check_data,
     compare_results,
     describe_data,
@@ -19,12 +20,14 @@ from mimik.verbs import (
     export_data,
     export_model,
     import_weights,
+    make_study,
     plan_item,
     prepare_data,
     pretrain_network,
     report_method,
     score_data,
     score_pictures,
+    serve_study,
     show_params,
     tell_dvc,
     train_method,
@@ -209,6 +212,32 @@ def parser() -> argparse.ArgumentParser:
         "mimik compare", "mimik compare --readme README.md", dataset=None,
     )  # fmt: skip
     compare.add_argument("--readme", metavar="FILE", help="write the table of systems into this file instead")
+    study = verbs.add_parser("study", help="ask people to compare the edits of methods, and analyse what they say")
+    study_verbs = study.add_subparsers(title="verbs", required=True, metavar="VERB")
+    asked = _verb(
+        study_verbs, "make", make_study, "write a page of blinded comparisons for every rater",
+        "mimik study make synthetic stargan hier_seg -o studies/first",
+        "mimik study make affectnet200k ganimation relative_au -o studies/table2 --pairs 100 --raters 20",
+    )  # fmt: skip
+    asked.add_argument("methods", nargs="+", metavar="METHOD", help="two or more evaluated methods")
+    asked.add_argument("-o", "--output", required=True, metavar="DIR", help="new folder for the study")
+    asked.add_argument("--pairs", type=int, default=100, metavar="N", help="pairs of every question (default: 100)")
+    asked.add_argument("--raters", type=int, default=20, metavar="N", help="number of people (default: 20)")
+    asked.add_argument(
+        "--repeats", type=int, metavar="N", help="pairs of every question shown twice (default: a tenth of them)"
+    )
+    asked.add_argument("--seed", type=int, metavar="N", help="seed of all draws (default: that of params.yaml)")
+    served = _verb(
+        study_verbs, "serve", serve_study, "show the pages of a study on this computer, and store the answers",
+        "mimik study serve studies/first", dataset=None,
+    )  # fmt: skip
+    served.add_argument("--port", type=int, default=8765, metavar="N", help="default: 8765")
+    analysed = _verb(
+        study_verbs, "analyse", analyse_study, "count the votes of a study, with intervals and agreement",
+        "mimik study analyse studies/first", dataset=None,
+    )  # fmt: skip
+    for verb in (served, analysed):
+        verb.add_argument("folder", metavar="DIR", help="folder of `mimik study make`")
     _verb(
         verbs, "dvc", tell_dvc, "record in DVC what snakemake made, so that `dvc repro` does not make it again",
         "mimik dvc", dataset=None,
