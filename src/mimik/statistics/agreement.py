@@ -28,7 +28,7 @@ def coincidences(values: npt.ArrayLike, categories: int) -> Floats:
     values = np.asarray(values, dtype=np.float64)
     counts = np.stack([(values == category).sum(0) for category in range(categories)], axis=1).astype(np.float64)
     pairs = counts[:, :, None] * counts[:, None, :] - counts[:, :, None] * np.eye(categories)
-    return pairs / np.maximum(counts.sum(1) - 1, 1)[:, None, None]
+    return np.asarray(pairs / np.maximum(counts.sum(1) - 1, 1)[:, None, None])
 
 
 def alpha(matrix: npt.ArrayLike, level: Level) -> Floats:

@@ -22,7 +22,8 @@ def resampled_ratios(sums: npt.ArrayLike, counts: npt.ArrayLike, of_rows: Floats
     Args:
         sums: (rows, columns) total of the values that a row (rater) gave to a column (face).
         counts: (rows, columns) how many they are; 0 where there are none.
-        of_rows, of_columns: (R, rows) and (R, columns), how often each is drawn: `mimik.statistics.bootstrap.resamples`.
+        of_rows, of_columns: (R, rows) and (R, columns), how often each is drawn; see
+            `mimik.statistics.bootstrap.resamples`.
 
     Returns:
         (R,); NaN where no value was drawn.

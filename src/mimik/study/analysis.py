@@ -138,7 +138,7 @@ def measured(key: Key, answers: Mapping[str, Answers]) -> dict[str, Any]:
 def _votes(
     key: Key, answers: Mapping[str, Answers], faces: Sequence[str], method: str, against: str | None = None
 ) -> dict[str, Votes]:
-    """The votes of a method by the names of `MEASURES`; of realism only those `against` one method where it is given."""
+    """Votes on a method by the names of `MEASURES`; of realism only those `against` one method, where it is given."""
     column = {face: place for place, face in enumerate(faces)}
     yes = {measure.key: np.zeros((len(answers), len(faces))) for measure in MEASURES}
     counts = {measure.key: np.zeros((len(answers), len(faces))) for measure in MEASURES}
@@ -259,7 +259,7 @@ def _methods(key: Key, record: Mapping[str, Any]) -> Table:
     notes = []
     if len(key.methods) > 2:
         notes.append(
-            "More realistic: the share of votes in comparisons with all other methods, 50 % if none is better."
+            "More realistic: share of the votes in comparisons with all other methods; 50 is as good as they."
         )
     return Table("method", MEASURES, lines, notes)
 
@@ -278,7 +278,7 @@ def _questions(record: Mapping[str, Any]) -> Table:
     columns = [
         Column("pairs", "Pairs rated by several"),
         Column("same_answer", "Two raters agree", unit="%"),
-        Column("alpha", "Krippendorff's α"),
+        Column("alpha", "Krippendorff's alpha"),
         Column("repeated", "Same answer when shown again"),
     ]
     lines = [
@@ -293,7 +293,7 @@ def _questions(record: Mapping[str, Any]) -> Table:
         )
         for question, told in record["questions"].items()
     ]
-    return Table("question", columns, lines, ["α is 1 for full agreement and 0 for what chance gives."])
+    return Table("question", columns, lines, ["Alpha is 1 for full agreement and 0 for what chance gives."])
 
 
 def _raters(record: Mapping[str, Any]) -> Table:

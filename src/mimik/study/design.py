@@ -89,6 +89,10 @@ class Pair:
     pictures: tuple[Picture, Picture]
 
 
+Trial = tuple[str, int, int]
+"""Name of a pair, picture on the left (0 or 1, position in `Pair.pictures`), showing (2 if it is shown again)."""
+
+
 @dataclass(frozen=True)
 class Design:
     """Everything that is shown.
@@ -97,14 +101,13 @@ class Design:
         truth: whether the pictures with the target expression are true targets, not faces of other people.
         pairs: by name (p001 ...).
         names: of the pictures, without ending.
-        sheets: what each rater, by code, sees in this order: name of the pair, picture on the left (0 or 1, position
-            in `Pair.pictures`), showing (1, or 2 for a pair that is shown again).
+        sheets: what each rater, by code, sees in this order.
     """
 
     truth: bool
     pairs: Mapping[str, Pair]
     names: Mapping[Picture, str]
-    sheets: Mapping[str, Sequence[tuple[str, int, int]]] = field(repr=False)
+    sheets: Mapping[str, Sequence[Trial]] = field(repr=False)
 
 
 def design(results: Sequence[Result], pairs: int, raters: int, repeats: int | None, seed: int) -> Design:
@@ -243,24 +246,21 @@ def _words(generator: np.random.Generator, count: int, length: int) -> list[str]
     return list(words)
 
 
-def _sheet(
-    pairs: Mapping[str, Pair], repeats: int | None, generator: np.random.Generator
-) -> list[tuple[str, int, int]]:
-    """The order of one rater: question by question, in the middle of which nothing is repeated.
+def _sheet(pairs: Mapping[str, Pair], repeats: int | None, generator: np.random.Generator) -> list[Trial]:
+    """The order of one rater: question by question.
 
     Half of the pairs of a question have their first picture on the left. What is shown again was in the first third
     and returns in the last third, with the sides exchanged.
     """
-    sheet: list[tuple[str, int, int]] = []
+    sheet: list[Trial] = []
     for question in generator.permutation(list(QUESTIONS)).tolist():
         own = generator.permutation([name for name, pair in pairs.items() if pair.question == question]).tolist()
         sides = _sides(len(own), generator)
         third = len(own) // 3
         again = len(own) // 10 if repeats is None else repeats
         first = [(name, side, 1) for name, side in zip(own, sides, strict=True)]
-        back = [
-            (name, 1 - side, 2) for name, side, _ in (first[place] for place in generator.permutation(third)[:again])
-        ]
+        returning = [first[place] for place in generator.permutation(third)[:again]]
+        back = [(name, 1 - side, 2) for name, side, _ in returning]
         end = [*first[len(own) - third :], *back]
         sheet += [*first[: len(own) - third], *(end[place] for place in generator.permutation(len(end)))]
     return sheet

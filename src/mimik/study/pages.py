@@ -156,9 +156,8 @@ def _pixels(
 def _template() -> Any:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    environment = Environment(
-        loader=PackageLoader("mimik.study", "templates"), autoescape=True, undefined=StrictUndefined
-    )
+    loader = PackageLoader("mimik.study", "templates")
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
     return environment.get_template("page.html.j2")
 
 
