@@ -258,9 +258,7 @@ def _methods(key: Key, record: Mapping[str, Any]) -> Table:
     ]
     notes = []
     if len(key.methods) > 2:
-        notes.append(
-            "More realistic: share of the votes in comparisons with all other methods; 50 is as good as they."
-        )
+        notes.append("More realistic: share of the votes in comparisons with all other methods; 50 is as good as they.")
     return Table("method", MEASURES, lines, notes)
 
 
