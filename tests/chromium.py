@@ -85,9 +85,7 @@ def browser(folder: Path) -> Iterator[Tab]:
         PROGRAM,
         [PROGRAM, *options, f"--user-data-dir={folder / 'profile'}", "--remote-debugging-pipe", "about:blank"],
         os.environ,
-        file_actions=[
-            (os.POSIX_SPAWN_DUP2, end, number) for end, number in zip((log, log, *ends), (1, 2, 3, 4), strict=True)
-        ],
+        file_actions=[(os.POSIX_SPAWN_DUP2, end, number) for number, end in enumerate((log, log, *ends), 1)],
     )
     for end in (browser_reads, browser_writes, *ends, log):
         os.close(end)

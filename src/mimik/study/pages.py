@@ -56,7 +56,7 @@ def make(
             Image.fromarray(_pixels(picture, results, positions)).save(temporary, "PNG")
     template = _template()
     for code in key.sheets:
-        write_text(output / PAGES / f"{code}.html", template.render(sheet=sheet(key, code), size=results[0].size))
+        write_text(output / PAGES / f"{code}.html", template.render(sheet=sheet(key, code)))
     written = io.StringIO()
     table = csv.writer(written, lineterminator="\n")
     table.writerows([("code", "page"), *((code, f"{PAGES}/{code}.html") for code in key.sheets)])
