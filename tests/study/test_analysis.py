@@ -32,9 +32,9 @@ def test_raters_of_one_mind(study: tuple[Path, Key]) -> None:
     assert (difference["method"], difference["minus"]) == ("first", "second")
     assert [difference[name]["value"] for name in none] == [1, 0, -1, -1, -1]
     assert record["questions"]["similarity"]["alpha"]["value"] == 1
-    # All chose the same method, which leaves alpha nothing to measure; agreement itself is full.
-    assert record["questions"]["realism"]["alpha"] == {"value": None, "ci": None, "n": 12}
-    assert record["questions"]["realism"]["same_answer"]["value"] == 1
+    # They agree on the picture of every pair, though on one method throughout.
+    assert record["questions"]["realism"]["alpha"]["value"] == 1
+    assert record["questions"]["realism"]["same_answer"] == {"value": 1.0, "ci": [1.0, 1.0], "n": 12}
 
 
 def test_raters_who_disagree_have_wide_intervals_and_little_agreement(study: tuple[Path, Key]) -> None:

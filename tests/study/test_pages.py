@@ -33,7 +33,8 @@ def test_nothing_that_raters_get_tells_the_methods(study: tuple[Path, Key]) -> N
     folder, key = study
     for page in (folder / "page").glob("*.html"):
         text = page.read_text(encoding="utf-8")
-        assert not re.search("first|second|face0|happiness", text.split('id="sheet">')[1].split("</script>")[0])
+        trials = json.loads(text.split('id="sheet">')[1].split("</script>")[0])["trials"]
+        assert len(trials) == 42 and not re.search("first|second|face|happiness", json.dumps(trials))
         assert "http" not in text.replace("http-equiv", "")
         assert [code for code in key.sheets if code in text] == [page.stem]
     assert not list((folder / "page").rglob("*.json"))

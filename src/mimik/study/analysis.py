@@ -166,7 +166,8 @@ def _agreement(
 ) -> dict[str, Any]:
     """Agreement of raters on the pairs of a question, and of each with itself on those shown twice."""
     pairs = [name for name, pair in key.pairs.items() if pair["question"] == question]
-    possible = {name: _in_order(key, name) for name in pairs}
+    # The pictures of a pair are in random order: agreement on one method throughout is agreement, not a constant.
+    possible = {name: possible_answers(key, name) for name in pairs}
     values = np.array(
         [
             [possible[name].index(given[name, 1]) if (name, 1) in given else np.nan for name in pairs]
@@ -192,13 +193,6 @@ def _agreement(
         "repeated": sum(number for _, number in again),
         "repeated_same": sum(number for number, _ in again),
     }
-
-
-def _in_order(key: Key, pair: str) -> list[str]:
-    """The answers to a pair in an order that is the same for all pairs of its question: pictures by their method."""
-    if key.pairs[pair]["question"] != "realism":
-        return possible_answers(key, pair)
-    return sorted(possible_answers(key, pair), key=lambda picture: key.methods.index(str(key.method_of(picture))))
 
 
 def _again(given: Answers, pairs: Sequence[str]) -> tuple[int, int]:
