@@ -6,7 +6,7 @@ other people and other faces, the votes would differ by as much.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -313,7 +313,8 @@ def _percent(told: Mapping[str, Any], *, signed: bool = False) -> Cell:
         return EMPTY
 
     def text(share: float) -> str:
-        return (f"{100 * share:+.1f}" if signed else f"{100 * share:.1f}").replace("-", "−")
+        percent = round(100 * share, 1) + 0.0  # no minus before a zero
+        return (f"{percent:+.1f}" if signed else f"{percent:.1f}").replace("-", "−")
 
     return Cell(text(told["value"]), _interval(told["ci"], text), told["value"])
 
@@ -323,12 +324,12 @@ def _number(told: Mapping[str, Any], level: str) -> Cell:
         return EMPTY
 
     def text(value: float) -> str:
-        return f"{value:.2f}".replace("-", "−")
+        return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
 
     return Cell(text(told["value"]), f"{_interval(told['ci'], text)}, {level}", told["value"])
 
 
-def _interval(ends: Sequence[float] | None, text: Any) -> str:
+def _interval(ends: Sequence[float] | None, text: Callable[[float], str]) -> str:
     return "" if ends is None else f"{text(ends[0])} to {text(ends[1])}"
 
 
