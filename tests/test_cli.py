@@ -123,7 +123,7 @@ INPUTS = ("data/raw/new", "data/raw/folder/new", "../photographs/new", "data/raw
     [
         *((verb, place) for verb in ("export", "describe", "edit") for place in INPUTS),
         # The option `path` of an entry; editing reads no params.yaml.
-        *((verb, "../elsewhere/new") for verb in ("export", "describe")),
+        *((verb, "../elsewhere/new") for verb in ("export", "describe", "study")),
     ],
 )
 def test_nothing_is_written_among_what_is_read(
@@ -133,6 +133,7 @@ def test_nothing_is_written_among_what_is_read(
     commands = {
         "export": ["data", "export", "folder", "--layout", "folders", place],
         "describe": ["data", "describe", "folder", "--output", place],
+        "study": ["study", "make", "folder", "stargan", "hier_seg", "-o", place],
         "edit": ["edit", "me.jpg", "--to", "anger", "--model", "results/a/b", "-o", f"{place}/out.png"],
     }
     with pytest.raises(SystemExit):

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -23,8 +24,14 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> list[Result]:
     return [world.make(root, name, shift=shift) for name, shift in (("a", 40), ("b", 50), ("c", 60))]
 
 
-@pytest.fixture
-def study(two: list[Result], tmp_path: Path) -> tuple[Path, Key]:
+@pytest.fixture(scope="session")
+def made(two: list[Result], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Key]:
     """A study of 12 pairs of each question for 4 raters, 2 of them shown twice."""
-    folder = tmp_path / "study"
+    folder = tmp_path_factory.mktemp("made") / "study"
     return folder, make(two, folder, pairs=12, raters=4, repeats=2, seed=3)[0]
+
+
+@pytest.fixture
+def study(made: tuple[Path, Key], tmp_path: Path) -> tuple[Path, Key]:
+    """The same, in a folder that a test may change."""
+    return shutil.copytree(made[0], tmp_path / "study"), made[1]

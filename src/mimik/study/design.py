@@ -125,13 +125,13 @@ def design(results: Sequence[Result], pairs: int, raters: int, repeats: int | No
         UserError: the results do not fit together, or there are too few faces for so many pairs.
     """
     _check(results)
-    edits_of = {"similarity": len(results), "realism": len(results) * (len(results) - 1) // 2, "identity": len(results)}
-    counts = {question: pairs // each for question, each in edits_of.items()}
+    pairs_of = {"similarity": len(results), "realism": len(results) * (len(results) - 1) // 2, "identity": len(results)}
+    counts = {question: pairs // each for question, each in pairs_of.items()}
     if min(counts.values()) < 1:
-        raise UserError(f"--pairs {pairs}: expected at least {max(edits_of.values())} for {len(results)} methods.")
+        raise UserError(f"--pairs {pairs}: expected at least {max(pairs_of.values())} for {len(results)} methods.")
     if raters < 1:
         raise UserError(f"--raters {raters}: expected at least 1.")
-    shown = {question: counts[question] * each for question, each in edits_of.items()}
+    shown = {question: counts[question] * each for question, each in pairs_of.items()}
     longest = min(number // 3 for number in shown.values())
     if repeats is not None and not 0 <= repeats <= longest:
         raise UserError(f"--repeats {repeats}: expected 0 to {longest}, a third of the pairs of a question.")
