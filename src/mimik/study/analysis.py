@@ -262,8 +262,11 @@ def _differences(record: Mapping[str, Any]) -> Table:
         cells = [_percent(told[measure.key], signed=True) for measure in MEASURES]
         lines.append(Line(f"{told['method']} − {told['minus']}", cells))
     columns = [Column(m.key, m.heading, m.direction, "points", m.explanation) for m in MEASURES]
-    note = "An interval that contains 0 leaves open which of the two is better."
-    return Table("difference", columns, lines, [note])
+    notes = [
+        "An interval that contains 0 leaves open which of the two is better. Only these trainings are compared: the same "
+        "methods, trained again, can differ by more."
+    ]
+    return Table("difference", columns, lines, notes)
 
 
 def _questions(record: Mapping[str, Any]) -> Table:

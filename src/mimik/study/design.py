@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mimik.errors import UserError
-from mimik.reporting.results import Result, choose_rows
+from mimik.reporting.results import Result
+from mimik.reporting.shown import choose_rows
 
 
 @dataclass(frozen=True)
