@@ -263,8 +263,8 @@ def _differences(record: Mapping[str, Any]) -> Table:
         lines.append(Line(f"{told['method']} − {told['minus']}", cells))
     columns = [Column(m.key, m.heading, m.direction, "points", m.explanation) for m in MEASURES]
     notes = [
-        "An interval that contains 0 leaves open which of the two is better. Only these trainings are compared: the same "
-        "methods, trained again, can differ by more."
+        "An interval that contains 0 leaves open which of the two is better. One training of each is compared: trained "
+        "again, the same methods can differ by more."
     ]
     return Table("difference", columns, lines, notes)
 
