@@ -27,6 +27,7 @@ from mimik.verbs import (
     report_method,
     score_data,
     score_pictures,
+    serve_app,
     serve_study,
     show_params,
     tell_dvc,
@@ -193,6 +194,16 @@ def parser() -> argparse.ArgumentParser:
     )
     gallery.add_argument("--most", type=int, default=20, metavar="N", help="number of rows (default: 20)")
     gallery.add_argument("--overwrite", action="store_true", help="replace OUT even if it was not written by mimik")
+    app = _verb(
+        verbs, "app", serve_app, "edit photographs on a page in the browser",
+        "mimik app", "mimik app --model results/open_faces/stargan --port 8000", dataset=None,
+    )  # fmt: skip
+    app.add_argument(
+        "--model", nargs="+", action="extend", default=[], metavar="DIR",
+        help="results/<dataset>/<method>, or exported folders (default: all in results/)",
+    )  # fmt: skip
+    app.add_argument("--host", default="127.0.0.1", help="where to listen (default: this machine alone)")
+    app.add_argument("--port", type=int, default=7860, help="port to listen on (default: 7860)")
     given_away = _verb(
         verbs, "export", export_model, "write a trained method for use elsewhere: ONNX, or a folder with a model card",
         "mimik export results/synthetic/stargan --onnx stargan.onnx",

@@ -305,6 +305,20 @@ def edit_photograph(chosen: argparse.Namespace) -> None:
         raise SystemExit(commands.NOT_ALL)
 
 
+def serve_app(chosen: argparse.Namespace) -> None:
+    """`mimik app`."""
+    from mimik.editing.app import serve
+
+    weights, given = "generator.safetensors", [Path(name) for name in chosen.model]
+    if missing := [str(folder) for folder in given if not (folder / weights).is_file()]:
+        raise UserError(
+            f"--model {missing[0]}: expected results/<dataset>/<method> or an exported folder, with {weights}."
+        )
+    models = given or sorted(file.parent for file in RESULTS.glob(f"*/*/{weights}"))
+    values = _params(chosen) if Path("params.yaml").is_file() else None
+    serve.run(models, values, chosen.host, chosen.port)
+
+
 def export_model(chosen: argparse.Namespace) -> None:
     """`mimik export`."""
     from mimik.editing.exporting import export

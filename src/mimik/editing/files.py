@@ -281,20 +281,32 @@ def edited_png(
         UserError: it is no picture, or has no face or another size; the model does not support this edit.
     """
     editor.check(wish, aligned=aligned)
-    try:
-        picture = read_layers(Path(name), content=content)
-    except UnreadableError as error:
-        raise UserError(f"{name}: expected a photograph, but {error}.") from error
-    profile, _ = usable_profile(picture.profile)
+    picture = opened(name, content)
     seen = picture.seen
     if aligned:
         if seen.shape[:2] != (editor.size, editor.size):
             height, width = seen.shape[:2]
             raise UserError(f"{name}: expected {editor.size} x {editor.size} pixels, found {width} x {height}.")
+        profile, _ = usable_profile(picture.profile)
         return png_of(editor.edit_aligned(seen[None], wish)[0], editor.name, described(wish), profile), 1
     found = wanted(editor.faces(seen), seen, which, Path(name))
-    edited = _layered(picture, seen, editor.edit(seen, found, wish), Path("edit.png"))
-    return png_of(edited, editor.name, described(wish), profile), len(found)
+    return marked_png(editor, picture, found, wish), len(found)
+
+
+def opened(name: str, content: bytes) -> Photograph:
+    """A photograph from the bytes of its file, upright. Raises `UserError` when it is not readable."""
+    try:
+        return read_layers(Path(name), content=content)
+    except UnreadableError as error:
+        raise UserError(f"{name}: expected a photograph, but {error}.") from error
+
+
+def marked_png(editor: PhotographEditor, photograph: Photograph, found: Sequence[Found], wish: Wish) -> bytes:
+    """A photograph with the given faces edited, as the bytes of a PNG marked as synthetic."""
+    profile, _ = usable_profile(photograph.profile)
+    seen = photograph.seen
+    edited = _layered(photograph, seen, editor.edit(seen, found, wish), Path("edit.png"))
+    return png_of(edited, editor.name, described(wish), profile)
 
 
 def check_fits(photograph: Photograph, output: Path) -> None:

@@ -1,0 +1,1 @@
+"""`mimik app`: photographs edited on a page in the browser, and over HTTP."""
