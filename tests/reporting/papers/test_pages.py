@@ -34,6 +34,7 @@ PARAMS: dict[str, Any] = {
     "published": {
         "lab/table1": {
             "page": "lab.md#table-1",
+            "note": "Votes are people's.",
             "measures": {"EEA": "eea", "PSNR": "cycle", "FID": "fid", "votes": None},
             "entries": {"PSNR": "cycle_psnr"},
             "rows": [
@@ -164,6 +165,7 @@ def test_a_table_has_the_printed_number_ours_and_the_difference(written: tuple[d
     assert shown["lab/table1"].missing == ["attgan"]
     text = (room / "lab" / "table1.md").read_text()
     assert "put the weights there" in text and "votes is not measured by mimik" in text and "no reproduction" in text
+    assert "Votes are people's." in text
     assert (room / "lab" / "table1.tex").read_text().startswith("\\begin{tabular}")
 
 

@@ -163,6 +163,8 @@ def _notes(
         )
     if there:
         yield told(there)
+    if note := params["published"][item].get("note"):
+        yield note
     for dataset in dict.fromkeys(where.experiment.dataset for where in places):
         if dataset in results.reasons:
             yield f"{dataset}: {results.reasons[dataset]}"
