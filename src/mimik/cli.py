@@ -34,6 +34,7 @@ from mimik.verbs import (
     train_method,
     translate_faces,
     write_gallery,
+    write_papers,
 )
 
 
@@ -253,12 +254,21 @@ def parser() -> argparse.ArgumentParser:
         verbs, "dvc", tell_dvc, "record in DVC what snakemake made, so that `dvc repro` does not make it again",
         "mimik dvc", dataset=None,
     )  # fmt: skip
+    written = _verb(
+        verbs, "papers", write_papers, "write the papers' tables, figures and claims from everything in results/",
+        "mimik papers", "mimik papers --dataset synthetic", dataset=None,
+    )  # fmt: skip
+    written.add_argument("--dataset", dest="on", metavar="DATASET", help="the one to show in the place of the papers'")
+    written.add_argument("--scale", help="the scale of results that are missing, instead of the dataset's own")
     planned = _verb(
-        verbs, "plan", plan_item, "say what a table of a paper needs: jobs, data, weights, hours on a card",
-        "mimik plan hier_seg/table1", "mimik plan affectnet/hier_seg --card a100", "mimik plan experiments",
+        verbs, "plan", plan_item, "say what an item of a paper needs: jobs, data, weights, hours on a card",
+        "mimik plan hier_seg/table1", "mimik plan papers --dataset synthetic", "mimik plan affectnet/hier_seg",
         dataset=None,
     )  # fmt: skip
-    planned.add_argument("item", help="PAPER/TABLE of params/published.yaml, DATASET/METHOD, or experiments")
+    planned.add_argument(
+        "item", help="PAPER/ITEM (hier_seg/table1), papers for all of them, DATASET/METHOD, or experiments"
+    )
+    planned.add_argument("--dataset", dest="on", metavar="DATASET", help="the one to use in the place of the papers'")
     planned.add_argument("--card", default="h100", help="h100 (default), h200, a100, rtx4090 or rtx3090")
     planned.add_argument("--rate", type=float, metavar="TFLOPS", help="measured operations per second, in 10^12")
     planned.add_argument("--scale", help="paper, laptop, demo or smoke instead of the dataset's own")

@@ -402,6 +402,24 @@ def analyse_study(chosen: argparse.Namespace) -> None:
     print(analyse(Path(chosen.folder).expanduser()), end="")
 
 
+def write_papers(chosen: argparse.Namespace) -> None:
+    """`mimik papers`."""
+    from mimik.reporting.papers.pages import write_existing
+
+    values = _on(_params(chosen), chosen)
+    shown = write_existing(values, RESULTS, PREPARED, RAW, Path("report"))
+    made = sum(not item.absent for item in shown)
+    print(f"report/papers/index.html: {made} of {len(shown)} items. report/claims.html: the ledger of claims.")
+
+
+def _on(values: Params, chosen: argparse.Namespace) -> Params:
+    """All settings, with `--dataset` in the place of the papers' datasets."""
+    if chosen.on is None:
+        return values
+    params.dataset_module(values, chosen.on)
+    return {**values, "dataset": chosen.on}
+
+
 def tell_dvc(chosen: argparse.Namespace) -> None:
     """`mimik dvc`."""
     print(agreement.tell(Path.cwd()))
@@ -411,7 +429,7 @@ def plan_item(chosen: argparse.Namespace) -> None:
     """`mimik plan`."""
     from mimik.inspection.plan import plan
 
-    for line in plan(_params(chosen), chosen.item, chosen.card, chosen.rate):
+    for line in plan(_on(_params(chosen), chosen), chosen.item, chosen.card, chosen.rate):
         print(line, flush=True)
 
 

@@ -36,6 +36,12 @@ def test_an_item_is_a_table_an_experiment_or_those_of_params(params: dict[str, A
         "hier_seg_no_nose",
         "hier_seg_no_eyes",
     ]
+    on = {**params, "dataset": "synthetic"}
+    assert plan.experiments(on, "hier_seg/fig3a") == [
+        Experiment("synthetic", "stargan"),
+        Experiment("synthetic", "hier_seg"),
+    ]
+    assert Experiment("synthetic", "ef_gan_no_attention") in plan.experiments(on, "papers")
     with pytest.raises(UserError, match=r"'hier_seg/table5' is not in params\.yaml under 'published'"):
         plan.experiments(params, "hier_seg/table5")
 

@@ -193,7 +193,7 @@ def test_only_a_dataset_with_ground_truth_has_a_reader() -> None:
     ("change", "told"),
     [
         (lambda v: v.pop("seed"), "missing: seed. Each has to be in params.yaml or in a .yaml file of"),
-        (lambda v: v.update(sede=1), "sede: nothing reads this. Known: "),
+        (lambda v: v.update(sede=1), "sede: nothing reads this. Nearest of 22: seed."),
         (lambda v: v.update(seed=-1), "seed: expected a whole number from 0 to 9223372036854775807; it is -1"),
         (lambda v: v.update(seed=10**30), "seed: expected a whole number from 0 to"),
         (lambda v: v["methods"]["stargan"]["training"].update(steps=10**400), "steps: expected a whole number from 1"),

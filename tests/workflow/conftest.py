@@ -19,7 +19,7 @@ WORKFLOW = ("Snakefile", "workflow", "profiles", "dvc.yaml", ".dvcignore", ".git
 LIGHT = (
     *("__init__", "cli", "console", "errors", "verbs"),
     *("settings/agreement", "settings/configuration", "settings/external", "settings/imported"),
-    *("settings/declarations", "settings/merging", "settings/modules", "settings/outside"),
+    *("settings/declarations", "settings/merging", "settings/modules", "settings/outside", "settings/papers"),
     *("settings/params", "settings/place", "settings/reading", "settings/sources", "settings/stages"),
     *("settings/references", "settings/replicates", "settings/scoring", "settings/trained"),
     *("storage/files", "storage/records", "storage/yaml_file"),

@@ -11,7 +11,7 @@ PACKAGE = PROJECT / "src" / "mimik"
 sys.path.insert(0, str(PROJECT / "src"))
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [str(PROJECT / "src"), os.getenv("PYTHONPATH")])))
 
-from mimik.settings import agreement, params, replicates, stages
+from mimik.settings import agreement, papers, params, replicates, stages
 from mimik.settings.checks import check_settings
 from mimik.settings.imported import imported_methods, imported_segmenters, made_here
 from mimik.settings.modules import named
@@ -166,6 +166,25 @@ def experiment_files(pattern):
         pattern.format(dataset=experiment.dataset, method=experiment.method)
         for experiment in params.experiments(config)
     ]
+
+
+def paper_files(file):
+    """Input function: a file of every result that the papers' items and claims need, on datasets that can be had."""
+
+    def files(wildcards):
+        missing = papers.unobtainable(config, Path("data/prepared"), Path("data/raw"))
+        return [
+            f"results/{dataset}/{method}/{file}"
+            for dataset, method in papers.wanted(config)
+            if dataset not in missing
+        ]
+
+    return files
+
+
+def all_results(wildcards):
+    """What is in results/, with digests: the papers' pages show everything that they find."""
+    return {str(file): file_sha256(file) for file in sorted(Path("results").glob("*/*/metrics.json"))}
 
 
 def further_results(wildcards):

@@ -60,3 +60,32 @@ rule compare:
         "Compare everything that is in results/"
     script:
         "../scripts/compare.py"
+
+
+# Every table and figure of the papers, and the ledger of claims. `--config dataset=synthetic` makes all of them on that
+# dataset; without it, those whose data is there. `mimik papers` makes the pages of the results that exist.
+rule papers:
+    input:
+        metrics=paper_files("metrics.json"),
+        per_face=paper_files("per_face.safetensors"),
+        histories=paper_files("history.csv"),
+        translations=paper_files("translations/manifest.json"),
+    output:
+        page=report("report/papers/index.html", category="Papers", caption="../report/papers.rst"),
+        claims=report("report/claims.html", category="Papers", caption="../report/papers.rst"),
+        texts=expand("report/claims.{suffix}", suffix=["md", "json"]),
+    log:
+        "logs/report/papers.log",
+    benchmark:
+        "logs/report/papers.tsv"
+    conda:
+        "../envs/mimik.yaml"
+    threads: 1
+    params:
+        settings=settings_of("papers"),
+        code=code_of("papers"),
+        further=all_results,
+    message:
+        "Make every table and figure of the papers"
+    script:
+        "../scripts/papers.py"

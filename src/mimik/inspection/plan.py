@@ -16,8 +16,8 @@ from mimik.evaluation.measurements import Extractor, Missing
 from mimik.labels import EXPRESSIONS, SECGAN_ATTRIBUTES
 from mimik.networks import depth_network, face_classifier, face_reader, segmenter
 from mimik.pretraining.depth_network import DepthNetworkConfig, DepthNetworkTask
+from mimik.settings import papers, stages
 from mimik.settings import params as resolution
-from mimik.settings import published, stages
 from mimik.settings.complete import complete_network, complete_training
 from mimik.settings.configuration import build
 from mimik.settings.modules import named
@@ -67,8 +67,8 @@ def plan(params: Params, item: str, card: str, rate: float | None = None) -> Ite
 
     Args:
         params: checked params.
-        item: a table of params/published.yaml (`hier_seg/table1`), an experiment (`affectnet/hier_seg`), or
-            `experiments` for those of params.yaml.
+        item: a table or figure of the papers (`hier_seg/table1`), `papers` for all of them and their claims, an
+            experiment (`affectnet/hier_seg`), or `experiments` for those of params.yaml.
         card: of `CARDS`.
         rate: operations per second in TFLOP/s, in place of the estimate for the card.
 
@@ -111,15 +111,16 @@ def plan(params: Params, item: str, card: str, rate: float | None = None) -> Ite
 
 
 def experiments(params: Params, item: str) -> list[Experiment]:
-    """The trainings of an item, each once: all `replicates` of a table's methods, one of DATASET/METHOD."""
+    """The trainings of an item, each once: all `replicates` of an item's methods, one of DATASET/METHOD."""
     if item == "experiments":
         return resolution.experiments(params)
     dataset, _, method = item.partition("/")
     known = dataset in params["datasets"] and replicate(method).method in params["methods"]
-    if item not in params.get("published", {}) and known:
+    if item not in papers.names(params) and known:
         return [Experiment(dataset, method)]
-    pairs = dict.fromkeys((row.dataset, row.method) for row in published.rows(params, item))
-    return [Experiment(at, name) for at, method in pairs for name in resolution.trainings_of(params, at, method)]
+    if item == "papers":
+        return papers.wanted(params)
+    return papers.experiments(params, [item])
 
 
 def jobs(params: Params) -> Iterator[Job]:

@@ -5,6 +5,7 @@ import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,30 @@ def listed(methods: Sequence[str]) -> str:
     if len(methods) > len(SERIES):
         return f"{len(methods)} methods"
     return " and ".join(filter(None, [", ".join(methods[:-1]), methods[-1]]))
+
+
+_PRINTS: ContextVar[list[tuple[bytes, bytes]] | None] = ContextVar("prints", default=None)
+
+
+@contextmanager
+def prints() -> Iterator[list[tuple[bytes, bytes]]]:
+    """Whatever `drawing` makes inside is also kept as PNG and PDF, on white: for figures that become files."""
+    found: list[tuple[bytes, bytes]] = []
+    token = _PRINTS.set(found)
+    try:
+        yield found
+    finally:
+        _PRINTS.reset(token)
+
+
+def saved(figure: Any) -> tuple[bytes, bytes]:
+    """A matplotlib figure as PNG and PDF, on white; the same input gives the same bytes."""
+    png, pdf = io.BytesIO(), io.BytesIO()
+    figure.savefig(png, format="png", dpi=150, facecolor="white", metadata={"Software": None})
+    figure.savefig(
+        pdf, format="pdf", facecolor="white", metadata={"CreationDate": None, "Creator": None, "Producer": None}
+    )
+    return png.getvalue(), pdf.getvalue()
 
 
 WIDTH = 13.8
@@ -206,6 +231,9 @@ def drawing(figure: Any, facts: Mapping[str, Any], title: str) -> Drawing:
     Every id gets a prefix made from the content, since ids of several plots would clash in one page; text stays
     text in the page's font; `title` is read out by screen readers.
     """
+    wanted = _PRINTS.get()
+    if wanted is not None:
+        wanted.append(saved(figure))
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     svg = buffer.getvalue()

@@ -114,7 +114,7 @@ def method_report(
     chosen = build(ReportSettings, settings, "report")
     result = read_result(result_dir, store_dir)
     group = _group([result], chosen, "method", "result")
-    _write("method.html.j2", Path(output), group=group, result=result)
+    write_page("method.html.j2", Path(output), group=group, result=result)
 
 
 def comparison(
@@ -148,7 +148,7 @@ def comparison(
         gathered.setdefault(shared, []).append(result)
     ranked = sorted(gathered.items(), key=lambda pair: _rank(pair[0][1]))
     groups = [_group(members, chosen, "comparison", f"g{number}") for number, (_, members) in enumerate(ranked, 1)]
-    _write("index.html.j2", Path(output), groups=groups)
+    write_page("index.html.j2", Path(output), groups=groups)
 
 
 def _rank(scale: str) -> int:
@@ -191,7 +191,8 @@ def _item(anchor: str, module: ModuleType, results: Sequence[Result], settings: 
     return Item(anchor, module.TITLE, module.CAPTION, table=made)
 
 
-def _write(template: str, output: Path, **content: Any) -> None:
+def write_page(template: str, output: Path, **content: Any) -> None:
+    """Fill a template of `mimik.reporting.templates` and write it; links in it are relative to `output`."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(

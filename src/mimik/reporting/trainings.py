@@ -13,7 +13,7 @@ interval is over faces alone, and nothing is decided by it.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -123,6 +123,7 @@ class Difference:
         between: standard deviation of the differences between pairs; None for one pair.
         seeds: the fewest seeds with which the interval would exclude zero if the difference and `between` stayed as
             they are; None for one pair, where it cannot be known, and where no number of seeds is enough.
+        faces: the interval over faces alone, these trainings given; None where the metric has no values by face.
     """
 
     value: float
@@ -130,6 +131,7 @@ class Difference:
     trainings: int
     between: float | None
     seeds: int | None
+    faces: Interval | None = None
 
     @property
     def decided(self) -> bool:
@@ -149,44 +151,62 @@ class Difference:
 
 
 def difference(first: Result, second: Result, name: str) -> Difference | None:
-    """How much higher `second` scores than `first`, paired by face and by seed.
+    """How much higher `second` scores than `first`: `contrast` of the two, second minus first."""
+    return contrast([Term(-1.0, first, name), Term(1.0, second, name)])
+
+
+class Term(NamedTuple):
+    """A part of a contrast: a weight, a method, and one of its scalar metrics."""
+
+    weight: float
+    result: Result
+    metric: str
+
+
+def contrast(terms: Sequence[Term]) -> Difference | None:
+    """A weighted sum of scores, paired by face and by seed: a difference, or a difference of differences.
 
     Args:
-        first, second: from `gather`. Faces are drawn as `first.draws` says.
-        name: a scalar metric. One without values by face (FID) is paired by seed alone.
+        terms: at least one; results from `gather`. Faces are drawn as the first result's `draws` says. A metric
+            without values by face (FID) is paired by seed alone.
 
     Returns:
-        None where a method lacks the metric or they were not tested on the same faces, also for this metric alone (mIoU
-        on the faces of different segmenters' datasets).
+        None where a method lacks its metric or they were not tested on the same faces, also for these metrics alone
+        (mIoU on the faces of different segmenters' datasets).
     """
-    if _faces(first) != _faces(second):
+    first = terms[0].result
+    if any(_faces(term.result) != _faces(first) for term in terms):
         return None
-    by_number = {replicate(one.method).number: one for one in second.trainings}
-    partners = [(one, by_number.get(replicate(one.method).number)) for one in first.trainings]
-    pairs = [(one, other) for one, other in partners if other is not None]
-    if not pairs:
+    by_number = [{replicate(one.method).number: one for one in term.result.trainings} for term in terms]
+    common = [number for number in by_number[0] if all(number in there for there in by_number)]
+    if not common:
         return None
-    faces = [(one.per_face.get(name), other.per_face.get(name)) for one, other in pairs]
-    if None not in [side for pair in faces for side in pair]:
-        weights = face_draws(len(first.rows), *first.draws)
-        values = [float(_mean(theirs) - _mean(mine)) for mine, theirs in faces]  # type: ignore[arg-type]
-        drawn = [_means(theirs, weights) - _means(mine, weights) for mine, theirs in faces]  # type: ignore[arg-type]
+    weights = [term.weight for term in terms]
+    teams = [[there[number] for there in by_number] for number in common]
+    faces = [[one.per_face.get(term.metric) for one, term in zip(team, terms, strict=True)] for team in teams]
+    over_faces = None
+    if None not in [side for team in faces for side in team]:
+        draws = face_draws(len(first.rows), *first.draws)
+        values = [_weighed(weights, [_mean(side) for side in team]) for team in faces]  # type: ignore[arg-type]
+        drawn = [_weighed(weights, [_means(side, draws) for side in team]) for team in faces]  # type: ignore[arg-type]
         ends = bootstrap.percentile_interval(np.mean(drawn, axis=0))
-        interval = None if ends is None else (ends[0], ends[1])
+        over_faces = None if ends is None else (ends[0], ends[1])
     else:
-        scores = [(one.metric(name), other.metric(name)) for one, other in pairs]
-        known = [
-            (a.value, b.value)
-            for a, b in scores
-            if a is not None and b is not None and _place(first, a) == _place(first, b)
-        ]
-        values = [theirs - mine for mine, theirs in known if mine is not None and theirs is not None]
-        interval = None
-        if len(values) < len(pairs):
-            return None
-    found = estimate(values, interval)
-    seeds = None if found.between is None else needed(found.value, found.between, interval)
-    return Difference(found.value, found.interval, len(values), found.between, seeds)
+        values = []
+        for team in teams:
+            scores = [one.metric(term.metric) for one, term in zip(team, terms, strict=True)]
+            known = [score.value for score in scores if score is not None and score.value is not None]
+            places = {_place(first, score) for score in scores if score is not None}
+            if len(known) < len(terms) or len(places) > 1:
+                return None
+            values.append(float(_weighed(weights, known)))
+    found = estimate([float(value) for value in values], over_faces)
+    seeds = None if found.between is None else needed(found.value, found.between, over_faces)
+    return Difference(found.value, found.interval, len(values), found.between, seeds, over_faces)
+
+
+def _weighed(weights: Sequence[float], values: Sequence[Any]) -> Any:
+    return sum(weight * value for weight, value in zip(weights, values, strict=True))
 
 
 def _place(result: Result, measured: Measured) -> object:

@@ -54,6 +54,33 @@ def unknown_names(params: Mapping[str, Any]) -> list[str]:
                 found += [f"methods.{name}.guidance: {told}" for told in (modules.fault("guidance", guide),) if told]
             elif guide not in modules.names("guidance"):
                 found.append(f"methods.{name}.guidance.{guide}: there is no module {guide!r} in mimik.guidance.")
+    refer("dataset", params.get("dataset"), "datasets")
+    for name, claim in params.get("claims", {}).items():
+        where = f"claims.{name}"
+        instead = claim.get("instead", {"datasets": (), "names": {}})
+        for dataset in (*claim.get("datasets", ()), *instead["datasets"]):
+            refer(where, dataset, "datasets")
+        for test in (*claim.get("tests", ()), *claim.get("truth", ())):
+            compared = [_listed(test[side]) for side in ("better", "than")]
+            for method in (name for side in compared for name in side):
+                refer(where, method, "methods")
+                refer(where, instead["names"].get(method), "methods")
+            if len({len(side) for side in compared}) > 1:
+                found.append(f"{where}: expected a method or a pair of methods on both sides, `better` and `than`.")
+            for metric in _listed(test["metric"]):
+                for known in (metric, instead["names"].get(metric, metric)):
+                    if "margin" not in test and known not in params.get("least_differences", {}):
+                        found.append(f"{where}: {known!r} is not under 'least_differences', and there is no `margin`.")
+    for name, item in params.get("items", {}).items():
+        for dataset in item.get("datasets", ()):
+            refer(f"items.{name}.datasets", dataset, "datasets")
+        for method in (*item.get("methods", ()), *item.get("expressions", ())):
+            refer(f"items.{name}", method, "methods")
+        if len(item.get("expressions", item.get("methods", ()))) != len(item.get("methods", ())):
+            found.append(f"items.{name}.expressions: expected one for each of `methods`.")
+    for name, table in params.get("published", {}).items():
+        for number, row in enumerate(table["rows"]):
+            refer(f"published.{name}.rows.{number}.expressions", row.get("expressions"), "methods")
     files = {method["method"] for method in params["methods"].values()}
     for name, scale in params["scales"].items():
         for kind, predicted in (("classifier", "expression"), ("attribute_classifier", "attributes")):
@@ -89,3 +116,7 @@ def unknown_names(params: Mapping[str, Any]) -> list[str]:
                 if network not in networks
             ]
     return found
+
+
+def _listed(names: Any) -> list[str]:
+    return [names] if isinstance(names, str) else list(names)

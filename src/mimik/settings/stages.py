@@ -53,6 +53,7 @@ START: Mapping[str, tuple[str, ...]] = {
     "evaluate": ("evaluation.evaluate", "{method}", "{metrics}", "{networks}"),
     "report": ("reporting.report", "reporting.figures.*", "reporting.tables.*", "{shown}"),
     "compare": ("reporting.report", "reporting.figures.*", "reporting.tables.*", "{shown}"),
+    "papers": ("reporting.papers.pages", "reporting.papers.plots.*", "reporting.figures.*"),
 }
 """Modules where the jobs of a rule start. `folder.*` is a whole folder; those in braces depend on the wildcards
 (`_CHOSEN`)."""
@@ -69,6 +70,8 @@ _RESOLVE: Mapping[str, Callable[[Params, Wildcards], Settings]] = {
     "evaluate": lambda params, at: resolution.resolve_evaluation(params, at["dataset"], at["method"]),
     "report": lambda params, at: dict(params["report"]),
     "compare": lambda params, at: dict(params["report"]),
+    # Its tables name datasets, methods, scales and settings of all kinds.
+    "papers": lambda params, at: dict(params),
 }
 
 
@@ -87,7 +90,7 @@ def code(params: Params, rule: str, wildcards: Wildcards, package: Path) -> dict
         package: the folder of the package `mimik`.
     """
     files = source_files(package, *_modules(params, rule, wildcards, package))
-    if rule in ("report", "compare"):
+    if rule in ("report", "compare", "papers"):
         folder = package / "reporting" / "templates"
         files |= {file.relative_to(package).as_posix(): file for file in folder.iterdir() if file.is_file()}
     return dict(sorted(files.items()))

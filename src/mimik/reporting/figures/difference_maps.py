@@ -14,7 +14,7 @@ TITLE = "Where the edit changed the image"
 CAPTION = (
     "Mean of |output − input| over the three channels, in grey levels (0 to 255), on one fixed scale for all rows, "
     "methods and pages: black is 0, the lightest colour {maximum} or more. {truth}Dashed frame: target = source, where "
-    "nothing should change. {count} of the faces of the grid above."
+    "nothing should change. {count} test faces, drawn without regard to any score."
 )
 PAGES = frozenset({"method", "comparison"})
 
