@@ -21,8 +21,9 @@ NEUTRAL: frozenset[str] = frozenset(
     {
         *("__init__", "cli", "console", "errors", "tracking"),
         *("settings.agreement", "settings.checks", "settings.declarations", "settings.external", "settings.outside"),
-        *("settings.merging", "settings.params", "settings.place", "settings.reading", "settings.sources"),
-        *("settings.stages", "settings.trained", "storage.moved", "storage.yaml_file"),
+        *("settings.imported", "settings.merging", "settings.params", "settings.place", "settings.reading"),
+        *("settings.references", "settings.replicates", "settings.sources", "settings.stages", "settings.trained"),
+        *("storage.moved", "storage.yaml_file"),
     }
 )
 """Modules that never change a result: how a job is called, how faults are told, where results are mirrored to.
