@@ -306,6 +306,7 @@ def test_every_stage_of_the_shipped_experiments_is_one_rule_and_declares_its_out
         )
         for rule, block in re.findall(r"^rule (\w+):\n(.*?)(?=^rule |\Z)", rules, re.M | re.S)
     }
+    del written["papers"]  # it shows whatever is there, and is made when somebody asks for it
     never_pushed = {f"{rule}_restricted" for rule in written} - {"evaluate_restricted", "compare_restricted"}
     assert set(stages) == {"outside", "settings", *written, *never_pushed}
     for name in set(stages) - {"outside", "settings"}:
