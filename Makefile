@@ -23,7 +23,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Jobs and tests start many programs that import the same modules: Python is to keep what it has compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo demo-all photographs check test lint coverage mutation bench gpu-check lock clean
+.PHONY: help demo demo-all photographs check test all-tests lint coverage mutation bench gpu-check lock clean
 
 help:
 	@sed -n '2,14s/^# \{0,3\}//p' Makefile
@@ -84,7 +84,11 @@ PYTEST := python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 check: lint
 	$(PYTEST) -m "not slow" --durations=10
 
-test: lint
+# The linters beside the tests: they keep busy a core that would wait for the other one.
+test: $(INSTALLED)
+	$(MAKE) --no-print-directory -j 2 lint all-tests
+
+all-tests: $(INSTALLED)
 	$(PYTEST) --durations=10
 
 # Of the quick tests, as counting lines makes tests slower. The least covered files are shown.

@@ -240,7 +240,6 @@ TASKS: dict[str, Callable[[], Any]] = {
         "stargan", "ganimation", "gannotation", "hier_seg", "secgan", "stargan_au", "hier_seg_depth_au",
     )},
     **{f"{name} demo": lambda name=name: make_method(name, "demo") for name in ("attgan", "relative_au")},
-    "ef_gan demo": lambda: make_method("ef_gan", "demo", residual_blocks=1, local_residual_blocks=1),
     "stargan augmented": lambda: make_method("stargan", adversary=AUGMENTED),
     "icgan augmented": lambda: make_method("icgan", **ADAPTIVE),
     "ef_gan augmented": lambda: make_method("ef_gan", "demo", residual_blocks=1, local_adversary=ADAPTIVE),

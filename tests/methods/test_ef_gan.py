@@ -206,7 +206,7 @@ def test_proposals_start_on_the_straight_way_and_stay_near_it_while_the_critic_p
     groups = method.discriminator_parameters()
     critic = torch.optim.Adam([p for group in groups for p in group["params"]], 1e-3)
     generator = torch.optim.Adam([p for group in method.generator_parameters() for p in group["params"]], 1e-3)
-    for step in range(20):
+    for step in range(8):
         for optimiser, loss in ((critic, method.discriminator_loss), (generator, method.generator_loss)):
             optimiser.zero_grad()
             loss(dict(batch), step)[0].backward()
