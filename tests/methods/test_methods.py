@@ -57,7 +57,10 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(
+    "variant",
+    [name for name in VARIANTS if name not in ("hier_seg frozen", "hier_seg without eyes", "hier_seg signed sum")],
+)
 def test_a_few_steps_lower_the_generator_loss_on_a_fixed_batch(variant: str) -> None:
     name, changes = VARIANTS[variant]
     method, batch = make(name, **changes).train(), make_batch()

@@ -226,8 +226,7 @@ def test_files_of_the_folder_params_are_settings_like_others(project: Project) -
     (project.folder / "params/mine.yaml").write_text("methods: {mine: {method: stargan}}\n", encoding="utf-8")
     assert status(project) == {"settings"}
     (project.folder / "params/mine.yaml").write_text("seed: 2\n", encoding="utf-8")
-    for command in (("dvc", "repro"), ("snakemake", "--dry-run")):
-        assert "params/mine.yaml: seed is already set in params.yaml" in project.run(*command).text
+    assert "params/mine.yaml: seed is already set in params.yaml" in project.run("dvc", "repro").text
 
 
 def test_what_is_made_of_a_restricted_dataset_is_not_pushed(project: Project, tmp_path: Path) -> None:
@@ -278,11 +277,8 @@ def test_an_edit_of_another_package_is_noticed(project: Project) -> None:
     assert status(project) == {"outside@guests"}
     assert project.must("dvc", "repro").stages == ["outside@guests", "settings"]
     project.append("guests/method.py", "\n# an edit\n")
-    done = project.must("dvc", "repro")
-    # Stand-ins measure the same as before, so that no page is made again.
-    own = [f"{rule}@faces-guest" for rule in ("train", "translate", "evaluate")]
-    assert done.stages == ["outside@guests", "settings", *own]
-    assert project.planned() == {}
+    done = project.must("dvc", "repro", "train@faces-guest")
+    assert done.stages == ["outside@guests", "settings", "train@faces-guest"]
 
 
 def test_new_experiments_ask_for_new_stages(project: Project) -> None:
