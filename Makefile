@@ -2,8 +2,8 @@
 #   make demo    train StarGAN and hier_seg on rendered faces and write report/index.html (minutes on two cores)
 #   make demo-all  the same with every system of `systems` in params.yaml, and their table in README.md
 #   make photographs  train StarGAN on real photographs at scale laptop (about an hour on two cores) and show its edits
-#   make check   formats, types, linters and the quick tests: for every day, within 3 minutes on two cores
-#   make test    the same with all tests: before a change is shared, within 9 minutes on two cores
+#   make check   formats, types, linters and the quick tests: for every day, in three to four minutes on two cores
+#   make test    the same with all tests: before a change is shared, in nine to ten minutes on two cores
 #   make lint    the same without the tests
 #   make coverage  how much of the package the quick tests run; fails below the floor in pyproject.toml
 #   make mutation  put small faults into methods, components and guides: do the tests see them? (an hour or more)
