@@ -12,7 +12,7 @@ import mimik
 from mimik.cli import main
 from mimik.editing import exporting
 from mimik.editing.cards import Terms, terms_of
-from mimik.editing.graphs import Speed
+from mimik.editing.graphs import Apart, Speed
 from mimik.errors import UserError
 from mimik.settings.reading import read
 from mimik.training.batches import to_tensor, to_uint8
@@ -48,7 +48,7 @@ def graph(monkeypatch: pytest.MonkeyPatch) -> None:
     """Graphs as `mimik.editing.graphs` makes them, without their packages."""
     monkeypatch.setattr(exporting, "program_of", lambda *_: "program")
     monkeypatch.setattr(exporting, "onnx_of", lambda program, about, name: json.dumps(about).encode())
-    monkeypatch.setattr(exporting, "difference", lambda *_: 1e-6)
+    monkeypatch.setattr(exporting, "difference", lambda *_: Apart(1e-6, 2e-6))
     monkeypatch.setattr(exporting, "speed", lambda *_: Speed(20.0, 10.0, 2))
 
 
@@ -123,7 +123,7 @@ def test_nothing_is_replaced_unless_asked(tmp_path: Path, model: Path) -> None:
 @pytest.mark.usefixtures("graph")
 def test_a_graph_that_differs_is_not_written(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for apart in (1.1e-4, float("nan")):
-        monkeypatch.setattr(exporting, "difference", lambda *_, apart=apart: apart)
+        monkeypatch.setattr(exporting, "difference", lambda *_, apart=apart: Apart(apart, apart))
         with pytest.raises(UserError, match=r"differs from PyTorch by .* Nothing was written"):
             exporting.export(model, None, onnx=tmp_path / "g.onnx", folder=tmp_path / "folder")
     assert not (tmp_path / "g.onnx").exists() and not (tmp_path / "folder").exists()

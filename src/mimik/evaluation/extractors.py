@@ -120,14 +120,14 @@ def open_inception(folder: Path | str, mirror: Path | str | None, device: torch.
 
 def open_arcface(folder: Path | str, mirror: Path | str | None, device: torch.device) -> Extractor | Missing:
     """ArcFace, which distinguishes people in photographs."""
-    path = mirrors.find(arcface.WEIGHTS, mirror, folder)
-    if path is None:
-        return Missing(
-            f"put {arcface.WEIGHTS} (ArcFace IR-SE50 of the GitHub project TreB1eN/InsightFace_Pytorch) into {folder} "
-            "or the mirror folder."
-        )
-    network = arcface.load(path).to(device)
-    return Extractor("arcface_ir_se50", file_sha256(path), lambda faces: {"features": network(faces.to(device))})
+    return _placed(
+        Places(folder, mirror, device),
+        arcface.WEIGHTS,
+        "arcface_ir_se50",
+        arcface.load,
+        lambda network, faces: network(faces),
+        "(ArcFace IR-SE50 of the GitHub project TreB1eN/InsightFace_Pytorch).",
+    )
 
 
 def open_swav(places: Places) -> Extractor | Missing:
