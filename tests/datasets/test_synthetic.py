@@ -46,6 +46,13 @@ def test_test_people_do_not_depend_on_the_number_of_training_people() -> None:
     pd.testing.assert_frame_equal(of_test[0], of_test[1])
 
 
+def test_test_people_that_have_been_seen_are_left_out() -> None:
+    small, large = listing(first_test_person=2), listing(identities={"train": 5, "val": 2, "test": 5})
+    passed_over = large["identity"].isin(["p00007", "p00008"])
+    pd.testing.assert_frame_equal(small, large[~passed_over].reset_index(drop=True))
+    assert small.groupby("split")["identity"].nunique().to_dict() == OPTIONS["identities"]
+
+
 def test_another_light_shows_other_people_in_the_same_way() -> None:
     day, evening = listing(), listing(light="evening")
     assert "light" not in day and (evening["light"] == "evening").all()
@@ -83,6 +90,7 @@ def test_index_survives_csv(tmp_path: Path) -> None:
         {"identities": {"train": 5.5, "val": 2, "test": 1}},
         {"views_per_expression": 0},
         {"views_per_expression": True},
+        {"first_test_person": -1},
         {"light": "noon"},
     ],
 )

@@ -31,7 +31,7 @@ from mimik.training.batches import Batches
 from mimik.training.devices import keep_freed_memory, pick_device
 from mimik.training.engine import Engine, NotFiniteError
 from mimik.training.feed import Feed
-from mimik.training.processes import StopVote, start_processes
+from mimik.training.processes import StopVote, alone, start_processes
 from mimik.training.replays import Computed
 from mimik.training.schedule import TrainingConfig as TrainingConfig
 from mimik.training.schedule import Update as Update
@@ -399,6 +399,14 @@ def _stop_requests() -> Iterator[_StopRequest]:
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield request
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    except BaseException:
+        # torchrun ends all of its processes when one has ended; the others still have to say why they end as well.
+        if alone():
+            _handle(before)
+        raise
+    _handle(before)
+
+
+def _handle(handlers: Mapping[signal.Signals, Any]) -> None:
+    for number, handler in handlers.items():
+        signal.signal(number, handler)

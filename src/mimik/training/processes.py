@@ -34,6 +34,11 @@ def start_processes(device: torch.device) -> tuple[int, int]:
     return dist.get_rank(), dist.get_world_size()
 
 
+def alone() -> bool:
+    """Whether no other process trains together with this one."""
+    return not dist.is_initialized()
+
+
 def _leave() -> None:
     if dist.is_initialized():
         dist.destroy_process_group()

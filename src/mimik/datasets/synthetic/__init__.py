@@ -44,6 +44,12 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
         "description": "{train: N, val: N, test: N}",
         "meaning": "Number of people in each split; faces are people times expressions.",
     },
+    "first_test_person": {
+        "description": "a whole number from 0",
+        "default": 0,
+        "meaning": "The test people before this one are left out, because somebody has already looked at them, to "
+        "choose settings, say.",
+    },
     "views_per_expression": {
         "description": "a whole number above 0",
         "default": 1,

@@ -22,6 +22,7 @@ def check(raw: Path, options: Mapping[str, Any], mirror: Path | None) -> None:
     _identities(options)
     _views(options)
     _light(options)
+    _first(options)
 
 
 def fetch(raw: Path, options: Mapping[str, Any], mirror: Path | None) -> None:
@@ -36,7 +37,8 @@ def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
         raw: not read.
         options: `classes` (list of expressions; all eight when absent or empty), `identities` ({train, val, test}:
             number of people in each), `views_per_expression` (pose and light draws of a person for each
-            expression; 1 when absent), `light` (of `LIGHTS`; the first when absent).
+            expression; 1 when absent), `light` (of `LIGHTS`; the first when absent), `first_test_person` (how many
+            test people are passed over; 0 when absent).
         seed: non-negative; everything follows from it. A person depends on seed, light, split and position in the
             split only, so that more training people leave the test people as they are. Nobody is seen in two lights.
 
@@ -49,12 +51,14 @@ def index(raw: Path, options: Mapping[str, Any], seed: int) -> Listing:
         UserError: an option is not usable.
     """
     classes, counts, views, light = _classes(options), _identities(options), _views(options), _light(options)
+    first = {"test": _first(options)}
     # Nothing is added to the first light's: its faces stay as they have always been.
     further = [] if light == LIGHTS[0] else [LIGHTS.index(light)]
     rows: list[dict[str, Any]] = []
     person = 0
     for part, split in enumerate(SPLITS):
-        for position in range(counts[split]):
+        person += first.get(split, 0)
+        for position in range(first.get(split, 0), first.get(split, 0) + counts[split]):
             random = np.random.default_rng([seed, part, position, *further])
             # Splits must not share a person: the split is part of the person's seed.
             identity_seed = int(random.integers(2**40)) * len(SPLITS) + part
@@ -113,6 +117,13 @@ def _light(options: Mapping[str, Any]) -> str:
     if light not in LIGHTS:
         raise UserError(f"{_SETTING}.light: {light!r} is not usable; give one of {', '.join(LIGHTS)}.")
     return str(light)
+
+
+def _first(options: Mapping[str, Any]) -> int:
+    first = options.get("first_test_person", 0)
+    if not isinstance(first, int) or isinstance(first, bool) or first < 0:
+        raise UserError(f"{_SETTING}.first_test_person: {first!r} is not usable; give a whole number, 0 or more.")
+    return first
 
 
 def _views(options: Mapping[str, Any]) -> int:
