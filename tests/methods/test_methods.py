@@ -67,7 +67,7 @@ def test_a_few_steps_lower_the_generator_loss_on_a_fixed_batch(variant: str) -> 
     parameters = [p for group in method.generator_parameters() for p in group["params"]]
     optimiser = torch.optim.Adam(parameters, lr=2e-3)
     totals = []
-    for _ in range(12):
+    for _ in range(8):
         total, terms = method.generator_loss(batch, 1000)
         optimiser.zero_grad()
         total.backward()

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.workflow.programs import NAMES, programs
+
 ROOT = Path(__file__).parents[2]
 STANDINS = Path(__file__).with_name("standins")
 WORKFLOW = ("Snakefile", "workflow", "profiles", "dvc.yaml", ".dvcignore", ".gitignore")
@@ -73,9 +75,13 @@ class Project:
 
     def run(self, *command: str, seconds: float = 240) -> Finished:
         """Run a command of the virtual environment in the project, as a person would."""
+        if command[0] in NAMES:
+            output = self.folder.with_name("standard output"), self.folder.with_name("standard error")
+            status, used = programs().run(command, self.folder, environment(), output, seconds)
+            return Finished(status, "".join(file.read_text(encoding="utf-8") for file in output), used)
         before = os.times()
         done = subprocess.run(
-            command, cwd=self.folder, env=_environment(), capture_output=True, text=True, timeout=seconds, check=False
+            command, cwd=self.folder, env=environment(), capture_output=True, text=True, timeout=seconds, check=False
         )
         after = os.times()
         used = after.children_user + after.children_system - before.children_user - before.children_system
@@ -85,7 +91,7 @@ class Project:
     def running(self, *command: str) -> "Iterator[subprocess.Popen[bytes]]":
         """A command that runs while the block does, and is killed with it; what it prints is lost."""
         with subprocess.Popen(
-            command, cwd=self.folder, env=_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            command, cwd=self.folder, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         ) as started:
             try:
                 yield started
@@ -134,7 +140,8 @@ class Project:
         return Project(folder)
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """What a program of the virtual environment is started with."""
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
