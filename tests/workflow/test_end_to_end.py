@@ -30,7 +30,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     folder.mkdir()
     for name in (*WORKFLOW, "src/mimik"):
         if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(ROOT / name, folder / name)  # compiled files too: compiling takes seconds
         else:
             shutil.copy2(ROOT / name, folder / name)
     values = read(ROOT / "params.yaml")[0]
