@@ -157,14 +157,14 @@ def finished(folder: Path) -> dict[str, int]:
 
 
 class Watched:
-    """A process of this script's own, with its memory over time.
+    """A process of a benchmark's own, with its memory over time.
 
     Attributes:
         memory: (time, bytes of the process and its workers without pages of files).
     """
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
-        command = [sys.executable, __file__, "--folder", str(folder), *arguments]
+    def __init__(self, folder: Path, *arguments: str, script: Path = Path(__file__)) -> None:
+        command = [sys.executable, str(script), "--folder", str(folder), *arguments]
         self.memory: list[tuple[float, int]] = []
         self.process = subprocess.Popen(command)
         self._thread = threading.Thread(target=self._sample)

@@ -77,7 +77,7 @@ def test_a_plan_names_what_is_missing_and_adds_up_hours(
     (total,) = re.findall(r"without what is done: ([\d,.]+) h", text)
     assert hours and float(total.replace(",", "")) == pytest.approx(sum(hours), abs=0.06 * len(hours))
     assert "estimate" not in text
-    # At 256 and 64 px: image 3, mask 1, depth 1 and normals 3 bytes a pixel, and landmarks; there and back to 8 targets.
+    # At 256 and 64 px: image 3, mask 1, depth 1 and normals 3 bytes a pixel, and landmarks; 8 targets, there and back.
     assert re.search(r"prepare +affectnet +0\.558 MB a face; 0\.2 GB for 304 training faces; twice that", text)
     assert re.search(r"translate +affectnet/hier_seg +[\d.]+ GB for at most \d+ test faces, 8 targets", text), text
     faster = "\n".join(plan.plan(params, "synthetic/stargan", "a100"))
