@@ -1,5 +1,6 @@
 """The compiled loops against the same said in whole arrays, or by the library whose pixels they have to give."""
 
+import numba
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
@@ -126,6 +127,20 @@ def test_pictures_are_shrunk_like_pillow_does() -> None:
         shrunk = alignment._shrunk(compiled.packed(source), down, across).view(np.uint8).reshape(down, across, 4)
         expected = np.asarray(Image.fromarray(source).resize((across, down), Image.Resampling.BICUBIC))
         assert np.array_equal(shrunk[..., :3], expected)
+
+
+def test_where_nothing_can_be_kept_loops_are_compiled_by_every_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, asked = numba.njit, []
+
+    def njit(*arguments: object, cache: bool = False, **keywords: object) -> object:
+        asked.append(cache)
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return real(*arguments, **keywords)
+
+    monkeypatch.setattr(numba, "njit", njit)
+    double = compiled._compiled(numba.int64)(lambda number: 2 * number)
+    assert double(4) == 8 and asked == [True, False]
 
 
 @pytest.mark.parametrize("size", [16, 17, 64, 100])
