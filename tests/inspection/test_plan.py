@@ -119,6 +119,7 @@ def test_the_room_that_translations_take_follows_the_prepared_faces_and_the_sett
         return "\n".join(plan._room({**params, "experiments": [pair._asdict()]}, [pair]))
 
     assert re.search(r"translate +synthetic/stargan +0\.2 GB for every 1,000 test faces, 8 targets", lines())
+    assert "Memory of the computer, measured (docs/scale.md): preparing 0.6 GB with two workers" in lines()
     params["translation"]["limit"], params["translation"]["cycle"] = 10_000, False
     assert re.search(r"translate +synthetic/stargan +1\.0 GB for at most 10,000 test faces, 8 targets", lines())
     make_store(tmp_path / "data" / "prepared" / "synthetic", count=48)

@@ -38,6 +38,10 @@ for hier_seg without."""
 CARDS: Mapping[str, float] = {"h200": 989, "h100": 989, "a100": 312, "rtx4090": 165, "rtx3090": 71}
 """Peak of dense bfloat16 products with sums in float32, in TFLOP/s, by the makers' data sheets."""
 
+PREPARING_GB, LISTED_KB, EVALUATING_GB = 0.6, 3.7, 1.3
+"""Memory by benchmarks/scale.py (with everything on at 256 px; a row of the table with landmarks) and
+benchmarks/evaluation_scale.py (4,000 faces; it grows little from there)."""
+
 OPENED: Mapping[str, Callable[[Path, Path | None, torch.device], Extractor | Missing]] = {
     "inception": open_inception,
     "arcface": open_arcface,
@@ -180,6 +184,10 @@ def _room(params: Params, wanted: Sequence[Experiment]) -> Iterator[str]:
         room = bytes_of(faces, targets, size, settings) / 1e9
         who = "" if tested else "at most " if settings.limit else "every "
         yield f"  translate      {name:<44} {room:,.1f} GB for {who}{faces:,} test faces, {targets} targets"
+    yield (
+        f"Memory of the computer, measured (docs/scale.md): preparing {PREPARING_GB} GB with two workers, and "
+        f"{LISTED_KB} kB for each listed photograph; evaluating up to {EVALUATING_GB} GB beside the networks."
+    )
 
 
 def _there(rule: str, at: Mapping[str, str]) -> bool:
