@@ -12,21 +12,23 @@ ROOT = Path(__file__).parents[1]
 
 
 def describe() -> dict[str, str]:
-    """Processor, cores, memory, GPU, versions, commit and date."""
+    """Processor with its widest instructions, cores, memory, GPU, versions, commit and date."""
     import torch
 
     processor = platform.processor()
-    cpuinfo = Path("/proc/cpuinfo")
+    cpuinfo, instructions = Path("/proc/cpuinfo"), "unknown"
     if cpuinfo.exists():
-        models = [
-            line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")
-        ]
-        processor = models[0] if models else processor
+        known = dict(line.split(":", 1) for line in cpuinfo.read_text().splitlines() if ":" in line)
+        told = {key.strip(): value.strip() for key, value in known.items()}
+        processor = told.get("model name", processor)
+        flags = told.get("flags", "").split()
+        instructions = next((name for name in ("avx512f", "avx2", "avx", "sse2") if name in flags), instructions)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout
     dirty = subprocess.run(["git", "status", "--porcelain", "-uno"], cwd=ROOT, capture_output=True, text=True).stdout
     return {
         "processor": f"{processor}, {os.cpu_count()} cores, {memory:.0f} GiB",
+        "instructions": instructions,
         "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none",
         "python": platform.python_version(),
         "torch": torch.__version__,

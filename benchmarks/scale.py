@@ -9,6 +9,11 @@ shards are there, and runs again to the end; another process opens the store and
 
 Nothing is replaced by a stand-in. Finding faces is left out by the dataset's own option `landmarks: precomputed` with
 no annotations, because it takes longer than all the rest (benchmarks/preparation.py measures it).
+    python benchmarks/scale.py --photographs [--mirror DIR] [--workers 2] [--folder DIR]
+
+prepares the open photographs instead (data/raw/open_faces, or their archive in the mirror), at 256 px with everything
+on: landmarks, masks, depth, normals, action units. It needs 4 GB of disk. The table is scale_photographs.md.
+
 `cpu_us_per_row` is the processor time of all processes, `private_mib` the highest memory during the stage, of all
 processes together and without pages that belong to files, such as the mapped store.
 """
@@ -131,6 +136,30 @@ def prepare_archive(folder: Path, size: int, workers: int) -> None:
     )
 
 
+def prepare_photographs(folder: Path, workers: int, mirror: Path | None) -> None:
+    """Prepare the open photographs with everything on, noting the stages."""
+    from mimik.faces.prepared import prepare as module
+
+    stages = Stages(folder / "stages.jsonl")
+    stages.watch(module, "run", "faces, shards", lambda shards, *_: {"rows": sum(len(shard.rows) for shard in shards)})
+    stages.watch(module, "_pack", "packing the store", lambda *_: {"bytes": held(folder / "work")})
+    module.prepare(
+        "open_faces",
+        {"sizes": [256], "action_units": "geometric", "include_rgb": False},
+        folder / "raw",
+        folder / "store",
+        seed=0,
+        workers=workers,
+        mirror=mirror,
+        work=folder / "work",
+    )
+
+
+def held(folder: Path) -> int:
+    """Bytes of the files below a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
 def draw_batches(folder: Path, size: int) -> None:
     """Open the store and draw batches from it, noting both as stages."""
     from mimik.faces.prepared.store import FaceStore
@@ -157,14 +186,14 @@ def finished(folder: Path) -> dict[str, int]:
 
 
 class Watched:
-    """A process of this script's own, with its memory over time.
+    """A process of a benchmark's own, with its memory over time.
 
     Attributes:
         memory: (time, bytes of the process and its workers without pages of files).
     """
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
-        command = [sys.executable, __file__, "--folder", str(folder), *arguments]
+    def __init__(self, folder: Path, *arguments: str, script: Path = Path(__file__)) -> None:
+        command = [sys.executable, str(script), "--folder", str(folder), *arguments]
         self.memory: list[tuple[float, int]] = []
         self.process = subprocess.Popen(command)
         self._thread = threading.Thread(target=self._sample)
@@ -205,15 +234,19 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--folder", type=Path, help="where the temporary folder is made")
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results")
-    parser.add_argument("--only", choices=("prepare", "batches"), help=argparse.SUPPRESS)  # the processes watched
+    parser.add_argument("--photographs", action="store_true", help="the open photographs with everything on instead")
+    parser.add_argument("--mirror", type=Path, help="folder with their archive")
+    parser.add_argument("--only", choices=("prepare", "batches", "photographs"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.only == "prepare":
         prepare_archive(arguments.folder, arguments.size, arguments.workers)
     elif arguments.only == "batches":
         draw_batches(arguments.folder, arguments.size)
+    elif arguments.only == "photographs":
+        prepare_photographs(arguments.folder, arguments.workers, arguments.mirror)
     else:
         with tempfile.TemporaryDirectory(dir=arguments.folder) as temporary:
-            measure(Path(temporary), arguments)
+            (measure_photographs if arguments.photographs else measure)(Path(temporary), arguments)
 
 
 def measure(folder: Path, arguments: argparse.Namespace) -> None:
@@ -277,6 +310,44 @@ def measure(folder: Path, arguments: argparse.Namespace) -> None:
         "private MiB after nine tenths": working[len(working) * 9 // 10] / 2**20,
     }
     write_table(arguments.output / "scale", rows, facts, machine)
+
+
+def measure_photographs(folder: Path, arguments: argparse.Namespace) -> None:
+    """The open photographs, prepared once; then the table."""
+    machine = describe()
+    mirror = ["--mirror", str(arguments.mirror)] if arguments.mirror else []
+    run = Watched(folder, "--only", "photographs", "--workers", str(arguments.workers), *mirror)
+    run.finish()
+    entries = noted(folder)
+    begins = {entry["stage"]: entry for entry in entries if "begins" in entry}
+    ends = {entry["stage"]: entry for entry in entries if "ends" in entry}
+    tried = next(entry["rows"] for entry in entries if "rows" in entry)
+    rows, working = [], list[int]()
+    for stage, entry in begins.items():
+        start, end = entry["begins"], ends[stage]["ends"]
+        memory = [size for moment, size in run.memory if start <= moment <= end]
+        working = working or memory
+        rows.append(
+            {
+                "stage": stage,
+                "rows": tried,
+                "seconds": end - start,
+                "cpu_ms_per_row": 1e3 * (ends[stage]["cpu"] - entry["cpu"]) / tried,
+                "private_mib": max(memory) / 2**20,
+            }
+        )
+    faces = json.loads((folder / "store" / "manifest.json").read_text())["faces"]
+    shards = next(entry["bytes"] for entry in entries if "bytes" in entry)
+    facts = {
+        "photographs": tried,
+        "faces in the store": faces,
+        "worker processes": arguments.workers,
+        "store, MB per face": held(folder / "store") / faces / 1e6,
+        "shards before they are packed, MB per face": shards / faces / 1e6,
+        "private MiB after the first tenth of the work": working[len(working) // 10] / 2**20,
+        "private MiB after nine tenths": working[len(working) * 9 // 10] / 2**20,
+    }
+    write_table(arguments.output / "scale_photographs", rows, facts, machine)
 
 
 def noted(folder: Path) -> list[dict[str, Any]]:

@@ -11,7 +11,10 @@ from tests.tiny import make_store
 
 pytestmark = pytest.mark.slow
 
-ABSENT = ("mlflow", "snakemake", "dvc", "mediapipe", "face_alignment", "matplotlib", "jsonschema", "cv2", "torchvision")
+ABSENT = (
+    *("mlflow", "snakemake", "dvc", "mediapipe", "face_alignment", "matplotlib", "jsonschema", "cv2", "torchvision"),
+    "numba",
+)
 
 BLOCKER = f"""
 import sys

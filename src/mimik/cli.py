@@ -261,7 +261,7 @@ def parser() -> argparse.ArgumentParser:
     written.add_argument("--dataset", dest="on", metavar="DATASET", help="the one to show in the place of the papers'")
     written.add_argument("--scale", help="the scale of results that are missing, instead of the dataset's own")
     planned = _verb(
-        verbs, "plan", plan_item, "say what an item of a paper needs: jobs, data, weights, hours on a card",
+        verbs, "plan", plan_item, "say what an item of a paper needs: jobs, data, weights, hours on a card, disk",
         "mimik plan hier_seg/table1", "mimik plan papers --dataset synthetic", "mimik plan affectnet/hier_seg",
         dataset=None,
     )  # fmt: skip

@@ -261,6 +261,14 @@ def test_truncated_translations_are_refused(project) -> None:
         run(project)
 
 
+def test_a_way_back_that_was_left_out_is_skipped(project) -> None:
+    path = project.result / "translations" / "manifest.json"
+    path.write_text(path.read_text().replace('"cycle": true', '"cycle": false'))
+    entries = run(project)["metrics"]
+    assert "`cycle` of `translation`" in entries["cycle_psnr"]["skipped"]
+    assert "value" in entries["psnr"]
+
+
 def test_classifier_of_other_classes_is_refused(project) -> None:
     path = project.folder / "classifier" / "config.json"
     path.write_text(path.read_text().replace("happiness", "disgust"))

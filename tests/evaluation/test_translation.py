@@ -1,5 +1,7 @@
 import json
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -260,3 +262,22 @@ def test_edits_that_are_not_finite_are_refused_and_leave_no_file(folders, method
 def test_settings_that_are_no_shares_are_refused(key: str, value: float) -> None:
     with pytest.raises(ValueError, match=key):
         TranslationSettings(**{key: (0.5, value)})
+
+
+def test_the_way_back_can_be_left_out(folders, method) -> None:
+    whole = run(folders)
+    method.batches.clear()
+    images, cycle, manifest = run(folders, cycle=False)
+    assert (images == whole[0]).all() and cycle.shape == (0, 3, 8, 8, 3)
+    assert manifest["cycle"] is False and whole[2]["cycle"] is True
+    assert method.batches == [12, 48]
+
+
+def test_a_disk_without_room_is_told_before_anything_is_edited(folders, method, monkeypatch) -> None:
+    # 4 faces x 3 targets x 8 x 8 x 3 bytes, there and back.
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=4607))
+    with pytest.raises(UserError, match=r"translating 4 faces to 3 targets needs up to 0 MB there.*`cycle: false`"):
+        run(folders)
+    assert not method.batches
+    run(folders, cycle=False)
+    run(folders, limit=2)

@@ -77,6 +77,9 @@ def test_a_plan_names_what_is_missing_and_adds_up_hours(
     (total,) = re.findall(r"without what is done: ([\d,.]+) h", text)
     assert hours and float(total.replace(",", "")) == pytest.approx(sum(hours), abs=0.06 * len(hours))
     assert "estimate" not in text
+    # At 256 and 64 px: image 3, mask 1, depth 1 and normals 3 bytes a pixel, and landmarks; 8 targets, there and back.
+    assert re.search(r"prepare +affectnet +0\.558 MB a face; 0\.2 GB for 304 training faces; twice that", text)
+    assert re.search(r"translate +affectnet/hier_seg +[\d.]+ GB for at most \d+ test faces, 8 targets", text), text
     faster = "\n".join(plan.plan(params, "synthetic/stargan", "a100"))
     assert "100 TFLOP/s" not in faster and "32 TFLOP/s" in faster and "estimate" in faster
     with pytest.raises(UserError, match="'gtx1080' is not a card that mimik knows"):
@@ -104,6 +107,25 @@ def test_training_faces_are_expected_before_a_dataset_is_there(
     params: dict[str, Any], dataset: str, faces: int | None
 ) -> None:
     assert plan._faces({**params, "scale": "paper"}, dataset) == faces
+
+
+def test_the_room_that_translations_take_follows_the_prepared_faces_and_the_settings(
+    params: dict[str, Any], tmp_path: Path
+) -> None:
+    pair = Experiment("synthetic", "stargan")
+    params["scale"] = "demo"
+
+    def lines() -> str:
+        return "\n".join(plan._room({**params, "experiments": [pair._asdict()]}, [pair]))
+
+    assert re.search(r"translate +synthetic/stargan +0\.2 GB for every 1,000 test faces, 8 targets", lines())
+    assert "Memory of the computer, measured (docs/scale.md): preparing 0.6 GB with two workers" in lines()
+    params["translation"]["limit"], params["translation"]["cycle"] = 10_000, False
+    assert re.search(r"translate +synthetic/stargan +1\.0 GB for at most 10,000 test faces, 8 targets", lines())
+    make_store(tmp_path / "data" / "prepared" / "synthetic", count=48)
+    (tmp_path / "data" / "prepared" / "synthetic" / "manifest.json").unlink()
+    tested = plan._split("synthetic", "test")
+    assert tested and f"0.0 GB for {tested} test faces" in lines()
 
 
 def test_lengths_in_epochs_follow_the_prepared_faces(params: dict[str, Any], tmp_path: Path) -> None:

@@ -181,7 +181,9 @@ def _generator(
     condition = method.condition
     assert isinstance(condition, Condition)
     attributes = condition.edits if condition.space == "attributes" else ()
-    cycle = _translations(result_dir, "cycle.npy", manifest)
+    cycle: Any = Missing("left out: `cycle` of `translation` in params/results.yaml was false.")
+    if manifest.get("cycle", True):
+        cycle = _translations(result_dir, "cycle.npy", manifest)
     return _Maker(attributes, condition.config.reversal, cycle, before, after, side)
 
 

@@ -16,6 +16,7 @@ Masks by a segmenter that was trained on another dataset (`masks: segmenter`) co
 photograph's border they are `IGNORED` too.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -80,14 +81,16 @@ def part_mask(
     Returns:
         uint8 (S, S): a class of `SEGMENTATION_CLASSES`, or `IGNORED`.
     """
-    from scipy.ndimage import distance_transform_edt
+    from mimik.faces import compiled
 
-    covered = raster.covered
-    mask = np.zeros(covered.shape, np.uint8)
-    if covered.any():
-        mask[distance_transform_edt(~covered) <= BAND * len(mask)] = IGNORED
-        mask[covered] = classes[raster.triangle[covered]]
-    mask[~inside_source] = IGNORED
+    band = BAND * len(inside_source)
+    # Squares of distances between pixels are whole numbers: the largest one in the band is compared instead of roots.
+    reach = int(band * band) + 1
+    while math.sqrt(reach) > band:
+        reach -= 1
+    mask: npt.NDArray[np.uint8] = compiled.part_mask(
+        raster.triangle, classes, np.ascontiguousarray(inside_source), reach, IGNORED
+    )
     return mask
 
 

@@ -1,5 +1,6 @@
-"""What a table of a paper needs before anything starts: jobs, data, weights, operations, hours on a card."""
+"""What a table of a paper needs before anything starts: jobs, data, weights, operations, hours on a card, disk."""
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,8 @@ from mimik.components.conditions import Condition, ConditionConfig
 from mimik.errors import UserError
 from mimik.evaluation.extractors import open_arcface, open_dlib, open_inception
 from mimik.evaluation.measurements import Extractor, Missing
+from mimik.evaluation.translation import TranslationSettings, bytes_of
+from mimik.faces.prepared.settings import Settings as StoreSettings
 from mimik.labels import EXPRESSIONS, SECGAN_ATTRIBUTES
 from mimik.networks import depth_network, face_classifier, face_reader, segmenter
 from mimik.pretraining.depth_network import DepthNetworkConfig, DepthNetworkTask
@@ -34,6 +37,10 @@ for hier_seg without."""
 
 CARDS: Mapping[str, float] = {"h200": 989, "h100": 989, "a100": 312, "rtx4090": 165, "rtx3090": 71}
 """Peak of dense bfloat16 products with sums in float32, in TFLOP/s, by the makers' data sheets."""
+
+PREPARING_GB, LISTED_KB, EVALUATING_GB = 0.6, 3.7, 1.3
+"""Memory by benchmarks/scale.py (with everything on at 256 px; a row of the table with landmarks) and
+benchmarks/evaluation_scale.py (4,000 faces; it grows little from there)."""
 
 OPENED: Mapping[str, Callable[[Path, Path | None, torch.device], Extractor | Missing]] = {
     "inception": open_inception,
@@ -103,6 +110,8 @@ def plan(params: Params, item: str, card: str, rate: float | None = None) -> Ite
         yield (
             "  The rate is StarGAN's on an H100, scaled by the cards' peaks: an estimate. A rate of your own: --rate."
         )
+    yield ""
+    yield from _room(params, wanted)
     if uncounted:
         counts: dict[str, int] = {}
         for job in uncounted:
@@ -141,6 +150,46 @@ def jobs(params: Params) -> Iterator[Job]:
                 yield Job(rule, name, _there(rule, wildcards))
 
 
+def _prepared(params: Params) -> list[str]:
+    """Datasets that the experiments of params read, those that segmenters are trained on among them."""
+    table = stages.stage_table(params)
+    places = (*table["jobs"]["prepare"].values(), *table["restricted"]["prepare"].values())
+    return list(dict.fromkeys(at["dataset"] for at in places))
+
+
+def _room(params: Params, wanted: Sequence[Experiment]) -> Iterator[str]:
+    """Room on the disk for what is not there yet: prepared faces, and the translations of their test faces."""
+    free = shutil.disk_usage(Path.cwd()).free
+    yield f"Room on the disk ({free / 1e9:,.1f} GB are free here):"
+    for dataset in _prepared(params):
+        at = resolution.resolve_dataset(params, dataset)
+        faces = _faces(params, dataset)
+        each = StoreSettings.of(dataset, at["module"], at["options"]).bytes_of_a_face
+        if _there("prepare", {"dataset": dataset}):
+            yield f"  prepare        {dataset:<44} done"
+            continue
+        together = "" if faces is None else f"; {faces * each / 1e9:,.1f} GB for {faces:,} training faces"
+        yield f"  prepare        {dataset:<44} {each / 1e6:,.3f} MB a face{together}; twice that while it is made"
+    for pair in wanted:
+        name, size = "/".join(pair), resolution.image_size_of(params, pair.dataset)
+        if _there("translate", pair._asdict()):
+            yield f"  translate      {name:<44} done"
+            continue
+        settings = build(TranslationSettings, resolution.resolve_translation(params, *pair), "translation")
+        condition = build(ConditionConfig, complete_training(params, *pair)["condition"], f"methods.{pair.method}")
+        classes = resolution.resolve_dataset(params, pair.dataset)["options"].get("classes") or EXPRESSIONS
+        targets = len(Condition(condition, classes, SECGAN_ATTRIBUTES).edits)
+        tested = _split(pair.dataset, "test")
+        faces = min(tested or settings.limit or 1000, settings.limit or tested or 1000)
+        room = bytes_of(faces, targets, size, settings) / 1e9
+        who = "" if tested else "at most " if settings.limit else "every "
+        yield f"  translate      {name:<44} {room:,.1f} GB for {who}{faces:,} test faces, {targets} targets"
+    yield (
+        f"Memory of the computer, measured (docs/scale.md): preparing {PREPARING_GB} GB with two workers, and "
+        f"{LISTED_KB} kB for each listed photograph; evaluating up to {EVALUATING_GB} GB beside the networks."
+    )
+
+
 def _there(rule: str, at: Mapping[str, str]) -> bool:
     results = Path("results") / at["dataset"] / at.get("method", "")
     return {
@@ -154,12 +203,10 @@ def _there(rule: str, at: Mapping[str, str]) -> bool:
 def _missing(params: Params, wanted: Sequence[Experiment]) -> Iterator[str]:
     """Data and weights that are not there, with what to do."""
     mirror = resolution.mirror_of(params)
-    table = stages.stage_table(params)
     found = []
-    for at in (*table["jobs"]["prepare"].values(), *table["restricted"]["prepare"].values()):
-        dataset = at["dataset"]
+    for dataset in _prepared(params):
         settings = resolution.resolve_dataset(params, dataset)
-        if _there("prepare", at):
+        if _there("prepare", {"dataset": dataset}):
             continue
         try:
             module = named("datasets", settings["module"], f"params.yaml: datasets.{dataset}.dataset")
@@ -236,12 +283,18 @@ def _counted(params: Params, dataset: str, task: Any, settings: Settings) -> int
 
 def _faces(params: Params, dataset: str) -> int | None:
     """Training faces of a dataset: counted where it is prepared, else what its module expects; None: not known."""
-    if (Path("data/prepared") / dataset / "index.csv").is_file():
-        table = read_table(
-            Path("data/prepared") / dataset / "index.csv", f"Run `mimik data prepare {dataset}`.", ("split",)
-        )
-        return int((table["split"] == "train").sum())
+    prepared = _split(dataset, "train")
+    if prepared is not None:
+        return prepared
     settings = resolution.resolve_dataset(params, dataset)
     expected = getattr(named("datasets", settings["module"], f"datasets.{dataset}"), "training_faces", None)
     faces: int | None = None if expected is None else expected(settings["options"])
     return faces
+
+
+def _split(dataset: str, split: str) -> int | None:
+    """Faces of a split of a dataset; None before it is prepared."""
+    path = Path("data/prepared") / dataset / "index.csv"
+    if not path.is_file():
+        return None
+    return int((read_table(path, f"Run `mimik data prepare {dataset}`.", ("split",))["split"] == split).sum())

@@ -253,11 +253,12 @@ class Result:
         return array
 
     def optional(self, name: str) -> Array | None:
-        """An array of translations/, memory-mapped, or None when it does not exist."""
+        """An array of translations/, memory-mapped, or None when it does not exist, or was left out and has no rows."""
         path = self.directory / "translations" / name
         if not path.exists():
             return None
-        return read_array(path, f"Delete it and translate again: `{command_for(path, 'translations')}`.")
+        array = read_array(path, f"Delete it and translate again: `{command_for(path, 'translations')}`.")
+        return None if array.shape[:1] == (0,) else array
 
     def continuous(self, name: str) -> Continuous | None:
         """Continuous edits, `strengths` or `action_units`; None when there are none.

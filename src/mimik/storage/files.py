@@ -6,9 +6,11 @@ import json
 import os
 import platform
 import re
+import shutil
 import stat
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -86,6 +88,26 @@ def told_if_full(path: Path | str, written: Path | None = None) -> Iterator[None
             f"{path}: the disk is full; the file was not written, and an earlier version of it is unchanged. "
             "Free some room and run the same command again."
         ) from error
+
+
+def require_room(needs: Mapping[Path, int], doing: str, remedy: str) -> None:
+    """Raise `UserError` when disks cannot hold what is going to be written, before hours are spent on it.
+
+    Args:
+        needs: bytes by folder, which exists; several of them may be on one disk.
+        doing: what needs them.
+        remedy: what else could be done than freeing some room.
+    """
+    disks: Counter[int] = Counter()
+    for folder, need in needs.items():
+        disks[folder.stat().st_dev] += need
+    for folder in needs:
+        need, free = disks[folder.stat().st_dev], shutil.disk_usage(folder).free
+        if need > free:
+            raise UserError(
+                f"{folder}: {doing} needs up to {need / 1e6:,.0f} MB there, but {free / 1e6:,.0f} MB are free. Free "
+                f"some room, or {remedy}."
+            )
 
 
 def clear_unfinished(folder: Path | str) -> None:

@@ -1,7 +1,7 @@
-"""A vectorised z-buffer: triangles seen along the z axis -> which triangle each pixel shows, and where in it.
+"""A z-buffer: triangles seen along the z axis -> which triangle each pixel shows, and where in it.
 
-Orthographic projection, pixel centres at half-integers, no loop over triangles: every triangle is cut into spans
-of pixels, one per row, all spans are expanded at once, and the nearest of the pixels on each spot wins.
+Orthographic projection, pixel centres at half-integers: every triangle is cut into spans of pixels, one per row, and
+the nearest of the pixels on each spot wins. The loops are in `mimik.faces.compiled`.
 """
 
 from dataclasses import dataclass
@@ -45,69 +45,16 @@ def rasterise(points: Array, triangles: Array, size: int, *, cull: bool = True) 
         cull: leave out triangles that turn their back, which are counter-clockwise on the screen.
 
     Raises:
-        ValueError: a coordinate is not finite.
+        ValueError: a coordinate is not finite, or a triangle has a corner that does not exist.
     """
-    points = np.asarray(points, np.float64)
+    from mimik.faces import compiled
+
+    points, triangles = np.ascontiguousarray(points, np.float64), np.ascontiguousarray(triangles, np.int32)
     if not np.isfinite(points).all():
         raise ValueError("cannot rasterise a mesh with coordinates that are not finite")
-    x, y, z = (points[:, axis][triangles] for axis in range(3))  # (T, 3) each
-    # Twice the area, positive when clockwise on the screen.
-    area = (x[:, 1] - x[:, 0]) * (y[:, 2] - y[:, 0]) - (y[:, 1] - y[:, 0]) * (x[:, 2] - x[:, 0])
-    seen = np.flatnonzero(area > 0 if cull else area != 0)
-    x, y, z, area = x[seen], y[seen], z[seen], area[seen]
-
-    # Weight k of a point is across[k] * x + down[k] * y + constant[k]: 1 at corner k, 0 on the opposite edge.
-    ahead, behind = [1, 2, 0], [2, 0, 1]
-    across = (y[:, ahead] - y[:, behind]) / area[:, None]
-    down = (x[:, behind] - x[:, ahead]) / area[:, None]
-    constant = -across * x[:, behind] - down * y[:, behind]
-
-    first_row = np.ceil(y.min(axis=1) - 0.5 - EDGE).clip(0, size).astype(np.int64)
-    last_row = np.floor(y.max(axis=1) - 0.5 + EDGE).clip(-1, size - 1).astype(np.int64)
-    span_triangle, span_row = _expand(first_row, last_row)
-    start, end = _extent(
-        across[span_triangle], down[span_triangle] * (span_row + 0.5)[:, None] + constant[span_triangle]
-    )
-    first_column = np.ceil(start - 0.5 - EDGE).clip(0, size).astype(np.int64)
-    last_column = np.floor(end - 0.5 + EDGE).clip(-1, size - 1).astype(np.int64)
-    span, column = _expand(first_column, last_column)
-    hit, row = span_triangle[span], span_row[span]
-
-    column_centre, row_centre = column + 0.5, row + 0.5
-    weights = np.stack(
-        [across[hit, k] * column_centre + down[hit, k] * row_centre + constant[hit, k] for k in range(3)], axis=1
-    )
-    depth = (weights * z[hit]).sum(axis=1)
-    pixel = row * size + column
-    nearest = np.full(size * size, -np.inf)
-    np.maximum.at(nearest, pixel, depth)
-    # Of triangles at exactly the same depth the first of the list wins: hits are in the order of triangles, and
-    # of several values given for one element the last is kept.
-    winners = np.flatnonzero(depth == nearest[pixel])[::-1]
-    winner = np.full(size * size, -1, np.int64)
-    winner[pixel[winners]] = winners
-    shown = winner[winner >= 0]
-    triangle = np.full(size * size, -1, np.int32)
-    triangle[winner >= 0] = seen[hit[shown]]
-    return Raster(triangle.reshape(size, size), weights[shown].astype(np.float32))
-
-
-def _expand(first: Array, last: Array) -> tuple[Array, Array]:
-    """All integers from `first[i]` to `last[i]`, for every i in turn; which i each belongs to comes first."""
-    counts = np.maximum(last - first + 1, 0)
-    owner = np.repeat(np.arange(len(counts)), counts)
-    steps = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
-    return owner, first[owner] + steps
-
-
-def _extent(slope: Array, intercept: Array) -> tuple[Array, Array]:
-    """Smallest and largest x at which all of three lines, slope * x + intercept (N, 3), are not negative."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        zero = -intercept / slope
-    start = np.where(slope > 0, zero, -np.inf).max(axis=1)
-    end = np.where(slope < 0, zero, np.inf).min(axis=1)
-    empty = ((slope == 0) & (intercept < -1e-9)).any(axis=1)
-    return np.where(empty, np.inf, start), end
+    if triangles.size and not (triangles.min() >= 0 and triangles.max() < len(points)):  # compiled loops do not look
+        raise ValueError(f"a triangle has a corner that is none of the {len(points)} points")
+    return Raster(*compiled.rasterise(points, triangles, size, cull, EDGE))
 
 
 def interpolate(raster: Raster, triangles: Array, attributes: Array) -> npt.NDArray[np.float32]:
@@ -121,13 +68,13 @@ def interpolate(raster: Raster, triangles: Array, attributes: Array) -> npt.NDAr
     Returns:
         (P, C), for the pixels that show a triangle, in the order of `np.nonzero(raster.covered)`.
     """
-    corners = np.asarray(triangles)[raster.triangle[raster.covered]]
-    values = np.asarray(attributes, np.float32)
-    weights = raster.weights[:, :, None]
-    mixed: npt.NDArray[np.float32] = (
-        weights[:, 0] * values[corners[:, 0]]
-        + weights[:, 1] * values[corners[:, 1]]
-        + weights[:, 2] * values[corners[:, 2]]
+    from mimik.faces import compiled
+
+    mixed: npt.NDArray[np.float32] = compiled.interpolate(
+        raster.triangle,
+        raster.weights,
+        np.ascontiguousarray(triangles, np.int32),
+        np.ascontiguousarray(attributes, np.float32),
     )
     return mixed
 
@@ -143,8 +90,11 @@ def encode_depth(depth: Array, raster: Raster, *, far: float, near: float) -> np
     Returns:
         uint8 (S, S).
     """
-    picture = np.zeros(raster.triangle.shape, np.uint8)
-    picture[raster.covered] = (1.0 + 254.0 * (depth - far) / (near - far)).round().clip(1, 255)
+    from mimik.faces import compiled
+
+    picture: npt.NDArray[np.uint8] = compiled.encode_depth(
+        np.ascontiguousarray(depth, np.float32), raster.triangle, far, near - far
+    )
     return picture
 
 
@@ -161,9 +111,7 @@ def encode_normals(normals: Array, raster: Raster) -> npt.NDArray[np.uint8]:
     Returns:
         uint8 (S, S, 3).
     """
-    x, y, z = np.asarray(normals, np.float32).T
-    z = np.maximum(z, np.float32(1e-6))
-    scale = np.float32(127.5) / np.sqrt(x * x + y * y + z * z)
-    picture = np.zeros((*raster.triangle.shape, 3), np.uint8)
-    picture[raster.covered] = (np.stack([x * scale, y * scale, z * scale], axis=1) + np.float32(127.5)).round()
+    from mimik.faces import compiled
+
+    picture: npt.NDArray[np.uint8] = compiled.encode_normals(np.ascontiguousarray(normals, np.float32), raster.triangle)
     return picture

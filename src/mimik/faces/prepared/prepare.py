@@ -42,7 +42,7 @@ from mimik.faces.reconstruction.reconstruct import DEPTH_FAR, DEPTH_NEAR, Recons
 from mimik.faces.reconstruction.released import released_depth
 from mimik.labels import ACTION_UNITS, IGNORED
 from mimik.settings.modules import full_name, named
-from mimik.storage.files import atomic_path, clear_unfinished, digest, told_if_full, write_json
+from mimik.storage.files import atomic_path, clear_unfinished, digest, require_room, told_if_full, write_json
 from mimik.storage.pictures import UnreadableError, read_content
 
 SHARD_BYTES = 32 << 20
@@ -203,16 +203,7 @@ def _check_room(settings: Settings, shards: Sequence[Shard], output: Path, work:
         output: sum(settings.bytes(shard.rows) for shard in shards),
         work: sum(settings.bytes(shard.rows) for shard in shards if not shard.path.exists()),
     }
-    devices: Counter[int] = Counter()
-    for folder, need in needs.items():
-        devices[folder.stat().st_dev] += need
-    for folder in needs:
-        need, free = devices[folder.stat().st_dev], shutil.disk_usage(folder).free
-        if need > free:
-            raise UserError(
-                f"{folder}: preparing {settings.dataset} needs up to {need / 1e6:,.0f} MB there, but "
-                f"{free / 1e6:,.0f} MB are free. Free some room, or request fewer sizes or annotations in params.yaml."
-            )
+    require_room(needs, f"preparing {settings.dataset}", "request fewer sizes or annotations in params.yaml")
 
 
 # --- what the workers do ---------------------------------------------------------------------------------------

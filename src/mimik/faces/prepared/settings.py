@@ -154,9 +154,14 @@ class Settings:
         pictures = {f"truth_{size}": (len(self.truth), size, size, 3) for size in self.sizes}
         return pictures | {TRUE_UNITS: (len(self.truth), len(ACTION_UNITS))}
 
+    @property
+    def bytes_of_a_face(self) -> int:
+        """Bytes of one face in the store, without its true targets."""
+        return sum(int(np.prod(shape)) for shape in self.shapes().values()) + 68 * 8 + 24
+
     def weights(self, rows: pd.DataFrame) -> npt.NDArray[np.int64]:
         """What every row takes: (rows, 2), the pictures that are made for it, and its bytes in the store."""
-        own = sum(int(np.prod(shape)) for shape in self.shapes().values()) + 68 * 8 + 24
+        own = self.bytes_of_a_face
         truth = sum(int(np.prod(shape)) * np.dtype(dtype(name)).itemsize for name, shape in self.truth_shapes().items())
         tested = (rows["split"] == "test").to_numpy()
         weights: npt.NDArray[np.int64] = np.stack([1 + len(self.truth) * tested, own + truth * tested], 1)

@@ -175,12 +175,13 @@ class Reconstructor:
         eye_distance = float(np.linalg.norm(eyes[1] - eyes[0]))
         if eye_distance < SMALLEST_EYES:
             return Rejected("alignment", f"the face is too small: {eye_distance:.1f} px between the eyes")
-        inside = {size: alignment.outside_source(transform, image.shape, size) == 0 for size in self.sizes}
+        outside = {size: alignment.outside_source(transform, image.shape, size) for size in self.sizes}
+        inside = {size: distance == 0 for size, distance in outside.items()}
         coverage = float(inside[self.sizes[0]].mean())
         if coverage < SMALLEST_COVERAGE:
             return Rejected("alignment", f"only {coverage:.0%} of the aligned face is within the image")
 
-        images = alignment.crops(image, transform, self.sizes)
+        images = alignment.crops(image, transform, self.sizes, outside[self.sizes[0]])
         largest = images[self.sizes[0]]
         error: float | None = None
         if mesh is None and self._mesher is not None:
