@@ -5,6 +5,7 @@
 #   make check   formats, types, linters and the quick tests: for every day, in three to four minutes on two cores
 #   make test    the same with all tests: before a change is shared, in nine to ten minutes on two cores
 #   make lint    the same without the tests
+#   make docs    the documentation as a site, in build/site (installs the extra `docs`, 120 MB, where it is missing)
 #   make coverage  how much of the package the quick tests run; fails below the floor in pyproject.toml
 #   make mutation  put small faults into methods, components and guides: do the tests see them? (an hour or more)
 #   make bench   measure training steps and the input pipeline
@@ -23,10 +24,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Jobs and tests start many programs that import the same modules: Python is to keep what it has compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo demo-all photographs check test all-tests lint coverage mutation bench gpu-check lock clean
+.PHONY: help demo demo-all photographs check test all-tests lint docs coverage mutation bench gpu-check lock clean
 
 help:
-	@sed -n '2,14s/^# \{0,3\}//p' Makefile
+	@sed -n '2,15s/^# \{0,3\}//p' Makefile
 
 # Of what pip says: its large files, and how far it has come.
 define PIP_PROGRESS
@@ -93,6 +94,16 @@ lint: $(INSTALLED)
 	snakefmt --check --line-length 110 Snakefile workflow/rules
 	snakemake --lint
 	python -m mimik.cli params
+	@if $(HAS_DOCS); then $(BUILD_DOCS); else echo "The site was not built: make docs installs what it takes."; fi
+
+# A warning is an error: a link without a target, a page that no menu names, an argument that is documented and not there.
+HAS_DOCS := python -c "import latex2mathml, material, mkdocs, mkdocstrings_handlers.python" 2>/dev/null
+BUILD_DOCS := NO_MKDOCS_2_WARNING=1 python -m mkdocs build --strict
+
+docs: $(INSTALLED)
+	@$(HAS_DOCS) || { echo "Installing the extra docs of pyproject.toml."; python -m pip install --quiet -e '.[docs]'; }
+	$(BUILD_DOCS)
+	@echo "Done. Open build/site/index.html; to search in it, serve it: python -m http.server -d build/site"
 
 # The tests of a file stay with one worker, which keeps what they share; tests/conftest.py says in which order.
 PYTEST := python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
