@@ -42,11 +42,13 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@if [ -f $@ ] && sha256sum --status --check $@; then touch $@; exit 0; fi; \
 	python=$$(command -v python3.11 || command -v python3.12) || { \
 	  echo "mimik needs python3.11 or python3.12; on Debian: apt install python3.11-venv" >&2; exit 1; }; \
-	[ -x $(VENV)/bin/python ] || "$$python" -m venv $(VENV) || { \
-	  echo "python cannot make a virtual environment; on Debian: apt install python3.11-venv" >&2; exit 1; }; \
 	all=$$(grep -c '^[^#]' requirements.lock); \
-	echo "Installing $$all packages, pinned in requirements.lock, into $(VENV); nothing outside this folder changes."; \
-	echo "About 0.8 GB to download and 3 GB of disk space, more where pip brings CUDA with torch; 3 to 10 minutes, once."; \
+	if [ -x $(VENV)/bin/python ]; then echo "Comparing $(VENV) with the $$all packages of requirements.lock."; else \
+	  "$$python" -m venv $(VENV) || { \
+	    echo "python cannot make a virtual environment; on Debian: apt install python3.11-venv" >&2; exit 1; }; \
+	  echo "Installing $$all packages, pinned in requirements.lock, into $(VENV); nothing outside this folder changes."; \
+	  echo "About 0.8 GB to download and 3 GB of disk space, more where pip brings CUDA with torch; 3 to 10 minutes, once."; \
+	fi; \
 	PYTHONUNBUFFERED=1 python -m pip install --progress-bar off -r requirements.lock | awk -v all="$$all" "$$PIP_PROGRESS"; \
 	python -m pip install --quiet --no-deps --no-build-isolation -e .; \
 	python -c "import cv2" 2>/dev/null || { \
