@@ -21,6 +21,9 @@ OUTSIDE = {"README.md": "results.md", "CHANGELOG.md": "changes.md"}
 FORMULA = re.compile(r'<(?P<tag>span|div) class="arithmatex">\\[(\[](?P<tex>.*?)\\[)\]]</(?P=tag)>', re.DOTALL)
 """How pymdownx.arithmatex marks a formula."""
 
+DIAGRAM = re.compile(r"^```mermaid\nflowchart.*?\n(.*?)^```\n", re.MULTILINE | re.DOTALL)
+"""A diagram of arrows. Drawing it in a browser takes a script from another machine, so the site has a table instead."""
+
 ITEM = re.compile(r"[-*] ")
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^()\s]+)\)")
 
@@ -44,7 +47,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     depth = page.file.src_uri.count("/")
     for name, target in OUTSIDE.items():
         markdown = markdown.replace(f"]({'../' * (depth + 1)}{name}", f"]({'../' * depth}{target}")
-    return _spaced(markdown)
+    return _spaced(DIAGRAM.sub(_arrows, markdown))
 
 
 def on_page_content(content: str, **_: Any) -> str:
@@ -80,6 +83,15 @@ def _from_root(found: re.Match[str]) -> str:
     if file == "docs/papers":
         file = "docs/papers/README.md"
     return f"{mark}[{words}]({OUTSIDE.get(file, file.removeprefix('docs/'))}{f'#{anchor}' if anchor else ''})"
+
+
+def _arrows(found: re.Match[str]) -> str:
+    """A diagram as a table: what each node points at."""
+    ends: dict[str, list[str]] = {}
+    for start, end in re.findall(r"(\w+) --> (\w+)", found[1]):
+        ends.setdefault(start, []).append(f"`{end}`")
+    rows = [f"| `{start}` | {', '.join(targets)} |" for start, targets in ends.items()]
+    return "\n".join(["| from | to |", "|---|---|", *rows]) + "\n"
 
 
 def _spaced(markdown: str) -> str:
