@@ -5,6 +5,7 @@
 #   make check   formats, types, linters and the quick tests: for every day, in three to four minutes on two cores
 #   make test    the same with all tests: before a change is shared, in nine to ten minutes on two cores
 #   make lint    the same without the tests
+#   make docs    the documentation as a site, in build/site (installs the extra `docs`, 120 MB, where it is missing)
 #   make coverage  how much of the package the quick tests run; fails below the floor in pyproject.toml
 #   make mutation  put small faults into methods, components and guides: do the tests see them? (an hour or more)
 #   make bench   measure training steps and the input pipeline
@@ -23,19 +24,32 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Jobs and tests start many programs that import the same modules: Python is to keep what it has compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo demo-all photographs check test all-tests lint coverage mutation bench gpu-check lock clean
+.PHONY: help demo demo-all photographs check test all-tests lint docs coverage mutation bench gpu-check lock clean
 
 help:
-	@sed -n '2,14s/^# \{0,3\}//p' Makefile
+	@sed -n '2,15s/^# \{0,3\}//p' Makefile
+
+# Of what pip says: its large files, and how far it has come.
+define PIP_PROGRESS
+/^(Collecting|Processing) / && ++seen % 25 == 0 { print "  " seen " of " all " packages"; fflush() }
+/Downloading .*\(([2-9][0-9]|[0-9][0-9][0-9]+)\.[0-9] MB\)|Downloading .* GB\)/ { print "  " $$2 " " $$3 " " $$4; fflush() }
+/^Installing collected packages/ { print "  All are here. Unpacking takes a minute or two."; fflush() }
+endef
+export PIP_PROGRESS
 
 # Installs again only when the pinned packages or the package's own entry points have changed.
 $(INSTALLED): requirements.lock pyproject.toml
 	@if [ -f $@ ] && sha256sum --status --check $@; then touch $@; exit 0; fi; \
 	python=$$(command -v python3.11 || command -v python3.12) || { \
 	  echo "mimik needs python3.11 or python3.12; on Debian: apt install python3.11-venv" >&2; exit 1; }; \
-	[ -x $(VENV)/bin/python ] || "$$python" -m venv $(VENV) || { \
-	  echo "python cannot make a virtual environment; on Debian: apt install python3.11-venv" >&2; exit 1; }; \
-	python -m pip install --quiet --progress-bar off -r requirements.lock; \
+	all=$$(grep -c '^[^#]' requirements.lock); \
+	if [ -x $(VENV)/bin/python ]; then echo "Comparing $(VENV) with the $$all packages of requirements.lock."; else \
+	  "$$python" -m venv $(VENV) || { \
+	    echo "python cannot make a virtual environment; on Debian: apt install python3.11-venv" >&2; exit 1; }; \
+	  echo "Installing $$all packages, pinned in requirements.lock, into $(VENV); nothing outside this folder changes."; \
+	  echo "About 0.8 GB to download and 3 GB of disk space, more where pip brings CUDA with torch; 3 to 10 minutes, once."; \
+	fi; \
+	PYTHONUNBUFFERED=1 python -m pip install --progress-bar off -r requirements.lock | awk -v all="$$all" "$$PIP_PROGRESS"; \
 	python -m pip install --quiet --no-deps --no-build-isolation -e .; \
 	python -c "import cv2" 2>/dev/null || { \
 	  echo "OpenCV needs graphics libraries that this system lacks; installing its headless build instead."; \
@@ -46,17 +60,22 @@ $(INSTALLED): requirements.lock pyproject.toml
 # they were installed: wrong in a project that has been moved, and broken if that path contains a quote.
 demo demo-all photographs: export PYTHONPATH := $(CURDIR)/src
 
+# Without Snakemake's banner and its reasons for every job. `--quiet` takes every word after it, so another option follows.
+SNAKEMAKE := python -m snakemake --quiet host reason --cores $(CORES)
+
 # Snakemake records what it made in DVC; a run with nothing to make does not.
 demo: $(INSTALLED)
-	python -m snakemake --cores $(CORES)
+	@echo "StarGAN and hier_seg on rendered faces: about ten minutes on two cores. Ctrl-C stops it; the same command goes on."
+	@echo "A training says every 20 seconds how far it is. All output of every job is in logs/."
+	$(SNAKEMAKE)
 	@python -m mimik.cli dvc || true
 	@echo
 	@echo "Done. Open report/index.html; every run is in MLflow: mlflow ui --backend-store-uri sqlite:///mlflow.db"
 
 # The report is made last, when everything exists: it compares what it finds.
 demo-all: $(INSTALLED)
-	python -m snakemake --cores $(CORES) systems
-	python -m snakemake --cores $(CORES) report/index.html
+	$(SNAKEMAKE) systems
+	$(SNAKEMAKE) report/index.html
 	python -m mimik.cli compare --readme README.md
 	@python -m mimik.cli dvc || true
 	@echo
@@ -64,7 +83,7 @@ demo-all: $(INSTALLED)
 
 # The photographs are fetched, or taken from the folder in MIMIK_MIRROR.
 photographs: $(INSTALLED)
-	python -m snakemake --cores $(CORES) results/open_faces/stargan/report.html --config scale=laptop
+	$(SNAKEMAKE) results/open_faces/stargan/report.html --config scale=laptop
 	@python -m mimik.cli dvc || true
 	@echo
 	@echo "Done. Open results/open_faces/stargan/report.html; edit a photograph of your own with"
@@ -77,6 +96,16 @@ lint: $(INSTALLED)
 	snakefmt --check --line-length 110 Snakefile workflow/rules
 	snakemake --lint
 	python -m mimik.cli params
+	@if $(HAS_DOCS); then $(BUILD_DOCS); else echo "The site was not built: make docs installs what it takes."; fi
+
+# A warning is an error: a link without a target, a page that no menu names, an argument that is documented and not there.
+HAS_DOCS := python -c "import latex2mathml, material, mkdocs, mkdocstrings_handlers.python" 2>/dev/null
+BUILD_DOCS := NO_MKDOCS_2_WARNING=1 python -m mkdocs build --strict
+
+docs: $(INSTALLED)
+	@$(HAS_DOCS) || { echo "Installing the extra docs of pyproject.toml."; python -m pip install --quiet -e '.[docs]'; }
+	$(BUILD_DOCS)
+	@echo "Done. Open build/site/index.html; to search in it, serve it: python -m http.server -d build/site"
 
 # The tests of a file stay with one worker, which keeps what they share; tests/conftest.py says in which order.
 PYTEST := python -m pytest -n 3 --dist loadfile --no-loadscope-reorder

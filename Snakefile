@@ -37,6 +37,8 @@ rule all:
             file=["metrics.json", "report.html"],
         ),
         "report/index.html",
+    message:
+        "Everything that was asked for is there"
 
 
 rule systems:
@@ -50,6 +52,8 @@ rule systems:
             ],
             file=["metrics.json", "report.html"],
         ),
+    message:
+        "Everything that was asked for is there"
 
 
 # DVC deletes the outputs of a stage before it runs it. It is therefore locked out while jobs run. When the run ends,

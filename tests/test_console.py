@@ -31,14 +31,36 @@ def test_a_defect_keeps_its_traceback_on_the_screen_and_in_the_log(
         assert "KeyError: 'lost'" in text
 
 
-def test_the_log_keeps_the_last_state_of_a_progress_bar(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_progress_bar_leaves_one_line_in_the_log_and_a_few_on_the_screen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("mimik.console.time.monotonic", lambda: clock[0])
+    with reported(tmp_path / "job.log"):
+        for second, text in (
+            (1, "\r0%"),
+            (10, "\r5"),
+            (21, "0%"),
+            (30, "\r60%"),
+            (41, "\r99%"),
+            (42, "\r100%"),
+            (43, "\n"),
+        ):
+            clock[0] = second
+            sys.stderr.write(text)
+    assert (tmp_path / "job.log").read_text() == "100%\n"
+    assert capsys.readouterr().err == "60%\n100%\n"
+
+
+def test_a_progress_bar_that_clears_itself_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with reported(tmp_path / "job.log"):
         print("start")
-        for percent in (0, 50, 100):
-            sys.stderr.write(f"\r{percent}%")
-        sys.stderr.write("\nend")
-    assert (tmp_path / "job.log").read_text() == "start\n100%\nend\n"
-    assert capsys.readouterr().err == "\r0%\r50%\r100%\nend"
+        sys.stderr.write("\r50%\r   \r")
+        sys.stderr.write("middle\n\r70%\r   \r")
+        sys.stderr.write("\rend")
+    assert (tmp_path / "job.log").read_text() == "start\nmiddle\nend\n"
+    screen = capsys.readouterr()
+    assert (screen.out, screen.err) == ("start\n", "middle\nend\n")
 
 
 def test_the_streams_come_back(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -26,6 +27,10 @@ SYSTEM = frozenset(
 """Numbers of the system's faults that are the machine's, not mimik's: a file that is missing is not among them."""
 
 
+EVERY = 20.0
+"""Seconds between two lines about one progress bar of a job that has a log."""
+
+
 @contextmanager
 def reported(log: Path | str | None = None) -> Iterator[None]:
     """Run a job: a `UserError` becomes one message and exit status 2; any other exception keeps its traceback.
@@ -34,7 +39,8 @@ def reported(log: Path | str | None = None) -> Iterator[None]:
 
     Args:
         log: file that gets a copy of everything the block writes to standard output and standard error (of progress
-            bars the final state); None for no log.
+            bars the final state); None for no log. Jobs that have one share the screen with others, so a progress bar
+            becomes a line every `EVERY` seconds there, and a last one when it is complete.
 
     Raises:
         SystemExit: with status 2 after a `UserError` or a fault of the system, with status 1 after any other exception.
@@ -178,22 +184,34 @@ class _Log:
 
 
 class _Copy:
-    """A text stream that writes to the screen unchanged and to the log line by line.
+    """A text stream that writes whole lines to the screen and to the log, so that jobs side by side stay readable.
 
-    A carriage return takes back what stood on its line, so that a progress bar leaves one line in the log.
+    A carriage return takes back what stood on its line. A progress bar leaves one line in the log, and on the screen a
+    line every `EVERY` seconds as well.
     """
 
     def __init__(self, screen: TextIO, log: "_Log") -> None:
-        self._screen, self._log, self._line = screen, log, ""
+        self._screen, self._log, self._line, self._shown = screen, log, "", time.monotonic()
 
     def write(self, text: str) -> int:
-        """Write to both."""
-        self._screen.write(text)
+        """Write to both what is complete."""
         *lines, self._line = (self._line + text).split("\n")
         for line in lines:
-            self._log.write(_visible(line) + "\n")
-        self._line = _visible(self._line) + ("\r" if self._line.endswith("\r") else "")
+            self._end(line)
+        state = _visible(self._line)
+        if "\r" in self._line and state.strip() and time.monotonic() - self._shown >= EVERY:
+            self._show(state)
+        self._line = state + ("\r" if self._line.endswith("\r") else "")
         return len(text)
+
+    def _end(self, line: str) -> None:
+        self._log.write(_visible(line) + "\n")
+        self._show(_visible(line))
+
+    def _show(self, line: str) -> None:
+        self._screen.write(line + "\n")  # at once: lines of other jobs come before or after it
+        self._screen.flush()
+        self._shown = time.monotonic()
 
     def flush(self) -> None:
         """Flush both."""
@@ -202,8 +220,8 @@ class _Copy:
 
     def finish(self) -> None:
         """Write the last line, if it has no end."""
-        if _visible(self._line):
-            self._log.write(_visible(self._line) + "\n")
+        if _visible(self._line).strip():
+            self._end(self._line)
         self._line = ""
 
     def __getattr__(self, name: str) -> object:

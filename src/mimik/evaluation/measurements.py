@@ -321,7 +321,8 @@ class Measurements:
     def batches(self, number: int, what: str, size: int | None = None) -> Iterator[slice]:
         """Slices that cover range(number), under a progress bar."""
         size = size or self.settings.batch_size
-        with tqdm(total=number, unit="image", desc=what, leave=False, delay=1) as progress:
+        # On the line of the bar over all metrics: jobs that write to logs show whole lines.
+        with tqdm(total=number, unit="image", desc=what, leave=False, delay=1, position=0) as progress:
             for start in range(0, number, size):
                 stop = min(start + size, number)
                 yield slice(start, stop)
