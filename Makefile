@@ -37,7 +37,8 @@ define PIP_PROGRESS
 endef
 export PIP_PROGRESS
 
-# Installs again only when the pinned packages or the package's own entry points have changed.
+# Installs again only when the pinned packages or the package's own entry points have changed. The last import compiles
+# loops over pixels, which takes ten seconds, once instead of in every process that needs them first.
 $(INSTALLED): requirements.lock pyproject.toml
 	@if [ -f $@ ] && sha256sum --status --check $@; then touch $@; exit 0; fi; \
 	python=$$(command -v python3.11 || command -v python3.12) || { \
@@ -54,6 +55,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	python -c "import cv2" 2>/dev/null || { \
 	  echo "OpenCV needs graphics libraries that this system lacks; installing its headless build instead."; \
 	  python -m pip install --quiet --no-deps opencv-contrib-python-headless==4.11.0.86; python -c "import cv2"; }; \
+	python -c "import mimik.faces.compiled"; \
 	sha256sum requirements.lock pyproject.toml > $@
 
 # `python -m` and this folder's code, because the scripts and paths of the virtual environment contain the path where
