@@ -24,7 +24,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Jobs and tests start many programs that import the same modules: Python is to keep what it has compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo demo-all photographs check test all-tests lint docs coverage mutation bench gpu-check lock clean
+.PHONY: help demo demo-all photographs check test quick-tests all-tests lint docs coverage mutation bench gpu-check lock clean
 
 help:
 	@sed -n '2,15s/^# \{0,3\}//p' Makefile
@@ -112,12 +112,15 @@ docs: $(INSTALLED)
 # The tests of a file stay with one worker, which keeps what they share; tests/conftest.py says in which order.
 PYTEST := python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-check: lint
-	$(PYTEST) -m "not slow" --durations=10
-
 # The linters beside the tests: they keep busy a core that would wait for the other one.
+check: $(INSTALLED)
+	$(MAKE) --no-print-directory -j 2 lint quick-tests
+
 test: $(INSTALLED)
 	$(MAKE) --no-print-directory -j 2 lint all-tests
+
+quick-tests: $(INSTALLED)
+	$(PYTEST) -m "not slow" --durations=10
 
 all-tests: $(INSTALLED)
 	$(PYTEST) --durations=10
