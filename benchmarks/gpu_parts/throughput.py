@@ -106,7 +106,8 @@ def _inception(accelerator: Accelerator, tiny: bool, options: dict[str, Any]) ->
 
 def _extractor(network: Any, accelerator: Accelerator, tiny: bool, size: int) -> tuple[Any, int]:
     """A pass of evaluation's own extraction over random pictures, features and logits written to a scratch folder."""
-    from mimik.evaluation.measurements import EvaluationSettings, Extractor, Measurements
+    from mimik.evaluation.measurements import EvaluationSettings, Measurements
+    from mimik.evaluation.places import Extractor
 
     settings = EvaluationSettings(metrics=(), **({"batch_size": 4} if tiny else {}))
     count = 8 if tiny else 4 * IMAGES
@@ -129,10 +130,6 @@ def _extractor(network: Any, accelerator: Accelerator, tiny: bool, size: int) ->
                 rows=np.arange(count),
                 settings=settings,
                 scratch=Path(scratch),
-                classifier=extractor,
-                inception=nothing,
-                arcface=nothing,
-                reader=nothing,
                 segmenter_before=nothing,
                 segmenter_after=nothing,
             )

@@ -59,8 +59,8 @@ def test_what_can_be_measured_is_and_the_rest_says_why() -> None:
     for name, reason in {
         "eea": "no `classifier` was given.",
         "fd_classifier": "no `classifier` was given.",
-        "identity_loss": "no `weights` were given",
-        "fid": "no `weights` were given",
+        "identity_loss": "put model_ir_se50.pth into the folder `weights`",
+        "fid": "put pt_inception-2015-12-05-6726825d.pth into the folder `weights`",
         "cycle_l1": "no `cycle` was given.",
         "truth_psnr": "no `truth` was given.",
         "outside_change": "no `masks` were given.",

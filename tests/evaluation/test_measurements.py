@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from mimik.datasets import synthetic
-from mimik.evaluation.measurements import ClassFilter, EvaluationSettings, Extractor, Measurements, Missing, Rows
+from mimik.evaluation.measurements import ClassFilter, EvaluationSettings, Measurements, Rows
+from mimik.evaluation.places import Extractor, Missing
 from mimik.faces.prepared.store import FaceStore
 from mimik.labels import ACTION_UNITS
 from mimik.storage.files import write_json
@@ -42,11 +43,6 @@ def measurements(tmp_path: Path) -> Measurements:
         rows=rows,
         settings=EvaluationSettings(metrics=(), batch_size=5),
         scratch=tmp_path / "scratch",
-        classifier=nothing,
-        inception=nothing,
-        arcface=nothing,
-        dlib=nothing,
-        reader=nothing,
         segmenter_before=nothing,
         segmenter_after=nothing,
     )

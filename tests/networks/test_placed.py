@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mimik.errors import UserError
 from mimik.evaluation.extractors import open_lpips, open_swav, open_vgg_face
-from mimik.evaluation.measurements import Extractor, Missing, Places
+from mimik.evaluation.places import Extractor, Missing, Places
 from mimik.networks import lpips, resnet50, vgg_face
 from mimik.networks.vgg16 import VGG16
 

@@ -11,8 +11,8 @@ import pandas as pd
 import torch
 
 from mimik.evaluation.evaluate import measure, metric_modules
-from mimik.evaluation.extractors import open_arcface, open_classifier, open_dlib, open_inception, open_reader
-from mimik.evaluation.measurements import PER_FACE, EvaluationSettings, Extractor, Measurements, Missing, Places
+from mimik.evaluation.measurements import PER_FACE, EvaluationSettings, Measurements
+from mimik.evaluation.places import Extractor, Missing, Places
 from mimik.faces.prepared.store import FaceStore
 from mimik.settings.modules import names
 from mimik.storage.arrays import check_pictures
@@ -27,6 +27,8 @@ LACKING: Mapping[str, str] = {
     "truth": "no `truth` was given.",
     "masks": "no `masks` were given.",
     "landmarks": "no `landmarks` were given.",
+    "classifier": "no `classifier` was given.",
+    "reader": "no `reader` was given.",
     "truth_action_units": NOT_HERE.format("action units of the true targets"),
     "action_units": NOT_HERE.format("action units of training faces"),
 }
@@ -140,8 +142,6 @@ def evaluate(
     if points is not None and (points.shape != (count, 68, 2) or not np.isfinite(points).all()):
         raise ValueError(f"landmarks: expected finite ({count}, 68, 2), got {points.shape}")
     faces = GivenFaces(sources, _positions(labels, classes, count), classes, truth, masks, points)
-    place = chosen_device(device)
-    no_weights = Missing("no `weights` were given: the folder with the weights of this network.")
     no_segmenter = Missing("pictures say nothing about a segmenter; `mimik evaluate` measures that of a method.")
     with tempfile.TemporaryDirectory(prefix="mimik-") as scratch:
         measurements = GivenMeasurements(
@@ -151,16 +151,9 @@ def evaluate(
             rows=np.arange(count),
             settings=settings,
             scratch=Path(scratch),
-            classifier=Missing("no `classifier` was given.")
-            if classifier is None
-            else open_classifier(classifier, faces, (), place),
-            inception=no_weights if weights is None else open_inception(weights, None, place),
-            arcface=no_weights if weights is None else open_arcface(weights, None, place),
-            dlib=open_dlib(weights, None, place),
-            reader=Missing("no `reader` was given.") if reader is None else open_reader(reader, place),
             segmenter_before=no_segmenter,
             segmenter_after=no_segmenter,
-            places=Places(weights, None, place),
+            places=Places(weights, None, chosen_device(device), classifier, reader),
         )
         entries = measure(measurements, modules)
     return {name: {key: part for key, part in entry.items() if key != PER_FACE} for name, entry in entries.items()}

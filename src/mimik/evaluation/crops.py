@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mimik.evaluation.measurements import Array, Extractor, Measurements
+from mimik.evaluation.measurements import Array, Measurements
+from mimik.evaluation.places import Extractor
 from mimik.training.batches import to_tensor
 
 Template = Sequence[Sequence[float]]

@@ -1,4 +1,4 @@
-"""Translations in, metrics.json out: opens the output of a method and the extractors, and runs the metrics."""
+"""Translations in, metrics.json out: opens the output of a method, and runs the metrics."""
 
 import math
 import shutil
@@ -17,24 +17,8 @@ from tqdm import tqdm
 
 from mimik.components.conditions import Condition, Reversal
 from mimik.errors import UserError
-from mimik.evaluation.extractors import (
-    open_arcface,
-    open_classifier,
-    open_dlib,
-    open_geometric,
-    open_inception,
-    open_reader,
-)
-from mimik.evaluation.measurements import (
-    PER_FACE,
-    PRINTED,
-    Entry,
-    EvaluationSettings,
-    Extractor,
-    Measurements,
-    Missing,
-    Places,
-)
+from mimik.evaluation.measurements import PER_FACE, PRINTED, Entry, EvaluationSettings, Measurements
+from mimik.evaluation.places import Extractor, Missing, Places
 from mimik.faces.prepared.store import FaceStore
 from mimik.networks import segmenter
 from mimik.settings.external import is_external
@@ -77,7 +61,7 @@ def evaluate(
             made elsewhere) and `translations/`.
         store_dir: the prepared dataset.
         classifier_dir, segmenter_dir, reader_dir: pre-trained networks; None skips the metrics that need them.
-        weights_dir: folder that is searched for the weights of Inception, ArcFace and dlib before `mirror`.
+        weights_dir: folder that is searched for published weights before `mirror`.
         output: the file to write.
         mirror: folder that is searched for weights, see mimik.mirror.
         run_id: MLflow's run of this result, which is recorded.
@@ -112,18 +96,12 @@ def evaluate(
             rows=np.array(manifest["rows"], dtype=np.int64),
             settings=settings,
             scratch=scratch,
-            classifier=open_classifier(classifier_dir, store, maker.attributes, device),
-            inception=open_inception(weights_dir, mirror, device),
-            arcface=open_arcface(weights_dir, mirror, device),
-            dlib=open_dlib(weights_dir, mirror, device),
-            reader=open_reader(reader_dir, device),
             segmenter_before=maker.before,
             segmenter_after=maker.after,
-            geometric=open_geometric(store),
             attributes=maker.attributes,
             segmented=None if segmented_dir is None or maker.side is None else FaceStore(segmented_dir, maker.side),
             reversal=maker.reversal,
-            places=Places(weights_dir, mirror, device),
+            places=Places(weights_dir, mirror, device, classifier_dir, reader_dir),
         )
         entries = measure(measurements, modules)
     per_face = {name: entry.pop(PER_FACE) for name, entry in entries.items() if PER_FACE in entry}

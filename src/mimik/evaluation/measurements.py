@@ -1,11 +1,11 @@
 """The input of the metrics: translations, sources, ground truth, and the outputs of each extractor, computed once.
 
 A `Measurements` object is passed to `compute` of every metric. Its views are computed when a metric first needs them
-and shared by the others. Images stay in memory maps and per-image features go to a scratch folder, so memory use does
-not grow with the test set.
+and shared by the others; so are networks opened. Images stay in memory maps and per-image features go to a scratch
+folder, so memory use does not grow with the test set.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from mimik.components.conditions import Reversal
+from mimik.evaluation.extractors import open_classifier, open_geometric, open_reader
+from mimik.evaluation.places import Extractor, Missing, Places
 from mimik.faces.action_units.geometric import NAME as GEOMETRIC
 from mimik.faces.prepared.store import FaceStore
 from mimik.statistics import bootstrap
@@ -72,42 +74,6 @@ class EvaluationSettings:
 
 
 @dataclass(frozen=True)
-class Extractor:
-    """A network that measures images.
-
-    Attributes:
-        name: its name in metrics.json.
-        sha256: hash of its weights.
-        outputs: float32 images (B, 3, S, S) in [-1, 1] -> named tensors with leading axis B, all of one pass.
-            Classifier: `logits` (of the C classes, or of the C attributes that are reversed), `features`; Inception:
-            `features`, `logits` (B, 1008); reader: `action_units`, `identity`; segmenter: `classes` (uint8
-            (B, S, S)); ArcFace (112 px crops) and dlib (150 px crops): `features`.
-        action_units: extractor of the action units that a reader was trained on (`FaceStore.action_unit_extractor`);
-            None for networks that do not read action units, or if it is unknown.
-    """
-
-    name: str
-    sha256: str
-    outputs: Callable[[Tensor], Mapping[str, Tensor]]
-    action_units: str | None = None
-
-
-@dataclass(frozen=True)
-class Places:
-    """Where weights that others published are looked for, and where their networks compute.
-
-    Attributes:
-        folder: searched first; None: there is none.
-        mirror: see `mimik.mirror`.
-        device: of the networks.
-    """
-
-    folder: Path | str | None = None
-    mirror: Path | str | None = None
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-
-
-@dataclass(frozen=True)
 class PerFace:
     """The contribution of every source image to a mean, for paired comparisons of methods on the same faces.
 
@@ -126,24 +92,6 @@ PER_FACE = "per_face"
 
 PRINTED = "printed"
 """Key of metrics.json under which an entry of a metric of another package says how it is printed."""
-
-
-@dataclass(frozen=True)
-class Missing:
-    """Why something is missing, and what to do about it.
-
-    Attributes:
-        reason: becomes the `skipped` of a metric.
-        applies: whether the metric applies to such methods at all.
-    """
-
-    reason: str
-    applies: bool = True
-
-    @property
-    def entry(self) -> Entry:
-        """The entry in metrics.json in place of the metric."""
-        return {"skipped": self.reason} if self.applies else {"skipped": self.reason, "applies": False}
 
 
 class Rows:
@@ -171,13 +119,12 @@ class Measurements:
         rows: int64 (N,) row of the store of each translated image.
         settings: see `EvaluationSettings`.
         scratch: an empty folder for features; its contents are not needed afterwards.
-        classifier, inception, arcface, dlib, reader: extractors, or why there is none.
         segmenter_before, segmenter_after: the pre-trained segmenter, and the same one after end-to-end training.
         attributes: names of the C attributes that the translations reverse; empty if the targets are classes.
         segmented: the dataset that the segmenters were trained on, at the size they were trained at; None: `store`.
-        geometric: what estimates action units from the face mesh, for datasets whose own are from there.
         reversal: what happens to the others then, see `mimik.components.conditions.ConditionConfig`.
-        places: for extractors that a single metric opens.
+        places: where the networks are that `classifier`, `reader` and `opened` open.
+        published: the networks that `opened` has opened.
     """
 
     translations: Array
@@ -186,25 +133,50 @@ class Measurements:
     rows: Labels
     settings: EvaluationSettings
     scratch: Path
-    classifier: Extractor | Missing
-    inception: Extractor | Missing
-    arcface: Extractor | Missing
-    dlib: Extractor | Missing
-    reader: Extractor | Missing
     segmenter_before: Extractor | Missing
     segmenter_after: Extractor | Missing
     attributes: tuple[str, ...] = ()
     segmented: FaceStore | None = None
-    geometric: Extractor | Missing = field(default_factory=lambda: Missing("these action units are not geometric."))
     reversal: Reversal = "alone"
     places: Places = field(default_factory=Places)
+    published: dict[Callable[[Places], Extractor | Missing], Extractor | Missing] = field(default_factory=dict)
 
     TESTED: ClassVar[str] = "Test split"
     """What the images are, for the protocol of every entry."""
 
     def lacking(self, what: str, reason: str) -> Missing:
-        """The `Missing` for a dataset without `what` (masks, landmarks, truth, truth_action_units, action_units)."""
+        """The `Missing` for measurements without `what`.
+
+        masks, landmarks, truth, truth_action_units, action_units, classifier, reader.
+        """
         return Missing(reason)
+
+    @cached_property
+    def classifier(self) -> Extractor | Missing:
+        """The judge: a classifier of the C classes, or of the attributes that are reversed."""
+        if self.places.classifier is None:
+            kind, option = ("attribute", "attribute_classifier") if self.attributes else ("expression", "classifier")
+            return self.lacking("classifier", f"name an {kind} classifier for this scale in params.yaml (`{option}`).")
+        return open_classifier(self.places.classifier, self.store, self.attributes, self.places.device)
+
+    @cached_property
+    def reader(self) -> Extractor | Missing:
+        """The network that reads action units and identities from rendered faces."""
+        if self.places.reader is None:
+            advice = "name a face reader for this scale in params.yaml (`reader`); it needs a rendered dataset."
+            return self.lacking("reader", advice)
+        return open_reader(self.places.reader, self.places.device)
+
+    @cached_property
+    def geometric(self) -> Extractor | Missing:
+        """What estimates action units from the face mesh, for datasets whose own are from there."""
+        return open_geometric(self.store)
+
+    def opened(self, opener: Callable[[Places], Extractor | Missing]) -> Extractor | Missing:
+        """A network that others published, by its function of `mimik.evaluation.extractors`; opened once."""
+        if opener not in self.published:
+            self.published[opener] = opener(self.places)
+        return self.published[opener]
 
     @property
     def classes(self) -> list[str]:

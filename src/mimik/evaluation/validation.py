@@ -13,7 +13,6 @@ import torch
 
 from mimik.errors import UserError
 from mimik.evaluation.extractors import open_classifier
-from mimik.evaluation.measurements import Missing
 from mimik.evaluation.metrics.eea import hits
 from mimik.evaluation.metrics.kid import squared_mmd
 from mimik.evaluation.metrics.outside_change import outside_of_parts, region_changes
@@ -51,7 +50,6 @@ class ValidationJudge:
             UserError: the classifier does not fit, or on its features faces of no class differ from those of others.
         """
         classifier = open_classifier(directory, store, (), pick_device())
-        assert not isinstance(classifier, Missing)
         self.name, self.sha256 = classifier.name, classifier.sha256
         self._classifier, self._store, self._rows = classifier, store, rows
         labels = store.labels()

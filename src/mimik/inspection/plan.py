@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from mimik.components.adversary import Adversary
 from mimik.components.conditions import Condition, ConditionConfig
 from mimik.errors import UserError
-from mimik.evaluation.extractors import open_arcface, open_dlib, open_inception
-from mimik.evaluation.measurements import Extractor, Missing
+from mimik.evaluation.extractors import open_arcface, open_dlib, open_inception, open_lpips, open_swav, open_vgg_face
+from mimik.evaluation.places import Extractor, Missing, Places
 from mimik.evaluation.translation import TranslationSettings, bytes_of
 from mimik.faces.prepared.settings import Settings as StoreSettings
 from mimik.labels import EXPRESSIONS, SECGAN_ATTRIBUTES
@@ -42,10 +42,13 @@ PREPARING_GB, LISTED_KB, EVALUATING_GB = 0.6, 3.7, 1.3
 """Memory by benchmarks/scale.py (with everything on at 256 px; a row of the table with landmarks) and
 benchmarks/evaluation_scale.py (4,000 faces; it grows little from there)."""
 
-OPENED: Mapping[str, Callable[[Path, Path | None, torch.device], Extractor | Missing]] = {
+OPENED: Mapping[str, Callable[[Places], Extractor | Missing]] = {
     "inception": open_inception,
     "arcface": open_arcface,
     "dlib": open_dlib,
+    "swav": open_swav,
+    "vgg_face": open_vgg_face,
+    "lpips": open_lpips,
 }
 """Published networks by what metrics call them (`NEEDS`)."""
 
@@ -222,7 +225,7 @@ def _missing(params: Params, wanted: Sequence[Experiment]) -> Iterator[str]:
         needed = [
             name for name in sorted(metrics) if getattr(named("metrics", name, "metrics"), "NEEDS", None) == network
         ]
-        extractor = opened(Path("data/weights"), mirror, torch.device("cpu")) if needed else None
+        extractor = opened(Places(Path("data/weights"), mirror)) if needed else None
         if isinstance(extractor, Missing):
             found.append(f"  {', '.join(needed)}: {extractor.reason}")
     yield "Missing:" if found else "All data and weights are there."

@@ -13,9 +13,28 @@ import pandas as pd
 import pytest
 import torch
 
-from mimik.evaluation.measurements import EvaluationSettings, Extractor, Measurements, Missing
+from mimik.evaluation.extractors import (
+    open_arcface,
+    open_dlib,
+    open_inception,
+    open_lpips,
+    open_swav,
+    open_vgg_face,
+)
+from mimik.evaluation.measurements import EvaluationSettings, Measurements
+from mimik.evaluation.places import Extractor, Missing
 from mimik.faces.prepared.store import FaceStore
 from mimik.labels import ACTION_UNITS
+
+OPENERS = {
+    "inception": open_inception,
+    "arcface": open_arcface,
+    "dlib": open_dlib,
+    "swav": open_swav,
+    "vgg_face": open_vgg_face,
+    "lpips": open_lpips,
+}
+"""Published networks by the name under which a test gives one to `measure`."""
 
 CLASSES = ["anger", "fear", "happiness"]
 SIZE = 16
@@ -40,6 +59,8 @@ def mean_colour(images: torch.Tensor) -> torch.Tensor:
 def measure(tmp_path: Path) -> Measure:
     """Factory of `Measurements`; images (N, S, S, 3) and labels of the test split are drawn when not given.
 
+    Networks are given by name (`OPENERS`, classifier, reader, geometric, segmenters).
+
     With `truth` the dataset has true targets: the target in the brightest channel, the identity in the others, action
     units of half the class.
     """
@@ -56,7 +77,7 @@ def measure(tmp_path: Path) -> Measure:
         truth: bool = False,
         folder: str = "first",
         attributes: tuple[str, ...] = (),
-        **extractors: Any,
+        **given: Any,
     ) -> Measurements:
         directory, scratch = tmp_path / folder / "store", tmp_path / folder / "scratch"
         directory.mkdir(parents=True)
@@ -89,18 +110,7 @@ def measure(tmp_path: Path) -> Measure:
             drawn = [draw([target] * len(rows), [identities[row] for row in rows], size) for target in range(3)]
             translations = np.stack(drawn, 1)
         nothing = Missing("put the file there.")
-        values: dict[str, Any] = {
-            "classifier": Extractor(
-                "colour", "c0ffee", lambda x: {"logits": mean_colour(x), "features": mean_colour(x)}
-            ),
-            "inception": nothing,
-            "arcface": nothing,
-            "dlib": nothing,
-            "reader": nothing,
-            "segmenter_before": nothing,
-            "segmenter_after": nothing,
-        }
-        return Measurements(
+        made = Measurements(
             translations=translations,
             cycle=translations if cycle is None else cycle,
             store=FaceStore(directory, size),
@@ -108,8 +118,21 @@ def measure(tmp_path: Path) -> Measure:
             settings=EvaluationSettings(metrics=(), **{"bootstrap": 200, "batch_size": 5, **(settings or {})}),
             scratch=scratch,
             attributes=attributes,
-            **{**values, **extractors},
+            # Whichever weights lie on this machine.
+            published={opener: given.pop(name, nothing) for name, opener in OPENERS.items()},
+            segmenter_before=given.pop("segmenter_before", nothing),
+            segmenter_after=given.pop("segmenter_after", nothing),
+            reversal=given.pop("reversal", "alone"),
         )
+        views = {
+            "classifier": Extractor(
+                "colour", "c0ffee", lambda x: {"logits": mean_colour(x), "features": mean_colour(x)}
+            ),
+            "reader": nothing,
+        }
+        for name, extractor in {**views, **given}.items():
+            setattr(made, name, extractor)
+        return made
 
     return make
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from mimik.evaluation.measurements import Extractor
 from mimik.evaluation.metrics import acd
+from mimik.evaluation.places import Extractor
 from mimik.networks.dlib_face import LANDMARKS, SIDE, TEMPLATE
 
 seen: list[torch.Tensor] = []

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mimik.evaluation.measurements import Extractor, Measurements, Missing
+from mimik.evaluation.measurements import Measurements
 from mimik.evaluation.metrics import attribute_accuracy
 from mimik.evaluation.metrics.attribute_accuracy import asked, hits, preserved
+from mimik.evaluation.places import Extractor, Missing
 from mimik.faces.prepared.store import FaceStore
 
 NAMES = ("Young", "Bald", "Male")

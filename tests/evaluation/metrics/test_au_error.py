@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from mimik.evaluation.measurements import Extractor, Missing
 from mimik.evaluation.metrics import au_error
+from mimik.evaluation.places import Extractor, Missing
 from mimik.labels import ACTION_UNITS
 
 

@@ -1,7 +1,8 @@
 import pytest
 
-from mimik.evaluation.measurements import ClassFilter, Missing
+from mimik.evaluation.measurements import ClassFilter
 from mimik.evaluation.metrics import classifier_accuracy
+from mimik.evaluation.places import Missing
 
 
 def value_of(measurements):

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from mimik.evaluation.measurements import ClassFilter, Missing
+from mimik.evaluation.measurements import ClassFilter
 from mimik.evaluation.metrics import eea
+from mimik.evaluation.places import Missing
 from mimik.statistics.confusion import confusion_matrix
 
 

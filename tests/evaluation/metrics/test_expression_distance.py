@@ -5,8 +5,9 @@ import torch
 
 from mimik.datasets import synthetic
 from mimik.evaluation.extractors import open_geometric
-from mimik.evaluation.measurements import Extractor, Measurements, Missing
+from mimik.evaluation.measurements import Measurements
 from mimik.evaluation.metrics import expression_distance
+from mimik.evaluation.places import Extractor, Missing
 from mimik.faces.action_units import geometric
 from mimik.faces.mesh.mesher import FaceMesher
 from mimik.faces.reconstruction import calibration

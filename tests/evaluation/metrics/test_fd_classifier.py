@@ -1,8 +1,8 @@
 import pytest
 
-from mimik.evaluation.measurements import Missing
 from mimik.evaluation.metrics import fd_classifier
 from mimik.evaluation.metrics.fid import frechet_distance, moments
+from mimik.evaluation.places import Missing
 
 
 def test_uses_the_classifier_and_never_the_name_fid(measure) -> None:

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from mimik.evaluation.measurements import Extractor
 from mimik.evaluation.metrics import fid
 from mimik.evaluation.metrics.fid import frechet_distance, moments, symmetric_root
+from mimik.evaluation.places import Extractor
 
 
 def random_covariance(seed: int, size: int, rank: int) -> np.ndarray:

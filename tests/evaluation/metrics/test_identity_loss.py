@@ -5,9 +5,10 @@ import torch.nn.functional as F
 from skimage.transform import estimate_transform
 
 from mimik.evaluation.crops import crop_matrices
-from mimik.evaluation.measurements import Extractor
+from mimik.evaluation.extractors import open_arcface
 from mimik.evaluation.metrics import identity_loss
 from mimik.evaluation.metrics.identity_loss import cosine_distance, five_points
+from mimik.evaluation.places import Extractor
 from mimik.networks.arcface import SIDE, TEMPLATE
 
 
@@ -94,5 +95,5 @@ def test_photographs_are_cropped_by_the_landmarks_of_the_input(measure, faces) -
 def test_missing_weights_and_landmarks_are_said(measure) -> None:
     measurements = measure()
     assert identity_loss.compute(measurements)["identity_loss"] == {"skipped": "put the file there."}
-    measurements.arcface = READER
+    measurements.published[open_arcface] = READER
     assert "landmarks" in identity_loss.compute(measurements)["identity_loss"]["skipped"]

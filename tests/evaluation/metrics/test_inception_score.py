@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from mimik.evaluation.measurements import Extractor
 from mimik.evaluation.metrics import inception_score
 from mimik.evaluation.metrics.inception_score import score
+from mimik.evaluation.places import Extractor
 
 
 def test_sure_and_different_scores_the_number_of_classes() -> None:

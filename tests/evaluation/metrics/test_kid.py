@@ -3,9 +3,9 @@ from itertools import product
 import numpy as np
 import pytest
 
-from mimik.evaluation.measurements import Extractor
 from mimik.evaluation.metrics import kid
 from mimik.evaluation.metrics.kid import kernel_distance, squared_mmd
+from mimik.evaluation.places import Extractor
 
 
 def test_two_points_each_by_hand() -> None:

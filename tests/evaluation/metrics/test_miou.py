@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from mimik.evaluation.measurements import Extractor
 from mimik.evaluation.metrics import miou
+from mimik.evaluation.places import Extractor
 from mimik.labels import IGNORED, SEGMENTATION_CLASSES
 
 BACKGROUND, SKIN, NOSE, LIP, MOUTH = (

@@ -5,9 +5,9 @@ import pytest
 import torch
 from PIL import Image
 
-from mimik.evaluation.measurements import Extractor
 from mimik.evaluation.metrics import fid, fid_antialiased, lpips, ssfid, vgg_face
 from mimik.evaluation.metrics.fid_antialiased import antialiased
+from mimik.evaluation.places import Extractor, Missing, Places
 
 FIXTURE = Extractor("fixture", "ab", lambda images: {"features": images.flatten(1)[:, :: images[0].numel() // 7]})
 
@@ -42,9 +42,8 @@ def test_fid_antialiased_is_another_value_under_another_name(measure) -> None:
     assert skipped == {"fid_antialiased": {"skipped": "put the file there."}}
 
 
-def test_ssfid_is_the_mean_over_targets(measure, monkeypatch: pytest.MonkeyPatch) -> None:
-    measurements = measure(labels=np.arange(6) % 3, inception=FIXTURE)
-    monkeypatch.setattr(ssfid, "open_swav", lambda places: FIXTURE)
+def test_ssfid_is_the_mean_over_targets(measure) -> None:
+    measurements = measure(labels=np.arange(6) % 3, inception=FIXTURE, swav=FIXTURE)
     entry = ssfid.compute(measurements)["ssfid"]
     assert entry["value"] == pytest.approx(fid.compute(measurements)["fid_per_target"]["value"])
     assert "SwAV" in entry["protocol"] and entry["n_real"] == 6
@@ -55,15 +54,16 @@ def test_ssfid_is_the_mean_over_targets(measure, monkeypatch: pytest.MonkeyPatch
     [(ssfid, "swav_800ep_pretrain.pth.tar"), (vgg_face, "vgg_face_dag.pth"), (lpips, "alexnet-owt-7be5be79.pth")],
 )
 def test_without_weights_it_says_what_to_put_where(measure, module, file: str) -> None:
-    entries = module.compute(measure())
+    measurements = measure()
+    measurements.published.clear()
+    entries = module.compute(measurements)
     assert tuple(entries) == module.NAMES
     assert all(file in entry["skipped"] and "https://" in entry["skipped"] for entry in entries.values())
 
 
-def test_vgg_face_distance_and_its_histogram(measure, monkeypatch: pytest.MonkeyPatch) -> None:
-    measurements = measure()
+def test_vgg_face_distance_and_its_histogram(measure) -> None:
     network = Extractor("mean", "ab", lambda images: {"features": images.mean((2, 3)) + 1})
-    monkeypatch.setattr(vgg_face, "open_vgg_face", lambda places: network)
+    measurements = measure(vgg_face=network)
     entry = vgg_face.compute(measurements)["vgg_face"]
     sources = measurements.of_sources(network)["features"][:, None].astype(float)
     edits = measurements.of_translations(network)["features"].astype(float)
@@ -80,15 +80,15 @@ def test_a_face_that_no_feature_fires_on_has_a_distance() -> None:
     assert vgg_face.unit_distance(np.zeros((1, 4)), np.eye(4)[:1]).tolist() == [1.0]
 
 
-def test_lpips_of_the_right_pairs(measure, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lpips_of_the_right_pairs(measure) -> None:
     def between(pairs: torch.Tensor) -> dict[str, torch.Tensor]:
         return {"distance": (pairs[:, 0] - pairs[:, 1]).abs().mean((1, 2, 3))}
 
-    monkeypatch.setattr(lpips, "open_lpips", lambda places: Extractor("difference", "ab", between))
-    small = lpips.compute(measure(truth=True))
+    network = Extractor("difference", "ab", between)
+    small = lpips.compute(measure(truth=True, lpips=network))
     assert all("at least 35 px" in entry["skipped"] for entry in small.values())
     images = np.random.default_rng(0).integers(0, 256, (4, 40, 40, 3), dtype=np.uint8)
-    measurements = measure(truth=True, images=images, folder="second")
+    measurements = measure(truth=True, images=images, folder="second", lpips=network)
     entries = lpips.compute(measurements)
     translations, truth = measurements.translations.astype(float), measurements.truth[slice(None)].astype(float)
     other, labels = measurements.other, measurements.labels
@@ -98,5 +98,18 @@ def test_lpips_of_the_right_pairs(measure, monkeypatch: pytest.MonkeyPatch) -> N
     assert entries["copy_truth_lpips"]["value"] == pytest.approx(copied[other].mean(), abs=1e-6)
     own = np.abs(translations[np.arange(4), labels] - images).mean((1, 2, 3)) / 127.5
     assert entries["lpips"]["value"] == pytest.approx(own.mean(), abs=1e-6)
-    reversed_ = measure(images=images, folder="third", attributes=("a", "b", "c"))
+    reversed_ = measure(images=images, folder="third", attributes=("a", "b", "c"), lpips=network)
     assert lpips.compute(reversed_)["lpips"]["applies"] is False
+
+
+def test_a_network_is_opened_when_a_metric_asks_for_it_and_once(measure) -> None:
+    asked = []
+
+    def opener(places: Places) -> Missing:
+        asked.append(places)
+        return Missing("put it there.")
+
+    measurements = measure()
+    assert not asked
+    assert measurements.opened(opener) is measurements.opened(opener)
+    assert asked == [measurements.places]

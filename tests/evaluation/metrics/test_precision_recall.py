@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from mimik.evaluation.measurements import Extractor, Missing
 from mimik.evaluation.metrics import precision_recall, precision_recall_classifier
 from mimik.evaluation.metrics.precision_recall import NAMES, neighbourhoods
+from mimik.evaluation.places import Extractor, Missing
 
 FIXTURE = Extractor("fixture", "ab", lambda images: {"features": images.flatten(1)[:, ::97]})
 

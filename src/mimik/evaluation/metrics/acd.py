@@ -11,7 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mimik.evaluation.crops import identity_distances
-from mimik.evaluation.measurements import Array, Entry, Measurements, Missing
+from mimik.evaluation.extractors import open_dlib
+from mimik.evaluation.measurements import Array, Entry, Measurements
+from mimik.evaluation.places import Missing
 from mimik.networks.dlib_face import LANDMARKS, SAME_PERSON, SIDE, TEMPLATE
 from mimik.statistics import bootstrap
 
@@ -38,7 +40,7 @@ def compute(measurements: Measurements) -> dict[str, Entry]:
     """The two entries of metrics.json, with `per_class` and `ci_per_class` by target; photographs only."""
     if not isinstance(measurements.truth, Missing):
         return dict.fromkeys(NAMES, Missing(RENDERED, applies=False).entry)
-    network, store = measurements.dlib, measurements.store
+    network, store = measurements.opened(open_dlib), measurements.store
     if isinstance(network, Missing):
         return dict.fromkeys(NAMES, network.entry)
     if store.landmarks is None:

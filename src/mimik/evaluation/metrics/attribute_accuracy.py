@@ -15,7 +15,8 @@ import numpy.typing as npt
 import torch
 
 from mimik.components.conditions import Condition, ConditionConfig, Reversal
-from mimik.evaluation.measurements import Array, Entry, Extractor, Measurements, Missing
+from mimik.evaluation.measurements import Array, Entry, Measurements
+from mimik.evaluation.places import Extractor, Missing
 from mimik.statistics import bootstrap
 
 NAMES = (

@@ -9,7 +9,8 @@ method can beat honestly).
 
 import numpy as np
 
-from mimik.evaluation.measurements import Array, Entry, Measurements, Missing
+from mimik.evaluation.measurements import Array, Entry, Measurements
+from mimik.evaluation.places import Missing
 from mimik.labels import ACTION_UNITS
 
 NAMES = ("au_error", "au_error_copy", "au_error_truth")

@@ -6,7 +6,8 @@ On AffectNet it is about 60 %. An EEA far above it means that a generator exagge
 
 import numpy as np
 
-from mimik.evaluation.measurements import Entry, Measurements, Missing
+from mimik.evaluation.measurements import Entry, Measurements
+from mimik.evaluation.places import Missing
 from mimik.statistics import bootstrap
 
 NAMES = ("classifier_accuracy",)

@@ -6,7 +6,8 @@ PSNR and SSIM of tables 1 and 2 of Bodur et al. 2021 (depth guidance); docs/pape
 import numpy as np
 import torch
 
-from mimik.evaluation.measurements import Array, Entry, Measurements, Missing, flat, unit_tensor
+from mimik.evaluation.measurements import Array, Entry, Measurements, flat, unit_tensor
+from mimik.evaluation.places import Missing
 from mimik.statistics.image_similarity import l1, psnr, ssim
 
 NAMES = ("cycle_l1", "cycle_psnr", "cycle_ssim")

@@ -7,7 +7,8 @@ rate, and SeCGAN calls it editing accuracy. Protocol: docs/papers/metrics.md#exp
 import numpy as np
 import numpy.typing as npt
 
-from mimik.evaluation.measurements import Entry, Measurements, Missing
+from mimik.evaluation.measurements import Entry, Measurements
+from mimik.evaluation.places import Missing
 from mimik.statistics import bootstrap
 
 NAMES = ("eea", "eea_copy", "eea_truth", "eea_with_self", "eea_per_class", "confusion")

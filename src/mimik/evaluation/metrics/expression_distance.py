@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from mimik.components.conditions import stored_class_means
-from mimik.evaluation.measurements import Array, Entry, Measurements, Missing
+from mimik.evaluation.measurements import Array, Entry, Measurements
+from mimik.evaluation.places import Missing
 
 NAMES = ("expression_distance", "expression_distance_copy", "expression_distance_truth")
 PROTOCOL = (

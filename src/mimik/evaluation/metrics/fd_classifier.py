@@ -3,8 +3,9 @@
 Protocol: docs/papers/metrics.md#feature-distances-of-the-classifier.
 """
 
-from mimik.evaluation.measurements import Entry, Measurements, Missing
+from mimik.evaluation.measurements import Entry, Measurements
 from mimik.evaluation.metrics.fid import distance_entry
+from mimik.evaluation.places import Missing
 
 NAMES = ("fd_classifier", "fd_classifier_copy", "fd_classifier_truth")
 PROTOCOL = (

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mimik.evaluation.measurements import Entry, Extractor, Measurements, Missing
+from mimik.evaluation.extractors import open_inception
+from mimik.evaluation.measurements import Entry, Measurements
+from mimik.evaluation.places import Extractor, Missing
 
 NAMES = ("fid", "fid_per_target")
 PROTOCOL = (
@@ -33,7 +35,7 @@ Array = npt.NDArray[Any]
 
 def compute(measurements: Measurements) -> dict[str, Entry]:
     """The two entries of metrics.json, with the number of real images `n_real`."""
-    inception = measurements.inception
+    inception = measurements.opened(open_inception)
     if isinstance(inception, Missing):
         return dict.fromkeys(NAMES, inception.entry)
     fake = measurements.of_translations(inception)["features"]

@@ -10,8 +10,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mimik.evaluation.measurements import Entry, Extractor, Measurements, Missing
+from mimik.evaluation.extractors import open_inception
+from mimik.evaluation.measurements import Entry, Measurements
 from mimik.evaluation.metrics.fid import distance_entry
+from mimik.evaluation.places import Extractor, Missing
 from mimik.networks.inception import SIDE
 
 NAMES = ("fid_antialiased",)
@@ -27,7 +29,7 @@ FORMAT = {"fid_antialiased": "{:.2f}"}
 
 def compute(measurements: Measurements) -> dict[str, Entry]:
     """The entry of metrics.json, with the number of real images `n_real`."""
-    inception = measurements.inception
+    inception = measurements.opened(open_inception)
     if isinstance(inception, Missing):
         return {"fid_antialiased": inception.entry}
 

@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mimik.evaluation.crops import identity_distances
-from mimik.evaluation.measurements import Array, Entry, Measurements, Missing
+from mimik.evaluation.extractors import open_arcface
+from mimik.evaluation.measurements import Array, Entry, Measurements
+from mimik.evaluation.places import Missing
 from mimik.networks.arcface import SIDE, TEMPLATE
 
 NAMES = ("identity_loss", "identity_loss_truth")
@@ -65,7 +67,7 @@ def five_points(landmarks: Array) -> npt.NDArray[np.float64]:
 
 
 def _by_arcface(measurements: Measurements) -> Entry:
-    arcface, store = measurements.arcface, measurements.store
+    arcface, store = measurements.opened(open_arcface), measurements.store
     if isinstance(arcface, Missing):
         return arcface.entry
     if store.landmarks is None:

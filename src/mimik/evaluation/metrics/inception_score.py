@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mimik.evaluation.measurements import Entry, Measurements, Missing
+from mimik.evaluation.extractors import open_inception
+from mimik.evaluation.measurements import Entry, Measurements
+from mimik.evaluation.places import Missing
 
 NAMES = ("inception_score",)
 SUBSETS = 10
@@ -29,7 +31,7 @@ Array = npt.NDArray[Any]
 
 def compute(measurements: Measurements) -> dict[str, Entry]:
     """The entry of metrics.json, with the standard deviation over subsets `std`."""
-    inception = measurements.inception
+    inception = measurements.opened(open_inception)
     if isinstance(inception, Missing):
         return {"inception_score": inception.entry}
     logits = measurements.of_translations(inception)["logits"]

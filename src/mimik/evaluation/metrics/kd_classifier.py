@@ -3,8 +3,9 @@
 Protocol: docs/papers/metrics.md#feature-distances-of-the-classifier.
 """
 
-from mimik.evaluation.measurements import Entry, Measurements, Missing
+from mimik.evaluation.measurements import Entry, Measurements
 from mimik.evaluation.metrics.kid import distance_entry
+from mimik.evaluation.places import Missing
 
 NAMES = ("kd_classifier", "kd_classifier_copy", "kd_classifier_truth")
 PROTOCOL = (

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mimik.evaluation.measurements import Entry, Extractor, Measurements, Missing
+from mimik.evaluation.extractors import open_inception
+from mimik.evaluation.measurements import Entry, Measurements
+from mimik.evaluation.places import Extractor, Missing
 
 NAMES = ("kid",)
 PROTOCOL = (
@@ -27,7 +29,7 @@ Array = npt.NDArray[Any]
 
 def compute(measurements: Measurements) -> dict[str, Entry]:
     """The entry of metrics.json, with the standard deviation over subsets `std` and `n_real`."""
-    inception = measurements.inception
+    inception = measurements.opened(open_inception)
     if isinstance(inception, Missing):
         return {"kid": inception.entry}
     fake = measurements.of_translations(inception)["features"]

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 
 from mimik.evaluation.extractors import open_lpips
-from mimik.evaluation.measurements import Array, Entry, Extractor, Measurements, Missing, Rows
+from mimik.evaluation.measurements import Array, Entry, Measurements, Rows
+from mimik.evaluation.places import Extractor, Missing
 from mimik.networks.lpips import SMALLEST
 from mimik.training.batches import to_tensor
 
@@ -26,7 +27,7 @@ FORMAT = dict.fromkeys(NAMES, "{:.3f}")
 
 def compute(measurements: Measurements) -> dict[str, Entry]:
     """The three entries of metrics.json."""
-    network = open_lpips(measurements.places)
+    network = measurements.opened(open_lpips)
     if isinstance(network, Missing):
         return dict.fromkeys(NAMES, network.entry)
     if measurements.size < SMALLEST:

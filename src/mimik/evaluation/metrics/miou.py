@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from mimik.evaluation.measurements import Array, Entry, Extractor, Measurements, Missing
+from mimik.evaluation.measurements import Array, Entry, Measurements
+from mimik.evaluation.places import Extractor, Missing
 from mimik.labels import IGNORED, PARTS, SEGMENTATION_CLASSES, class_indices
 from mimik.statistics import bootstrap
 from mimik.statistics.confusion import confusion_matrix, intersection_over_union

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mimik.evaluation.measurements import Array, Entry, Measurements, Missing, Rows
+from mimik.evaluation.measurements import Array, Entry, Measurements, Rows
+from mimik.evaluation.places import Missing
 from mimik.labels import PARTS, SEGMENTATION_CLASSES
 
 NAMES = ("outside_change", "outside_change_truth")

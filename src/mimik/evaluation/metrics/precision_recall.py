@@ -9,7 +9,9 @@ Protocol: docs/papers/metrics.md#precision-and-recall.
 import numpy as np
 import numpy.typing as npt
 
-from mimik.evaluation.measurements import Array, Entry, Extractor, Measurements, Missing
+from mimik.evaluation.extractors import open_inception
+from mimik.evaluation.measurements import Array, Entry, Measurements
+from mimik.evaluation.places import Extractor, Missing
 
 NAMES = ("precision", "recall", "density", "coverage")
 NEIGHBOURS = {"precision": 3, "recall": 3, "density": 5, "coverage": 5}
@@ -37,7 +39,7 @@ FORMAT = dict.fromkeys(NAMES, "{:.3f}")
 
 def compute(measurements: Measurements) -> dict[str, Entry]:
     """The four entries of metrics.json, with the standard deviation over the draws `std` and `n_real`."""
-    inception = measurements.inception
+    inception = measurements.opened(open_inception)
     if isinstance(inception, Missing):
         return dict.fromkeys(NAMES, inception.entry)
     fake = measurements.of_translations(inception)["features"]

@@ -4,9 +4,10 @@ For machines without Inception's weights and for rendered faces. Protocol:
 docs/papers/metrics.md#feature-distances-of-the-classifier.
 """
 
-from mimik.evaluation.measurements import Entry, Measurements, Missing
+from mimik.evaluation.measurements import Entry, Measurements
 from mimik.evaluation.metrics.precision_recall import NAMES as KINDS
 from mimik.evaluation.metrics.precision_recall import entries
+from mimik.evaluation.places import Missing
 
 ENDINGS = ("", "_copy", "_truth")
 NAMES = tuple(f"{kind}_classifier{ending}" for ending in ENDINGS for kind in KINDS)

@@ -8,7 +8,8 @@ target other than e.
 import numpy as np
 import numpy.typing as npt
 
-from mimik.evaluation.measurements import Entry, Extractor, Measurements, Missing
+from mimik.evaluation.measurements import Entry, Measurements
+from mimik.evaluation.places import Extractor, Missing
 from mimik.statistics import bootstrap
 
 NAMES = ("preservation_error", "preservation_error_copy", "preservation_error_truth")

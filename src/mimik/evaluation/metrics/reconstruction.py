@@ -6,8 +6,9 @@ labels).
 
 import numpy as np
 
-from mimik.evaluation.measurements import Array, Entry, Measurements, Missing
+from mimik.evaluation.measurements import Array, Entry, Measurements
 from mimik.evaluation.metrics.cycle import similarities
+from mimik.evaluation.places import Missing
 
 NAMES = ("l1", "psnr", "ssim")
 NEEDS_EXPRESSIONS = True

@@ -5,8 +5,9 @@ SwAV's ResNet-50, its 2048 average-pool features, images resized to 224 px. Prot
 """
 
 from mimik.evaluation.extractors import open_swav
-from mimik.evaluation.measurements import Entry, Measurements, Missing
+from mimik.evaluation.measurements import Entry, Measurements
 from mimik.evaluation.metrics.fid import distance_entry
+from mimik.evaluation.places import Missing
 
 NAMES = ("ssfid",)
 PROTOCOL = (
@@ -22,7 +23,7 @@ FORMAT = {"ssfid": "{:.2f}"}
 
 def compute(measurements: Measurements) -> dict[str, Entry]:
     """The entry of metrics.json, with the number of real images `n_real`."""
-    swav = open_swav(measurements.places)
+    swav = measurements.opened(open_swav)
     if isinstance(swav, Missing):
         return {"ssfid": swav.entry}
     fake = measurements.of_translations(swav)["features"]

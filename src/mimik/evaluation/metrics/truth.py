@@ -9,7 +9,8 @@ unchanged background cannot hide what happens where the expression is.
 import numpy as np
 import torch
 
-from mimik.evaluation.measurements import Array, Entry, Measurements, Missing, flat, unit_tensor
+from mimik.evaluation.measurements import Array, Entry, Measurements, flat, unit_tensor
+from mimik.evaluation.places import Missing
 from mimik.statistics import image_similarity
 
 NAMES = (

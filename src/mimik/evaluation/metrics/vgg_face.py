@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mimik.evaluation.extractors import open_vgg_face
-from mimik.evaluation.measurements import Array, Entry, Measurements, Missing
+from mimik.evaluation.measurements import Array, Entry, Measurements
+from mimik.evaluation.places import Missing
 
 NAMES = ("vgg_face",)
 PROTOCOL = (
@@ -30,7 +31,7 @@ def compute(measurements: Measurements) -> dict[str, Entry]:
     """The entry of metrics.json, with `histogram` (`edges`, `counts` of pairs); photographs only."""
     if not isinstance(measurements.truth, Missing):
         return {"vgg_face": Missing(RENDERED, applies=False).entry}
-    network = open_vgg_face(measurements.places)
+    network = measurements.opened(open_vgg_face)
     if isinstance(network, Missing):
         return {"vgg_face": network.entry}
     sources = measurements.of_sources(network)["features"]
