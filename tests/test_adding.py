@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
-from mimik import cli, tracking
+from mimik import cli
 from mimik.settings import params, stages
+from mimik.tracking import runs
 
 pytestmark = pytest.mark.slow
 
@@ -55,7 +56,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     path, modules = list(sys.path), set(sys.modules)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr(tracking, "_installed", lambda: False)  # MLflow's database takes longer than all the rest
+        patch.setattr(runs, "installed", lambda: False)  # MLflow's database takes longer than all the rest
         for language, content, file in blocks():
             if language == "python":
                 (folder / file).parent.mkdir(parents=True, exist_ok=True)

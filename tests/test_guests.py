@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from mimik import cli, tracking
+from mimik import cli
 from mimik.errors import UserError
 from mimik.faces.prepared import prepare
 from mimik.faces.prepared.rendered import with_units
@@ -20,6 +20,7 @@ from mimik.networks import segmenter
 from mimik.settings import params, stages
 from mimik.settings.modules import CONTRACTS
 from mimik.settings.outside import VARIABLE, modules_of
+from mimik.tracking import runs
 from mimik.training.runs import load_method
 
 pytestmark = pytest.mark.slow
@@ -77,7 +78,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.delenv(VARIABLE, raising=False)
-        patch.setattr(tracking, "_installed", lambda: False)
+        patch.setattr(runs, "installed", lambda: False)
         for command in COMMANDS.strip().splitlines():
             cli.main(command.split())
         yield folder

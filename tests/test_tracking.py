@@ -12,11 +12,14 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from mimik import tracking
 from mimik.editing import serving
 from mimik.errors import UserError
 from mimik.labels import EXPRESSIONS
+from mimik.reporting.papers.pages import Shown
+from mimik.reporting.tabular import Cell, Column, Line, Table
 from mimik.storage.files import write_json
+from mimik.tracking import content, history, papers, parents, server
+from mimik.tracking import runs as tracking
 from mimik.training.runs import train_method
 from tests.tiny import make_store
 
@@ -89,9 +92,11 @@ def test_a_training_and_its_evaluation_are_one_run_with_everything(project: Path
     # None of its pictures or tables goes to the server with it.
     assert not [file for file in client.list_artifacts(run_id) if "index" in file.path or "store" in file.path]
 
-    history = pd.read_csv(result / "history.csv").set_index("step")["generator/rec"]
-    logged = {m.step: m.value for m in client.get_metric_history(run_id, "generator/rec")}
-    assert logged == pytest.approx(history.to_dict())
+    losses = pd.read_csv(result / "history.csv").set_index("step")["generator/rec"]
+    logged = {m.step: m.value for m in client.get_metric_history(run_id, "training/generator/rec")}
+    assert logged == pytest.approx(losses.to_dict())
+    measured = sorted(name for name in run.data.metrics if not name.startswith("system/"))
+    assert measured[0].startswith("test/")  # what counts comes first where names are sorted
     assert -1.0 not in logged.values()  # a step that the run has already is not sent again
     assert run.data.metrics["test/eea"] == 0.75
     assert run.data.metrics["test/eea_per_class/happiness"] == 0.5
@@ -103,24 +108,72 @@ def test_a_training_and_its_evaluation_are_one_run_with_everything(project: Path
     (version,) = client.search_model_versions("name = 'stargan-tiny'")
     assert version.run_id == run_id
     check_served_model(version.source or "", result, store.images[:3])
+    # Here, as a new database takes seconds.
     check_pictures_made_elsewhere(project, client)
+    check_trainings_stand_under_one_parent(project, client)
+    check_tables_of_papers(client)
 
 
 def check_pictures_made_elsewhere(project: Path, client: Any) -> None:
-    """They are a run without losses and generator. Here, as a new database takes seconds."""
-    result = project / "results" / "store" / "theirs"
+    """They are a run without losses and generator."""
+    run = elsewhere(project, client, "theirs", 0.5)
+    assert run.data.metrics == {"test/eea": 0.5} and run.data.params["submitted.licence"] == "MIT"
+    assert {file.path for file in client.list_artifacts(run.info.run_id)} == {"config.json", "metrics.json"}
+    assert "generator_sha256" not in run.data.tags
+    assert parents.PARENT not in run.data.tags  # of one training there is nothing to average
+
+
+def check_trainings_stand_under_one_parent(project: Path, client: Any) -> None:
+    second = elsewhere(project, client, "theirs@2", 0.7)
+    third = elsewhere(project, client, "theirs@3", 0.8, config={"conv_dim": 64})  # other settings: not of them
+    parent = client.get_run(client.get_run(second.info.run_id).data.tags[parents.PARENT])
+    assert parent.data.metrics["test/eea"] == pytest.approx(0.6)
+    assert parent.data.metrics["test deviation/eea"] == pytest.approx(0.1 * np.sqrt(2))
+    assert parent.data.tags["trainings"] == "2" and "seed" not in parent.data.params
+    under = client.search_runs([parent.info.experiment_id], f"tags.`{parents.PARENT}` = '{parent.info.run_id}'")
+    assert {run.data.params["method"] for run in under} == {"theirs", "theirs@2"}
+    assert parents.PARENT not in client.get_run(third.info.run_id).data.tags
+    # Evaluated again, the same runs have the same parent.
+    elsewhere(project, client, "theirs@2", 0.9)
+    again = client.search_runs([parent.info.experiment_id], f"tags.{parents.OF} LIKE '%'")
+    assert [run.info.run_id for run in again] == [parent.info.run_id]
+    assert again[0].data.metrics["test/eea"] == pytest.approx(0.7)
+
+
+def check_tables_of_papers(client: Any) -> None:
+    def shown(ours: float | None) -> list[Shown]:
+        columns = [Column("EEA_(%)_published", "EEA"), Column("EEA_(%)_ours", "EEA"), Column("protocol", "", text=True)]
+        cells = [Cell("90", number=90.0), Cell("91", "88 to 92", ours), Cell("scale demo")]
+        return [
+            Shown("lab/table1", "", "", table=Table("row", columns, [Line("StarGAN", cells)])),
+            Shown("lab/f", "", ""),
+        ]
+
+    papers.mirror_tables(shown(None))
+    assert client.get_experiment_by_name(papers.EXPERIMENT) is None  # nothing was measured
+    for value in (91.0, 91.0, 89.0):
+        papers.mirror_tables(shown(value))
+        experiment = client.get_experiment_by_name(papers.EXPERIMENT)
+        row, table = client.search_runs([experiment.experiment_id], order_by=["attributes.start_time DESC"])
+        assert (table.info.run_name, row.info.run_name) == ("lab/table1", "StarGAN")
+        assert row.data.tags[parents.PARENT] == table.info.run_id
+        assert row.data.metrics == {"EEA_published": 90.0, "EEA_ours": value}
+        assert (row.data.tags["EEA_ours"], row.data.tags["protocol"]) == ("88 to 92", "scale demo")
+
+
+def elsewhere(project: Path, client: Any, method: str, eea: float, **more: Any) -> Any:
+    """The run of a method of which only pictures are known."""
+    result = project / "results" / "store" / method
     config = {
-        **{"dataset": "store", "method": "theirs", "scale": "smoke", "seed": 0, "dataset_digest": "tiny-0"},
-        **{"config": {}, "training": {}, "run_key": "r" * 16, "config_digest": "c" * 64},
+        **{"dataset": "store", "method": method, "scale": "smoke", "seed": len(method), "dataset_digest": "tiny-0"},
+        **{"config": {}, "training": {}, "run_key": f"key of {method}", "config_digest": "c" * 64},
         "submitted": {"description": "A colleague's.", "licence": "MIT", "attributes": []},
+        **more,
     }
     write_json(result / "config.json", config)
     with tracking.evaluated_run(result, project / "store") as run_id:
-        write_json(result / "metrics.json", {"metrics": {"eea": {"value": 0.5}}})
-    run = client.get_run(run_id)
-    assert run.data.metrics == {"test/eea": 0.5} and run.data.params["submitted.licence"] == "MIT"
-    assert {file.path for file in client.list_artifacts(run_id)} == {"config.json", "metrics.json"}
-    assert "generator_sha256" not in run.data.tags
+        write_json(result / "metrics.json", {"metrics": {"eea": {"value": eea}}})
+    return client.get_run(run_id)
 
 
 def check_served_model(source: str, result: Path, faces: np.ndarray) -> None:
@@ -168,7 +221,7 @@ def test_a_failure_of_mlflow_does_not_stop_a_training(
     make_store(project / "store", size=16)
     with tracking.training_run(SETTINGS, project / "store") as (_, logger):
         assert logger is not None
-        monkeypatch.setattr(tracking, "SECONDS", -1.0)
+        monkeypatch.setattr(history, "SECONDS", -1.0)
         with sqlite3.connect(project / "mlflow.db") as database:
             database.execute("DROP TABLE metrics")
             database.execute("DROP TABLE latest_metrics")
@@ -313,13 +366,13 @@ def test_only_the_first_process_of_several_tracks(project: Path, monkeypatch: py
 
 
 def test_the_server_is_the_variable_or_a_database_here(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert tracking.tracking_uri() == f"sqlite:///{project / 'mlflow.db'}"
+    assert server.tracking_uri() == f"sqlite:///{project / 'mlflow.db'}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://server:5000")
-    assert tracking.tracking_uri() == "http://server:5000"
+    assert server.tracking_uri() == "http://server:5000"
 
 
 def test_metric_values_are_single_numbers() -> None:
-    values = dict(tracking.metric_values(json.loads('{"a": {"value": 1}, "b": {"value": {"x": 2.5, "y": [1]}}}')))
+    values = dict(content.metric_values(json.loads('{"a": {"value": 1}, "b": {"value": {"x": 2.5, "y": [1]}}}')))
     assert values == {"a": 1.0, "b/x": 2.5}
 
 
@@ -330,7 +383,7 @@ def test_a_full_disk_is_told_as_one(project: Path, monkeypatch: pytest.MonkeyPat
         raise OperationalError("INSERT INTO runs", {}, sqlite3.OperationalError("database or disk is full"))
 
     write_json(project / "manifest.json", {"digest": "d"})
-    monkeypatch.setattr(tracking, "_open_store", full)
+    monkeypatch.setattr(tracking, "open_store", full)
     with pytest.raises(UserError, match="the disk is full") as caught, tracking.training_run(SETTINGS, project):
         pass
     assert "\n" not in str(caught.value) and "move it away" not in str(caught.value)

@@ -47,7 +47,7 @@ def test_a_method_is_trained_translated_and_evaluated(tmp_path: Path) -> None:
     make_store(tmp_path / "store", size=16)
     done = run(
         f"""
-from mimik import tracking
+from mimik.tracking import runs as tracking
 from mimik.evaluation import evaluate, measurements, translation
 from mimik.training import runs
 with tracking.training_run({SETTINGS!r}, "store") as (settings, logger):
@@ -90,7 +90,7 @@ prepare("synthetic", options, path("raw"), path("store"), seed=0, workers=1, mir
 def test_a_named_server_is_not_passed_over(tmp_path: Path) -> None:
     make_store(tmp_path / "store", size=16)
     code = f"""
-from mimik import tracking
+from mimik.tracking import runs as tracking
 from mimik.errors import UserError
 try:
     with tracking.training_run({SETTINGS!r}, "store"):

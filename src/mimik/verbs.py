@@ -139,7 +139,7 @@ def pretrain_network(chosen: argparse.Namespace) -> None:
 
 def train_method(chosen: argparse.Namespace) -> None:
     """`mimik train`."""
-    from mimik import tracking
+    from mimik.tracking import runs as tracking
     from mimik.training.runs import train_method
 
     values = _params(chosen)
@@ -169,9 +169,9 @@ def train_method(chosen: argparse.Namespace) -> None:
 
 def import_weights(chosen: argparse.Namespace) -> None:
     """`mimik import`."""
-    from mimik import tracking
     from mimik.faces.prepared.store import prepared_manifest
     from mimik.released import importing
+    from mimik.tracking import runs as tracking
 
     values, store = _params(chosen), PREPARED / chosen.dataset
     weights = Path(chosen.weights).expanduser()
@@ -210,10 +210,10 @@ def translate_faces(chosen: argparse.Namespace) -> None:
 
 def evaluate_method(chosen: argparse.Namespace) -> None:
     """`mimik evaluate`."""
-    from mimik import tracking
     from mimik.evaluation.evaluate import evaluate
     from mimik.evaluation.measurements import EvaluationSettings
     from mimik.settings.configuration import build
+    from mimik.tracking import runs as tracking
 
     values = _params(chosen)
     result, store = RESULTS / chosen.dataset / chosen.method, PREPARED / chosen.dataset
@@ -236,12 +236,12 @@ def evaluate_method(chosen: argparse.Namespace) -> None:
 
 def score_pictures(chosen: argparse.Namespace) -> None:
     """`mimik score`."""
-    from mimik import tracking
     from mimik.evaluation.evaluate import evaluate
     from mimik.evaluation.measurements import EvaluationSettings
     from mimik.evaluation.submission import DECLARATION, read_declaration, take_in
     from mimik.reporting.report import method_report
     from mimik.settings.configuration import build
+    from mimik.tracking import runs as tracking
 
     values, folder = _params(chosen), Path(chosen.folder).expanduser()
     declared = read_declaration(folder)
@@ -405,9 +405,10 @@ def analyse_study(chosen: argparse.Namespace) -> None:
 def write_papers(chosen: argparse.Namespace) -> None:
     """`mimik papers`."""
     from mimik.reporting.papers.pages import write_existing
+    from mimik.tracking.papers import mirror_tables
 
-    values = _on(_params(chosen), chosen)
-    shown = write_existing(values, RESULTS, PREPARED, RAW, Path("report"))
+    shown = write_existing(_on(_params(chosen), chosen), RESULTS, PREPARED, RAW, Path("report"))
+    mirror_tables(shown)
     made = sum(not item.absent for item in shown)
     print(f"report/papers/index.html: {made} of {len(shown)} items. report/claims.html: the ledger of claims.")
 

@@ -25,7 +25,7 @@ from mimik.reporting.report import method_report
 from mimik.settings.imported import imported_methods, imported_segmenters, is_imported
 from mimik.settings.params import load, resolve, resolve_segmenter
 from mimik.storage.files import read_json, write_json
-from mimik.tracking import evaluated_run
+from mimik.tracking.runs import evaluated_run
 from mimik.training.batches import to_tensor
 from mimik.training.runs import load_method
 from tests.released import drawn

@@ -104,7 +104,7 @@ def test_a_segmenter_of_another_dataset_is_trained_and_measured_there(fresh: Pro
         ("evaluation/metrics/eea.py", {"evaluate": 2, "report": 2, "compare": 1}),
         ("reporting/templates/page.html.j2", {"report": 2, "compare": 1}),
         ("faces/prepared/prepare.py", EVERYTHING),
-        ("tracking.py", {}),
+        ("tracking/runs.py", {}),
         ("console.py", {}),
     ],
 )

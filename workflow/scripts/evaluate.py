@@ -15,7 +15,7 @@ with reported(snakemake.log[0]):
     from mimik.evaluation.measurements import EvaluationSettings
     from mimik.settings.configuration import build
     from mimik.settings.params import mirror_of
-    from mimik.tracking import evaluated_run
+    from mimik.tracking.runs import evaluated_run
 
     result = Path(snakemake.input.generator).parent
     store = Path(snakemake.input.manifest).parent

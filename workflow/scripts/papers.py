@@ -6,5 +6,9 @@ from mimik.console import reported
 
 with reported(snakemake.log[0]):
     from mimik.reporting.papers.pages import write_existing
+    from mimik.tracking.papers import mirror_tables
 
-    write_existing(snakemake.params.settings, Path("results"), Path("data/prepared"), Path("data/raw"), Path("report"))
+    shown = write_existing(
+        snakemake.params.settings, Path("results"), Path("data/prepared"), Path("data/raw"), Path("report")
+    )
+    mirror_tables(shown)

@@ -7,7 +7,7 @@ from mimik.console import reported
 
 with reported(snakemake.log[0]):
     from mimik.settings.params import PRETRAINED
-    from mimik.tracking import training_run
+    from mimik.tracking.runs import training_run
     from mimik.training.runs import train_method
 
     settings = snakemake.params.settings

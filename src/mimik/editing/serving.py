@@ -24,7 +24,7 @@ from mimik.errors import UserError
 WORDS: Mapping[str, str] = {
     "to": "to", "strength": "strength", "shown": "shown", "units": "action_units", "has": "has", "like": "like"
 }  # fmt: skip
-"""Columns of the parts of a `Wish`; `mimik.tracking.SERVED` has all, with their types."""
+"""Columns of the parts of a `Wish`; `mimik.tracking.models.SERVED` has all, with their types."""
 
 
 class Editor:

@@ -19,15 +19,10 @@ import numpy as np
 
 from mimik.reporting.measured import Measured
 from mimik.reporting.results import Array, ReportSettings, Result, face_draws, read_result
+from mimik.settings.alike import ALIKE
 from mimik.settings.replicates import MARK, replicate
 from mimik.statistics import bootstrap
 from mimik.statistics.trainings import Interval, estimate, needed
-
-ALIKE = (
-    *("module", "config", "condition", "guidance", "training", "image_size", "freeze", "label_quality"),
-    *("pretrained_sha256", "imported"),
-)
-"""Keys of config.json in which trainings of one method must agree to be averaged."""
 
 
 def read_trainings(directory: Path | str, store_directory: Path | str | None = None) -> Result:
