@@ -168,9 +168,17 @@ def test_record_is_complete_and_every_entry_has_a_value_or_says_why_not(project)
 
 
 def test_nothing_but_the_record_is_left_behind(project) -> None:
+    """Besides, what is written for DVC says the same as metrics.json."""
     before = sorted(project.result.iterdir())
-    run(project)
-    written = [project.result / name for name in ("metrics.json", "per_face.safetensors")]
+    metrics = run(project)["metrics"]
+    short = json.loads((project.result / "scores.json").read_text())
+    assert {"eea", "truth_psnr", "l1"} <= set(short)
+    assert short == {name: metrics[name]["value"] for name in short}
+    rows = pd.read_csv(project.result / "by_target.csv").set_index("target")["accuracy"]
+    assert rows.to_dict() == pytest.approx(metrics["eea_per_class"]["value"])
+    written = [
+        project.result / name for name in ("metrics.json", "per_face.safetensors", "scores.json", "by_target.csv")
+    ]
     assert sorted(project.result.iterdir()) == sorted([*before, *written])
 
 

@@ -154,8 +154,10 @@ def test_every_stage_of_dvc_is_known_by_its_name_its_target_and_what_it_makes() 
     assert known["prepare@synthetic"].target == "data/prepared/synthetic/manifest.json"
     assert known["prepare@synthetic"].outs == ("data/prepared/synthetic",)
     assert known["evaluate@synthetic-stargan"].outs == (
-        "results/synthetic/stargan/per_face.safetensors",
         "results/synthetic/stargan/metrics.json",
+        "results/synthetic/stargan/per_face.safetensors",
+        "results/synthetic/stargan/scores.json",
+        "results/synthetic/stargan/by_target.csv",
     )
     assert known["compare"].target == "report/index.html"
     written = json.dumps([[stage.target, *stage.outs] for stage in known.values()])

@@ -255,7 +255,7 @@ def test_what_is_made_of_a_restricted_dataset_is_not_pushed(project: Project, tm
         "results/affectnet/hier_seg/translations",
         "results/affectnet/hier_seg/report.html",
     }
-    numbers = ("metrics.json", "per_face.safetensors")
+    numbers = ("metrics.json", "per_face.safetensors", "scores.json", "by_target.csv")
     kept_here = {path for path, there in pushed.items() if not there and not path.endswith(numbers)}
     made_of_it = {path for path in pushed if "affectnet" in path and not path.endswith(numbers)}
     assert kept_here == {"report/index.html", *made_of_it}
@@ -309,7 +309,7 @@ def test_every_stage_of_the_shipped_experiments_is_one_rule_and_declares_its_out
         stage = stages[name].get("do", stages[name])
         command, target = stage["cmd"].split(" -- ")
         assert command == "${rule} " + rule
-        entries = [*stage.get("outs", []), *stage.get("metrics", [])]
+        entries = [*stage.get("outs", []), *stage.get("metrics", []), *stage.get("plots", [])]
         declared = [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
         if name in never_pushed:
             assert stages[name]["foreach"] == f"${{restricted.{rule}}}"

@@ -55,6 +55,8 @@ rule evaluate:
     output:
         metrics="results/{dataset}/{method}/metrics.json",
         per_face="results/{dataset}/{method}/per_face.safetensors",
+        scores="results/{dataset}/{method}/scores.json",
+        by_target="results/{dataset}/{method}/by_target.csv",
     log:
         "logs/evaluate/{dataset}_{method}.log",
     benchmark:

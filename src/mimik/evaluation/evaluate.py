@@ -19,6 +19,7 @@ from mimik.components.conditions import Condition, Reversal
 from mimik.errors import UserError
 from mimik.evaluation.measurements import PER_FACE, PRINTED, Entry, EvaluationSettings, Measurements
 from mimik.evaluation.places import Extractor, Missing, Places
+from mimik.evaluation.scores import write_scores
 from mimik.faces.prepared.store import FaceStore
 from mimik.networks import segmenter
 from mimik.settings.external import is_external
@@ -47,9 +48,10 @@ def evaluate(
     *,
     segmented_dir: Path | str | None = None,
 ) -> None:
-    """Measure the translations of one method and write metrics.json and per_face.safetensors beside it.
+    """Measure the translations of one method and write metrics.json, and beside it per_face.safetensors and its short
+    form (`mimik.evaluation.scores`).
 
-    The second contains, for every metric that is a mean over pairs, the contribution of each translated face:
+    per_face.safetensors contains, for every metric that is a mean over pairs, the contribution of each translated face:
     `<metric>/sums` and `<metric>/counts`, float32 (N, G), see `mimik.evaluation.measurements.PerFace`.
 
     The pictures of a method that was not trained here (`mimik.evaluation.submission`) are measured alike, without what
@@ -112,6 +114,7 @@ def evaluate(
     }
     with atomic_path(Path(output).parent / "per_face.safetensors") as temporary:
         save_file(arrays, temporary)
+    write_scores(entries, Path(output).parent)
     write_json(
         output,
         {

@@ -193,7 +193,7 @@ def _stages(project: Path, params: resolution.Params) -> Iterator[Stage]:
             group, _, rule = stage["foreach"].strip("${}").partition(".")
             items = table[group][rule]
             stage = stage["do"]
-        outs = [*stage.get("outs", []), *stage.get("metrics", [])]
+        outs = [out for kind in ("outs", "metrics", "plots") for out in stage.get(kind, [])]
         paths = [out if isinstance(out, str) else next(iter(out)) for out in outs]
         for key, item in items.items():
             target, *filled = (_filled(text, item) for text in (stage["cmd"].rpartition(" -- ")[2], *paths))
