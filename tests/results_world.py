@@ -89,15 +89,19 @@ def add_continuous(directory: Path, *, truth: bool = True, units: bool = True, b
     """Continuous edits of faces 4 (to happiness) and 2 (to neutral), and of the units AU04 and AU12 of face 4.
 
     Every picture is of a flat grey: by strength 100 * face + 10 * level + `brightness`, the truth 5 more; of units
-    100 + 20 * unit + level + `brightness`, the truth 5 more.
+    100 + 20 * unit + level + `brightness`, the truth 5 more. Changes of units are 100 brighter; with face 1 as their
+    example faces 4 and 2 are 50 and 60 + `brightness`.
     """
     face, level = np.arange(2)[:, None], np.arange(3)[None]
     strengths = 100 * face + 10 * level + brightness
     edited = (100 + 20 * face + level)[None] + brightness
     kept = {"strengths": [strengths, strengths + 5], "action_units": [edited, edited + 5]}
+    kept["unit_changes"] = [100 + layer for layer in kept["action_units"]]
+    example = np.array([[50], [60]]) + brightness
+    kept["exemplars"] = [example, example + 5]
     for name, layers in kept.items():
         greys = np.stack(layers[: 2 if truth else 1])
-        if name == "action_units" and not units:
+        if name != "strengths" and not units:
             greys = greys[:, :0]
         images = np.broadcast_to(greys[..., None, None, None], (*greys.shape, SIZE, SIZE, 3)).astype(np.uint8)
         np.save(directory / "translations" / f"{name}.npy", images)
@@ -105,6 +109,8 @@ def add_continuous(directory: Path, *, truth: bool = True, units: bool = True, b
     manifest = json.loads(path.read_text())
     manifest["strengths"] = {"rows": [4, 2], "targets": [1, 0], "levels": [0, 0.5, 1]}
     manifest["action_units"] = {"rows": [4] if units else [], "names": ["AU04", "AU12"], "levels": [0, 0.5, 1]}
+    manifest["unit_changes"] = {**manifest["action_units"], "levels": [-1, 0, 1]}
+    manifest["exemplars"] = {"rows": [4, 2] if units else [], "like": [1, 1] if units else [], "levels": [1]}
     path.write_text(json.dumps(manifest))
 
 

@@ -9,7 +9,16 @@ import torch
 from torch import Tensor
 
 from mimik.components.conditions import Condition, ConditionConfig
-from mimik.evaluation.continuous import PAIRS, UNIT_FACES, draw_pairs, single_units, strengths, unit_rows
+from mimik.evaluation.continuous import (
+    PAIRS,
+    UNIT_FACES,
+    draw_exemplars,
+    draw_pairs,
+    exemplars,
+    single_units,
+    strengths,
+    unit_rows,
+)
 from mimik.faces.prepared.prepare import prepare
 from mimik.faces.prepared.store import FaceStore
 from mimik.labels import ACTION_UNITS
@@ -119,6 +128,55 @@ def test_a_unit_is_set_and_the_others_stay(rendered: FaceStore) -> None:
     assert expected is not None and np.abs(made[1, :, 1, 1].astype(int) - expected.astype(int)).max() <= 1
 
 
+def test_a_unit_is_changed_downwards_too(rendered: FaceStore) -> None:
+    """The state that is asked for passes 0 and 1; no face can."""
+    edit, condition = Recorder(), told_units(rendered, names=("AU12", "AU04"))
+    rows, levels = rendered.rows("test")[1:3], (-1.0, 0.0, 0.5)
+    made = single_units(edit, condition, rendered, rows, ("AU12",), levels, relative=True)
+    measured = rendered.table[["AU12", "AU04"]].to_numpy(np.float32)[rows]
+    expected = measured[:, None] + np.array([[[level, 0] for level in levels]])
+    np.testing.assert_allclose(edit.target.reshape(2, 3, 2).numpy(), expected, atol=1e-6)
+
+    from mimik.datasets import synthetic
+
+    table = rendered.table.iloc[rows].copy()
+    table["AU12"] = 0.0
+    least = synthetic.render(table, 16, ("images",)).images
+    assert least is not None and np.abs(made[1, :, 0, 0].astype(int) - least.astype(int)).max() <= 1
+    assert np.abs(made[1, :, 0, 1].astype(int) - rendered.images[rows].astype(int)).max() <= 1
+
+
+def test_an_example_is_another_person_with_another_expression() -> None:
+    labels, people = np.array([0, 1, 2, 0, 1, 2]), ["a", "a", "a", "b", "b", "b"]
+    faces = np.array([0, 1, 2, 3, 4, 5])
+    like = draw_exemplars(labels, people, faces, seed=0)
+    assert all(
+        people[one] != people[face] and labels[one] != labels[face] for face, one in zip(faces, like, strict=True)
+    )
+    assert len(set(like.tolist())) == 6  # each once
+    assert draw_exemplars(labels, people, faces, seed=0).tolist() == like.tolist()
+    alone = draw_exemplars(np.array([0, 0]), ["", ""], np.array([0, 1]), seed=0)
+    assert alone.tolist() == [1, 0]  # whoever there is, but not the face itself
+
+
+def test_a_face_gets_the_units_of_its_example(rendered: FaceStore) -> None:
+    edit, condition = Recorder(), told_units(rendered, names=("AU12", "AU04"))
+    rows = rendered.rows("test")
+    face, like = rows[:2], rows[[4, 5]]
+    made = exemplars(edit, condition, rendered, face, like)
+    assert made.shape == (2, 2, 1, 16, 16, 3)
+    units = rendered.table[["AU12", "AU04"]].to_numpy(np.float32)
+    np.testing.assert_allclose(edit.source.numpy(), units[face])
+    np.testing.assert_allclose(edit.target.numpy(), units[like])
+
+    from mimik.datasets import synthetic
+
+    table = rendered.table.iloc[face].reset_index(drop=True)
+    given = rendered.table.iloc[like][list(ACTION_UNITS)].to_numpy(float)
+    expected = synthetic.render(synthetic.with_action_units(table, given), 16, ("images",)).images
+    assert expected is not None and (made[1, :, 0] == expected).all()
+
+
 def test_units_are_edited_of_the_faces_that_show_least(rendered: FaceStore) -> None:
     rows = rendered.rows("test")
     chosen = unit_rows(rendered, np.concatenate([rows, rows]))
@@ -130,6 +188,8 @@ def test_without_faces_there_are_no_pictures(tmp_path: Path) -> None:
     store = make_store(tmp_path)
     made = single_units(Recorder(), told_units(store), store, np.empty(0, np.int64), [], LEVELS)
     assert made.shape == (1, 0, 0, 4, 16, 16, 3)
+    none = np.empty(0, np.int64)
+    assert exemplars(Recorder(), told_units(store), store, none, none).shape == (1, 0, 1, 16, 16, 3)
 
 
 def test_faces_are_rendered_grey_where_the_dataset_is(rendered: FaceStore) -> None:

@@ -125,7 +125,8 @@ def test_a_few_faces_are_edited_by_strength(folders, method) -> None:
         # The whole edit is what is in images.npy, strength 0 what the face is asked for as its own.
         for level, asked in enumerate((own[row], target)):
             assert (images[0, pair, level] == 20 * row + 10 * asked + own[row]).all()
-    assert manifest["action_units"]["rows"] == [] and np.load(folders[2] / "action_units.npy").shape[1] == 0
+    for name in ("action_units", "unit_changes", "exemplars"):
+        assert manifest[name]["rows"] == [] and np.load(folders[2] / f"{name}.npy").shape[1] == 0
 
 
 def test_the_way_back_starts_from_the_stored_picture(folders, method) -> None:
@@ -154,8 +155,8 @@ def test_a_failing_run_leaves_no_manifest_behind(folders, method, monkeypatch) -
     with pytest.raises(ZeroDivisionError):
         run(folders)
     assert not (folders[2] / "manifest.json").exists()
-    kept = {"action_units.npy", "cycle.npy", "guided_maps.npy", "images.npy", "masks.npy", "strengths.npy"}
-    assert {path.name for path in folders[2].iterdir()} == kept
+    kept = {"action_units", "cycle", "exemplars", "guided_maps", "images", "masks", "strengths", "unit_changes"}
+    assert {path.name for path in folders[2].iterdir()} == {f"{name}.npy" for name in kept}
 
 
 class Brightest(nn.Module):

@@ -16,6 +16,8 @@ rule translate:
         masks="results/{dataset}/{method}/translations/masks.npy",
         strengths="results/{dataset}/{method}/translations/strengths.npy",
         action_units="results/{dataset}/{method}/translations/action_units.npy",
+        unit_changes="results/{dataset}/{method}/translations/unit_changes.npy",
+        exemplars="results/{dataset}/{method}/translations/exemplars.npy",
         guided_maps="results/{dataset}/{method}/translations/guided_maps.npy",
         manifest="results/{dataset}/{method}/translations/manifest.json",
     log:

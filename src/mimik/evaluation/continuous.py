@@ -1,9 +1,10 @@
-"""Continuous edits of a few test faces: part of the way to an expression and beyond it, and single action units.
+"""Continuous edits of a few test faces: part of the way to an expression and beyond it, single action units, and the
+action units of another person.
 
 They are for visual inspection; no metric uses them. The faces are drawn without regard to any result and depend only on
 the test split and the seed, so that all methods of a dataset show the same ones. For rendered faces, the ground truth
 of every such edit is rendered as well: the face with its action units moved the same share of the way to those of the
-true target, or with the single unit at the requested intensity.
+true target, with the single unit at the requested intensity, or with the other person's units.
 """
 
 from collections.abc import Callable, Sequence
@@ -109,7 +110,14 @@ def unit_rows(store: FaceStore, rows: Rows) -> Rows:
 
 
 def single_units(
-    edit: Edit, condition: Condition, store: FaceStore, rows: Rows, names: Sequence[str], levels: Sequence[float]
+    edit: Edit,
+    condition: Condition,
+    store: FaceStore,
+    rows: Rows,
+    names: Sequence[str],
+    levels: Sequence[float],
+    *,
+    relative: bool = False,
 ) -> Array:
     """Edits of one action unit each: it is set to given intensities, the others are left unchanged.
 
@@ -119,7 +127,9 @@ def single_units(
         store: the prepared dataset.
         rows: faces of its table, (F,); none for a method that is not conditioned on units.
         names: the U units.
-        levels: the L intensities in [0, 1].
+        levels: the L intensities in [0, 1]; `relative`, changes of the intensity, which may be negative. The truth
+            of a change ends at 0 and 1, the state that is asked for does not.
+        relative: see `levels`.
 
     Returns:
         uint8 (V, F, U, L, S, S, 3): the edits and, where they can be rendered (V = 2), their truth.
@@ -134,12 +144,59 @@ def single_units(
         for name in names:
             column = ACTION_UNITS.index(name)
             for level in levels:
-                wanted.append(state + condition.change({name: level - float(own[column])}))
-                true_units.append(np.where(np.arange(len(own)) == column, level, own))
+                change = level if relative else level - float(own[column])
+                reached = np.clip(own[column] + level, 0, 1) if relative else level
+                wanted.append(state + condition.change({name: change}))
+                true_units.append(np.where(np.arange(len(own)) == column, reached, own))
     shape = (len(rows), len(names), len(levels))
     each = np.repeat(rows, len(names) * len(levels))
     made = edit(store.images[each], source.repeat_interleave(len(names) * len(levels), 0), torch.stack(wanted))
     return _stacked(made, with_units(store, each, np.stack(true_units)), shape)
+
+
+def draw_exemplars(labels: Rows, identities: Sequence[str], faces: Rows, seed: int) -> Rows:
+    """For each of some faces the one whose action units it is given: of another person, and another expression.
+
+    Args:
+        labels: expressions of the N faces, int64 (N,); -1 where they are unknown.
+        identities: who they are, N names; empty where unknown.
+        faces: positions among the N faces, (P,).
+        seed: seed of the draw.
+
+    Returns:
+        positions among the N faces, int64 (P,). Where nobody else shows another expression, any other face; one that
+        was taken least often.
+    """
+    order = np.random.default_rng(seed).permutation(len(labels)).tolist()
+    chosen: list[int] = []
+    for face in faces.tolist():
+
+        def unlike(other: int, face: int = face) -> tuple[bool, bool, bool, int]:
+            same = identities[other] == identities[face] and identities[face] != ""
+            return other == face, same, labels[other] == labels[face], chosen.count(other)
+
+        chosen.append(min(order, key=unlike))
+    return np.array(chosen, dtype=np.int64)
+
+
+def exemplars(edit: Edit, condition: Condition, store: FaceStore, rows: Rows, like: Rows) -> Array:
+    """Edits of faces to the action units of other faces.
+
+    Args:
+        edit: the generator.
+        condition: its condition.
+        store: the prepared dataset.
+        rows: faces of its table, (P,); none for a method that is not conditioned on units.
+        like: the face whose units each gets, (P,).
+
+    Returns:
+        uint8 (V, P, 1, S, S, 3): the edits and, where they can be rendered (V = 2), their truth.
+    """
+    if not len(rows):
+        return np.empty((1, 0, 1, store.size, store.size, 3), np.uint8)
+    source, target = stored_states(condition, store, rows), stored_states(condition, store, like)
+    made = edit(store.images[rows], source, target)
+    return _stacked(made, with_units(store, rows, _units(store)[like].astype(np.float64)), (len(rows), 1))
 
 
 def _units(store: FaceStore) -> Array:

@@ -51,6 +51,8 @@ class TranslationSettings:
             full edit.
         action_units: units that are edited one at a time, by methods conditioned on action units.
         intensities: values in [0, 1] to which each of these units is set.
+        changed_units: units that are changed one at a time, by methods conditioned on action units.
+        changes: what is added to each of these units; may be negative.
         seed: seed of the selection by `limit` and of the draw of faces for continuous edits; always the `seed` of
             params.yaml.
     """
@@ -62,6 +64,8 @@ class TranslationSettings:
     strengths: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)
     action_units: tuple[str, ...] = ("AU01", "AU04", "AU06", "AU12", "AU15", "AU25")
     intensities: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
+    changed_units: tuple[str, ...] = ("AU02", "AU15")
+    changes: tuple[float, ...] = (-1.0, -0.5, 0.0, 0.5, 1.0)
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -72,10 +76,13 @@ class TranslationSettings:
         # With the comparison negated, a NaN would pass.
         if not self.strengths or not all(0 <= strength < math.inf for strength in self.strengths):
             raise ValueError(f"strengths must be a list of finite numbers of at least 0, not {list(self.strengths)}")
-        if unknown := set(self.action_units) - set(ACTION_UNITS):
-            raise ValueError(f"action_units: {', '.join(sorted(unknown))} is not among {', '.join(ACTION_UNITS)}")
+        for name in ("action_units", "changed_units"):
+            if unknown := set(getattr(self, name)) - set(ACTION_UNITS):
+                raise ValueError(f"{name}: {', '.join(sorted(unknown))} is not among {', '.join(ACTION_UNITS)}")
         if not self.intensities or not all(0 <= intensity <= 1 for intensity in self.intensities):
             raise ValueError(f"intensities must be a list of numbers from 0 to 1, not {list(self.intensities)}")
+        if not self.changes or not all(-1 <= change <= 1 for change in self.changes):
+            raise ValueError(f"changes must be a list of numbers from -1 to 1, not {list(self.changes)}")
 
 
 class Translator(Protocol):
@@ -102,11 +109,11 @@ def translate(
     Writes `images.npy`, `cycle.npy` (without rows where it is not wanted) and `manifest.json`. `masks.npy`, uint8
     (2, K, S, S), contains the masks of the K test faces of the manifest's `mask_rows` from the segmenter as pre-trained
     and after training with the generator, as positions in `labels.SEGMENTATION_CLASSES`; K is 0 for a method without a
-    segmenter. These faces are of the
-    dataset that the segmenter was trained on, at the size it was trained at (`masked`). `strengths.npy` and
-    `action_units.npy` contain the continuous edits of a few faces, see `mimik.evaluation.continuous`; the second has
-    no faces for a method that is not conditioned on action units. `guided_maps.npy` has the maps that the method's
-    guides draw of the same faces and edits as `strengths.npy`, see `mimik.evaluation.guided_maps`.
+    segmenter. These faces are of the dataset that the segmenter was trained on, at the size it was trained at
+    (`masked`). `strengths.npy`, `action_units.npy`, `unit_changes.npy` and `exemplars.npy` contain the continuous edits
+    of a few faces, see `mimik.evaluation.continuous`; all but the first have no faces for a method that is not
+    conditioned on action units. `guided_maps.npy` has the maps that the method's guides draw of the same faces and
+    edits as `strengths.npy`, see `mimik.evaluation.guided_maps`.
 
     Args:
         result_dir: holds `config.json`, `generator.safetensors` and, of a method with guidance, `guides.safetensors`.
@@ -223,22 +230,33 @@ def _continuous(
     output_dir: Path,
     settings: TranslationSettings,
 ) -> dict[str, Any]:
-    """Write `strengths.npy` and `action_units.npy`. Returns the manifest's entry for them."""
+    """Write the arrays of continuous edits. Returns the manifest's entries for them."""
     identities = store.table["identity"].iloc[rows].tolist()
     drawn, targets = continuous.draw_pairs(labels, identities, len(condition.edits), settings.seed)
-    levels, intensities = list(settings.strengths), list(settings.intensities)
-    edited = continuous.strengths(edit, condition, store, rows[drawn], labels[drawn], targets, levels)
-    with new_array(output_dir / "strengths.npy", edited.shape) as array:
-        array[:] = edited
     told = condition.space == "action_units"
-    units = [name for name in settings.action_units if told and name in condition.names]
-    faces = continuous.unit_rows(store, rows[drawn]) if units else rows[:0]
-    edited = continuous.single_units(edit, condition, store, faces, units, intensities)
-    with new_array(output_dir / "action_units.npy", edited.shape) as array:
-        array[:] = edited
+    units, changed = (
+        [name for name in names if told and name in condition.names]
+        for names in (settings.action_units, settings.changed_units)
+    )
+    weakest = continuous.unit_rows(store, rows[drawn]) if told else rows[:0]
+    faces, plain = (weakest if names else rows[:0] for names in (units, changed))
+    levels, intensities, changes = list(settings.strengths), list(settings.intensities), list(settings.changes)
+    given = drawn if told else drawn[:0]
+    like = continuous.draw_exemplars(labels, identities, given, settings.seed)
+    edits = {
+        "strengths": continuous.strengths(edit, condition, store, rows[drawn], labels[drawn], targets, levels),
+        "action_units": continuous.single_units(edit, condition, store, faces, units, intensities),
+        "unit_changes": continuous.single_units(edit, condition, store, plain, changed, changes, relative=True),
+        "exemplars": continuous.exemplars(edit, condition, store, rows[given], rows[like]),
+    }
+    for name, edited in edits.items():
+        with new_array(output_dir / f"{name}.npy", edited.shape) as array:
+            array[:] = edited
     return {
         "strengths": {"rows": rows[drawn].tolist(), "targets": targets.tolist(), "levels": levels},
         "action_units": {"rows": faces.tolist(), "names": units, "levels": intensities},
+        "unit_changes": {"rows": plain.tolist(), "names": changed, "levels": changes},
+        "exemplars": {"rows": rows[given].tolist(), "like": rows[like].tolist(), "levels": [1.0]},
     }
 
 

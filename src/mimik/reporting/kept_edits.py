@@ -15,11 +15,12 @@ class Continuous:
 
     Attributes:
         rows: rows of the store, one per face.
-        levels: the requested strengths or intensities, in order.
-        targets: the target of each face, positions in `Result.classes`; empty if `names` is given.
-        names: action units, each of which was edited in every face; empty if `targets` is given.
+        levels: the requested strengths, intensities or changes, in order.
+        targets: the target of each face, positions in `Result.classes`; only of `strengths`.
+        names: action units, each of which was edited in every face; only of `action_units` and `unit_changes`.
         images: uint8 (faces, levels, S, S, 3), or (faces, names, levels, S, S, 3) if there are names.
         truth: the true edits, of the same shape; None where they are unknown.
+        like: the row of the face whose action units each face got; only of `exemplars`.
     """
 
     rows: Sequence[int]
@@ -28,6 +29,7 @@ class Continuous:
     names: Sequence[str]
     images: Array
     truth: Array | None
+    like: Sequence[int] = ()
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,9 @@ from mimik.storage.records import command_for, read_record
 
 Array = npt.NDArray[Any]
 
+KEPT = ("strengths", "action_units", "unit_changes", "exemplars", "guided_maps")
+"""What a translation keeps of a few faces: names of the arrays, and of their entries in the manifest."""
+
 BASELINES: Mapping[str, Sequence[str]] = {
     "Copy the input": ("copy_{}", "{}_copy"),
     "True target": ("{}_truth",),
@@ -176,7 +179,7 @@ class Result:
     @staticmethod
     def _edits(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         """The manifest's entry on continuous edits."""
-        return [manifest[name] for name in ("strengths", "action_units", "guided_maps") if name in manifest]
+        return [manifest[name] for name in KEPT if name in manifest]
 
     @property
     def classes(self) -> list[str]:
@@ -261,7 +264,7 @@ class Result:
         return None if array.shape[:1] == (0,) else array
 
     def continuous(self, name: str) -> Continuous | None:
-        """Continuous edits, `strengths` or `action_units`; None when there are none.
+        """Continuous edits, of the name of their file in translations/; None when there are none.
 
         Raises:
             UserError: the file does not fit its manifest.
@@ -272,13 +275,15 @@ class Result:
         path = self.directory / "translations" / f"{name}.npy"
         units = [len(told["names"])] if "names" in told else []
         expected = (len(told["rows"]), *units, len(told["levels"]), self.size, self.size, 3)
-        if array.shape[1:] != expected or array.dtype != np.uint8:
+        fits = array.shape[1:] == expected and array.dtype == np.uint8
+        if not fits or len(told.get("like", told["rows"])) != len(told["rows"]):
             raise UserError(
                 f"{path}: holds {array.dtype} {array.shape}, but its manifest states uint8 (., {expected}). "
                 "Delete the folder `translations` and make it again."
             )
         truth = array[1] if len(array) > 1 else None
-        return Continuous(told["rows"], told["levels"], told.get("targets", ()), told.get("names", ()), array[0], truth)
+        targets, names, like = (told.get(key, ()) for key in ("targets", "names", "like"))
+        return Continuous(told["rows"], told["levels"], targets, names, array[0], truth, like)
 
     def guided_maps(self) -> GuidedMaps | None:
         """Maps that the method's guides drew; None when there are none.

@@ -97,6 +97,7 @@ _EDITED = {
         "levels": _numbers("a list of numbers", items={"description": "a number", "type": "number"}),
         "targets": _numbers("positions of classes", whole=True),
         "names": _names("a list of distinct names"),
+        "like": _numbers("rows of the dataset", whole=True),
     },
 }
 
@@ -262,6 +263,8 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                 "store_digest": _text("a digest"),
                 "strengths": _EDITED,
                 "action_units": _EDITED,
+                "unit_changes": _EDITED,
+                "exemplars": _EDITED,
                 "guided_maps": {
                     "description": "the maps of guides that are shown: rows, targets and panels",
                     "type": "object",

@@ -17,6 +17,6 @@ def translate(result_dir, store_dir, segmenter_dir, output_dir, settings, *, seg
         generator += Path(segmenter_dir, "model.safetensors").read_text()
     if segmented_dir is not None:
         generator += Path(segmented_dir, "manifest.json").read_text()
-    arrays = ("images", "cycle", "masks", "strengths", "action_units", "guided_maps")
+    arrays = ("images", "cycle", "masks", "strengths", "action_units", "unit_changes", "exemplars", "guided_maps")
     for name in (*(f"{array}.npy" for array in arrays), "manifest.json"):
         Path(output_dir, name).write_text(generator)
