@@ -218,6 +218,9 @@ def parser() -> argparse.ArgumentParser:
     given_away.add_argument(
         "--folder", metavar="DIR", help="write a folder that works elsewhere: weights, config, ONNX graph, model card"
     )
+    given_away.add_argument(
+        "--edits", metavar="DIR", help="write the edits of the test faces as PNG files in folders, for OpenFace"
+    )
     given_away.add_argument("--overwrite", action="store_true", help="replace what exists")
     compare = _verb(
         verbs, "compare", compare_results, "write report/index.html from everything in results/",

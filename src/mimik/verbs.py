@@ -16,9 +16,9 @@ from mimik.settings.checks import check_settings
 from mimik.settings.imported import check_trainable
 from mimik.settings.params import Params
 from mimik.settings.reading import read
-from mimik.settings.replicates import replicate
 
 PREPARED, RAW, RESULTS, WEIGHTS = Path("data/prepared"), Path("data/raw"), Path("results"), Path("data/weights")
+OPENFACE = Path("data/openface")
 LABELS = Path("data/label_quality")
 
 
@@ -231,6 +231,7 @@ def evaluate_method(chosen: argparse.Namespace) -> None:
             params.mirror_of(values),
             run_id,
             segmented_dir=_segmented(values, chosen),
+            openface_dir=OPENFACE / chosen.dataset / chosen.method,
         )
 
 
@@ -264,6 +265,7 @@ def score_pictures(chosen: argparse.Namespace) -> None:
             result / "metrics.json",
             params.mirror_of(values),
             run_id,
+            openface_dir=OPENFACE / declared.dataset / declared.name,
         )
     method_report(result, store, result / "report.html", values["report"])
     print(f"{result / 'report.html'}: complete. `mimik compare` puts {declared.name} beside the other methods.")
@@ -324,7 +326,8 @@ def export_model(chosen: argparse.Namespace) -> None:
     from mimik.editing.exporting import export
     from mimik.faces.prepared.store import check_outside
 
-    paths = {key: Path(value) for key in ("onnx", "program", "folder") if (value := getattr(chosen, key)) is not None}
+    named = {key: getattr(chosen, key) for key in ("onnx", "program", "folder", "edits")}
+    paths = {key: Path(value) for key, value in named.items() if value is not None}
     for path in paths.values():
         check_outside(path, *_inputs())
     values = _params(chosen) if Path("params.yaml").is_file() else None
@@ -351,17 +354,10 @@ def compare_results(chosen: argparse.Namespace) -> None:
     found = [file.parent for file in sorted(RESULTS.glob("*/*/metrics.json"))]
     results = [folder for folder in dict.fromkeys([*first, *found]) if folder in found]
     if chosen.readme:
-        from mimik.reporting.overview import write_systems
+        from mimik.reporting.overview import systems_in, write_systems
 
-        rendered = sorted(found, key=lambda folder: replicate(folder.name).number)
-        systems = [
-            folder
-            for method in values["systems"]
-            for folder in rendered
-            if (folder.parent.name, replicate(folder.name).method) == ("synthetic", method)
-        ]
-        elsewhere = [folder for folder in found if folder.parent.name == "synthetic" and scoring.is_submitted(folder)]
-        write_systems(Path(chosen.readme), [*systems, *elsewhere], PREPARED / "synthetic")
+        found = systems_in(RESULTS / "synthetic", values["systems"])
+        write_systems(Path(chosen.readme), found, PREPARED / "synthetic")
         return
     comparison(results, PREPARED, Path("report/index.html"), values["report"])
 

@@ -139,6 +139,12 @@ def published_weights(wildcards):
     )
 
 
+def read_by_openface(wildcards):
+    """The edits that the user has exported and run OpenFace on, if any: its metric is then computed."""
+    edits = Path(f"data/openface/{wildcards.dataset}/{wildcards.method}/edits.json")
+    return [str(edits)] if edits.exists() else []
+
+
 def usable_archive(wildcards):
     """No file. If the archive is not usable, stops before any job starts and says what to obtain and where to put it.
 

@@ -54,6 +54,7 @@ rule evaluate:
         segmented=segmented,
         reader=weights_of("reader"),
         weights=published_weights,
+        openface=read_by_openface,
     output:
         metrics="results/{dataset}/{method}/metrics.json",
         per_face="results/{dataset}/{method}/per_face.safetensors",

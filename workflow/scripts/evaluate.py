@@ -33,4 +33,5 @@ with reported(snakemake.log[0]):
             mirror_of(snakemake.config),
             run_id,
             segmented_dir=folder(snakemake.input.segmented),
+            openface_dir=Path("data/openface") / snakemake.wildcards.dataset / snakemake.wildcards.method,
         )

@@ -11,11 +11,14 @@ import torch
 from mimik import __version__
 from mimik.editing.cards import Terms, card, terms_of
 from mimik.editing.graphs import BATCHES, OPSET, TOLERANCE, described, difference, onnx_of, program_of, speed
+from mimik.editing.pictures import write_edits
 from mimik.errors import UserError
 from mimik.settings.params import Params
 from mimik.storage.files import atomic_path, file_sha256, write_json, write_text
 from mimik.storage.records import read_record
 from mimik.training.runs import load_method
+
+PREPARED = Path("data/prepared")
 
 NEEDS = ("template", "sizes", "method", "dataset", "scale")
 """Entries of config.json without which a method cannot edit photographs."""
@@ -28,6 +31,7 @@ def export(
     onnx: Path | None = None,
     program: Path | None = None,
     folder: Path | None = None,
+    edits: Path | None = None,
     overwrite: bool = False,
 ) -> None:
     """Write a trained method in one or more forms, and say on the console how each can be used.
@@ -39,19 +43,34 @@ def export(
         program: the program of `torch.export` to write (.pt2).
         folder: the folder to write: generator.safetensors, config.json, metrics.json (where the method was measured),
             model.onnx (where it has a graph) and README.md, the model card.
+        edits: the folder to write the edits of the test faces to (`mimik.editing.pictures`); they need no weights.
         overwrite: replace files that exist, and the files of an earlier export in `folder`.
 
     Raises:
         UserError: there is no trained method, it has no graph, a package of the extra `export` is missing, or an output
             exists.
     """
-    if onnx is program is folder is None:
-        raise UserError("export: name what to write: --onnx FILE, --torch-export FILE or --folder DIR.")
+    if onnx is program is folder is edits is None:
+        raise UserError("export: name what to write: --onnx FILE, --torch-export FILE, --folder DIR or --edits DIR.")
     for path, ending in ((onnx, ".onnx"), (program, ".pt2")):
         if path is not None:
             _check_file(path, ending, overwrite)
     if folder is not None:
         _check_folder(folder, model, overwrite)
+    if edits is not None:
+        config = read_record(model / "config.json", "method", ("dataset",))
+        terms = terms_of(config, params)
+        write_edits(model, PREPARED / config["dataset"], edits, terms, overwrite=overwrite)
+    if onnx is not None or program is not None or folder is not None:
+        terms = _export_network(model, params, onnx, program, folder)
+    if terms.restricted:
+        print(f"For your own use only, do not pass it on. {terms.reason}", file=sys.stderr)
+
+
+def _export_network(
+    model: Path, params: Params | None, onnx: Path | None, program: Path | None, folder: Path | None
+) -> Terms:
+    """What needs the weights. Returns the terms under which they stand."""
     method: Any
     method, config = load_method(model, NEEDS)
     terms = terms_of(config, params)
@@ -94,8 +113,7 @@ def export(
     if folder is not None:
         _write_folder(folder, model, method, config, terms, content, without)
         print(f"{folder}: the model with its card, README.md.{f' No model.onnx: {without}' if without else ''}")
-    if terms.restricted:
-        print(f"For your own use only, do not pass it on. {terms.reason}", file=sys.stderr)
+    return terms
 
 
 def _write_folder(

@@ -47,6 +47,7 @@ def evaluate(
     run_id: str | None = None,
     *,
     segmented_dir: Path | str | None = None,
+    openface_dir: Path | str | None = None,
 ) -> None:
     """Measure the translations of one method and write metrics.json, and beside it per_face.safetensors and its short
     form (`mimik.evaluation.scores`).
@@ -69,6 +70,8 @@ def evaluate(
         run_id: MLflow's run of this result, which is recorded.
         segmented_dir: the prepared dataset that the segmenter was trained on. By its masks the segmenter is measured,
             at the size that it was trained at. None: `store_dir`.
+        openface_dir: what OpenFace has read from the edits, see `mimik.evaluation.openface`; None, or not there: the
+            metrics that need it are skipped.
 
     Raises:
         UserError: a file is missing, or translations, generator, dataset and classifier do not belong together.
@@ -103,7 +106,7 @@ def evaluate(
             attributes=maker.attributes,
             segmented=None if segmented_dir is None or maker.side is None else FaceStore(segmented_dir, maker.side),
             reversal=maker.reversal,
-            places=Places(weights_dir, mirror, device, classifier_dir, reader_dir),
+            places=Places(weights_dir, mirror, device, classifier_dir, reader_dir, openface_dir),
         )
         entries = measure(measurements, modules)
     per_face = {name: entry.pop(PER_FACE) for name, entry in entries.items() if PER_FACE in entry}

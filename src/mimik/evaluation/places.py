@@ -39,6 +39,7 @@ class Places:
         mirror: see `mimik.mirror`.
         device: of the networks.
         classifier, reader: folders of networks that were trained here; None: there is none.
+        openface: see `mimik.evaluation.openface`; None: there is none.
     """
 
     folder: Path | str | None = None
@@ -46,6 +47,7 @@ class Places:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     classifier: Path | str | None = None
     reader: Path | str | None = None
+    openface: Path | str | None = None
 
 
 @dataclass(frozen=True)

@@ -92,6 +92,12 @@ MEASURES: Mapping[str, Measure] = {
         "distance between the 17 action units (0 to 1) read from the edit and the means of its target expression",
         group="Expression",
     ),
+    "expression_distance_openface": Measure(
+        "ED by OpenFace",
+        "down",
+        "the same with the action units that OpenFace reads; photographs only",
+        group="Expression",
+    ),
     "identity_loss": Measure(
         "Identity loss", "down", "distance between the identity features of edit and input", group="Person"
     ),

@@ -7,12 +7,27 @@ from mimik.errors import UserError
 from mimik.reporting.measures import table
 from mimik.reporting.results import read_result
 from mimik.reporting.trainings import gather
-from mimik.settings.scoring import told_elsewhere
+from mimik.settings.replicates import replicate
+from mimik.settings.scoring import is_submitted, told_elsewhere
 from mimik.storage.files import atomic_path, first_line
 
 BEGIN, END = "<!-- systems: written by `mimik compare --readme` -->", "<!-- systems: end -->"
 
 MEASURED = ("truth_psnr_changed", "truth_psnr", "au_error", "eea", "identity_loss", "outside_change")
+
+
+def systems_in(results: Path, names: Sequence[str]) -> list[Path]:
+    """Folders of the trainings of some systems that have been measured, and of the methods whose pictures were made
+    elsewhere, in this order.
+
+    Args:
+        results: results/<dataset>.
+        names: of the systems, in the order of the table.
+    """
+    found = [file.parent for file in sorted(results.glob("*/metrics.json"))]
+    trained = sorted(found, key=lambda folder: replicate(folder.name).number)
+    systems = [folder for name in names for folder in trained if replicate(folder.name).method == name]
+    return [*systems, *(folder for folder in found if is_submitted(folder))]
 
 
 def write_systems(readme: Path, folders: Sequence[Path], store: Path) -> None:

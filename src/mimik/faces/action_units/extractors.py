@@ -149,4 +149,4 @@ def annotate(listing: Listing, choice: Choice, dataset: str, rendered: bool) -> 
         "first_rows_without_image": list(matched.unused[:5]),
     }
     changed = replace(listing, table=table, quarantine=sorted([*listing.quarantine, *excuses]))
-    return changed, Origin("openface", openface.VERSION, details)
+    return changed, Origin(openface.NAME, openface.VERSION, details)

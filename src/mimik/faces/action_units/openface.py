@@ -25,6 +25,8 @@ from mimik.errors import UserError
 from mimik.labels import ACTION_UNITS
 from mimik.storage.pictures import PICTURE_ENDINGS
 
+NAME = "openface"
+
 VERSION = "2"
 
 HIGHEST = 5.0

@@ -57,7 +57,8 @@ def table(params: Params, item: str, results: Results) -> Table:
     places = [
         place(params, row.dataset, row.method, entry.get("expressions")) for row, entry in zip(found, raw, strict=True)
     ]
-    columns = [column for name, metric in entries.items() for column in _columns(name, metric)]
+    printed = {name for row in found for name in row.values}
+    columns = [column for name, metric in entries.items() for column in _columns(name, metric, name in printed)]
     columns += [
         Column(
             "seen",
@@ -70,33 +71,40 @@ def table(params: Params, item: str, results: Results) -> Table:
     lines = []
     for row, where in zip(found, places, strict=True):
         result = results.found.get((where.experiment.dataset, where.experiment.method))
-        cells = [cell for name, metric in entries.items() for cell in _cells(row, where, result, results, name, metric)]
+        cells = [
+            cell
+            for name, metric in entries.items()
+            for cell in _cells(row, where, result, results, name, metric)[slice(None) if name in printed else OURS]
+        ]
         lines.append(Line(row.name, [*cells, _seen(row, result), _protocol(params, row, where, result)]))
     return Table("row", columns, lines, tuple(_notes(params, item, entries, places, results)))
 
 
-def _columns(name: str, metric: str | None) -> Iterator[Column]:
+OURS = slice(1, 2)
+"""Of the cells of a metric, that of a metric which the paper does not print: there is nothing to compare with."""
+
+
+def _columns(name: str, metric: str | None, printed: bool) -> Iterator[Column]:
     measure = MEASURES.get(metric or "", Measure("", "", ""))
     direction, unit = measure.direction, measure.unit
-    for kind in ("published", "ours", "difference") if metric else ("published",):
+    kinds = ("published", "ours", "difference") if metric else ("published",)
+    for kind in kinds if printed else kinds[OURS]:
         yield Column(f"{name} {kind}".replace(" ", "_"), f"{name}, {kind}", direction if kind == "ours" else "", unit)
 
 
 def _cells(
     row: Row, where: Place, result: Result | None, results: Results, name: str, metric: str | None
-) -> Iterator[Cell]:
+) -> list[Cell]:
     printed = row.values.get(name)
-    yield EMPTY if printed is None else Cell(f"{printed:g}", number=printed)
+    first = EMPTY if printed is None else Cell(f"{printed:g}", number=printed)
     if not metric:
-        return
+        return [first]
     if result is None:
-        yield results.missing(*where.experiment)
-        yield EMPTY
-        return
+        return [first, results.missing(*where.experiment), EMPTY]
     measured, measure = result.metric(metric), MEASURES.get(metric, Measure(metric, "", ""))
-    yield _ours(measured, measure)
     ours = None if measured is None else measured.value
-    yield EMPTY if printed is None or ours is None else _difference(ours * measure.factor - printed, measure)
+    last = EMPTY if printed is None or ours is None else _difference(ours * measure.factor - printed, measure)
+    return [first, _ours(measured, measure), last]
 
 
 def _ours(measured: Measured | None, measure: Measure) -> Cell:

@@ -24,6 +24,7 @@ MEASURED: Sequence[str] = (
     "eea",
     "preservation_error",
     "expression_distance",
+    "expression_distance_openface",
     "attribute_accuracy",
     "attribute_preservation",
     "identity_loss",

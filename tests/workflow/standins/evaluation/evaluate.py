@@ -17,6 +17,7 @@ def evaluate(
     run_id,
     *,
     segmented_dir=None,
+    openface_dir=None,
 ):
     read = [Path(result_dir, "translations", "manifest.json")]
     read += [Path(folder, "model.safetensors") for folder in (classifier_dir, segmenter_dir, reader_dir) if folder]
