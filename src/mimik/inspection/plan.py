@@ -148,7 +148,7 @@ def jobs(params: Params) -> Iterator[Job]:
                 yield Job(rule, name, output.is_file(), _pretraining(params, rule, settings))
             elif rule == "train":
                 output = Path("results") / wildcards["dataset"] / wildcards["method"] / "generator.safetensors"
-                yield Job(rule, name, output.is_file(), _training(params, **wildcards))
+                yield Job(rule, name, output.is_file(), training_operations(params, **wildcards))
             else:
                 yield Job(rule, name, _there(rule, wildcards))
 
@@ -232,7 +232,7 @@ def _missing(params: Params, wanted: Sequence[Experiment]) -> Iterator[str]:
     yield from found
 
 
-def _training(params: Params, dataset: str, method: str) -> int | None:
+def training_operations(params: Params, dataset: str, method: str) -> int | None:
     """Operations of the training of a method."""
     settings = complete_training(params, dataset, method)
     return _counted(params, dataset, untrained_method(params, dataset, method), settings)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from mimik.statistics.trainings import Interval, estimate
 
@@ -32,6 +32,29 @@ class Measured:
     def n(self) -> int | None:
         """Number of images, or of pairs of a face and a target, it was measured on; None when it was skipped."""
         return self.entry.get("n")
+
+
+class Scored(Protocol):
+    """A method with its scores, as tables of measures need it: a `Result`, or the summary of one."""
+
+    @property
+    def method(self) -> str: ...  # noqa: D102
+    @property
+    def dataset(self) -> str: ...  # noqa: D102
+    @property
+    def record(self) -> Mapping[str, Any]: ...  # noqa: D102
+    @property
+    def seeds(self) -> Sequence[int]:
+        """The seed of every training."""
+        ...
+
+    def metric(self, name: str) -> Measured | None:
+        """A scalar metric, of several trainings their mean."""
+        ...
+
+    def baseline(self, baseline: str, name: str) -> Measured | None:
+        """The score of a baseline in a metric."""
+        ...
 
 
 def pooled(measured: Sequence[Measured | None], faces: Interval | None = None) -> Measured | None:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from mimik.reporting.measured import Measured
+from mimik.reporting.measured import Measured, Scored
 from mimik.reporting.results import BASELINES, Result
 from mimik.reporting.tabular import EMPTY, Cell, Column, Direction, Line, Table
 from mimik.reporting.trainings import difference, told
@@ -224,7 +224,7 @@ class _Printed:
         return Measure(heading, self.direction, self.explanation, unit, digits, factor, "Further measures")
 
 
-def further(results: Sequence[Result]) -> dict[str, Measure]:
+def further(results: Sequence[Scored]) -> dict[str, Measure]:
     """Measures from other packages in these results, by name, in the order of metrics.json, without baselines.
 
     Raises:
@@ -232,9 +232,9 @@ def further(results: Sequence[Result]) -> dict[str, Measure]:
     """
     found: dict[str, Measure] = {}
     for result in results:
-        for name, entry in result.record["metrics"].items():
+        for name, entry in result.record.get("metrics", {}).items():
             if name not in MEASURES and isinstance(entry, Mapping) and PRINTED in entry:
-                where = f"{result.directory / 'metrics.json'}: metrics.{name}.{PRINTED}"
+                where = f"metrics.json of {result.method} on {result.dataset}: metrics.{name}.{PRINTED}"
                 found.setdefault(name, build(_Printed, entry[PRINTED], where).measure(name))
     baselines = {pattern.format(name) for patterns in BASELINES.values() for pattern in patterns for name in found}
     return {name: measure for name, measure in found.items() if name not in baselines}
@@ -263,15 +263,32 @@ def printed(measure: Measure, measured: Measured | None) -> Cell:
 
 
 def table(results: Sequence[Result], names: Sequence[str]) -> Table | None:
+    """`plain_table` of results, with the best marked, unless a measure was taken on different datasets.
+
+    The best of every column is chosen among the results, never among the baselines. Marked are the best and those that
+    print the same or are not decided to be worse (`mimik.reporting.trainings.difference`); if that is all of them, none
+    is, so never one of single trainings.
+    """
+    made = plain_table(results, names)
+    if made is None or not made.columns or len(results) < 2:
+        return made
+    grid = [list(line.cells) for line in made.lines[: len(results)]]
+    for column, heading in enumerate(made.columns):
+        if len(set(_measured_on(results, heading.key)) - {None}) < 2:
+            _mark_best(results, grid, column, heading.key, heading.direction)
+    lines = [replace(line, cells=cells) for line, cells in zip(made.lines[: len(results)], grid, strict=True)]
+    notes = list(made.notes) if _marked(grid) else [*made.notes[:-1], made.notes[-1] + NO_BEST]
+    return replace(made, lines=[*lines, *made.lines[len(results) :]], notes=tuple(notes))
+
+
+def plain_table(results: Sequence[Scored], names: Sequence[str]) -> Table | None:
     """Rows: the results, then the baselines; columns: those of `names` that any result has measured.
 
     Names are those of `MEASURES` and of `further`.
 
-    The best of every column is chosen among the results, never among the baselines, and not where a measure was taken
-    on different datasets. Marked are the best and those that print the same or are not decided to be worse
-    (`mimik.reporting.trainings.difference`); if that is all of them, none is, so never one of single trainings. A note
-    says what the intervals are over, another where a measure was taken on another dataset than the results'. A measure
-    that applies to these methods but that no result has becomes a note with the reason. None when nothing was measured.
+    A note says what the intervals are over, another where a measure was taken on another dataset than the results'. A
+    measure that applies to these methods but that no result has becomes a note with the reason. None when nothing was
+    measured.
     """
     measures = {**MEASURES, **further(results)}
     taken = [name for name in names if any(_has_value(result.metric(name)) for result in results)]
@@ -293,13 +310,11 @@ def table(results: Sequence[Result], names: Sequence[str]) -> Table | None:
             for row, place in zip(grid, places, strict=True):
                 if place is not None:
                     row[column] = replace(row[column], small=f"{row[column].small} on {place[0]}".strip())
-        elif len(results) > 1:
-            _mark_best(results, grid, column, name, measures[name].direction)
         if (place_told := _told_places(places, results[0].dataset)) is not None:
             told_of.setdefault(place_told, []).append(_full_heading(measures[name]))
     notes += [f"{', '.join(headings)}: {place}" for place, headings in told_of.items()]
     if taken:
-        notes.append(told(results) + (NO_BEST if len(results) > 1 and not _marked(grid) else ""))
+        notes.append(told(results))
     lines = [Line(result.method, cells) for result, cells in zip(results, grid, strict=True)]
     lines += [line for name in BASELINES if (line := _baseline(results, measures, taken, name)) is not None]
     columns = [
@@ -314,7 +329,7 @@ _Place = tuple[str, str]
 """A dataset by name and digest."""
 
 
-def _measured_on(results: Sequence[Result], name: str) -> list[_Place | None]:
+def _measured_on(results: Sequence[Scored], name: str) -> list[_Place | None]:
     """Where a measure was taken, for every result that has it; all None for a measure that never names a dataset."""
     found = [result.metric(name) for result in results]
     if not any(_has_value(measured) and "dataset" in measured.entry for measured in found if measured is not None):
@@ -374,7 +389,7 @@ def _mark_best(results: Sequence[Result], grid: list[list[Cell]], column: int, n
 
 
 def _baseline(
-    results: Sequence[Result], measures: Mapping[str, Measure], names: Sequence[str], baseline: str
+    results: Sequence[Scored], measures: Mapping[str, Measure], names: Sequence[str], baseline: str
 ) -> Line | None:
     """The row of a baseline, from the first result that measured it; values fixed by definition are marked as such.
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mimik.reporting.measured import Measured
+from mimik.reporting.measured import Measured, Scored
 from mimik.reporting.results import Array, ReportSettings, Result, face_draws, read_result
 from mimik.settings.alike import ALIKE
 from mimik.settings.replicates import MARK, replicate
@@ -85,9 +85,9 @@ def _faces(result: Result) -> tuple[Any, ...]:
     return result.dataset, result.scale, digest, result.classes, result.size, result.rows.tolist()
 
 
-def told(results: Sequence[Result]) -> str:
+def told(results: Sequence[Scored]) -> str:
     """A sentence on what intervals of these results are over, for captions and notes."""
-    numbers = {len(result.trainings) for result in results}
+    numbers = {len(result.seeds) for result in results}
     seeds = ", ".join(map(str, sorted({seed for result in results for seed in result.seeds})))
     if numbers == {1}:
         each = "One training" if len(results) == 1 else "One training of each method"
@@ -98,7 +98,7 @@ def told(results: Sequence[Result]) -> str:
     means = "Intervals are over trainings and test faces."
     if len(numbers) == 1:
         return f"Means over {numbers.pop()} trainings (seeds {seeds}). {means}"
-    once = ", ".join(result.method for result in results if len(result.trainings) == 1)
+    once = ", ".join(result.method for result in results if len(result.seeds) == 1)
     return (
         f"Means over up to {max(numbers)} trainings (seeds {seeds}). {means} Trained once, with intervals over test "
         f"faces that do not contain the noise of training: {once or 'none'}."
