@@ -12,6 +12,7 @@ from mimik.components.conditions import Condition, ConditionConfig
 from mimik.evaluation.continuous import (
     PAIRS,
     UNIT_FACES,
+    changed_rows,
     draw_exemplars,
     draw_pairs,
     exemplars,
@@ -144,6 +145,12 @@ def test_a_unit_is_changed_downwards_too(rendered: FaceStore) -> None:
     least = synthetic.render(table, 16, ("images",)).images
     assert least is not None and np.abs(made[1, :, 0, 0].astype(int) - least.astype(int)).max() <= 1
     assert np.abs(made[1, :, 0, 1].astype(int) - rendered.images[rows].astype(int)).max() <= 1
+
+
+def test_units_are_changed_of_a_face_without_and_of_one_with_them(rendered: FaceStore) -> None:
+    rows = rendered.rows("test")
+    plain, strong = changed_rows(rendered, rows, ("AU06", "AU12"))  # of a smile
+    assert rendered.table["expression"].iloc[[plain, strong]].tolist() == ["neutral", "happiness"]
 
 
 def test_an_example_is_another_person_with_another_expression() -> None:

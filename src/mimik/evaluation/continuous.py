@@ -109,6 +109,14 @@ def unit_rows(store: FaceStore, rows: Rows) -> Rows:
     return np.array(distinct[:UNIT_FACES], dtype=np.int64)
 
 
+def changed_rows(store: FaceStore, rows: Rows, names: Sequence[str]) -> Rows:
+    """Two faces whose units are changed upwards and downwards: that which shows the least, and that which shows the
+    most of these units, from which something can be taken away."""
+    units = _units(store)[rows]
+    most = units[:, [ACTION_UNITS.index(name) for name in names]].sum(1).argmax()
+    return np.array(list(dict.fromkeys([*unit_rows(store, rows)[:1].tolist(), int(rows[most])])), dtype=np.int64)
+
+
 def single_units(
     edit: Edit,
     condition: Condition,

@@ -238,15 +238,15 @@ def _continuous(
         [name for name in names if told and name in condition.names]
         for names in (settings.action_units, settings.changed_units)
     )
-    weakest = continuous.unit_rows(store, rows[drawn]) if told else rows[:0]
-    faces, plain = (weakest if names else rows[:0] for names in (units, changed))
+    faces = continuous.unit_rows(store, rows[drawn]) if units else rows[:0]
+    apart = continuous.changed_rows(store, rows[drawn], changed) if changed else rows[:0]
     levels, intensities, changes = list(settings.strengths), list(settings.intensities), list(settings.changes)
     given = drawn if told else drawn[:0]
     like = continuous.draw_exemplars(labels, identities, given, settings.seed)
     edits = {
         "strengths": continuous.strengths(edit, condition, store, rows[drawn], labels[drawn], targets, levels),
         "action_units": continuous.single_units(edit, condition, store, faces, units, intensities),
-        "unit_changes": continuous.single_units(edit, condition, store, plain, changed, changes, relative=True),
+        "unit_changes": continuous.single_units(edit, condition, store, apart, changed, changes, relative=True),
         "exemplars": continuous.exemplars(edit, condition, store, rows[given], rows[like]),
     }
     for name, edited in edits.items():
@@ -255,7 +255,7 @@ def _continuous(
     return {
         "strengths": {"rows": rows[drawn].tolist(), "targets": targets.tolist(), "levels": levels},
         "action_units": {"rows": faces.tolist(), "names": units, "levels": intensities},
-        "unit_changes": {"rows": plain.tolist(), "names": changed, "levels": changes},
+        "unit_changes": {"rows": apart.tolist(), "names": changed, "levels": changes},
         "exemplars": {"rows": rows[given].tolist(), "like": rows[like].tolist(), "levels": [1.0]},
     }
 

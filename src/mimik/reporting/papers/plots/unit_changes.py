@@ -10,8 +10,8 @@ from mimik.reporting.plotting import Absent, Drawing, listed
 
 CAPTION = (
     "{faces} edited by {methods}, one action unit at a time: the value above a column is added to its intensity, which "
-    "was 0 to 1 before; the others are left unchanged. {truth}{which} expression among those drawn when the test split "
-    "was translated. {without}{pixels}."
+    "was 0 to 1 before; the others are left unchanged. {truth}{which} among those drawn when the test split was "
+    "translated. {without}{pixels}."
 )
 
 TRUTH = "Row 'truth': rendered, with the changed intensity, which ends at 0 and at 1. "
@@ -51,7 +51,9 @@ def draw(item: Item) -> Drawing | Absent:
         "faces": "A test face" if count == 1 else f"{count} test faces",
         "methods": listed([*shown]),
         "truth": "" if model.truth is None else TRUTH,
-        "which": "It is the one showing the least" if count == 1 else f"They are the {count} showing the least",
+        "which": "It is the one showing the least expression"
+        if count == 1
+        else "The first is the one showing the least expression, the second the one showing the most of these units",
         "without": f"Not shown: {', '.join(left_out)}, translated without these edits. " if left_out else "",
         "pixels": enlargement_note(first.size).capitalize(),
     }
