@@ -235,8 +235,8 @@ def _missing(
 HEAD = """# Benchmark
 
 Every system of params.yaml with its scores and what its training took. The page is written by
-`python benchmarks/systems.py` from the files in [benchmarks/results](../benchmarks/results), folder `systems`, which the
-same program makes of finished results (`--collect PROJECT`). What is not in them is listed at the end.
+`python benchmarks/systems.py` from the files in [benchmarks/results](../benchmarks/results), folder `systems`, which
+the same program makes of finished results (`--collect PROJECT`). What is not in them is listed at the end.
 
 Scores are means over the trainings. Nothing is marked as best: which differences are decided, beyond the noise of
 training and of faces, says `mimik compare` where the results are
