@@ -128,7 +128,7 @@ def check_trainings_stand_under_one_parent(project: Path, client: Any) -> None:
     third = elsewhere(project, client, "theirs@3", 0.8, config={"conv_dim": 64})  # other settings: not of them
     parent = client.get_run(client.get_run(second.info.run_id).data.tags[parents.PARENT])
     assert parent.data.metrics["test/eea"] == pytest.approx(0.6)
-    assert parent.data.metrics["test deviation/eea"] == pytest.approx(0.1 * np.sqrt(2))
+    assert parent.data.metrics["test_deviation/eea"] == pytest.approx(0.1 * np.sqrt(2))
     assert parent.data.tags["trainings"] == "2" and "seed" not in parent.data.params
     under = client.search_runs([parent.info.experiment_id], f"tags.`{parents.PARENT}` = '{parent.info.run_id}'")
     assert {run.data.params["method"] for run in under} == {"theirs", "theirs@2"}

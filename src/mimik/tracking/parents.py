@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 TEST = "test/"
 """What the names of values begin with that were measured on test faces."""
 
-DEVIATION = "test deviation/"
-"""What the names of standard deviations between trainings begin with."""
+DEVIATION = "test_deviation/"
+"""What the names of standard deviations between trainings begin with; sorted, they follow `TEST`."""
 
 PARENT = "mlflow.parentRunId"
 """MLflow's own tag of a run that stands under another one."""
