@@ -38,11 +38,20 @@ class Scored(Protocol):
     """A method with its scores, as tables of measures need it: a `Result`, or the summary of one."""
 
     @property
-    def method(self) -> str: ...  # noqa: D102
+    def method(self) -> str:
+        """Its name in tables."""
+        ...
+
     @property
-    def dataset(self) -> str: ...  # noqa: D102
+    def dataset(self) -> str:
+        """What it was measured on."""
+        ...
+
     @property
-    def record(self) -> Mapping[str, Any]: ...  # noqa: D102
+    def record(self) -> Mapping[str, Any]:
+        """What metrics.json has, as far as it is known: `dataset_digest`, `metrics`."""
+        ...
+
     @property
     def seeds(self) -> Sequence[int]:
         """The seed of every training."""

@@ -12,14 +12,13 @@ from mimik.errors import UserError
 from mimik.storage.files import first_line
 from mimik.storage.pictures import open_picture
 from mimik.storage.records import command_for
+from mimik.tracking.server import connected, faults, reason, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
-from mimik.tracking.server import connected, faults, reason, tracking_uri
 
 BATCH = 500
 """Values sent at once; MLflow takes at most 1000."""
-
 
 LOSSES = "training/"
 """What the names of losses begin with."""

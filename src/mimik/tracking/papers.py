@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mimik.errors import UserError
 from mimik.reporting.tabular import Table
 from mimik.storage.files import digest
 from mimik.tracking.content import send_metrics
@@ -42,6 +43,7 @@ def mirror_tables(shown: Sequence["Shown"]) -> None:
     ours = {item.name: item.table for item in shown if item.table is not None and _measured(item.table)}
     if not ours or not installed():
         return
+    failures: tuple[type[Exception], ...] = (UserError, *faults())
     try:
         open_store()
         client = connected()
@@ -50,7 +52,7 @@ def mirror_tables(shown: Sequence["Shown"]) -> None:
             experiment = client.create_experiment(EXPERIMENT) if found is None else found.experiment_id
             for item, table in ours.items():
                 _send(client, experiment, item, table)
-    except faults() as error:
+    except failures as error:
         print(f"mimik: MLflow ({tracking_uri()}) lacks tables of the papers: {reason(error)}", file=sys.stderr)
 
 

@@ -16,14 +16,14 @@ from mimik.storage.arrays import read_table
 from mimik.storage.commit import changed_since, git_commit
 from mimik.storage.files import digest, file_sha256
 from mimik.storage.records import command_for, read_record
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
 from mimik.tracking.content import metric_values, send_metrics, send_params
 from mimik.tracking.history import RunLogger, send_history
 from mimik.tracking.models import register
 from mimik.tracking.parents import TEST, join_trainings
 from mimik.tracking.server import alone, connected, faults, installed, open_store, reason, told
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 
 def run_key(settings: Mapping[str, Any], dataset_digest: str) -> str:
