@@ -146,6 +146,7 @@ def test_record_is_complete_and_every_entry_has_a_value_or_says_why_not(project)
     skipped = {name for name, entry in record["metrics"].items() if "skipped" in entry}
     distances = {"expression_distance", "expression_distance_copy", "expression_distance_truth"}
     of_photographs = {"acd", "same_person", "vgg_face"}
+    of_photographs |= {"expression_distance_openface", "expression_distance_openface_copy"}
     placed = {"fid_antialiased", "ssfid", "precision", "recall", "density", "coverage"}
     placed |= {"lpips", "truth_lpips", "copy_truth_lpips"}
     of_attributes = {name for name in NAMES if name.startswith("attribute_")}

@@ -11,6 +11,7 @@ import yaml
 from mimik.evaluation.metrics import (
     acd,
     attribute_accuracy,
+    expression_distance_openface,
     fid_antialiased,
     inception_score,
     lpips,
@@ -66,7 +67,8 @@ def test_from_nothing_to_a_report(project: Project, monkeypatch: pytest.MonkeyPa
     skipped = {name for name, entry in metrics["metrics"].items() if "skipped" in entry}
     placed = (fid_antialiased, inception_score, lpips, precision_recall, ssfid, vgg_face)
     files = {"fid", "fid_per_target", "kid", *(name for module in placed for name in module.NAMES)}
-    assert skipped == files | {*attribute_accuracy.NAMES, *acd.NAMES}
+    photographs = {*acd.NAMES, *expression_distance_openface.NAMES}
+    assert skipped == files | photographs | {*attribute_accuracy.NAMES}
     assert np.load(result / "translations/masks.npy").shape == (2, 8, 64, 64)
     for record in ("results/synthetic/hier_seg", "data/pretrained/synthetic/classifier/small"):
         settings = json.loads((project.folder / record / "config.json").read_text(encoding="utf-8"))
