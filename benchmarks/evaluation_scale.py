@@ -83,16 +83,14 @@ def pooled(images: Tensor, features: int) -> Tensor:
 
 def stand_ins(size: int) -> dict[str, Any]:
     """The extractors."""
-    from mimik.evaluation.measurements import Extractor, Missing
+    from mimik.evaluation.places import Extractor
 
-    nothing = Missing("left out here.")
     segmenter = Extractor("segmenter", "0", lambda x: {"classes": (9 * (1 + x[:, 0])).to(torch.uint8)})
     return {
         "classifier": Extractor("small", "0", lambda x: {"logits": pooled(x, 8), "features": pooled(x, 512)}),
         "inception": Extractor("inception", "0", lambda x: {"features": pooled(x, 2048), "logits": pooled(x, 1008)}),
         "segmenter_before": segmenter,
         "segmenter_after": segmenter,
-        **dict.fromkeys(("arcface", "dlib", "reader"), nothing),
     }
 
 
@@ -114,7 +112,9 @@ def translate_all(folder: Path, size: int, cycle: bool) -> None:
 def evaluate_all(folder: Path, size: int, names: tuple[str, ...]) -> None:
     """Measure, as `mimik.evaluation.evaluate.evaluate` does with the networks of a result."""
     from mimik.evaluation.evaluate import measure, metric_modules
+    from mimik.evaluation.extractors import open_arcface, open_dlib, open_inception
     from mimik.evaluation.measurements import EvaluationSettings, Measurements
+    from mimik.evaluation.places import Missing
     from mimik.faces.prepared.store import FaceStore
     from mimik.storage.arrays import read_array
 
@@ -125,6 +125,7 @@ def evaluate_all(folder: Path, size: int, names: tuple[str, ...]) -> None:
     manifest = json.loads((folder / "translations" / "manifest.json").read_text())
     scratch = folder / "scratch"
     scratch.mkdir()
+    extractors = stand_ins(size)
     measurements = Measurements(
         translations=read_array(folder / "translations" / "images.npy", ""),
         cycle=read_array(folder / "translations" / "cycle.npy", ""),
@@ -132,8 +133,14 @@ def evaluate_all(folder: Path, size: int, names: tuple[str, ...]) -> None:
         rows=np.array(manifest["rows"]),
         settings=EvaluationSettings(names, **SETTINGS),
         scratch=scratch,
-        **stand_ins(size),
+        segmenter_before=extractors["segmenter_before"],
+        segmenter_after=extractors["segmenter_after"],
+        published={
+            open_inception: extractors["inception"],
+            **dict.fromkeys((open_arcface, open_dlib), Missing("left out here.")),
+        },
     )
+    measurements.classifier, measurements.reader = extractors["classifier"], Missing("left out here.")
     measure(measurements, modules)
 
 
