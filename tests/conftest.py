@@ -19,6 +19,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(WORKFLOW):
             item.add_marker(pytest.mark.slow)
+        if item.get_closest_marker("service"):
+            item.add_marker(pytest.mark.slow)
         if item.get_closest_marker("gpu") and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
     slow = {item.path for item in items if item.get_closest_marker("slow")}

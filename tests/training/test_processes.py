@@ -89,12 +89,12 @@ def test_a_second_trainer_is_refused(tmp_path: Path) -> None:
 LAUNCH = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
 
 
-def end_second(pair: "subprocess.Popen[bytes]", checkpoint: Path, how: signal.Signals) -> bytes:
+def end_one(pair: "subprocess.Popen[bytes]", checkpoint: Path, how: signal.Signals, rank: int = 1) -> bytes:
     """Send one of two processes that train a signal; what they say until both have ended, which takes no time."""
-    saved_anew(checkpoint)
+    saved_anew(checkpoint, checkpoint.read_bytes() if checkpoint.exists() else None)
     workers = psutil.Process(pair.pid).children()
     assert len(workers) == 2
-    next(worker for worker in workers if worker.environ()["RANK"] == "1").send_signal(how)
+    next(worker for worker in workers if worker.environ()["RANK"] == str(rank)).send_signal(how)
     begun = time.monotonic()
     _, errors = pair.communicate(timeout=60)
     # torchrun ends a process that goes on alone after half a minute.
@@ -111,7 +111,7 @@ def test_two_processes_train_like_one_and_stop_together(tmp_path: Path) -> None:
     """
     store = make_store(tmp_path / "s")
     pair = child(str(store.directory), str(tmp_path / "d"), "14", str(tmp_path / "e"), "1000000", prefix=LAUNCH)
-    errors = end_second(pair, tmp_path / "e" / "last.pt", signal.SIGTERM)
+    errors = end_one(pair, tmp_path / "e" / "last.pt", signal.SIGTERM)
     assert errors.count(b"same command again to continue") == 2, errors.decode()
     state = torch.load(tmp_path / "d.pt", weights_only=True)
     alone, _ = run(store, tmp_path / "a")
@@ -131,9 +131,26 @@ def test_two_processes_train_like_one_and_stop_together(tmp_path: Path) -> None:
 def test_a_process_without_the_other_ends(tmp_path: Path) -> None:
     store = make_store(tmp_path / "s")
     pair = child(str(store.directory), str(tmp_path / "d"), "1000000", prefix=LAUNCH)
-    errors = end_second(pair, tmp_path / "d" / "last.pt", signal.SIGKILL)
+    errors = end_one(pair, tmp_path / "d" / "last.pt", signal.SIGKILL)
     assert errors.count(b"lost the connection to another one") == 1, errors.decode()
     assert b"same command again to continue" not in errors
+
+
+@pytest.mark.service
+def test_either_of_two_processes_is_killed_and_the_same_command_ends_with_the_same_bits(tmp_path: Path) -> None:
+    """The third time the pair is left alone, and then trains undisturbed elsewhere."""
+    store, checkpoint = make_store(tmp_path / "s"), tmp_path / "d" / "last.pt"
+    arguments = (str(store.directory), str(tmp_path / "d"), "300")  # enough for both to come in the middle
+    for rank in (1, 0):
+        errors = end_one(child(*arguments, prefix=LAUNCH), checkpoint, signal.SIGKILL, rank)
+        assert errors.count(b"lost the connection to another one") == 1, errors.decode()
+        assert b"same command again to continue" not in errors
+    pair = child(*arguments, str(tmp_path / "u"), "300", prefix=LAUNCH)
+    _, errors = pair.communicate(timeout=300)
+    assert pair.returncode == 0 and b"continuing at step" in errors, errors.decode()
+    resumed, undisturbed = (torch.load(tmp_path / f"{name}.pt", weights_only=True) for name in "du")
+    for name, value in undisturbed.items():
+        assert torch.equal(resumed[name], value), name
 
 
 def test_gradients_travel_in_buckets(monkeypatch: pytest.MonkeyPatch) -> None:
