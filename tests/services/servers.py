@@ -1,4 +1,4 @@
-"""Servers that a test starts for itself: only on this machine's loopback, with all their data in a folder of the test."""
+"""Servers that a test starts for itself: on this machine's loopback only, their data in a folder of the test."""
 
 import importlib.util
 import os
