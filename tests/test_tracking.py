@@ -1,10 +1,13 @@
 import json
 import os
 import shutil
+import socket
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -171,9 +174,14 @@ def elsewhere(project: Path, client: Any, method: str, eea: float, **more: Any) 
         **more,
     }
     write_json(result / "config.json", config)
+    if client.get_experiment_by_name("store") is None:
+        # As a job leaves it that is killed after it made the run, and before it sent anything.
+        client.create_run(client.create_experiment("store"), tags={"run_key": config["run_key"]})
     with tracking.evaluated_run(result, project / "store") as run_id:
         write_json(result / "metrics.json", {"metrics": {"eea": {"value": eea}}})
-    return client.get_run(run_id)
+    run = client.get_run(run_id)
+    assert len(run.inputs.dataset_inputs) == 1 and run.data.params["method"] == method
+    return run
 
 
 def check_served_model(source: str, result: Path, faces: np.ndarray) -> None:
@@ -230,6 +238,87 @@ def test_a_failure_of_mlflow_does_not_stop_a_training(
     told = capsys.readouterr().err
     assert "The training continues without it" in told
     assert "lacks part of this training" in told
+
+
+class Away:
+    """A server that takes nothing while `away`, and keeps what it took."""
+
+    def __init__(self) -> None:
+        self.away, self.calls = False, 0
+        self.values: list[tuple[str, int, float]] = []
+        self.pictures: list[tuple[str, int]] = []
+
+    def _asked(self) -> None:
+        self.calls += 1
+        if self.away:
+            raise ConnectionError("nobody listens")
+
+    def log_batch(self, run_id: str, metrics: list[Any]) -> None:
+        self._asked()
+        self.values += [(metric.key, metric.step, metric.value) for metric in metrics]
+
+    def log_image(self, run_id: str, picture: Image.Image, key: str, step: int) -> None:
+        self._asked()
+        assert picture.getpixel((0, 0)) == (step, 0, 0)
+        self.pictures.append((key, step))
+
+
+def known_run(**last: int) -> Any:
+    """A run that has values: the last step by name."""
+    values = [SimpleNamespace(key=f"training/{name}", step=step) for name, step in last.items()]
+    return SimpleNamespace(info=SimpleNamespace(run_id="r"), data=SimpleNamespace(_metric_objs=values))
+
+
+def test_what_a_server_did_not_take_is_sent_when_it_answers_again(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And in between it is not asked at every step."""
+    there, clock = Away(), [1000.0]
+    monkeypatch.setattr(history, "connected", lambda: there)
+    monkeypatch.setattr(history.time, "monotonic", lambda: clock[0])
+    logger = history.RunLogger(known_run(loss=3))
+    for step in range(1, 41):
+        there.away = 10 <= step < 30
+        Image.new("RGB", (4, 4), (step, 0, 0)).save(project / "grid.png")
+        logger.scalars(step, {"loss": step / 10, "other": 1.0})
+        if step % 8 == 0:
+            logger.image(step, "samples", project / "grid.png")
+        clock[0] += 11.0
+    logger.close()
+    told = capsys.readouterr().err
+    assert told.count("The training continues without it") == 1 and told.count("MLflow answers again") == 1
+    assert "lacks part" not in told
+    assert [step for name, step, _ in there.values if name == "training/loss"] == list(range(4, 41))
+    assert [step for name, step, _ in there.values if name == "training/other"] == list(range(1, 41))
+    assert there.pictures == [("samples", step) for step in range(8, 41, 8)]
+    assert there.calls < 70  # 20 steps of 11 s: after 30, 60 and 120 s
+
+
+def test_an_evaluation_sends_of_every_value_what_is_lacking(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a batch ended within a step, and where one value is recorded more rarely than others."""
+    there = Away()
+    monkeypatch.setattr(history, "connected", lambda: there)
+    (project / "history.csv").write_text("step,a,b,miou\n1,0.1,0.2,\n2,0.3,0.4,0.9\n3,0.5,0.6,\n")
+    history.send_history(known_run(a=2, b=1, miou=2), project / "history.csv")
+    assert there.values == [("training/b", 2, 0.4), ("training/a", 3, 0.5), ("training/b", 3, 0.6)]
+    there.away = True
+    with pytest.raises(ConnectionError):  # told by its caller, and by nobody that all had been sent
+        history.send_history(known_run(), project / "history.csv")
+
+
+def test_a_server_that_is_not_there_is_told_soon(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_store(project / "store", size=16)
+    with closing(socket.socket()) as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, so that nobody else takes it, and not listened on
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{taken.getsockname()[1]}")
+        monkeypatch.setenv(server.TRIES[0], "1")
+        with pytest.raises(UserError, match="Start the server"), tracking.training_run(SETTINGS, project / "store"):
+            pytest.fail("the training was started")
+        monkeypatch.delenv(server.TRIES[0])
+        monkeypatch.setattr("mimik.tracking.server.connected", lambda: Away())
+        with pytest.raises(AttributeError):
+            server.open_store()
+        assert os.environ[server.TRIES[0]] == server.TRIES[1]
 
 
 def test_an_evaluation_without_mlflow_stops_before_the_work(project: Path) -> None:
@@ -304,17 +393,30 @@ def test_the_files_of_a_run_follow_their_project(
         assert files_in(old) == before
 
 
-def test_a_database_that_nothing_is_wrong_with_is_not_to_be_moved_away(project: Path) -> None:
-    """Where the pictures of a run cannot be written."""
+def test_a_database_that_nothing_is_wrong_with_is_not_to_be_moved_away(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where the pictures of a run cannot be written. The evaluation is not taken back by it, and is sent later."""
     (project / "mlruns").write_text("a file where MLflow wants a folder")
     write_json(project / "config.json", {**SETTINGS, "run_key": "k", "dataset_digest": "d", "classes": ["neutral"]})
     write_json(project / "metrics.json", {"metrics": {}})
     (project / "history.csv").write_text("step\n")
     make_store(project / "store", size=16)
-    with pytest.raises(UserError) as failure, tracking.evaluated_run(project, project / "store"):
+    with tracking.evaluated_run(project, project / "store"):
         pass
-    assert "mlruns beside it are writable" in str(failure.value)
-    assert "move it away" not in str(failure.value)
+    told = capsys.readouterr().err
+    assert "mlruns beside it are writable. Then run `mimik mlflow`" in told
+    assert "The evaluation itself is complete" in told and "move it away" not in told
+    with pytest.raises(UserError, match="mlruns beside it are writable"):
+        tracking.send(project, project / "store")
+    (project / "mlruns").unlink()
+    for name in ("samples.png", "generator.safetensors"):
+        (project / name).touch()
+    monkeypatch.setattr(tracking, "register", lambda *_: None)
+    result = project / "results" / "store" / "any"
+    result.parent.mkdir(parents=True)
+    result.symlink_to(project)
+    assert list(tracking.send_results(project / "results", project)) == [f"{result}: MLflow has everything."]
 
 
 def test_a_database_of_another_mlflow_is_brought_up_to_date_by_the_command_that_is_told(

@@ -11,6 +11,8 @@ from mimik import __version__
 from mimik.console import reported
 from mimik.settings import params
 from mimik.verbs import (
+    PREPARED,
+    RESULTS,
     analyse_study,
     check_data,
     compare_results,
@@ -257,6 +259,10 @@ def parser() -> argparse.ArgumentParser:
         verbs, "dvc", tell_dvc, "record in DVC what snakemake made, so that `dvc repro` does not make it again",
         "mimik dvc", dataset=None,
     )  # fmt: skip
+    _verb(
+        verbs, "mlflow", tell_mlflow, "send to MLflow what it lacks of everything that was evaluated in results/",
+        "mimik mlflow", dataset=None,
+    )  # fmt: skip
     written = _verb(
         verbs, "papers", write_papers, "write the papers' tables, figures and claims from everything in results/",
         "mimik papers", "mimik papers --dataset synthetic", dataset=None,
@@ -296,6 +302,14 @@ def parser() -> argparse.ArgumentParser:
         "--settings", action="store_true", help="write the settings and source digests of every job (DVC's first stage)"
     )
     return top
+
+
+def tell_mlflow(_chosen: argparse.Namespace) -> None:
+    """`mimik mlflow`."""
+    from mimik.tracking.runs import send_results
+
+    for line in send_results(RESULTS, PREPARED):
+        print(line, flush=True)
 
 
 def _verb(

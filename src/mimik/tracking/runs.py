@@ -20,7 +20,10 @@ from mimik.tracking.content import metric_values, send_metrics, send_params
 from mimik.tracking.history import RunLogger, send_history
 from mimik.tracking.models import register
 from mimik.tracking.parents import TEST, join_trainings
-from mimik.tracking.server import alone, connected, faults, installed, open_store, reason, told
+from mimik.tracking.server import NotStoredError, alone, connected, faults, installed, open_store, reason, told
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -36,7 +39,8 @@ def training_run(settings: Settings, store_dir: Path | str) -> Iterator[tuple[Se
     """A run that mirrors a training; None instead of the logger without MLflow, and in all but the first of several
     processes.
 
-    When MLflow fails in the middle, the training continues, the failure is printed, and the evaluation sends the rest.
+    When MLflow fails in the middle, the training continues and the failure is printed. What MLflow lacks is sent when
+    it answers again, or else by the evaluation.
 
     Args:
         settings: of the training, see `mimik.settings.params.resolve`.
@@ -67,6 +71,8 @@ def training_run(settings: Settings, store_dir: Path | str) -> Iterator[tuple[Se
 def evaluated_run(result_dir: Path | str, store_dir: Path | str) -> Iterator[str | None]:
     """The run of a result while it is evaluated; when the block ends well, MLflow gets metrics, pictures and generator.
 
+    When MLflow does not take them, the failure is printed, with the command that sends them later.
+
     Args:
         result_dir: results/<dataset>/<method>; the block writes its metrics.json.
         store_dir: the prepared dataset.
@@ -75,23 +81,66 @@ def evaluated_run(result_dir: Path | str, store_dir: Path | str) -> Iterator[str
         the run's id; None where MLflow is not installed.
 
     Raises:
-        UserError: MLflow cannot be opened, or does not take what it is given, or MLFLOW_TRACKING_URI is set and MLflow
-            not installed.
+        UserError: MLflow cannot be opened, or MLFLOW_TRACKING_URI is set and MLflow not installed; nothing has been
+            evaluated yet then.
     """
     if not installed():
         yield None
         return
-    result = Path(result_dir)
-    needs = ("dataset", "method", "scale", "seed", "dataset_digest", "config", "training", "run_key")
-    config = read_record(result / "config.json", "method", needs)
+    result, config = Path(result_dir), _evaluated_config(Path(result_dir))
     with _opened(config, Path(store_dir), config["dataset_digest"]) as run:
         yield run.info.run_id
-        with told("metrics, pictures or generator of " + str(result)):
-            if MARK not in config:
-                send_history(run, result / "history.csv")
-            _send_result(run, result, config)
-            with alone():
-                join_trainings(connected(), run, config)
+        try:
+            _send_all(run, result, config)
+        except NotStoredError as error:
+            # Raised here it would take back the evaluation, which is complete.
+            print(f"\nmimik: {error}\nThe evaluation itself is complete.", file=sys.stderr)
+
+
+def send(result_dir: Path | str, store_dir: Path | str) -> None:
+    """Send to MLflow what it lacks of an evaluated result: the run itself, losses, metrics, pictures, generator.
+
+    Args:
+        result_dir: results/<dataset>/<method>.
+        store_dir: the prepared dataset; only read where the run is not known.
+
+    Raises:
+        UserError: MLflow cannot be opened, does not take what it is given, or is not installed.
+    """
+    if not installed():
+        raise UserError("MLflow is not installed: `pip install mlflow`.")
+    result, config = Path(result_dir), _evaluated_config(Path(result_dir))
+    with _opened(config, Path(store_dir), config["dataset_digest"]) as run:
+        _send_all(run, result, config)
+
+
+def send_results(results: Path, prepared: Path) -> Iterator[str]:
+    """`send` everything that has been evaluated; a line for each result.
+
+    Args:
+        results: folder with `<dataset>/<method>/metrics.json`.
+        prepared: folder of prepared datasets.
+    """
+    found = sorted(file.parent for file in results.glob("*/*/metrics.json"))
+    if not found:
+        yield f"{results}: nothing has been evaluated."
+    for result in found:
+        send(result, prepared / result.parent.name)
+        yield f"{result}: MLflow has everything."
+
+
+def _evaluated_config(result: Path) -> Mapping[str, Any]:
+    needs = ("dataset", "method", "scale", "seed", "dataset_digest", "config", "training", "run_key")
+    return read_record(result / "config.json", "method", needs)
+
+
+def _send_all(run: Any, result: Path, config: Mapping[str, Any]) -> None:
+    with told(f"metrics, pictures or generator of {result}", "run `mimik mlflow`, which sends what MLflow lacks"):
+        if MARK not in config:
+            send_history(run, result / "history.csv")
+        _send_result(run, result, config)
+        with alone():
+            join_trainings(connected(), run, config)
 
 
 @contextmanager
@@ -106,10 +155,9 @@ def _opened(
         client = connected()
         experiment = mlflow.set_experiment(config["dataset"])
         found = client.search_runs([experiment.experiment_id], f"tags.run_key = '{config['run_key']}'", max_results=1)
-        if found:
-            run_id = found[0].info.run_id
-        else:
-            run_id = _create(client, experiment.experiment_id, config, store_dir, dataset_digest)
+        run = found[0] if found else _create(client, experiment.experiment_id, config, dataset_digest)
+        _complete(client, run, config, store_dir, dataset_digest)
+        run_id = run.info.run_id
         mlflow.start_run(run_id=run_id, log_system_metrics=system_metrics)
     status = "FAILED"
     try:
@@ -129,13 +177,8 @@ def _opened(
             print(f"\nmimik: MLflow could not end the run: {reason(error)}", file=sys.stderr)
 
 
-def _create(
-    client: "MlflowClient", experiment_id: str, config: Mapping[str, Any], store_dir: Path, dataset_digest: str
-) -> str:
-    """A new run with its parameters (a run's parameters never change), tags and dataset."""
-    from mlflow.data.pandas_dataset import from_pandas
-    from mlflow.entities import DatasetInput, InputTag
-
+def _create(client: "MlflowClient", experiment_id: str, config: Mapping[str, Any], dataset_digest: str) -> Any:
+    """A new run with its tags."""
     trained = replicate(config["method"])
     tags = {
         "run_key": config["run_key"],
@@ -146,9 +189,20 @@ def _create(
         "config_digest": digest({key: config[key] for key in ("config", "training")}),
         "git_commit": f"{git_commit() or 'unknown'}{' and changes' if changed_since() else ''}",
     }
-    run = client.create_run(experiment_id, run_name=f"{trained.method} seed {config['seed']}", tags=tags)
-    run_id: str = run.info.run_id
+    return client.create_run(experiment_id, run_name=f"{trained.method} seed {config['seed']}", tags=tags)
+
+
+def _complete(
+    client: "MlflowClient", run: Any, config: Mapping[str, Any], store_dir: Path, dataset_digest: str
+) -> None:
+    """Give a run the parameters and the dataset that it lacks: all, or what was not sent before a job was killed."""
+    from mlflow.data.pandas_dataset import from_pandas
+    from mlflow.entities import DatasetInput, InputTag
+
+    run_id = run.info.run_id
     send_params(client, run_id, config)
+    if run.inputs is not None and run.inputs.dataset_inputs:
+        return
     index = store_dir / "index.csv"
     with warnings.catch_warnings():
         # MLflow registers its source for local files twice and wonders which one to take.
@@ -157,7 +211,6 @@ def _create(
         table = read_table(index, remedy, dtype=str)
         data = from_pandas(table, source=index.as_posix(), name=config["dataset"], digest=dataset_digest[:36])
     client.log_inputs(run_id, [DatasetInput(data._to_mlflow_entity(), [InputTag("mlflow.data.context", "training")])])
-    return run_id
 
 
 def _send_result(run: Any, result: Path, config: Mapping[str, Any]) -> None:

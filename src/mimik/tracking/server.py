@@ -32,6 +32,10 @@ DATABASE = "mlflow.db"
 SQLITE = "sqlite:///"
 """What the address of a database file begins with."""
 
+TRIES = ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+"""How often MLflow repeats a request to a server that does not answer, about a quarter of a minute in all. Its own
+number, 7, keeps a training waiting for four minutes, and whoever forgot to start the server. The variable wins."""
+
 
 def tracking_uri(folder: Path | None = None) -> str:
     """The server: MLFLOW_TRACKING_URI, or SQLite in `folder` (default: the current one; absolute, so that a job that
@@ -81,6 +85,11 @@ def open_store() -> None:
     logging.getLogger("mlflow").setLevel(logging.WARNING)  # its notes on itself would break up progress bars
     # It writes the traceback of every fault of its database before it raises it; `told` and `_noted` tell it.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    # A server that is away stops the recording of the machine's load, and nothing else; its loss is told elsewhere.
+    for name in ("mlflow.system_metrics.system_metrics_monitor", "mlflow.utils.autologging_utils.metrics_queue"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # it tells every repetition
+    os.environ.setdefault(*TRIES)
     uri = tracking_uri()
     own = uri == own_database(Path.cwd())
     if own:
@@ -123,20 +132,23 @@ def reason(error: Exception) -> str:
     return "the disk is full" if says_full(error) else first_line(error)
 
 
+class NotStoredError(UserError):
+    """MLflow has failed, and lacks something."""
+
+
 @contextmanager
-def told(what: str) -> Iterator[None]:
-    """A failure of MLflow as a UserError that says how to go on."""
+def told(what: str, then: str = "run the same command again") -> Iterator[None]:
+    """A failure of MLflow as a `NotStoredError` that says how to go on: what to do at first, and what `then`."""
     try:
         yield
     except faults() as error:
         uri = tracking_uri()
         if says_full(error):
-            raise UserError(
-                f"MLflow at {uri} could not store {what}: the disk is full. Free some room and run the same command "
-                "again."
+            raise NotStoredError(
+                f"MLflow at {uri} could not store {what}: the disk is full. Free some room, then {then}."
             ) from error
-        advice = f"{_advice(uri, error)} Then run the same command again."
-        raise UserError(f"MLflow at {uri} could not store {what}: {reason(error)}\n{advice}") from error
+        advice = f"{_advice(uri, error)} Then {then}."
+        raise NotStoredError(f"MLflow at {uri} could not store {what}: {reason(error)}\n{advice}") from error
 
 
 _DAMAGED = ("not a database", "malformed", "no such table", "no such column", "already exists")
