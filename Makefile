@@ -4,6 +4,8 @@
 #   make photographs  train StarGAN on real photographs at scale laptop (about an hour on two cores) and show its edits
 #   make check   formats, types, linters and the quick tests: for every day, in three to four minutes on two cores
 #   make test    the same with all tests: before a change is shared, in nine to ten minutes on two cores
+#   make test-services  an MLflow server with PostgreSQL, a DVC remote on S3, processes that are killed: minutes
+#   make test-slurm  the workflow on a Slurm cluster on this machine: minutes
 #   make lint    the same without the tests
 #   make docs    the documentation as a site, in build/site (installs the extra `docs`, 120 MB, where it is missing)
 #   make coverage  how much of the package the quick tests run; fails below the floor in pyproject.toml
@@ -24,10 +26,11 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Jobs and tests start many programs that import the same modules: Python is to keep what it has compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo demo-all photographs check test quick-tests all-tests lint docs coverage mutation bench gpu-check lock clean
+.PHONY: help demo demo-all photographs check test quick-tests all-tests test-services test-slurm lint docs coverage mutation \
+  bench gpu-check lock clean
 
 help:
-	@sed -n '2,15s/^# \{0,3\}//p' Makefile
+	@sed -n '2,17s/^# \{0,3\}//p' Makefile
 
 # Of what pip says: its large files, and how far it has come.
 define PIP_PROGRESS
@@ -123,7 +126,26 @@ quick-tests: $(INSTALLED)
 	$(PYTEST) -m "not slow" --durations=10
 
 all-tests: $(INSTALLED)
-	$(PYTEST) --durations=10
+	$(PYTEST) -m "not service" --durations=10
+
+# Tests that start servers of their own, on this machine's loopback only: docs/services.md. What they need is installed,
+# Python's packages into the virtual environment (before `make lock`, make a new one).
+test-services: $(INSTALLED)
+	$(call debian,/usr/lib/postgresql/*/bin/postgres,postgresql)
+	python -m pip install --quiet --no-build-isolation -c requirements.lock -e '.[services]'
+	python -m pytest -m service -rs --ignore=tests/services/test_slurm.py
+
+test-slurm: $(INSTALLED)
+	$(call debian,/usr/sbin/slurmctld,slurm-wlm munge)
+	python -m pip install --quiet --no-build-isolation -c requirements.lock -e '.[slurm]'
+	python -m pytest -m service -rs tests/services/test_slurm.py
+
+# Packages of Debian, where a file of theirs is missing. Only root may install them, and nobody is asked for a password.
+define debian
+	@ls $(1) >/dev/null 2>&1 || { [ "$$(id -u)" = 0 ] || { \
+	  echo "$(2) is not installed, and only root can install it: apt-get install $(2), then run this again." >&2; exit 1; }; \
+	  apt-get install --yes --no-install-recommends $(2); }
+endef
 
 # Of the quick tests, as counting lines makes tests slower. The least covered files are shown.
 coverage: $(INSTALLED)

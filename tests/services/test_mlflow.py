@@ -29,7 +29,7 @@ import json, sys
 from pathlib import Path
 from mimik.errors import UserError
 from mimik.storage.files import write_json
-from mimik.tracking import evaluated_run, training_run
+from mimik.tracking.runs import evaluated_run, training_run
 from mimik.training.runs import train_method
 
 settings, folder = json.loads(sys.argv[1]), Path(sys.argv[2])
