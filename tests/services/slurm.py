@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tests.services.servers import Server, answers, free_port, program
+from tests.services.servers import Server, answers, free_port, program, until
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scancel", "squeue", "scontrol", "sinfo")
 
@@ -85,7 +85,19 @@ def cluster(folder: Path) -> Iterator[dict[str, str]]:
         controller = started([str(program("slurmctld")), "-D"], "slurmctld")
         controller.start(lambda: answers(ports["controller"]))
         started([str(program("slurmd")), "-D", "-N", host], "slurmd").start(lambda: state(environment) == "idle")
+        ended.callback(end_jobs, environment)
         yield environment
+
+
+def end_jobs(environment: dict[str, str]) -> None:
+    """Jobs outlive Slurm's daemons: kill those that are left."""
+
+    def said(*command: str) -> str:
+        return subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True).stdout
+
+    for number in said("squeue", "--noheader", "--format=%i").split():
+        said("scancel", "--full", "--signal=KILL", number)
+    until(lambda: not said("squeue", "--noheader", "--format=%i").split(), "all jobs have ended", seconds=90)
 
 
 def state(environment: dict[str, str]) -> str:

@@ -22,7 +22,7 @@ pytestmark = [
 
 TARGET = "results/synthetic/hier_seg/metrics.json"
 PARTS = ("Snakefile", "workflow", "profiles", "params", "params.yaml", "src")
-STEPS = 100
+STEPS = 40
 """Of the training that is cancelled as soon as there is a checkpoint."""
 
 

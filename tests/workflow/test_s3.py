@@ -69,10 +69,12 @@ def test_a_clone_pulls_from_s3_and_changes_one_rate_and_restricted_data_never_ge
     project.must("dvc", "init", "--quiet")
     project.must("dvc", "remote", "add", "--default", "store", "s3://faces/mimik")
     project.must("dvc", "remote", "modify", "store", "endpointurl", address)
-    project.must("snakemake", "--cores", "2")
+    made_more = project.run("snakemake", "--cores", "2", seconds=900)
+    assert made_more.status == 0, made_more.text[-6000:]
     project.must("git", "add", "--all")
     project.must("git", "commit", "--quiet", "--message", "made")
-    project.must("dvc", "push")
+    pushed = project.run("dvc", "push", seconds=600)
+    assert pushed.status == 0, pushed.text[-6000:]
 
     there = {name.removeprefix("mimik/files/md5/").replace("/", "") for name in bucket(address)}
     outs = contents(project)
@@ -90,7 +92,7 @@ def test_a_clone_pulls_from_s3_and_changes_one_rate_and_restricted_data_never_ge
 
     clone = Project(tmp_path / "clone")
     project.must("git", "clone", "--quiet", str(project.folder), str(clone.folder))
-    pulled = clone.run("dvc", "pull")
+    pulled = clone.run("dvc", "pull", seconds=600)
     print(pulled.text)
     assert not list((clone.folder / "data/prepared").glob("affectnet/*.npy"))
     assert (clone.folder / "results/synthetic/stargan/generator.safetensors").exists()
