@@ -83,11 +83,11 @@ def test_a_clone_pulls_from_s3_and_changes_one_rate_and_restricted_data_never_ge
     assert len(restricted) > 10
     for path in open_ones:
         assert outs[path] <= there, path
-    # A file of the same content may be pushed as a part of something else: not those that are only in restricted ones.
+    # The stand-ins make some files of the same content of both kinds of faces.
     passed_on = set[str]().union(*(outs[path] for path in outs if path not in restricted))
-    for path in restricted:
-        assert not (outs[path] - passed_on) & there, path
-        assert outs[path] - passed_on, path
+    kept_here = set[str]().union(*(outs[path] for path in restricted)) - passed_on
+    assert len(kept_here) > 10
+    assert not kept_here & there
     print(len(there), "objects;", len(restricted), "restricted outputs")
 
     clone = Project(tmp_path / "clone")
