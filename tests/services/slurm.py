@@ -6,8 +6,10 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+
+import psutil
 
 from tests.services.servers import Server, answers, free_port, program, until
 
@@ -75,6 +77,7 @@ def cluster(folder: Path) -> Iterator[dict[str, str]]:
         *(f"--{kind}-file={folder}/munge/{kind}" for kind in ("key", "log", "pid", "seed")),
     ]
     with ExitStack() as ended:
+        ended.callback(end_processes, str(found.parent))
 
         def started(command: list[str], name: str) -> Server:
             server = Server(command, folder / f"{name}.log", environment)
@@ -98,6 +101,14 @@ def end_jobs(environment: dict[str, str]) -> None:
     for number in said("squeue", "--noheader", "--format=%i").split():
         said("scancel", "--full", "--signal=KILL", number)
     until(lambda: not said("squeue", "--noheader", "--format=%i").split(), "all jobs have ended", seconds=90)
+
+
+def end_processes(path: str) -> None:
+    """Kill what has outlived its job, of which Slurm knows nothing: all that has a folder in its search path."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if path in process.environ().get("PATH", ""):
+                process.kill()
 
 
 def state(environment: dict[str, str]) -> str:
