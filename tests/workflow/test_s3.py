@@ -11,7 +11,7 @@ from tests.services.servers import Server, answers, free_port, needs
 from tests.workflow.conftest import Project
 from tests.workflow.test_dvc import RATE, trained_with
 
-pytestmark = [pytest.mark.service, needs("dvc", modules=("moto.server", "dvc_s3", "boto3"), target="test-services")]
+pytestmark = [pytest.mark.service, needs("dvc", modules=("moto", "dvc_s3", "boto3"), target="test-services")]
 
 MIMIK = ("env", "PYTHONPATH=src", "python", "-m", "mimik.cli")
 NUMBERS = ("metrics.json", "per_face.safetensors", "scores.json", "by_target.csv")
