@@ -33,7 +33,7 @@ SQLITE = "sqlite:///"
 """What the address of a database file begins with."""
 
 TRIES = ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
-"""How often MLflow repeats a request to a server that does not answer, about a quarter of a minute in all. Its own
+"""How often MLflow repeats a request to a server that does not answer, in some 20 seconds in all. Its own
 number, 7, keeps a training waiting for four minutes, and whoever forgot to start the server. The variable wins."""
 
 
