@@ -306,6 +306,29 @@ def test_an_evaluation_sends_of_every_value_what_is_lacking(project: Path, monke
         history.send_history(known_run(), project / "history.csv")
 
 
+def test_a_dataset_that_another_job_brings_at_the_same_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import BAD_REQUEST, INTERNAL_ERROR
+
+    class Racing:
+        calls = 0
+        code = BAD_REQUEST
+
+        def log_inputs(self, run_id: str, inputs: list[Any]) -> None:
+            self.calls += 1
+            if self.calls == 1 or self.code == INTERNAL_ERROR:
+                raise MlflowException("duplicate key value violates unique constraint", error_code=self.code)
+
+    monkeypatch.setattr(tracking.time, "sleep", lambda _: None)
+    server = Racing()
+    tracking._log_inputs(server, "r", [])  # type: ignore[arg-type]
+    assert server.calls == 2
+    server.code = INTERNAL_ERROR
+    with pytest.raises(MlflowException):
+        tracking._log_inputs(server, "r", [])  # type: ignore[arg-type]
+    assert server.calls == 3
+
+
 def test_a_server_that_is_not_there_is_told_soon(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_store(project / "store", size=16)
     with closing(socket.socket()) as taken:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,9 +25,11 @@ from mimik.tracking.server import NotStoredError, alone, connected, faults, inst
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import DatasetInput
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import DatasetInput
 
 
 def run_key(settings: Mapping[str, Any], dataset_digest: str) -> str:
@@ -210,7 +213,23 @@ def _complete(
         remedy = f"Prepare the dataset again: `{command_for(index, 'prepared')}`."
         table = read_table(index, remedy, dtype=str)
         data = from_pandas(table, source=index.as_posix(), name=config["dataset"], digest=dataset_digest[:36])
-    client.log_inputs(run_id, [DatasetInput(data._to_mlflow_entity(), [InputTag("mlflow.data.context", "training")])])
+    tags = [InputTag("mlflow.data.context", "training")]
+    _log_inputs(client, run_id, [DatasetInput(data._to_mlflow_entity(), tags)])
+
+
+def _log_inputs(client: "MlflowClient", run_id: str, inputs: "list[DatasetInput]") -> None:
+    """Give a run its dataset. Of jobs that bring a new dataset at the same moment, a server's database takes that of
+    the first, and refuses the others (seen with PostgreSQL); asked again, MLflow finds it there."""
+    from mlflow.exceptions import MlflowException
+
+    for tries_left in (2, 1, 0):
+        try:
+            client.log_inputs(run_id, inputs)
+            return
+        except MlflowException as error:
+            if error.error_code != "BAD_REQUEST" or not tries_left:
+                raise
+            time.sleep(1)
 
 
 def _send_result(run: Any, result: Path, config: Mapping[str, Any]) -> None:
