@@ -10,32 +10,19 @@ from collections.abc import Callable, Sequence
 from mimik import __version__
 from mimik.console import reported
 from mimik.settings import params
-from mimik.verbs import (
-    analyse_study,
-    check_data,
+from mimik.verbs.asking import analyse_study, make_study, serve_study
+from mimik.verbs.data import check_data, describe_data, export_data, prepare_data, score_data
+from mimik.verbs.models import edit_photograph, export_model, serve_app, write_gallery
+from mimik.verbs.project import plan_item, show_params, tell_dvc
+from mimik.verbs.results import (
     compare_results,
-    describe_data,
-    edit_photograph,
     evaluate_method,
-    export_data,
-    export_model,
-    import_weights,
-    make_study,
-    plan_item,
-    prepare_data,
-    pretrain_network,
     report_method,
-    score_data,
     score_pictures,
-    serve_app,
-    serve_study,
-    show_params,
-    tell_dvc,
-    train_method,
     translate_faces,
-    write_gallery,
     write_papers,
 )
+from mimik.verbs.training import import_weights, pretrain_network, train_method
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
