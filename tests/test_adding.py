@@ -48,7 +48,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A project in which everything on the page has been done."""
     folder = tmp_path_factory.mktemp("adding") / "project"
     folder.mkdir()
-    for name in ("Snakefile", "workflow", "profiles", "src"):
+    for name in ("workflow", "profiles", "src"):
         (folder / name).symlink_to(ROOT / name)
     shutil.copy2(ROOT / "params.yaml", folder)
     shutil.copytree(ROOT / "params", folder / "params")

@@ -59,7 +59,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Where everything of the package has been run."""
     folder = tmp_path_factory.mktemp("guests") / "project"
     folder.mkdir()
-    for name in ("Snakefile", "workflow", "profiles", "src"):
+    for name in ("workflow", "profiles", "src"):
         (folder / name).symlink_to(ROOT / name)
     shutil.copytree(ROOT / "tests/guests", folder / "guests", ignore=shutil.ignore_patterns("__pycache__"))
     values = params.load(ROOT / "params.yaml")

@@ -23,7 +23,7 @@ def texts() -> Iterator[Path]:
     endings = {".py", ".md", ".yaml", ".yml", ".toml", ".cff", ".smk", ".html", ".j2", ".css", ".sh"}
     for folder in ("src", "tests", "docs", "workflow", "benchmarks", "profiles"):
         yield from (path for path in sorted((ROOT / folder).rglob("*")) if path.suffix in endings)
-    yield from (ROOT / name for name in ("Makefile", "Snakefile"))
+    yield from (ROOT / name for name in ("Makefile", "workflow/Snakefile"))
     yield from (path for path in sorted(ROOT.iterdir()) if path.is_file() and path.suffix in endings)
 
 

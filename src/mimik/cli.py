@@ -13,7 +13,7 @@ from mimik.settings import params
 from mimik.verbs.asking import analyse_study, make_study, serve_study
 from mimik.verbs.data import check_data, describe_data, export_data, prepare_data, score_data
 from mimik.verbs.models import edit_photograph, export_model, serve_app, write_gallery
-from mimik.verbs.project import plan_item, show_params, tell_dvc
+from mimik.verbs.project import init_project, plan_item, show_params, tell_dvc
 from mimik.verbs.results import (
     compare_results,
     evaluate_method,
@@ -38,11 +38,18 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="mimik",
         description="Editing of facial expressions with conditional GANs, step by step.",
-        epilog="Run it in the project folder, which holds params.yaml. To run the whole workflow: snakemake --cores 2",
+        epilog="Run it in the project folder, which holds params.yaml; `mimik init DIR` makes one. To run the whole "
+        "workflow: snakemake --cores 2",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     top.add_argument("--version", action="version", version=f"mimik {__version__}")
     verbs = top.add_subparsers(title="verbs", required=True, metavar="VERB")
+
+    started = _verb(
+        verbs, "init", init_project, "make a new project, with the settings and the workflow that come with mimik",
+        "mimik init ~/faces", dataset=None,
+    )  # fmt: skip
+    started.add_argument("folder", metavar="DIR", help="new or empty folder")
 
     data = verbs.add_parser("data", help="check, prepare, describe or export a dataset")
     data_verbs = data.add_subparsers(title="verbs", required=True, metavar="VERB")

@@ -122,7 +122,7 @@ def test_every_shipped_dataset_and_method_can_be_asked_for(tmp_path: Path) -> No
     values = read(ROOT / "params.yaml")[0]
     folder = tmp_path / "project"
     folder.mkdir()
-    for name in ("Snakefile", "workflow", "profiles", "params.yaml", "params", "src"):
+    for name in ("workflow", "profiles", "params.yaml", "params", "src"):
         (folder / name).symlink_to(ROOT / name)
     for dataset in values["datasets"]:
         for name in ("manifest.json", "index.csv", "quarantine.csv"):

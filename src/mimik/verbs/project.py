@@ -1,12 +1,29 @@
-"""The project itself: `mimik dvc`, `plan` and `params`."""
+"""The project itself: `mimik init`, `dvc`, `plan` and `params`."""
 
 import argparse
 import json
+import shlex
 import sys
 from pathlib import Path
 
 from mimik.settings import agreement, params, stages
 from mimik.verbs.chosen import settings_of, shown_on
+
+
+def init_project(chosen: argparse.Namespace) -> None:
+    """`mimik init`."""
+    from mimik.settings.shipped import new_project
+
+    folder = Path(chosen.folder).expanduser()
+    faults = new_project(folder)
+    stages.write_table(params.load(folder / "params.yaml"), folder)
+    print(f"{folder}: a project with the settings that come with mimik, in params.yaml and params/. Next:")
+    print(f"  cd {shlex.quote(str(folder))}")
+    print("  snakemake --dry-run                      what would be made")
+    print("  snakemake --config scale=smoke           all of it in small, in a minute or two")
+    print("  snakemake                                the demo: two methods on rendered faces, and a report")
+    for fault in faults:
+        print(f"mimik: {fault}", file=sys.stderr)
 
 
 def tell_dvc(chosen: argparse.Namespace) -> None:
