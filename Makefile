@@ -10,6 +10,8 @@
 #   make mutation  put small faults into methods, components and guides: do the tests see them? (an hour or more)
 #   make bench   measure training steps and the input pipeline
 #   make gpu-check  on a GPU: run its tests, time steps, train and evaluate, in 8 minutes; without a GPU it only says so
+#   make wheel   build dist/mimik-<version>-py3-none-any.whl, which holds the workflow and the settings, too
+#   make wheel-check  install that wheel into an empty environment, make a project and train there (minutes)
 #   make lock    write requirements.lock from the installed packages
 #   make clean   remove everything that was made here (not data/raw, not the virtual environment)
 SHELL := /bin/bash
@@ -24,10 +26,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Jobs and tests start many programs that import the same modules: Python is to keep what it has compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo demo-all photographs check test quick-tests all-tests lint docs coverage mutation bench gpu-check lock clean
+.PHONY: help demo demo-all photographs check test quick-tests all-tests lint docs coverage mutation bench gpu-check wheel wheel-check lock clean
 
 help:
-	@sed -n '2,15s/^# \{0,3\}//p' Makefile
+	@sed -n '2,16s/^# \{0,3\}//p' Makefile
 
 # Of what pip says: its large files, and how far it has come.
 define PIP_PROGRESS
@@ -143,6 +145,14 @@ bench: $(INSTALLED)
 GPU_PYTHON ?= $(if $(wildcard $(INSTALLED)),$(VENV)/bin/python,python3)
 gpu-check:
 	$(GPU_PYTHON) benchmarks/gpu.py $(GPU_OPTIONS)
+
+wheel: $(INSTALLED)
+	rm -rf build dist/*.whl
+	python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+	@ls -l dist/*.whl
+
+wheel-check: wheel
+	MIMIK_WHEEL=$$(echo $(CURDIR)/dist/*.whl) python -m pytest -rA tests/settings/test_shipped.py -k installed
 
 lock:
 	{ sed -n '/^#/p' requirements.lock; \
