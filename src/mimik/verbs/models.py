@@ -1,10 +1,14 @@
-"""A trained method in use: `mimik edit`, `app`, `gallery` and `export`."""
+"""A trained method in use: `mimik edit`, `app`, `gallery`, `export` and `models`."""
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mimik.errors import UserError
 from mimik.verbs.chosen import RESULTS, inputs, settings_of
+
+if TYPE_CHECKING:
+    from mimik.editing.catalogue import Entry
 
 
 def edit_photograph(chosen: argparse.Namespace) -> None:
@@ -38,19 +42,24 @@ def edit_photograph(chosen: argparse.Namespace) -> None:
 def serve_app(chosen: argparse.Namespace) -> None:
     """`mimik app`."""
     from mimik.editing.app import serve
+    from mimik.editing.catalogue import entries, folder_of, model_folder
 
-    weights, given = "generator.safetensors", [Path(name) for name in chosen.model]
+    weights, given = "generator.safetensors", [model_folder(name) for name in chosen.model]
     if missing := [str(folder) for folder in given if not (folder / weights).is_file()]:
         raise UserError(
-            f"--model {missing[0]}: expected results/<dataset>/<method> or an exported folder, with {weights}."
+            f"--model {missing[0]}: expected results/<dataset>/<method> or an exported folder, with {weights}; or "
+            "one of `mimik models list`."
         )
     models = given or sorted(file.parent for file in RESULTS.glob(f"*/*/{weights}"))
+    if not models:  # a first look, before anything has been trained here
+        models = [folder for entry in entries().values() if (folder := folder_of(entry)) is not None]
     values = settings_of(chosen) if Path("params.yaml").is_file() else None
     serve.run(models, values, chosen.host, chosen.port)
 
 
 def export_model(chosen: argparse.Namespace) -> None:
     """`mimik export`."""
+    from mimik.editing.catalogue import model_folder
     from mimik.editing.exporting import export
     from mimik.faces.prepared.store import check_outside
 
@@ -58,7 +67,65 @@ def export_model(chosen: argparse.Namespace) -> None:
     for path in paths.values():
         check_outside(path, *inputs())
     values = settings_of(chosen) if Path("params.yaml").is_file() else None
-    export(Path(chosen.model), values, **paths, overwrite=chosen.overwrite)
+    if chosen.half and paths.keys() != {"folder"}:
+        raise UserError("--half: is for --folder alone; the other forms keep the weights as they are.")
+    model = model_folder(chosen.model)
+    onnx, program, folder = (paths.get(key) for key in ("onnx", "program", "folder"))
+    export(model, values, onnx=onnx, program=program, folder=folder, half=chosen.half, overwrite=chosen.overwrite)
+
+
+def list_models(chosen: argparse.Namespace) -> None:
+    """`mimik models list`."""
+    from mimik.editing.catalogue import entries, folder_of
+
+    for entry in entries().values():
+        there = "comes with mimik" if entry.archive is None else "fetched" if folder_of(entry) else _to_fetch(entry)
+        figures = ", ".join(f"{name} {value:g}" for name, value in entry.figures.items())
+        print(f"{entry.name}: {entry.method} on {entry.dataset}, scale {entry.scale}, {entry.image_size} px; {there}")
+        print(f"  {entry.note} {figures}; made by commit {entry.commit[:7]}. {entry.terms}")
+
+
+def _to_fetch(entry: "Entry") -> str:
+    """Of a model that is not here: how large it is, and how to get it."""
+    assert entry.archive is not None
+    size = f"{entry.archive.bytes / 1e6:.1f} MB"
+    if entry.archive.address is None:
+        return f"{size}, without a download address: for those who have {entry.archive.name(entry.name)} in a mirror"
+    return f"{size}: mimik models fetch {entry.name}"
+
+
+def verify_models(chosen: argparse.Namespace) -> None:
+    """`mimik models verify`."""
+    from mimik.editing.catalogue import entries, entry, folder_of, verify
+
+    asked = [entry(name) for name in chosen.models]
+    for model in asked or entries().values():
+        folder = folder_of(model)
+        if folder is not None:
+            verify(model, folder)
+            print(f"{model.name}: as it should be, in {folder}")
+        elif asked:
+            raise UserError(f"{model.name}: not on this machine yet. Run `mimik models fetch {model.name}`.")
+
+
+def fetch_model(chosen: argparse.Namespace) -> None:
+    """`mimik models fetch`."""
+    from mimik.editing.catalogue import entry, fetch
+
+    model = entry(chosen.model)
+    print(f"{model.name}: as it should be, in {fetch(model, chosen.mirror)}")
+    print(model.note)
+    print(f"Use it by its name: mimik edit me.jpg --model {model.name} ...")
+
+
+def pack_model(chosen: argparse.Namespace) -> None:
+    """`mimik models pack`."""
+    from mimik.editing.packing import pack
+    from mimik.faces.prepared.store import check_outside
+
+    output = Path(chosen.output)
+    check_outside(output, *inputs())
+    print(pack(chosen.name, Path(chosen.result), output, settings_of(chosen), half=chosen.half), end="")
 
 
 def write_gallery(chosen: argparse.Namespace) -> None:
