@@ -305,8 +305,8 @@ class PhotographEditor:
         told = []
         if self.rendered:
             told.append(
-                f"{self.folder} was trained on rendered faces only, so edits of photographs may look wrong. Use a "
-                "model that was trained on photographs"
+                f"{self.folder} was trained on rendered faces only and is no good on photographs: the edit will look "
+                "wrong. Use a model that was trained on photographs"
             )
         if self.grey and (photograph != photograph[..., :1]).any():
             told.append(
