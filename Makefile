@@ -10,6 +10,7 @@
 #   make mutation  put small faults into methods, components and guides: do the tests see them? (an hour or more)
 #   make bench   measure training steps and the input pipeline
 #   make gpu-check  on a GPU: run its tests, time steps, train and evaluate, in 8 minutes; without a GPU it only says so
+#   make smoke   everything of the demo in small, and Snakemake's own report of it, smoke.zip
 #   make wheel   build dist/mimik-<version>-py3-none-any.whl, which holds the workflow and the settings, too
 #   make wheel-check  install that wheel into an empty environment, make a project and train there (minutes)
 #   make lock    write requirements.lock from the installed packages
@@ -26,10 +27,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Jobs and tests start many programs that import the same modules: Python is to keep what it has compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo demo-all photographs check test quick-tests all-tests lint docs coverage mutation bench gpu-check wheel wheel-check lock clean
+.PHONY: help demo demo-all photographs check test quick-tests all-tests lint docs coverage mutation bench gpu-check smoke wheel wheel-check lock clean
 
 help:
-	@sed -n '2,16s/^# \{0,3\}//p' Makefile
+	@sed -n '2,17s/^# \{0,3\}//p' Makefile
 
 # Of what pip says: its large files, and how far it has come.
 define PIP_PROGRESS
@@ -145,6 +146,11 @@ bench: $(INSTALLED)
 GPU_PYTHON ?= $(if $(wildcard $(INSTALLED)),$(VENV)/bin/python,python3)
 gpu-check:
 	$(GPU_PYTHON) benchmarks/gpu.py $(GPU_OPTIONS)
+
+# The report is of the same settings as the run.
+smoke: $(INSTALLED)
+	python -m snakemake --cores $(CORES) --config scale=smoke
+	python -m snakemake --report smoke.zip --config scale=smoke
 
 wheel: $(INSTALLED)
 	rm -rf build dist/*.whl
