@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import venv
 from pathlib import Path
 
 import pytest
+import yaml
 
 from mimik.errors import UserError
 from mimik.settings import params, shipped, stages
@@ -67,6 +69,26 @@ def test_stages_of_a_project_name_the_package_that_it_runs(tmp_path: Path) -> No
     assert stages.dvc_table(values, ROOT)["package"] == "src/mimik"
     assert stages.dvc_table(values, tmp_path)["package"] == str(shipped.PACKAGE)
     assert stages.package_of(tmp_path) == shipped.PACKAGE
+
+
+def test_the_repository_is_what_the_workflow_catalog_lists() -> None:
+    """Its rules: https://github.com/snakemake/snakemake-workflow-catalog."""
+    usage = yaml.safe_load((ROOT / ".snakemake-workflow-catalog.yml").read_text(encoding="utf-8"))["usage"]
+    assert usage.keys() == {"mandatory-flags", "software-stack-deployment"}
+    assert usage["software-stack-deployment"]["conda"] is usage["software-stack-deployment"]["report"] is True
+    assert (ROOT / "workflow" / "Snakefile").is_file() and (ROOT / "config" / "README.md").is_file()
+    assert not (ROOT / "Snakefile").exists()
+    # Where the catalog runs `snakemake -d .test --rulegraph`.
+    assert params.load(ROOT / ".test" / "params.yaml") == params.load(ROOT / "params.yaml")
+
+
+def test_every_target_that_github_runs_is_one_of_the_makefile() -> None:
+    jobs = yaml.safe_load((ROOT / ".github/workflows/check.yml").read_text(encoding="utf-8"))["jobs"]
+    steps = [step for job in jobs.values() for step in job["steps"] if "if" not in step]
+    asked = {step["run"].split()[1] for step in steps if step.get("run", "").startswith("make ")}
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert asked == {"check", "test", "smoke", "wheel-check"}
+    assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in asked)
 
 
 @pytest.mark.slow
