@@ -78,6 +78,7 @@ def test_what_comes_with_mimik_is_what_the_list_says() -> None:
         folder = catalogue.MODELS / entry.name
         verify(entry, folder)
         assert {path.name for path in folder.iterdir()} == entry.files.keys()
+        assert catalogue.name_of(folder) == entry.name and catalogue.name_of(Path("results/a/b")) is None
         assert sum(path.stat().st_size for path in folder.iterdir()) < 1_000_000
         assert b"\r" not in (folder / "README.md").read_bytes()
 

@@ -109,6 +109,11 @@ def folder_of(model: Entry) -> Path | None:
     return folder if folder.is_dir() else None
 
 
+def name_of(folder: Path) -> str | None:
+    """The name of a model of the list that is in a folder; None for any other folder."""
+    return folder.name if folder.parent in (MODELS, fetched()) else None
+
+
 def verify(model: Entry, folder: Path) -> None:
     """Raise `UserError` unless the files of a model are those of the list."""
     again = f"Delete the folder and run `mimik models fetch {model.name}`"
