@@ -236,6 +236,10 @@ def test_half_precision_halves_the_weights_and_the_card_says_what_it_changes(tmp
     for name, value in whole.items():
         torch.testing.assert_close(half[name].float(), value, rtol=2**-10, atol=2**-24)
     card = (folder / "README.md").read_text()
-    assert "| Precision | half; the figures are of the weights before:" in card
+    assert "| Precision | half; on images in [-1, 1]," in card and "of the weights before rounding. |" in card
+    for again in (True, False):  # passed on once more, it is still what it is
+        exporting.export(folder, None, folder=tmp_path / "next", half=again, graph=False, overwrite=True)
+        assert (tmp_path / "next" / "README.md").read_text() == card
+        assert json.loads((tmp_path / "next" / "config.json").read_text())["exported"]["precision"]
     with pytest.raises(SystemExit):
         main(["export", str(model), "--half", "--onnx", str(tmp_path / "a.onnx")])

@@ -16,7 +16,6 @@ from mimik.editing.graphs import (
     BATCHES,
     OPSET,
     TOLERANCE,
-    Apart,
     described,
     difference,
     example_inputs,
@@ -37,13 +36,13 @@ class Contents(NamedTuple):
 
     Attributes:
         weights: generator.safetensors; unless rounded, the same bytes: by its digest the model that was measured.
-        rounded: how far edits move by rounding the weights; None where they are as trained.
+        precision: of the weights, and how far edits moved when they were rounded; empty where they are as trained.
         graph: model.onnx; empty where there is none.
         without: why there is none.
     """
 
     weights: bytes
-    rounded: Apart | None
+    precision: str
     graph: bytes
     without: str
 
@@ -92,10 +91,10 @@ def export(
     terms = terms_of(config, params)
     size, name, without = int(config["image_size"]), str(model), ""
     weights = (model / "generator.safetensors").read_bytes()
-    rounded = None
-    if half:
-        weights, rounded = _halved(method, size, weights)
-        print(f"Rounded to half precision: {_moved(rounded)}.")
+    precision = str((config.get("exported") or {}).get("precision", ""))
+    if half and not precision:
+        weights, precision = _halved(method, size, weights)
+        print(f"Precision: {precision}.")
     traced, content = None, b""
     if onnx is not None or program is not None or (folder is not None and graph):
         try:
@@ -105,7 +104,7 @@ def export(
                 raise
             without = f"{error}"
     elif not graph:
-        without = f"`mimik export {model.name} --onnx FILE` writes one."
+        without = "`mimik export FOLDER --onnx FILE` writes one."
     if traced is not None and (onnx is not None or (folder is not None and graph)):
         about = {"mimik": __version__, "restricted": terms.restricted, "licence": terms.licence}
         sha256 = hashlib.sha256(weights).hexdigest()
@@ -135,7 +134,7 @@ def export(
             torch.export.save(traced, opened)
         print(f"{program}: read it with torch.export.load.")
     if folder is not None:
-        _write_folder(folder, model, method, config, terms, Contents(weights, rounded, content, without))
+        _write_folder(folder, model, method, config, terms, Contents(weights, precision, content, without))
         print(f"{folder}: the model with its card, README.md.{f' No model.onnx: {without}' if without else ''}")
     if terms.restricted:
         print(f"For your own use only, do not pass it on. {terms.reason}", file=sys.stderr)
@@ -157,7 +156,7 @@ def _write_folder(
         "reason": terms.reason,
         "licence": terms.licence,
         "citation": terms.citation,
-        **({} if contents.rounded is None else {"precision": f"half: {_moved(contents.rounded)}"}),
+        **({"precision": contents.precision} if contents.precision else {}),
     }
     write_json(folder / "config.json", {**config, "exported": exported})
     metrics = None
@@ -166,17 +165,16 @@ def _write_folder(
         write_json(folder / "metrics.json", metrics)
     if contents.graph:
         _write_bytes(folder / "model.onnx", contents.graph)
-    weights: dict[str, Any] = {
+    weights = {
         "count": sum(value.numel() for value in method.generator_state().values()),
         "sha256": file_sha256(folder / "generator.safetensors"),
+        "precision": contents.precision,
     }
-    if contents.rounded is not None:
-        weights["rounded"] = _moved(contents.rounded)
     write_text(folder / "README.md", card(config, method.condition, terms, metrics, weights, contents.without))
 
 
-def _halved(method: Any, size: int, weights: bytes) -> tuple[bytes, Apart]:
-    """Weights at half precision, as a file and in the method, and how far edits move by that."""
+def _halved(method: Any, size: int, weights: bytes) -> tuple[bytes, str]:
+    """Weights at half precision, as a file and in the method, and what to say of it: how far edits move by that."""
     batches = [
         [torch.from_numpy(part) for part in example_inputs(method, size, count, draw).values()]
         for draw, count in enumerate(BATCHES)
@@ -195,15 +193,11 @@ def _halved(method: Any, size: int, weights: bytes) -> tuple[bytes, Apart]:
             for batch, edited in zip(batches, before, strict=True)
         ]
     found = torch.cat(apart)
-    return safetensors.torch.save(state), Apart(float(found.median()), float(found.max()))
-
-
-def _moved(rounded: Apart) -> str:
-    """What rounding changes, for console and card."""
-    return (
-        f"on images in [-1, 1], the largest change of a made-up face's edit is {rounded.median:.1e} in the median and "
-        f"{rounded.worst:.1e} at most"
+    told = (
+        f"half; on images in [-1, 1], the largest change of a made-up face's edit by this is {found.median():.1e} in "
+        f"the median and {found.max():.1e} at most"
     )
+    return safetensors.torch.save(state), told
 
 
 def _write_bytes(path: Path, content: bytes) -> None:
