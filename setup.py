@@ -10,7 +10,7 @@ from setuptools.command.build_py import build_py
 ROOT = Path(__file__).parent
 sys.path.insert(0, str(ROOT / "src"))
 
-from mimik.settings.shipped import SHIPPED  # noqa: E402
+from mimik.settings.shipped import SHIPPED, packaged  # noqa: E402
 
 
 class WithProject(build_py):
@@ -24,7 +24,7 @@ class WithProject(build_py):
         folder = Path(self.build_lib) / "mimik" / "project"
         shutil.rmtree(folder, ignore_errors=True)
         for name in SHIPPED:
-            source, target = ROOT / name, folder / name
+            source, target = ROOT / name, folder / packaged(name)
             target.parent.mkdir(parents=True, exist_ok=True)
             if source.is_dir():
                 left_out = shutil.ignore_patterns("__pycache__", "stages.json")

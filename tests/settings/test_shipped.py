@@ -60,7 +60,7 @@ def test_an_installation_without_its_files_is_told_how_to_get_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shipped, "PACKAGE", tmp_path / "src" / "mimik")
-    with pytest.raises(UserError, match=r"params\.yaml: not found in .*Install mimik from its wheel"):
+    with pytest.raises(UserError, match=r"params\.yaml: neither .* is there\. Install mimik from its wheel"):
         shipped.new_project(tmp_path / "new")
 
 
@@ -99,8 +99,10 @@ def test_a_wheel_has_the_files_of_a_project_and_they_make_one(tmp_path: Path) ->
     inside = built / "mimik" / "project"
     tracked = run(["git", "ls-files", "-co", "--exclude-standard", *shipped.SHIPPED], ROOT).split()
     wanted = {name for name in tracked if name != stages.TABLE.as_posix()}
-    assert {path.relative_to(inside).as_posix() for path in inside.rglob("*") if path.is_file()} == wanted
-    assert all((inside / name).read_bytes() == (ROOT / name).read_bytes() for name in wanted)
+    there = {path.relative_to(inside).as_posix() for path in inside.rglob("*") if path.is_file()}
+    assert there == {shipped.packaged(name) for name in wanted}
+    assert not [name for name in there if "/." in f"/{name}"]  # DVC looks into no folder with a .dvcignore
+    assert all((inside / shipped.packaged(name)).read_bytes() == (ROOT / name).read_bytes() for name in wanted)
 
     told = run([sys.executable, "-m", "mimik.cli", "init", str(project)], tmp_path, PYTHONPATH=str(built))
     assert f"cd {project}" in told
@@ -123,4 +125,5 @@ def test_an_installed_wheel_makes_a_project_that_trains(tmp_path: Path) -> None:
         PATH=path)  # fmt: skip
     metrics = json.loads((project / "results/synthetic/stargan/metrics.json").read_text(encoding="utf-8"))
     assert metrics["scale"] == "smoke" and metrics["git_commit"] is None
+    assert "DVC is up to date" in run(["mimik", "dvc"], project, PATH=path)
     run(["mimik", "evaluate", "synthetic", "stargan", "--scale", "smoke"], project, PATH=path)

@@ -44,17 +44,24 @@ rule project:
 """workflow/Snakefile of a new project."""
 
 
+def packaged(name: str) -> str:
+    """The name that something has in a wheel: without a dot before it, because DVC, which watches the package, refuses
+    to look into a folder with a .dvcignore.
+    """
+    return "/".join(f"dot{part}" if part[0] == "." else part for part in name.split("/"))
+
+
 def shipped(name: str) -> Path:
     """Path of a file or folder that comes with mimik, `workflow/Snakefile` for instance.
 
     Raises:
         UserError: it is not there: mimik was installed in a way that leaves out its files.
     """
-    places = (PACKAGE / "project", PACKAGE.parents[1])
-    found = next((place / name for place in places if (place / name).exists()), None)
+    places = (PACKAGE / "project" / packaged(name), PACKAGE.parents[1] / name)
+    found = next((place for place in places if place.exists()), None)
     if found is None:
         raise UserError(
-            f"{name}: not found in {' or '.join(map(str, places))}. Install mimik from its wheel or from a clone of "
+            f"{name}: neither {' nor '.join(map(str, places))} is there. Install mimik from its wheel or from a clone of "
             "its repository."
         )
     return found
