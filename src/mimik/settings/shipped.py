@@ -61,8 +61,8 @@ def shipped(name: str) -> Path:
     found = next((place for place in places if place.exists()), None)
     if found is None:
         raise UserError(
-            f"{name}: neither {' nor '.join(map(str, places))} is there. Install mimik from its wheel or from a clone of "
-            "its repository."
+            f"{name}: neither {' nor '.join(map(str, places))} is there. Install mimik from its wheel or from a "
+            "clone of its repository."
         )
     return found
 
