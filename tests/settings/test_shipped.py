@@ -121,8 +121,10 @@ def test_an_installed_wheel_makes_a_project_that_trains(tmp_path: Path) -> None:
     run(["mimik", "init", "project"], tmp_path, PATH=path)
     project = tmp_path / "project"
     assert "train             2\n" in run(["snakemake", "--dry-run"], project, PATH=path)
-    run(["snakemake", "--cores", "2", "results/synthetic/stargan/report.html", "--config", "scale=smoke"], project,
-        PATH=path)  # fmt: skip
+    settings = (project / "params.yaml").read_text(encoding="utf-8")
+    (project / "params.yaml").write_text(settings.replace("\nscale:\n", "\nscale: smoke\n", 1), encoding="utf-8")
+    run(["mimik", "params", "--stages"], project, PATH=path)
+    run(["snakemake", "--cores", "2", "results/synthetic/stargan/report.html"], project, PATH=path)
     metrics = json.loads((project / "results/synthetic/stargan/metrics.json").read_text(encoding="utf-8"))
     assert metrics["scale"] == "smoke" and metrics["git_commit"] is None
     assert "DVC is up to date" in run(["mimik", "dvc"], project, PATH=path)
