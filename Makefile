@@ -153,7 +153,7 @@ smoke: $(INSTALLED)
 	python -m snakemake --report smoke.zip --config scale=smoke
 
 wheel: $(INSTALLED)
-	rm -rf build dist/*.whl
+	rm -rf build/lib build/bdist.* dist/*.whl
 	python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 	@ls -l dist/*.whl
 
