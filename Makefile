@@ -12,6 +12,9 @@
 #   make mutation  put small faults into methods, components and guides: do the tests see them? (an hour or more)
 #   make bench   measure training steps and the input pipeline
 #   make gpu-check  on a GPU: run its tests, time steps, train and evaluate, in 8 minutes; without a GPU it only says so
+#   make smoke   everything of the demo in small, and Snakemake's own report of it, smoke.zip
+#   make wheel   build dist/mimik-<version>-py3-none-any.whl, which holds the workflow and the settings, too
+#   make wheel-check  install that wheel into an empty environment, make a project and train there (minutes)
 #   make lock    write requirements.lock from the installed packages
 #   make clean   remove everything that was made here (not data/raw, not the virtual environment)
 SHELL := /bin/bash
@@ -27,7 +30,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo demo-all photographs check test quick-tests all-tests test-services test-slurm lint docs coverage mutation \
-  bench gpu-check lock clean
+  bench gpu-check smoke wheel wheel-check lock clean
 
 help:
 	@sed -n '2,17s/^# \{0,3\}//p' Makefile
@@ -169,6 +172,19 @@ bench: $(INSTALLED)
 GPU_PYTHON ?= $(if $(wildcard $(INSTALLED)),$(VENV)/bin/python,python3)
 gpu-check:
 	$(GPU_PYTHON) benchmarks/gpu.py $(GPU_OPTIONS)
+
+# The report is of the same settings as the run.
+smoke: $(INSTALLED)
+	python -m snakemake --cores $(CORES) --config scale=smoke
+	python -m snakemake --report smoke.zip --config scale=smoke
+
+wheel: $(INSTALLED)
+	rm -rf build/lib build/bdist.* dist/*.whl
+	python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+	@ls -l dist/*.whl
+
+wheel-check: wheel
+	MIMIK_WHEEL=$$(echo $(CURDIR)/dist/*.whl) python -m pytest -rA tests/settings/test_shipped.py -k installed
 
 lock:
 	{ sed -n '/^#/p' requirements.lock; \

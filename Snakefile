@@ -5,6 +5,10 @@ from snakemake.utils import min_version
 min_version("9.0")
 
 
+# For `snakemake --sdm apptainer` alone: an image in the project's folder, made from the Dockerfile (docs/projects.md).
+container: "mimik.sif"
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/prepare.smk"
 include: "workflow/rules/pretrain.smk"

@@ -10,34 +10,30 @@ from collections.abc import Callable, Sequence
 from mimik import __version__
 from mimik.console import reported
 from mimik.settings import params
-from mimik.verbs import (
-    PREPARED,
-    RESULTS,
-    analyse_study,
-    check_data,
-    compare_results,
-    describe_data,
+from mimik.verbs.asking import analyse_study, make_study, serve_study
+from mimik.verbs.data import check_data, describe_data, export_data, prepare_data, score_data
+from mimik.verbs.models import (
     edit_photograph,
-    evaluate_method,
-    export_data,
     export_model,
-    import_weights,
-    make_study,
-    plan_item,
-    prepare_data,
-    pretrain_network,
-    report_method,
-    score_data,
-    score_pictures,
+    fetch_model,
+    list_models,
+    pack_model,
     serve_app,
-    serve_study,
-    show_params,
-    tell_dvc,
-    train_method,
-    translate_faces,
+    verify_models,
     write_gallery,
+)
+from mimik.verbs.project import init_project, plan_item, show_params, tell_dvc, tell_mlflow
+from mimik.verbs.results import (
+    compare_results,
+    evaluate_method,
+    report_method,
+    score_pictures,
+    translate_faces,
     write_papers,
 )
+from mimik.verbs.training import import_weights, pretrain_network, train_method
+
+MODEL = "results/<dataset>/<method>, an exported folder, or a name of `mimik models list`"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -53,11 +49,18 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="mimik",
         description="Editing of facial expressions with conditional GANs, step by step.",
-        epilog="Run it in the project folder, which holds params.yaml. To run the whole workflow: snakemake --cores 2",
+        epilog="Run it in the project folder, which holds params.yaml; `mimik init DIR` makes one. To run the whole "
+        "workflow: snakemake --cores 2",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     top.add_argument("--version", action="version", version=f"mimik {__version__}")
     verbs = top.add_subparsers(title="verbs", required=True, metavar="VERB")
+
+    started = _verb(
+        verbs, "init", init_project, "make a new project, with the settings and the workflow that come with mimik",
+        "mimik init ~/faces", dataset=None,
+    )  # fmt: skip
+    started.add_argument("folder", metavar="DIR", help="new or empty folder")
 
     data = verbs.add_parser("data", help="check, prepare, describe or export a dataset")
     data_verbs = data.add_subparsers(title="verbs", required=True, metavar="VERB")
@@ -148,6 +151,7 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     edit = _verb(
         verbs, "edit", edit_photograph, "edit the faces of photographs with a trained method",
+        "mimik edit me.jpg --to happiness --model stargan-rendered -o happy.png",
         "mimik edit me.jpg --to happiness --model results/open_faces/hier_seg -o happy.png",
         "mimik edit me.jpg --au 12=+0.5 --au 6=+0.3 --model results/affectnet/relative_au -o smile.jpg",
         "mimik edit me.jpg --like you.jpg --model results/affectnet/relative_au -o like_you.jpg",
@@ -157,7 +161,7 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     edit.description = f"{edit.description} The exit status is 3 when some of several photographs were not edited."
     edit.add_argument("photographs", nargs="+", metavar="PHOTO", help="image files, and folders of them")
-    edit.add_argument("--model", required=True, metavar="DIR", help="results/<dataset>/<method>, or an exported folder")
+    edit.add_argument("--model", required=True, metavar="MODEL", help=MODEL)
     edit.add_argument(
         "-o", "--output", required=True, metavar="OUT",
         help="png or tif (lossless), jpg or webp; for several photographs or a folder of them, a folder",
@@ -190,7 +194,7 @@ def parser() -> argparse.ArgumentParser:
         "mimik gallery photographs --model results/open_faces/stargan -o gallery.jpg", dataset=None,
     )  # fmt: skip
     gallery.add_argument("photographs", metavar="FOLDER", help="photographs; the main face of each becomes a row")
-    gallery.add_argument("--model", required=True, metavar="DIR", help="results/<dataset>/<method>")
+    gallery.add_argument("--model", required=True, metavar="MODEL", help=MODEL)
     gallery.add_argument("-o", "--output", required=True, metavar="OUT", help="png or tif (lossless), jpg or webp")
     gallery.add_argument(
         "--from", dest="shown", metavar="EXPRESSION", help="the expression in the photographs, if the edits need it"
@@ -202,8 +206,8 @@ def parser() -> argparse.ArgumentParser:
         "mimik app", "mimik app --model results/open_faces/stargan --port 8000", dataset=None,
     )  # fmt: skip
     app.add_argument(
-        "--model", nargs="+", action="extend", default=[], metavar="DIR",
-        help="results/<dataset>/<method>, or exported folders (default: all in results/)",
+        "--model", nargs="+", action="extend", default=[], metavar="MODEL",
+        help=f"{MODEL}; several (default: all in results/, or else those of `mimik models list` that are here)",
     )  # fmt: skip
     app.add_argument("--host", default="127.0.0.1", help="where to listen (default: this machine alone)")
     app.add_argument("--port", type=int, default=7860, help="port to listen on (default: 7860)")
@@ -212,7 +216,7 @@ def parser() -> argparse.ArgumentParser:
         "mimik export results/synthetic/stargan --onnx stargan.onnx",
         "mimik export results/open_faces/stargan --folder ~/models/stargan", dataset=None,
     )  # fmt: skip
-    given_away.add_argument("model", metavar="MODEL", help="results/<dataset>/<method>")
+    given_away.add_argument("model", metavar="MODEL", help=MODEL)
     given_away.add_argument("--onnx", metavar="FILE", help="write the generator as an ONNX graph (.onnx)")
     given_away.add_argument(
         "--torch-export", dest="program", metavar="FILE", help="write the generator as a program of torch.export (.pt2)"
@@ -223,7 +227,11 @@ def parser() -> argparse.ArgumentParser:
     given_away.add_argument(
         "--edits", metavar="DIR", help="write the edits of the test faces as PNG files in folders, for OpenFace"
     )
+    given_away.add_argument(
+        "--half", action="store_true", help="with --folder: weights at half precision, half the size"
+    )
     given_away.add_argument("--overwrite", action="store_true", help="replace what exists")
+    _add_models(verbs)
     compare = _verb(
         verbs, "compare", compare_results, "write report/index.html from everything in results/",
         "mimik compare", "mimik compare --readme README.md", dataset=None,
@@ -304,12 +312,32 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def tell_mlflow(_chosen: argparse.Namespace) -> None:
-    """`mimik mlflow`."""
-    from mimik.tracking.runs import send_results
-
-    for line in send_results(RESULTS, PREPARED):
-        print(line, flush=True)
+def _add_models(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """`mimik models` and its verbs."""
+    models = verbs.add_parser("models", help="list, fetch and verify trained methods that are given away")
+    models_verbs = models.add_subparsers(title="verbs", required=True, metavar="VERB")
+    _verb(
+        models_verbs, "list", list_models, "say which there are, and which are here", "mimik models list", dataset=None
+    )
+    bring = _verb(
+        models_verbs, "fetch", fetch_model, "bring a model to this machine, from a mirror or its address",
+        "mimik models fetch hier-seg-rendered --mirror ~/downloads", dataset=None,
+    )  # fmt: skip
+    bring.add_argument("model", metavar="NAME", help="of `mimik models list`")
+    bring.add_argument("--mirror", metavar="DIR", help="folder searched before any download")
+    verify = _verb(
+        models_verbs, "verify", verify_models, "compare the files of models that are here with their digests",
+        "mimik models verify", "mimik models verify stargan-rendered", dataset=None,
+    )  # fmt: skip
+    verify.add_argument("models", nargs="*", metavar="NAME", help="of `mimik models list` (default: all that are here)")
+    pack = _verb(
+        models_verbs, "pack", pack_model, "write the archive of a model of rendered faces, and its entry for the list",
+        "mimik models pack stargan-rendered results/synthetic/stargan -o release --half", dataset=None,
+    )  # fmt: skip
+    pack.add_argument("name", metavar="NAME", help="of the model in the list")
+    pack.add_argument("result", metavar="RESULT", help="results/<dataset>/<method>, evaluated")
+    pack.add_argument("-o", "--output", required=True, metavar="DIR", help="folder for the archive")
+    pack.add_argument("--half", action="store_true", help="weights at half precision, half the size")
 
 
 def _verb(

@@ -158,7 +158,7 @@ for wrong in {WRONG!r}:
 def test_no_job_is_planned_with_a_setting_that_nobody_reads(
     tmp_path: Path, command: list[str], old: str, new: str, told: str
 ) -> None:
-    for name in ("Snakefile", "workflow", "params", "src"):
+    for name in ("workflow", "params", "src"):
         (tmp_path / name).symlink_to(ROOT / name)
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
     assert old in text

@@ -9,7 +9,7 @@ import pytest
 from mimik.errors import UserError
 from mimik.settings import papers
 from mimik.settings.modules import names
-from mimik.settings.params import Experiment, load, validate
+from mimik.settings.params import SCHEMA, Experiment, load, validate
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = load(ROOT / "params.yaml")
@@ -83,4 +83,4 @@ def test_a_claim_that_names_nothing_is_refused(change: dict[str, Any], told: str
     params = copy.deepcopy(SHIPPED)
     params["claims"]["hier_seg/accuracy_stargan"]["tests"][0].update(change)
     with pytest.raises(UserError, match=told):
-        validate(params, ROOT / "workflow/schemas/params.schema.json")
+        validate(params, SCHEMA)

@@ -110,7 +110,7 @@ def test_a_dataset_whose_masks_a_segmenter_makes_needs_that_segmenter_first() ->
     # Masks by a network that has learnt from restricted faces are treated like these.
     prepared = table["restricted"]["prepare"]
     assert {name: job["reads"]["masks"] for name, job in prepared.items()} == {
-        "affectnet": "src/mimik/py.typed",
+        "affectnet": "workflow/nothing.txt",
         "faces": folder,
     }
     assert table["restricted"]["segmenter"] == {"affectnet-bisenet": {"dataset": "affectnet", "segmenter": "bisenet"}}

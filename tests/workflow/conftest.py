@@ -13,18 +13,21 @@ from pathlib import Path
 
 import pytest
 
+from mimik.settings.params import SCHEMA
 from tests.workflow.programs import NAMES, programs
 
 ROOT = Path(__file__).parents[2]
 STANDINS = Path(__file__).with_name("standins")
 WORKFLOW = ("Snakefile", "workflow", "profiles", "dvc.yaml", ".dvcignore", ".gitignore")
 LIGHT = (
-    *("__init__", "cli", "console", "errors", "verbs"),
+    *("__init__", "cli", "console", "errors"),
     *("settings/agreement", "settings/configuration", "settings/external", "settings/imported"),
     *("settings/declarations", "settings/merging", "settings/modules", "settings/outside", "settings/papers"),
     *("settings/params", "settings/place", "settings/reading", "settings/sources", "settings/stages"),
     *("settings/references", "settings/replicates", "settings/scoring", "settings/trained"),
     *("storage/files", "storage/records", "storage/yaml_file"),
+    *("verbs/__init__", "verbs/asking", "verbs/chosen", "verbs/data", "verbs/models", "verbs/project"),
+    *("verbs/results", "verbs/training"),
 )
 """Modules that are the real ones here too."""
 
@@ -177,6 +180,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Project:
     for name in LIGHT:
         (package / name).parent.mkdir(exist_ok=True)
         shutil.copy2(ROOT / "src" / "mimik" / f"{name}.py", package / f"{name}.py")
+    shutil.copy2(SCHEMA, package / "settings")
     # The stages of the stand-ins' experiments, not those of the real ones.
     command = [sys.executable, "-m", "mimik.cli", "params", "--stages"]
     subprocess.run(command, cwd=folder, env={**os.environ, "PYTHONPATH": "src"}, check=True, capture_output=True)

@@ -4,17 +4,17 @@ import shlex
 import sys
 from pathlib import Path
 
-PROJECT = Path(workflow.basedir)
-PACKAGE = PROJECT / "src" / "mimik"
-
-# A copy of the project (a clone, `dvc exp run --temp`) runs its own code, even if another copy is installed.
-sys.path.insert(0, str(PROJECT / "src"))
-os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [str(PROJECT / "src"), os.getenv("PYTHONPATH")])))
+# A copy of the repository (a clone, `dvc exp run --temp`) runs its own code, even if another copy is installed. A project
+# of `mimik init` has none, and runs the installed one.
+SOURCE = Path(workflow.basedir) / "src"
+if (SOURCE / "mimik").is_dir():
+    sys.path.insert(0, str(SOURCE))
+    os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [str(SOURCE), os.getenv("PYTHONPATH")])))
 
 from mimik.settings import agreement, papers, params, replicates, stages
 from mimik.settings.checks import check_settings
 from mimik.settings.imported import imported_methods, imported_segmenters, made_here
-from mimik.settings.modules import named
+from mimik.settings.modules import PACKAGE, named
 from mimik.errors import UserError
 from mimik.faces.reconstruction import tddfa
 from mimik.settings.place import check_place
@@ -43,7 +43,9 @@ def stop(error):
 
 # Read strictly before Snakemake reads it, because Snakemake silently drops one of two equal keys in a group.
 try:
-    _, origins = read(missing="Run snakemake in the project folder, which contains it.")
+    _, origins = read(
+        missing="Run snakemake in the project folder, which contains it, or make a new project: `mimik init DIR`."
+    )
 except UserError as error:
     stop(error)
 
@@ -54,9 +56,9 @@ for file in origins.files:
 
 
 try:
-    check_place(PROJECT)
+    check_place(SOURCE.parent)
     check_place(Path.cwd())
-    params.validate(config, PROJECT / params.SCHEMA, origins)
+    params.validate(config, params.SCHEMA, origins)
     check_settings(config, origins)
 except UserError as error:
     stop(error)

@@ -71,7 +71,8 @@ def card(
         condition: of the method.
         terms: what may be done with it.
         metrics: metrics.json; None for a method that was not measured.
-        weights: `count`, the number of weights, and `sha256` of generator.safetensors.
+        weights: `count`, the number of weights, `sha256` of generator.safetensors and, where they are not as trained,
+            `precision`: what they were rounded to.
         graph: why there is no model.onnx; empty where there is one.
     """
     name = f"{config['method']} trained on {config['dataset']}"
@@ -103,6 +104,7 @@ def _purpose(config: Mapping[str, Any], condition: Condition) -> str:
 
 def _facts(config: Mapping[str, Any], condition: Condition, weights: Mapping[str, Any]) -> list[tuple[str, str]]:
     training = config.get("training") or {}
+    precision = weights.get("precision")
     length = f"{training['steps']:,} steps of {training['batch_size']} faces" if training.get("steps") else "not known"
     return [
         ("Method", f"{config['method']} (module `{config['module']}` of mimik)"),
@@ -112,6 +114,7 @@ def _facts(config: Mapping[str, Any], condition: Condition, weights: Mapping[str
         ("Scale, seed", f"{config['scale']}, {config.get('seed', 'not known')}"),
         ("Training", length),
         ("Weights", f"{weights['count']:,} numbers; SHA-256 of generator.safetensors `{weights['sha256']}`"),
+        *([("Precision", f"{precision}. The figures are of the weights before rounding.")] if precision else []),
     ]
 
 

@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from mimik.components.conditions import Condition, part_way
+from mimik.editing.catalogue import model_folder
 from mimik.editing.composing import Change, Found, put_back
 from mimik.editing.wishes import Exemplar, Wish, check_strength
 from mimik.errors import UserError, alike
@@ -58,13 +59,14 @@ class PhotographEditor:
         """Load the model; the face finder is loaded when the first photograph needs it.
 
         Args:
-            model: results/<dataset>/<method>, with `generator.safetensors` and `config.json`.
+            model: results/<dataset>/<method>, with `generator.safetensors` and `config.json`; or the name of a model
+                that is given away (`mimik.editing.catalogue`).
             device: where to compute; None selects a free GPU, or the CPU if there is none.
 
         Raises:
             UserError: there is no trained method, or its faces were aligned differently.
         """
-        self.folder = Path(model)
+        self.folder = model_folder(model)
         if is_submitted(self.folder):
             raise UserError(f"{self.folder}: holds pictures that were made elsewhere, and no network to edit with.")
         method: Any
@@ -303,8 +305,8 @@ class PhotographEditor:
         told = []
         if self.rendered:
             told.append(
-                f"{self.folder} was trained on rendered faces only, so edits of photographs may look wrong. Use a "
-                "model that was trained on photographs"
+                f"{self.folder} was trained on rendered faces only and is no good on photographs: the edit will look "
+                "wrong. Use a model that was trained on photographs"
             )
         if self.grey and (photograph != photograph[..., :1]).any():
             told.append(

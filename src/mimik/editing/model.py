@@ -339,7 +339,8 @@ def load(folder: Path | str, device: torch.device | str | None = None) -> Model:
     """Load a trained method.
 
     Args:
-        folder: results/<dataset>/<method>, with `generator.safetensors` and `config.json`.
+        folder: results/<dataset>/<method>, with `generator.safetensors` and `config.json`; or the name of a model that
+            is given away, `stargan-rendered` for instance.
         device: where to compute, in PyTorch's notation ("cpu", "cuda:1"); None selects a free GPU, or the CPU if there
             is none.
 

@@ -221,8 +221,7 @@ def _words(module: str) -> tuple[frozenset[str], tuple[str, ...], frozenset[str]
 
 @cache
 def _schema_keys() -> frozenset[str]:
-    path = modules.PACKAGE.parents[1] / resolution.SCHEMA
-    return frozenset(read_json(path)["$defs"]["dataset"]["properties"]) - {"name"} if path.is_file() else frozenset()
+    return frozenset(read_json(resolution.SCHEMA)["$defs"]["dataset"]["properties"]) - {"name"}
 
 
 def _training() -> Any:

@@ -117,7 +117,7 @@ def page(project: Path) -> str:
 
 def sections(project: Path) -> Iterator[Section]:
     """The parts of the page, in their order."""
-    schema = read_json(project / SCHEMA)
+    schema = read_json(SCHEMA)
     yield Section(2, "Top level", "All of these are required.", _of_schema(schema, schema))
     yield from _datasets(schema)
     yield Section(2, "scales", "An entry of `scales`.", _of_schema(schema, schema["$defs"]["scale"]))

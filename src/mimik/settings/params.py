@@ -30,8 +30,8 @@ from mimik.storage.records import faults
 Params = dict[str, Any]
 Settings = dict[str, Any]
 
-SCHEMA = Path("workflow/schemas/params.schema.json")
-"""The JSON schema of params.yaml, relative to the project's folder."""
+SCHEMA = Path(__file__).with_name("params.schema.json")
+"""The JSON schema of params.yaml and the files of params/."""
 
 
 PROTOCOLS = ("published", "equal")
@@ -46,19 +46,19 @@ class Experiment(NamedTuple):
     method: str
 
 
-def load(path: Path | str = FILE, schema: Path | str | None = None) -> Params:
+def load(path: Path | str = FILE, schema: Path | str = SCHEMA) -> Params:
     """Read and validate params.yaml and the files of params/ beside it.
 
     Args:
         path: params.yaml; it stands in the project's folder.
-        schema: the JSON schema; None takes the project's own, beside `path`.
+        schema: the JSON schema.
 
     Raises:
         UserError: `mimik.settings.reading.read` or `validate` refuses them.
     """
     path = Path(path)
     values, origins = read(path)
-    validate(values, schema if schema is not None else path.parent / SCHEMA, origins)
+    validate(values, schema, origins)
     return values
 
 

@@ -17,7 +17,7 @@ from mimik.storage.yaml_file import read_yaml
 FILE = Path("params.yaml")
 """What people change, relative to the project's folder. The other files stand in the folder `params` beside it."""
 
-MISSING = "Run mimik in the project folder, which contains it."
+MISSING = "Run mimik in the project folder, which contains it, or make a new project: `mimik init DIR`."
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 from mimik.errors import UserError
+from mimik.settings import modules
 from mimik.settings import params as resolution
 from mimik.settings.external import is_external
 from mimik.settings.imported import imported_methods, imported_segmenters
@@ -30,10 +31,10 @@ from mimik.storage.files import digest, file_sha256, read_json, write_json
 Wildcards = Mapping[str, str]
 
 TABLE = Path("workflow/stages.json")
-"""What dvc.yaml loads, relative to the project's folder: `stage_table`, and under `params` what the first stage reads
-beside params.yaml. That is the whole folder params/, so that a new file is noticed too. DVC wants everything that a
-stage depends on to be there: without that folder the schema of params.yaml, which the stage reads too, takes its place.
-"""
+"""What dvc.yaml loads, relative to the project's folder: `stage_table`, and what the first stage reads beside
+params.yaml. Under `params` that is the whole folder params/, so that a new file is noticed too. DVC wants everything
+that a stage depends on to be there: without that folder the Snakefile takes its place.
+Under `package` it is the folder of mimik (`package_of`): in a project of `mimik init`, where it is installed."""
 
 DECISIONS = Path("data/settings")
 """Where `write_decisions` writes, relative to the project's folder."""
@@ -200,7 +201,7 @@ kind, a file of the prepared dataset, which the job reads anyway, stands in its 
 the same job lists."""
 
 
-NOTHING = "src/mimik/py.typed"
+NOTHING = "workflow/nothing.txt"
 """What a stage of dvc.yaml reads in the place of something that it does not need: a file that never changes."""
 
 
@@ -306,7 +307,21 @@ def _trained(params: Params) -> list[resolution.Experiment]:
 def dvc_table(params: Params, project: Path) -> dict[str, Any]:
     """What `TABLE` is to hold for a project."""
     folder = FILE.with_suffix("")
-    return {"params": str(folder if (project / folder).is_dir() else resolution.SCHEMA), **stage_table(params, project)}
+    package, here = package_of(project), project.resolve()
+    # Relative where it can be: a project with its environment in it may be moved.
+    inside = package.is_relative_to(here)
+    return {
+        "package": (package.relative_to(here) if inside else package).as_posix(),
+        "params": str(folder if (project / folder).is_dir() else Path("Snakefile")),
+        **stage_table(params, project),
+    }
+
+
+def package_of(project: Path) -> Path:
+    """The folder of mimik that a project runs: its own in a copy of the repository, or else the installed one."""
+    here = project.resolve()
+    own = here / "src" / "mimik"
+    return own if own.is_dir() else modules.PACKAGE
 
 
 def write_table(params: Params, project: Path) -> bool:
@@ -338,7 +353,7 @@ def write_decisions(params: Params, project: Path) -> None:
         for rule, stages in group.items()
         for stage in stages.values()
     ]
-    package = project / "src" / "mimik"
+    package = package_of(project)
     wanted = set()
     for rule, at in [*jobs, ("compare", {})]:
         path = project / _decisions(rule, at)

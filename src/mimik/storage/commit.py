@@ -5,8 +5,12 @@ from pathlib import Path
 
 
 def git_commit() -> str | None:
-    """The commit that mimik runs from; None outside of a git checkout."""
-    return _git("rev-parse", "HEAD") or None
+    """The commit that mimik runs from; None outside of a git checkout.
+
+    Where it is installed inside of somebody's repository, git does not know its files, and that repository's commit
+    says nothing about them.
+    """
+    return (_git("rev-parse", "HEAD") or None) if _git("ls-files", "storage/commit.py") else None
 
 
 def changed_since() -> bool:

@@ -137,7 +137,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                     "required": ["restricted", "reason", "licence", "citation"],
                     "properties": {
                         "restricted": {"description": "true or false", "type": "boolean"},
-                        **dict.fromkeys(("reason", "licence", "citation"), _text("a text")),
+                        **dict.fromkeys(("reason", "licence", "citation", "precision"), _text("a text")),
                     },
                 },
                 "submitted": {

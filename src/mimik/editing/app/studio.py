@@ -13,6 +13,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from mimik.editing.cards import card, terms_of
+from mimik.editing.catalogue import name_of
 from mimik.editing.composing import Found
 from mimik.editing.editor import PhotographEditor, chosen, expressions, no_face, rows
 from mimik.editing.files import described, marked_png, opened
@@ -314,8 +315,11 @@ def _searched(finder: PhotographEditor, path: Path) -> Opened:
 
 
 def _names(folders: Iterable[Path]) -> Iterator[tuple[str, Path]]:
-    """Folders of models by the name that they go by: <dataset>/<method>, or the whole path where two have that."""
+    """Folders of models by the name that they go by: <dataset>/<method>, or the whole path where two have that.
+
+    Models that are given away go by their names.
+    """
     every = list(dict.fromkeys(folders))
-    short = ["/".join(folder.absolute().parts[-2:]) for folder in every]
+    short = [name_of(folder) or "/".join(folder.absolute().parts[-2:]) for folder in every]
     for name, folder in zip(short, every, strict=True):
         yield name if short.count(name) == 1 else str(folder), folder
