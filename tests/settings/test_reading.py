@@ -165,7 +165,8 @@ def test_a_variant_is_its_system_but_for_what_it_varies(name: str) -> None:
 @pytest.mark.slow
 def test_snakemake_reads_the_same_and_lets_the_command_line_win(project: Path) -> None:
     """Its `config` after the Snakefile was read, with and without overrides."""
-    (project / "src").symlink_to(ROOT / "src")
+    for name in ("Snakefile", "src"):
+        (project / name).symlink_to(ROOT / name)
     (project / "params/last.yaml").write_text("# nothing yet\n")
     (project / "over.yaml").write_text("scales: {demo: {training: {steps: 7}}}\nseed: 3\n")
     program = """
