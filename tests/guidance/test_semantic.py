@@ -210,6 +210,7 @@ def test_a_few_steps_lower_the_loss(name: str) -> None:
     assert totals[-1] < totals[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_consistency_pulls_the_branches_together(name: str) -> None:
     """After the same steps the labels that P reads from the edit are those that G_seg gave its mask, and only so."""
@@ -296,6 +297,7 @@ def test_the_parser_stays_as_it_is() -> None:
     assert listed.isdisjoint(id(p) for p in guide.parser.parameters())
 
 
+@pytest.mark.slow
 def test_resume_is_exact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     check_resume(lambda: make_task("secgan_attgan"), tmp_path, monkeypatch)
 

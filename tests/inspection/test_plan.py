@@ -128,6 +128,7 @@ def test_the_room_that_translations_take_follows_the_prepared_faces_and_the_sett
     assert tested and f"0.0 GB for {tested} test faces" in lines()
 
 
+@pytest.mark.slow
 def test_lengths_in_epochs_follow_the_prepared_faces(params: dict[str, Any], tmp_path: Path) -> None:
     params["methods"]["ef_gan"]["scales"] = {"smoke": {"training": {"epochs": 1000, "steps": 1}}}
     params["experiments"] = [{"dataset": "folder", "method": "ef_gan"}]

@@ -105,6 +105,7 @@ def test_stargan_of_celeba(how: str, tmp_path: Path) -> None:
     assert config["imported"]["labels"] == list(CELEBA) and config["training"] == {}
 
 
+@pytest.mark.slow
 def test_stargan_of_celeba_at_its_own_size_and_all_later_verbs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     params = load("params.yaml")
     monkeypatch.chdir(tmp_path)  # where MLflow puts what it is given
@@ -194,6 +195,7 @@ def test_attgan(inject: int, tmp_path: Path) -> None:
     assert (made - expected).abs().max() < 1e-5 < expected.std()
 
 
+@pytest.mark.slow
 def test_attgan_at_its_own_size(tmp_path: Path) -> None:
     store = store_of(tmp_path / "store", SECGAN_ATTRIBUTES)
     state = drawn.drawn(drawn.attgan_shapes(13))
@@ -356,6 +358,7 @@ def fails(arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]) -
     assert ended.value.code == 2 and told in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_command_for_a_method(in_a_project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pair = ["celeba", "stargan_attributes"]
     file = written(drawn.drawn(drawn.stargan_shapes(5, 8, 1)), in_a_project)

@@ -38,6 +38,7 @@ def probabilities(engine: Engine) -> list[float]:
     return [float(part.p) for part in engine.task.modules() if isinstance(part, Augmentation) and part.adaptive]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ADAPTIVE)
 def test_a_resumed_run_has_the_bits_of_an_undisturbed_one(name: str) -> None:
     undisturbed, history = stepped(ADAPTIVE[name], 7)

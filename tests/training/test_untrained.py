@@ -12,6 +12,7 @@ VALUES = params.load(Path(__file__).parents[2] / "params.yaml")
 MODULES = {VALUES["methods"][name]["method"]: name for name in reversed(VALUES["systems"])}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["secgan", "depth_guided", "hier_rect", *MODULES.values()])
 def test_every_update_has_a_gradient_at_scale_laptop(name: str) -> None:
     task = untrained_method(VALUES, "synthetic", name, "laptop")
