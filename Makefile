@@ -101,7 +101,7 @@ lint: $(INSTALLED)
 	ruff check .
 	ruff format --check .
 	mypy
-	snakefmt --check --line-length 110 Snakefile workflow/rules
+	snakefmt --check --line-length 110 Snakefile workflow/Snakefile workflow/rules
 	snakemake --lint
 	python -m mimik.cli params
 	@if $(HAS_DOCS); then $(BUILD_DOCS); else echo "The site was not built: make docs installs what it takes."; fi

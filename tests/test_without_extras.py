@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_tracking import SETTINGS
 from tests.tiny import make_store
+from tests.tracking.conftest import SETTINGS
 
 pytestmark = pytest.mark.slow
 

@@ -321,7 +321,7 @@ def _add_models(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     )
     bring = _verb(
         models_verbs, "fetch", fetch_model, "bring a model to this machine, from a mirror or its address",
-        "mimik models fetch hier-seg-rendered --mirror ~/downloads", dataset=None,
+        "mimik models fetch NAME --mirror ~/downloads", dataset=None,
     )  # fmt: skip
     bring.add_argument("model", metavar="NAME", help="of `mimik models list`")
     bring.add_argument("--mirror", metavar="DIR", help="folder searched before any download")

@@ -73,31 +73,35 @@ def listed(tmp_path: Path, packed: tuple[Path, str], monkeypatch: pytest.MonkeyP
 
 def test_what_comes_with_mimik_is_what_the_list_says() -> None:
     shipped = [entry for entry in entries().values() if entry.archive is None]
-    assert [entry.name for entry in shipped] == ["stargan-rendered"]
+    assert [entry.name for entry in shipped] == ["stargan-rendered", "hier-seg-rendered"]
     for entry in shipped:
         folder = catalogue.MODELS / entry.name
         verify(entry, folder)
         assert {path.name for path in folder.iterdir()} == entry.files.keys()
         assert catalogue.name_of(folder) == entry.name and catalogue.name_of(Path("results/a/b")) is None
-        assert sum(path.stat().st_size for path in folder.iterdir()) < 1_000_000
+        assert sum(path.stat().st_size for path in folder.iterdir()) < 4_000_000
         assert b"\r" not in (folder / "README.md").read_bytes()
 
 
 def test_nothing_is_given_away_that_was_not_trained_on_rendered_faces_alone() -> None:
     for entry in entries().values():
         assert entry.dataset == "synthetic" and "no good on photographs" in entry.note and "MIT" in entry.terms
-    folder = folder_of(entries()["stargan-rendered"])
-    assert folder is not None
-    config = json.loads((folder / "config.json").read_text())
-    assert config["trained_on"] == {"grey": False, "rendered": True} and config["exported"]["restricted"] is False
-    record = json.loads((folder / "metrics.json").read_text())
-    entry = entries()["stargan-rendered"]
-    assert entry.commit == record["git_commit"]
-    assert entry.figures == {name: round(record["metrics"][name]["value"], 4) for name in entry.figures}
-    assert (entry.method, entry.scale, entry.image_size) == (config["method"], config["scale"], config["image_size"])
+        folder = folder_of(entry)
+        assert folder is not None
+        config = json.loads((folder / "config.json").read_text())
+        assert config["trained_on"] == {"grey": False, "rendered": True} and config["exported"]["restricted"] is False
+        record = json.loads((folder / "metrics.json").read_text())
+        assert entry.commit == record["git_commit"]
+        assert entry.figures == {name: round(record["metrics"][name]["value"], 4) for name in entry.figures}
+        assert (entry.method, entry.scale, entry.image_size) == (
+            config["method"],
+            config["scale"],
+            config["image_size"],
+        )
 
 
-def test_a_name_loads_a_model_whose_edits_of_rendered_faces_are_near_the_true_ones() -> None:
+@pytest.mark.parametrize("name", ["stargan-rendered", "hier-seg-rendered"])
+def test_a_name_loads_a_model_whose_edits_of_rendered_faces_are_near_the_true_ones(name: str) -> None:
     from mimik.datasets import synthetic
 
     options = {"classes": ["neutral", "surprise"], "identities": {"train": 1, "val": 1, "test": 6}, "sizes": [64]}
@@ -105,7 +109,7 @@ def test_a_name_loads_a_model_whose_edits_of_rendered_faces_are_near_the_true_on
     table = table[(table["split"] == "test") & (table["expression"] == "neutral")]
     faces = synthetic.render(table, 64, ("images",)).images
     truth = synthetic.render(synthetic.with_expression(table, "surprise"), 64, ("images",)).images
-    with mimik.load("stargan-rendered") as model:
+    with mimik.load(name) as model:
         assert (model.dataset, model.size) == ("synthetic", 64)
         edited = model.edit_faces(faces, to="surprise")
     apart = [np.square(some.astype(float) - truth).mean((1, 2, 3)) for some in (edited, faces)]
@@ -197,7 +201,10 @@ def test_an_unknown_name_gets_one_message(
 def test_fetch_of_an_unknown_name_lists_those_that_there_are(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["models", "fetch", "nobody"])
-    assert "nobody: no model of this name is given away. Known: hier-seg-rendered" in capsys.readouterr().err
+    assert (
+        "nobody: no model of this name is given away. Known: hier-seg-rendered, stargan-rendered"
+        in capsys.readouterr().err
+    )
 
 
 def test_what_was_packed_is_listed_as_it_is(tmp_path: Path, packed: tuple[Path, str], params: Any) -> None:

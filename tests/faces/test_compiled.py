@@ -2,6 +2,7 @@
 
 import numba
 import numpy as np
+import PIL
 import pytest
 from PIL import Image, ImageFilter
 from scipy.ndimage import distance_transform_edt
@@ -118,6 +119,7 @@ def test_pictures_are_turned_like_pillow_does() -> None:
         assert np.array_equal(compiled.affine(compiled.packed(source), matrix, size), np.asarray(turned))
 
 
+@pytest.mark.skipif(int(PIL.__version__.partition(".")[0]) < 13, reason="Pillow had another order of the two steps")
 def test_pictures_are_shrunk_like_pillow_does() -> None:
     random = np.random.default_rng(0)
     for _ in range(60):

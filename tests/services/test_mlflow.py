@@ -16,8 +16,8 @@ import pandas as pd
 import pytest
 
 from tests.services.servers import POSTGRESQL, ROOT, Server, mlflow_server, needs, postgresql, until
-from tests.test_tracking import SETTINGS
 from tests.tiny import make_store
+from tests.tracking.conftest import SETTINGS
 
 pytestmark = [
     pytest.mark.service,

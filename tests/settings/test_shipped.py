@@ -81,6 +81,14 @@ def test_the_repository_is_what_the_workflow_catalog_lists() -> None:
     assert params.load(ROOT / ".test" / "params.yaml") == params.load(ROOT / "params.yaml")
 
 
+@pytest.mark.slow
+def test_what_the_catalog_runs_makes_all_by_default(tmp_path: Path) -> None:
+    for name in ("params.yaml", "params"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    snakemake = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "workflow/Snakefile"), "--dry-run"]
+    assert re.search(r"^train +2$", run([*snakemake, "--cores", "1"], tmp_path), re.MULTILINE)
+
+
 def test_every_target_that_github_runs_is_one_of_the_makefile() -> None:
     jobs = yaml.safe_load((ROOT / ".github/workflows/check.yml").read_text(encoding="utf-8"))["jobs"]
     steps = [step for job in jobs.values() for step in job["steps"] if "if" not in step]

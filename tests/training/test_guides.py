@@ -24,8 +24,8 @@ from mimik.training.runs import GUIDES, load_guides, load_method, train_method
 from tests.guests.guide import Config as GuestConfig
 from tests.guests.guide import Guide as Guest
 from tests.methods.world import Parser, make_batch, make_context
-from tests.test_tracking import SETTINGS
 from tests.tiny import make_store
+from tests.tracking.conftest import SETTINGS
 
 NETS: dict[str, Any] = {"conv_dim": 4, "residual_blocks": 1}
 CRITIC = {"conv_dim": 4, "layers": 2}

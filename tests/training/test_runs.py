@@ -18,8 +18,8 @@ from mimik.networks.stored import save_network
 from mimik.statistics.confusion import confusion_matrix, intersection_over_union
 from mimik.storage.files import file_sha256, write_json, write_text
 from mimik.training.runs import train_method
-from tests.test_tracking import SETTINGS
 from tests.tiny import make_store
+from tests.tracking.conftest import SETTINGS
 
 
 def test_a_class_without_training_faces_stops_a_training_before_it_starts(tmp_path: Path) -> None:

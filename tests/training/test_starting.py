@@ -24,8 +24,8 @@ from tests.guests import method as guest
 from tests.methods import test_methods, test_relative_au
 from tests.methods.world import CLASSES, SIZE, Parser, make_batch, make_context
 from tests.tasks import PLAIN, TASKS, Drawn
-from tests.test_tracking import SETTINGS
 from tests.tiny import make_store
+from tests.tracking.conftest import SETTINGS
 
 METHODS: dict[str, Callable[[], Any]] = {
     **{name: make for name, make in TASKS.items() if name not in ("depth", "semantic")},

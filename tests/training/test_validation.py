@@ -25,8 +25,8 @@ from mimik.training.batches import to_tensor
 from mimik.training.loop import TrainingConfig
 from mimik.training.runs import load_method, train_method
 from mimik.training.validation import best
-from tests.test_tracking import SETTINGS
 from tests.tiny import make_store
+from tests.tracking.conftest import SETTINGS
 
 FIRST = ("score", "worst")
 

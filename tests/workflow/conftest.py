@@ -9,12 +9,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from mimik.settings.params import SCHEMA
-from tests.workflow.programs import NAMES, programs
+from tests.workflow.programs import NAMES, Programs
 
 ROOT = Path(__file__).parents[2]
 STANDINS = Path(__file__).with_name("standins")
@@ -161,6 +162,12 @@ def wait_for(file: Path, seconds: float = 60) -> None:
     while not (file.exists() and file.read_text()) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert file.exists()
+
+
+@cache
+def programs() -> Programs:
+    """One process for all calls of these tests."""
+    return Programs(environment())
 
 
 @pytest.fixture(scope="session")

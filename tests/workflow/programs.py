@@ -5,7 +5,6 @@ of a program that a person starts, and ends like one.
 """
 
 import atexit
-import functools
 import importlib
 import json
 import os
@@ -57,14 +56,6 @@ class Programs:
         if self.process.stdin:
             self.process.stdin.close()
         self.process.wait()
-
-
-@functools.cache
-def programs() -> Programs:
-    """One for all calls of this process."""
-    from tests.workflow.conftest import environment
-
-    return Programs(environment())
 
 
 def _serve() -> None:

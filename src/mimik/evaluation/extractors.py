@@ -3,7 +3,7 @@
 Each is an `Extractor`, or `Missing` with advice on how to get it. A file that exists but does not fit is a `UserError`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -219,3 +219,14 @@ def open_dlib(places: Places) -> Extractor | Missing:
     return Extractor(
         "dlib_face_recognition_v1", dlib_face.SHA256, lambda faces: {"features": network(faces.to(places.device))}
     )
+
+
+PUBLISHED: Mapping[str, Callable[[Places], Extractor | Missing]] = {
+    "inception": open_inception,
+    "arcface": open_arcface,
+    "dlib": open_dlib,
+    "swav": open_swav,
+    "vgg_face": open_vgg_face,
+    "lpips": open_lpips,
+}
+"""Networks that others have published, by what metrics call them (`NEEDS`)."""

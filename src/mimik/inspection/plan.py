@@ -1,7 +1,7 @@
 """What a table of a paper needs before anything starts: jobs, data, weights, operations, hours on a card, disk."""
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from mimik.components.adversary import Adversary
 from mimik.components.conditions import Condition, ConditionConfig
 from mimik.errors import UserError
-from mimik.evaluation.extractors import open_arcface, open_dlib, open_inception, open_lpips, open_swav, open_vgg_face
-from mimik.evaluation.places import Extractor, Missing, Places
+from mimik.evaluation.extractors import PUBLISHED
+from mimik.evaluation.places import Missing, Places
 from mimik.evaluation.translation import TranslationSettings, bytes_of
 from mimik.faces.prepared.settings import Settings as StoreSettings
 from mimik.labels import EXPRESSIONS, SECGAN_ATTRIBUTES
@@ -41,16 +41,6 @@ CARDS: Mapping[str, float] = {"h200": 989, "h100": 989, "a100": 312, "rtx4090": 
 PREPARING_GB, LISTED_KB, EVALUATING_GB = 0.6, 3.7, 1.3
 """Memory by benchmarks/scale.py (with everything on at 256 px; a row of the table with landmarks) and
 benchmarks/evaluation_scale.py (4,000 faces; it grows little from there)."""
-
-OPENED: Mapping[str, Callable[[Places], Extractor | Missing]] = {
-    "inception": open_inception,
-    "arcface": open_arcface,
-    "dlib": open_dlib,
-    "swav": open_swav,
-    "vgg_face": open_vgg_face,
-    "lpips": open_lpips,
-}
-"""Published networks by what metrics call them (`NEEDS`)."""
 
 IDENTITY = 64
 """Numbers that describe a rendered person, about; their layer does not count next to the others."""
@@ -221,7 +211,7 @@ def _missing(params: Params, wanted: Sequence[Experiment]) -> Iterator[str]:
         for pair in wanted
         for metric in resolution.resolve_evaluation(params, pair.dataset, pair.method)["evaluation"]["metrics"]
     }
-    for network, opened in OPENED.items():
+    for network, opened in PUBLISHED.items():
         needed = [
             name for name in sorted(metrics) if getattr(named("metrics", name, "metrics"), "NEEDS", None) == network
         ]

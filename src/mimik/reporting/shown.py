@@ -1,12 +1,14 @@
-"""Which faces the pictures of a page show, and their true targets."""
+"""Which faces the pictures of a page show, their true targets, and which methods have edited them alike."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mimik.errors import UserError
+from mimik.reporting.kept_edits import Continuous
 from mimik.reporting.results import Result
 
 Array = npt.NDArray[Any]
@@ -65,3 +67,50 @@ def true_targets(result: Result, rows: Sequence[int]) -> Array | None:
         return None
     truth: Array = store.truth[store.truth_positions(np.asarray(rows, dtype=np.int64))]
     return truth
+
+
+@dataclass(frozen=True)
+class Alike:
+    """Continuous edits of the same faces in the same way by several methods.
+
+    Attributes:
+        first: the first result that has them; its store has the faces.
+        edits: what was asked for.
+        layers: the edits of every method by its name, and the true ones as `truth` where they are known.
+        methods: of `layers`, without the truth.
+        otherwise: methods whose edits are of other faces or settings.
+        without: these and the methods that have none.
+    """
+
+    first: Result
+    edits: Continuous
+    layers: dict[str, Array]
+    methods: list[str]
+    otherwise: list[str]
+    without: list[str]
+
+
+def edited_alike(results: Sequence[Result], kind: str) -> Alike | None:
+    """What the methods have that were edited like the first one's; None where no result has such edits.
+
+    Args:
+        results: of one dataset at one size.
+        kind: of `Result.continuous`.
+    """
+    made = {result.method: found for result in results if (found := result.continuous(kind)) is not None}
+    if not made:
+        return None
+    first = next(result for result in results if result.method in made)
+    edits = made[first.method]
+    layers = {method: found.images for method, found in made.items() if _asked(found) == _asked(edits)}
+    methods = [*layers]
+    if edits.truth is not None:
+        layers["truth"] = edits.truth
+    otherwise = [method for method in made if method not in methods]
+    without = [result.method for result in results if result.method not in methods]
+    return Alike(first, edits, layers, methods, otherwise, without)
+
+
+def _asked(edits: Continuous) -> list[tuple[object, ...]]:
+    """All but the pictures."""
+    return [tuple(getattr(edits, part.name)) for part in fields(edits) if part.name not in ("images", "truth")]

@@ -27,10 +27,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import DatasetInput
 
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from mlflow.entities import DatasetInput
-
 
 def run_key(settings: Mapping[str, Any], dataset_digest: str) -> str:
     """The identity of a run: its settings (seed included) and the data it is trained on."""

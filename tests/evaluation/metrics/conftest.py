@@ -13,28 +13,11 @@ import pandas as pd
 import pytest
 import torch
 
-from mimik.evaluation.extractors import (
-    open_arcface,
-    open_dlib,
-    open_inception,
-    open_lpips,
-    open_swav,
-    open_vgg_face,
-)
+from mimik.evaluation.extractors import PUBLISHED
 from mimik.evaluation.measurements import EvaluationSettings, Measurements
 from mimik.evaluation.places import Extractor, Missing
 from mimik.faces.prepared.store import FaceStore
 from mimik.labels import ACTION_UNITS
-
-OPENERS = {
-    "inception": open_inception,
-    "arcface": open_arcface,
-    "dlib": open_dlib,
-    "swav": open_swav,
-    "vgg_face": open_vgg_face,
-    "lpips": open_lpips,
-}
-"""Published networks by the name under which a test gives one to `measure`."""
 
 CLASSES = ["anger", "fear", "happiness"]
 SIZE = 16
@@ -59,7 +42,7 @@ def mean_colour(images: torch.Tensor) -> torch.Tensor:
 def measure(tmp_path: Path) -> Measure:
     """Factory of `Measurements`; images (N, S, S, 3) and labels of the test split are drawn when not given.
 
-    Networks are given by name (`OPENERS`, classifier, reader, geometric, segmenters).
+    Networks are given by name (`PUBLISHED`, classifier, reader, geometric, segmenters).
 
     With `truth` the dataset has true targets: the target in the brightest channel, the identity in the others, action
     units of half the class.
@@ -119,7 +102,7 @@ def measure(tmp_path: Path) -> Measure:
             scratch=scratch,
             attributes=attributes,
             # Whichever weights lie on this machine.
-            published={opener: given.pop(name, nothing) for name, opener in OPENERS.items()},
+            published={opener: given.pop(name, nothing) for name, opener in PUBLISHED.items()},
             segmenter_before=given.pop("segmenter_before", nothing),
             segmenter_after=given.pop("segmenter_after", nothing),
             reversal=given.pop("reversal", "alone"),

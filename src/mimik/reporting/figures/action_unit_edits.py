@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from mimik.labels import ACTION_UNIT_NAMES
-from mimik.reporting.kept_edits import Continuous
 from mimik.reporting.mosaics import Cell, Mosaic, Strip, enlargement_note
 from mimik.reporting.plotting import Absent, Drawing, listed
 from mimik.reporting.results import ReportSettings, Result
+from mimik.reporting.shown import edited_alike
 
 TITLE = "Single action units"
 CAPTION = (
@@ -24,19 +24,14 @@ STRIPS = 16
 
 def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absent:
     """One result: columns are intensities, rows units. Several: columns are units, rows methods, for every face."""
-    made = {result.method: found for result in results if (found := result.continuous("action_units")) is not None}
-    if not made:
+    alike = edited_alike(results, "action_units")
+    if alike is None:
         return Absent(
             f"{results[0].method} is not conditioned on action units"
             if len(results) == 1
             else "no method is conditioned on action units"
         )
-    first = next(result for result in results if result.method in made)
-    model = made[first.method]
-    shown = {method: found for method, found in made.items() if _asked(found) == _asked(model)}
-    layers = {method: found.images for method, found in shown.items()}
-    if model.truth is not None:
-        layers["truth"] = model.truth
+    first, model, layers = alike.first, alike.edits, alike.layers
     alone = len(results) == 1
     lines = len(layers) * (len(model.names) if alone else 1)
     count = min(len(model.rows), max(1, STRIPS // lines))
@@ -54,24 +49,20 @@ def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absen
                         [Cell(image) if number == 0 else None, *(Cell(np.asarray(picture)) for picture in pictures)],
                         layer,
                         spaced=number == 0,
-                        emphasised=layer in shown,
+                        emphasised=layer in alike.methods,
                         heading=f"{name} {ACTION_UNIT_NAMES[name]}" if name and number == 0 else "",
                     )
                 )
     svg, width = mosaic.svg()
-    left_out = [method for method in made if method not in shown]
+    others = ", ".join(alike.otherwise)
     facts = {
         "faces": "A test face" if count == 1 else f"{count} test faces",
-        "methods": listed([*shown]),
+        "methods": listed(alike.methods),
         "asked": "above its column" if alone else steps[-1],
         "truth": "" if model.truth is None else "Row 'truth': the same edit of the same face, rendered. ",
         "units": "" if alone else f"{', '.join(f'{name} is {ACTION_UNIT_NAMES[name]}' for name in model.names)}. ",
         "which": "It is the one showing the least" if count == 1 else f"They are the {count} showing the least",
-        "without": f"Not shown: {', '.join(left_out)}, translated with other settings. " if left_out else "",
+        "without": f"Not shown: {others}, translated with other settings. " if others else "",
         "pixels": enlargement_note(first.size).capitalize(),
     }
     return Drawing(svg, width, facts)
-
-
-def _asked(edits: Continuous) -> tuple[object, ...]:
-    return tuple(edits.rows), tuple(edits.names), tuple(edits.levels)

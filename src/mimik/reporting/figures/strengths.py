@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mimik.reporting.kept_edits import Continuous
 from mimik.reporting.mosaics import Cell, Mosaic, Strip, enlargement_note
 from mimik.reporting.plotting import Absent, Drawing, listed
 from mimik.reporting.results import ReportSettings, Result
+from mimik.reporting.shown import edited_alike
 
 TITLE = "Edits by strength"
 CAPTION = (
@@ -25,13 +25,11 @@ STRIPS = 16
 
 def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absent:
     """Columns are the input and the strengths, rows the methods and the truth, for one face after the other."""
-    made = {result.method: found for result in results if (found := result.continuous("strengths")) is not None}
-    if not made:
+    alike = edited_alike(results, "strengths")
+    if alike is None:
         return Absent("no edits at several strengths were stored when the test split was translated")
-    first = next(result for result in results if result.method in made)
-    model = made[first.method]
-    shown = {method: found for method, found in made.items() if _asked(found) == _asked(model)}
-    lines = len(shown) + (model.truth is not None)
+    first, model, layers = alike.first, alike.edits, alike.layers
+    lines = len(layers)
     count = min(settings.rows, len(model.rows), max(2, STRIPS // lines))
     mosaic = Mosaic(
         ["input", *(f"{level:g}" for level in model.levels)], first.size, title=f"Edits by strength on {first.dataset}"
@@ -39,9 +37,6 @@ def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absen
     for face, (row, target) in enumerate(zip(model.rows[:count], model.targets[:count], strict=True)):
         source = int(first.source_labels[first.position_of(row)])
         arrow = f"{first.classes[source]} → " if source >= 0 else ""
-        layers = {method: found.images for method, found in shown.items()}
-        if model.truth is not None:
-            layers["truth"] = model.truth
         for number, (name, images) in enumerate(layers.items()):
             mosaic.strips.append(
                 Strip(
@@ -51,21 +46,16 @@ def draw(results: Sequence[Result], settings: ReportSettings) -> Drawing | Absen
                     ],
                     name,
                     spaced=number == 0,
-                    emphasised=name in shown,
+                    emphasised=name in alike.methods,
                     heading=f"{arrow}{first.classes[target]}" if number == 0 else "",
                 )
             )
     svg, width = mosaic.svg()
-    left_out = [result.method for result in results if result.method not in shown]
     facts = {
         "count": count,
-        "methods": listed([*shown]),
+        "methods": listed(alike.methods),
         "truth": "" if model.truth is None else TRUTH,
-        "without": f"Not shown: {', '.join(left_out)}, translated without these edits. " if left_out else "",
+        "without": f"Not shown: {', '.join(alike.without)}, translated without these edits. " if alike.without else "",
         "pixels": enlargement_note(first.size).capitalize(),
     }
     return Drawing(svg, width, facts)
-
-
-def _asked(edits: Continuous) -> tuple[object, ...]:
-    return tuple(edits.rows), tuple(edits.targets), tuple(edits.levels)

@@ -3,10 +3,10 @@
 import numpy as np
 
 from mimik.labels import ACTION_UNIT_NAMES
-from mimik.reporting.kept_edits import Continuous
 from mimik.reporting.mosaics import Cell, Mosaic, Strip, enlargement_note
 from mimik.reporting.papers.item import Item
 from mimik.reporting.plotting import Absent, Drawing, listed
+from mimik.reporting.shown import edited_alike
 
 CAPTION = (
     "{faces} edited by {methods}, one action unit at a time: the value above a column is added to its intensity, which "
@@ -19,15 +19,10 @@ TRUTH = "Row 'truth': rendered, with the changed intensity, which ends at 0 and 
 
 def draw(item: Item) -> Drawing | Absent:
     """Columns are the input and the changes, rows the methods and the truth, for one face and unit after the other."""
-    made = {result.method: found for result in item.results if (found := result.continuous("unit_changes")) is not None}
-    if not made:
+    alike = edited_alike(item.results, "unit_changes")
+    if alike is None:
         return Absent("no changes of single action units were stored when the test split was translated")
-    first = next(result for result in item.results if result.method in made)
-    model = made[first.method]
-    shown = {method: found for method, found in made.items() if _asked(found) == _asked(model)}
-    layers = {method: found.images for method, found in shown.items()}
-    if model.truth is not None:
-        layers["truth"] = model.truth
+    first, model, layers = alike.first, alike.edits, alike.layers
     columns = [f"{level:+g}".replace("-", "−") if level else "0" for level in model.levels]
     mosaic = Mosaic(["input", *columns], first.size, title=f"Changes of single action units on {first.dataset}")
     for face, row in enumerate(model.rows):
@@ -40,25 +35,20 @@ def draw(item: Item) -> Drawing | Absent:
                         [Cell(image) if number == 0 else None, *pictures],
                         layer,
                         spaced=number == 0,
-                        emphasised=layer in shown,
+                        emphasised=layer in alike.methods,
                         heading=f"{name} {ACTION_UNIT_NAMES[name]}" if number == 0 else "",
                     )
                 )
     svg, width = mosaic.svg()
-    left_out = [result.method for result in item.results if result.method not in shown]
     count = len(model.rows)
     facts = {
         "faces": "A test face" if count == 1 else f"{count} test faces",
-        "methods": listed([*shown]),
+        "methods": listed(alike.methods),
         "truth": "" if model.truth is None else TRUTH,
         "which": "It is the one showing the least expression"
         if count == 1
         else "The first is the one showing the least expression, the second the one showing the most of these units",
-        "without": f"Not shown: {', '.join(left_out)}, translated without these edits. " if left_out else "",
+        "without": f"Not shown: {', '.join(alike.without)}, translated without these edits. " if alike.without else "",
         "pixels": enlargement_note(first.size).capitalize(),
     }
     return Drawing(svg, width, facts)
-
-
-def _asked(edits: Continuous) -> tuple[object, ...]:
-    return tuple(edits.rows), tuple(edits.names), tuple(edits.levels)
