@@ -81,7 +81,10 @@ class Project:
         """Run a command of the virtual environment in the project, as a person would."""
         if command[0] in NAMES:
             output = self.folder.with_name("standard output"), self.folder.with_name("standard error")
-            status, used = programs().run(command, self.folder, environment(), output, seconds)
+            started = programs()
+            settings = environment()
+            settings["PATH"] = f"{started.folder}{os.pathsep}{settings['PATH']}"
+            status, used = started.run(command, self.folder, settings, output, seconds)
             return Finished(status, "".join(file.read_text(encoding="utf-8") for file in output), used)
         before = os.times()
         done = subprocess.run(

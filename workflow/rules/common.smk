@@ -16,7 +16,6 @@ from mimik.settings.checks import check_settings
 from mimik.settings.imported import imported_methods, imported_segmenters, made_here
 from mimik.settings.modules import PACKAGE, named
 from mimik.errors import UserError
-from mimik.faces.reconstruction import tddfa
 from mimik.settings.place import check_place
 from mimik.settings.reading import read
 from mimik.storage.files import file_sha256
@@ -161,8 +160,12 @@ def usable_archive(wildcards):
             dataset.check(
                 Path("data/raw") / settings["module"], settings["options"], params.mirror_of(config)
             )
-            if settings["options"].get("reconstruction") == tddfa.CHOICE:
-                tddfa.Files.find(params.mirror_of(config))
+            if "reconstruction" in settings["options"]:
+                # Here, because it imports pandas, for which every other start of Snakemake would wait.
+                from mimik.faces.reconstruction import tddfa
+
+                if settings["options"]["reconstruction"] == tddfa.CHOICE:
+                    tddfa.Files.find(params.mirror_of(config))
         except UserError as error:
             stop(error)
     return []
