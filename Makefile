@@ -2,8 +2,8 @@
 #   make demo    train StarGAN and hier_seg on rendered faces and write report/index.html (minutes on two cores)
 #   make demo-all  the same with every system of `systems` in params.yaml, and their table in README.md
 #   make photographs  train StarGAN on real photographs at scale laptop (about an hour on two cores) and show its edits
-#   make check   formats, types, linters and the quick tests: for every day, in three to four minutes on two cores
-#   make test    the same with all tests: before a change is shared, in nine to ten minutes on two cores
+#   make check   formats, types, linters and the quick tests: for every day, in three minutes on two cores
+#   make test    the same with all tests: before a change is shared, in eight minutes on two cores
 #   make test-services  an MLflow server with PostgreSQL, a DVC remote on S3, processes that are killed: minutes
 #   make test-slurm  the workflow on a Slurm cluster on this machine: minutes
 #   make lint    the same without the tests

@@ -49,6 +49,7 @@ def test_every_update_counts_as_often_as_it_runs() -> None:
     assert all(weight.requires_grad and weight.grad is None for weight in task.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(TASKS))
 def test_every_task_is_counted(name: str) -> None:
     """All but CycleGAN, whose shapes depend on the classes in a batch."""

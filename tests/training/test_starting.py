@@ -362,6 +362,7 @@ def test_a_broken_run_that_started_from_another_ends_with_the_same_bits(
 # Freezing ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_what_is_frozen_keeps_its_bits_and_the_rest_learns(name: str) -> None:
     torch.manual_seed(0)

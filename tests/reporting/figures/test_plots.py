@@ -138,6 +138,7 @@ def test_terms_find_their_panel(column: str, panel: str) -> None:
     assert loss_curves.subject(column) == panel
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(TASKS))
 def test_every_term_of_every_method_has_a_panel(name: str) -> None:
     _, history = stepped(TASKS[name], 4)
