@@ -160,7 +160,7 @@ def test_a_few_steps_lower_the_joint_loss_on_a_fixed_batch() -> None:
         total.backward()
         optimiser.step()
         totals.append(float(total.detach()))
-    assert totals[-1] < totals[0] and {"depth/adv", "depth/cls", "depth/rec", "rec"} <= terms.keys()
+    assert totals[-1] < totals[0] and {"depth/adv", "depth/cls", "depth/rec", "cycle"} <= terms.keys()
 
 
 @pytest.mark.parametrize(("space", "penalty"), [("expression", 0.1), ("attributes", 0.1), ("action_units", 0.0)])

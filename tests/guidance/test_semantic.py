@@ -75,7 +75,7 @@ def test_the_branch_minimises_eq_15_and_16(backbone: Any) -> None:
     total, terms = guide.generator_loss(batch, 0)
     rec, cls = (10, 1) if backbone == "stargan" else (100, 10)
     consistency = 0.01 * (terms["sc_rgb"] + terms["sc_seg"])
-    torch.testing.assert_close(total, terms["adv"] + cls * terms["cls"] + rec * terms["rec"] + consistency)
+    torch.testing.assert_close(total, terms["adv"] + cls * terms["cls"] + rec * terms["self"] + consistency)
     total, terms = guide.discriminator_loss(batch, 0)
     torch.testing.assert_close(total, terms["adv"] + terms["cls"] + 10 * terms["gp"])
 
@@ -98,7 +98,7 @@ def test_terms_by_plain_torch(backbone: Any, head: Any) -> None:
     torch.testing.assert_close(terms["adv"], -realness.mean())
     torch.testing.assert_close(terms["cls"], F.cross_entropy(predicted[:, 0], target.argmax(1)))
     unchanged = guide.generator(s_in, torch.zeros_like(target)).exp()
-    torch.testing.assert_close(terms["rec"], -(s_in * unchanged.clamp(min=1e-30).log()).sum(1).mean())
+    torch.testing.assert_close(terms["self"], -(s_in * unchanged.clamp(min=1e-30).log()).sum(1).mean())
     p_out = torch.einsum("kc,bchw->bkhw", wide, guide.parser.segmenter(batch["edited"]).softmax(1))
     torch.testing.assert_close(terms["sc_rgb"], F.nll_loss(p_out.log(), s_out.argmax(1)))
     torch.testing.assert_close(terms["sc_seg"], F.nll_loss(s_out.clamp(min=1e-30).log(), p_out.argmax(1)))

@@ -89,8 +89,8 @@ def test_the_generators_minimise_eq_16_and_11(variant: str, step: int) -> None:
     total, terms = rules.generator(guide.discriminator.network, made, target)
     every = changes.get("reconstruction_every", 1)
     if step % every == 0:
-        terms["rec"] = entropy(masks, translated(guide, masks, told(source, source, form)))
-        total = total + (9 if guide.config.backbone == "stargan" else 15) * every * terms["rec"]
+        terms["self"] = entropy(masks, translated(guide, masks, told(source, source, form)))
+        total = total + (9 if guide.config.backbone == "stargan" else 15) * every * terms["self"]
     seen = parsed(guide, batch["edited"])
     soft = changes.get("targets") == "soft"
     terms["sc_rgb"] = entropy((made if soft else hard(made)).detach(), seen)

@@ -73,7 +73,7 @@ def test_state_round_trip(variant: str) -> None:
 def test_published_weights() -> None:
     method, batch = make({"space": "attributes"}).train(), make_batch()
     total, terms = method.generator_loss(batch, 0)
-    torch.testing.assert_close(total, terms["adv"] + 10 * terms["cls"] + 100 * terms["rec"])
+    torch.testing.assert_close(total, terms["adv"] + 10 * terms["cls"] + 100 * terms["self"])
     total, terms = method.discriminator_loss(batch, 0)
     torch.testing.assert_close(total, terms["adv"] + terms["cls"] + 10 * terms["gp"])
 
@@ -89,7 +89,7 @@ def test_terms_are_those_of_the_published_code() -> None:
     _, terms = method.generator_loss(batch, 0)
     torch.testing.assert_close(terms["adv"], -realness.mean())
     torch.testing.assert_close(terms["cls"], F.binary_cross_entropy_with_logits(logits[:, 0], b))
-    torch.testing.assert_close(terms["rec"], F.l1_loss(own, image))
+    torch.testing.assert_close(terms["self"], F.l1_loss(own, image))
     batch["fake"] = edited.detach()
     torch.manual_seed(3)
     _, terms = method.discriminator_loss(batch, 0)

@@ -71,8 +71,8 @@ def test_the_generator_minimises_its_line(variant: str, step: int) -> None:
     total, terms = rules.generator(method.discriminator.network, fake, target)
     every = changes.get("reconstruction_every", 1)
     if step % every == 0:
-        terms["rec"] = absolute(batch["image"], edited(method, batch["image"], source, source)[0])
-        total = total + 9 * every * terms["rec"]
+        terms["self"] = absolute(batch["image"], edited(method, batch["image"], source, source)[0])
+        total = total + 9 * every * terms["self"]
     if change is not None:
         terms |= {"change": change.mean(), "smooth": variation(change)}
         total = total + 17 * terms["change"] + 19 * terms["smooth"]

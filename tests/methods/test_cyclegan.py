@@ -69,7 +69,7 @@ def test_losses_are_those_of_the_paper_pair_by_pair() -> None:
     method, batch = make().train(), make_batch()
     label = batch["label"] = torch.tensor([0, 1, 1, 0, 2, 1, 0, 0])
     image = batch["image"]
-    terms = {"adv": 0.0, "cycle": 0.0, "identity": 0.0}
+    terms = {"adv": 0.0, "cycle": 0.0, "self": 0.0}
     critics = 0.0
     network = type(method.discriminator)(1, conv_dim=4, layers=2)
     with torch.no_grad():
@@ -84,13 +84,13 @@ def test_losses_are_those_of_the_paper_pair_by_pair() -> None:
                 # The buffers are empty, so that the discriminators see the new edits.
                 critics += 0.5 * float((network(fake) ** 2).mean())
             if len(y):
-                terms["identity"] += float((part(method, index, y) - y).abs().mean())
+                terms["self"] += float((part(method, index, y) - y).abs().mean())
                 critics += 0.5 * float(((network(y) - 1) ** 2).mean())
         total, found = method.generator_loss(batch, 0)
         judged, _ = method.discriminator_loss(batch, 0)
     for name, value in terms.items():
         assert float(found[name]) == pytest.approx(value, rel=1e-4), name
-    assert float(total) == pytest.approx(terms["adv"] + 10 * terms["cycle"] + 5 * terms["identity"], rel=1e-4)
+    assert float(total) == pytest.approx(terms["adv"] + 10 * terms["cycle"] + 5 * terms["self"], rel=1e-4)
     assert float(judged) == pytest.approx(critics, rel=1e-4)
 
 

@@ -70,7 +70,7 @@ def test_generators_minimise_eq_3(variant: str, labels: list[int]) -> None:
     image, label = batch["image"], batch["label"].clone()
     found = method.generator_loss(batch, 0)
     generate, judge = both(method)
-    terms = dict.fromkeys(("adv", "cycle", "identity"), torch.zeros(()))
+    terms = dict.fromkeys(("adv", "cycle", "self"), torch.zeros(()))
     ways = directions(method)
     for index, (here, there) in enumerate(ways):
         inverse = ways.index((there, here))
@@ -80,8 +80,8 @@ def test_generators_minimise_eq_3(variant: str, labels: list[int]) -> None:
             terms["adv"] = terms["adv"] + ((judge(index, fake) - 1) ** 2).mean()
             terms["cycle"] = terms["cycle"] + absolute(generate(inverse, fake), x)
         if len(y):
-            terms["identity"] = terms["identity"] + absolute(generate(index, y), y)
-    total = terms["adv"] + 9 * terms["cycle"] + 7 * terms["identity"]
+            terms["self"] = terms["self"] + absolute(generate(index, y), y)
+    total = terms["adv"] + 9 * terms["cycle"] + 7 * terms["self"]
     assert_same(found, (total, terms), method.parameters())
 
 

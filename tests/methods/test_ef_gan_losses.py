@@ -155,7 +155,7 @@ def of_the_generator(
     steps, where = cascade(method, batch, path)
     total, terms = torch.zeros(()), {}
     for index, done in enumerate(steps):
-        label = f"{index + 1}/" if len(steps) > 1 else ""
+        label = f"{index + 1}/" if index + 1 < len(steps) else ""
         one, other = path[index].detach(), path[index + 1].detach()
         for name, judge in judges(rules, local, method).items():
             critic, made = method.discriminator["cascade"][index][name], done["made"][name]
@@ -165,12 +165,12 @@ def of_the_generator(
             else:
                 loss, own = judge.generator(critic.network, made, other)
             total = total + loss
-            terms |= {f"{label}{name}/{term}": value for term, value in own.items()}
+            terms |= {f"{label}{name}/{term}".replace("final/", ""): value for term, value in own.items()}
         every = method.config.reconstruction_every
         if step % every == 0:
             back = module(method, index, done["made"]["final"], told(other, one, form), where)["made"]["final"]
-            terms[f"{label}content"] = absolute(done["given"]["face"].detach(), back)
-            total = total + 9 * every * terms[f"{label}content"]
+            terms[f"{label}cycle"] = absolute(done["given"]["face"].detach(), back)
+            total = total + 9 * every * terms[f"{label}cycle"]
         if method.config.attention:
             keep = method.config.attention_convention == "keep"
             squares = [((1 - mask if keep else mask) ** 2).mean() for mask in done["masks"].values()]
@@ -215,7 +215,7 @@ def of_the_critics(
     source = path[0]
     total, terms = torch.zeros(()), {}
     for index, done in enumerate(steps):
-        label = f"{index + 1}/" if len(steps) > 1 else ""
+        label = f"{index + 1}/" if index + 1 < len(steps) else ""
         for name, judge in judges(rules, local, method).items():
             # Real ones are those of the photograph, whichever module it is.
             critic, real, fake = (
@@ -226,7 +226,7 @@ def of_the_critics(
             else:
                 loss, own = judge.discriminator(critic.network, real, fake, source, path[index + 1], step)
             total = total + loss
-            terms |= {f"{label}{name}/{term}": value for term, value in own.items()}
+            terms |= {f"{label}{name}/{term}".replace("final/", ""): value for term, value in own.items()}
     if "interpolator" in method.discriminator:
         critic = method.discriminator["interpolator"]
         fake, real = torch.cat(path[1:-1]), source.repeat(len(path) - 2, 1)
@@ -269,8 +269,8 @@ def test_critics_that_are_alone_learn_the_states_of_real_faces(modules: int) -> 
             network = method.discriminator["cascade"][index][name].network
             loss, own = LOGISTIC.discriminator(network, batch["image"], None, source, target, 4)
             total = total + loss
-            label = f"{index + 1}/" if modules > 1 else ""
-            terms |= {f"{label}{name}/{term}": value for term, value in own.items()}
+            label = f"{index + 1}/" if index + 1 < modules else ""
+            terms |= {f"{label}{name}/{term}".replace("final/", ""): value for term, value in own.items()}
     assert_same(found, (total, terms), method.parameters())
     assert "fake" not in batch and any(name.endswith("adv") for name in method.discriminator_loss(batch, 5)[1])
 

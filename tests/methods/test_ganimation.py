@@ -64,14 +64,14 @@ def test_generator_loss_by_an_independent_formula(form: str) -> None:
         expected = {
             "adv": -realness.mean(),
             "cls": ((units[:, 0] - v_t) ** 2).mean(),
-            "rec": (x - again).abs().mean(),
+            "cycle": (x - again).abs().mean(),
             "attention": mask.mean() + back.mean(),
             "smooth": variation / len(x),
         }
     assert set(terms) == set(expected)
     for name, value in expected.items():
         torch.testing.assert_close(terms[name].detach(), value, rtol=1e-4, atol=1e-5)
-    weights = {"adv": 1.0, "cls": 160.0, "rec": 10.0, "attention": 0.1, "smooth": 2.5e-4}
+    weights = {"adv": 1.0, "cls": 160.0, "cycle": 10.0, "attention": 0.1, "smooth": 2.5e-4}
     torch.testing.assert_close(total, sum(weights[name] * value for name, value in terms.items()))
 
 
@@ -125,7 +125,7 @@ def test_lazy_cycle_keeps_its_weight_on_average() -> None:
     always, lazy, batch = make(condition=EXACT), make(condition=EXACT, reconstruction_every=4), make_batch()
     usual, never, due = (m.generator_loss(batch, s)[0] for m, s in ((always, 4), (lazy, 5), (lazy, 4)))
     torch.testing.assert_close(due - never, 4 * (usual - never), rtol=1e-4, atol=1e-4)
-    assert "rec" not in lazy.generator_loss(batch, 5)[1]
+    assert "cycle" not in lazy.generator_loss(batch, 5)[1]
 
 
 def test_published_schedule() -> None:

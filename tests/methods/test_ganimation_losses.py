@@ -61,10 +61,10 @@ def test_the_generator_minimises_its_line(variant: str, step: int) -> None:
     if step % every == 0:
         again, back = method.generator.edit(fake, told(target, source, form))
         assert back is not None
-        terms["rec"] = absolute(batch["image"], again)
+        terms["cycle"] = absolute(batch["image"], again)
         terms["attention"] = terms["attention"] + every * (1 - back).mean()
         terms["smooth"] = terms["smooth"] + every * summed(back)
-        total = total + 9 * every * terms["rec"]
+        total = total + 9 * every * terms["cycle"]
     assert_same(found, (total + 17 * terms["attention"] + 0.19 * terms["smooth"], terms), method.parameters())
     assert torch.equal(batch["edited"], fake) and batch["edited"].requires_grad
     edited, mask = method.edit(batch["image"], source, target)

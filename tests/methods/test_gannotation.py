@@ -47,7 +47,7 @@ def test_common_checks(changes: dict[str, Any]) -> None:
 def test_totals_are_the_weighted_terms() -> None:
     method, batch = make().train(), make_batch()
     total, terms = method.generator_loss(batch, 0)
-    expected = 0.01 * (terms["adv"] + 10 * terms["cls"]) + terms["self"] + terms["triple"]
+    expected = 0.01 * (terms["adv"] + 10 * terms["cls"]) + terms["cycle"] + terms["triple"]
     torch.testing.assert_close(total, expected)
     total, terms = method.discriminator_loss(batch, 0)
     torch.testing.assert_close(total, terms["adv"] + 10 * terms["cls"] + 10 * terms["gp"])
@@ -74,14 +74,14 @@ def test_consistencies_are_those_of_the_paper() -> None:
         through, direct = make_edit(edited, third.float()), make_edit(image, third.float())
         _, terms = method.generator_loss(batch, 0)
     torch.testing.assert_close(batch["edited"], edited, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(terms["self"], (image - back).abs().mean())
+    torch.testing.assert_close(terms["cycle"], (image - back).abs().mean())
     torch.testing.assert_close(terms["triple"], (direct - through).abs().mean())
     method.config = Config(**SMALL, consistency_every=3)
     for step, sparse in ((3, True), (4, False)):
         total, terms = method.generator_loss(batch, step)
-        assert ("self" in terms) is sparse
+        assert ("cycle" in terms) is sparse
         expected = 0.01 * (terms["adv"] + 10 * terms["cls"])
-        expected = expected + 3 * (terms["self"] + terms["triple"]) if sparse else expected
+        expected = expected + 3 * (terms["cycle"] + terms["triple"]) if sparse else expected
         torch.testing.assert_close(total, expected)
 
 

@@ -77,9 +77,9 @@ def test_the_generator_minimises_its_losses(variant: str, step: int) -> None:
     total = 0.5 * judged
     every = method.config.consistency_every
     if step % every == 0:
-        terms["self"] = absolute(generator(fake, own), image)
+        terms["cycle"] = absolute(generator(fake, own), image)
         terms["triple"] = absolute(generator(image, third), generator(fake, third))
-        total = total + every * (9 * terms["self"] + 15 * terms["triple"])
+        total = total + every * (9 * terms["cycle"] + 15 * terms["triple"])
     if change is not None:
         terms |= {"change": change.mean(), "smooth": variation(change)}
         total = total + 17 * terms["change"] + 19 * terms["smooth"]

@@ -139,10 +139,10 @@ def test_the_generator_minimises_eq_8(variant: str, step: int) -> None:
         if lazy:
             original = out["crops"].detach() if name == "local" else image
             away = (original - cycles[name]).abs().unflatten(1, (-1, 3)).mean((2, 3, 4))
-            own["rec"] = mean(away, valid)
-            loss = loss + 9 * every * own["rec"]
+            own["cycle"] = mean(away, valid)
+            loss = loss + 9 * every * own["cycle"]
         total = total + weight * loss
-        terms |= {f"{name}/{term}": value for term, value in own.items()}
+        terms |= {f"{name}/{term}".removeprefix("fusion/"): value for term, value in own.items()}
     for index, part in enumerate(config.parts):
         terms[f"area/{part}"] = out["masks"][:, index].mean()
     if config.head != "direct":
@@ -182,7 +182,7 @@ def test_every_discriminator_minimises_its_own_loss(variant: str, step: int, reu
             method.discriminator[name].network, real, out[name], source, target, step, weight
         )
         total = total + loss
-        terms |= {f"{name}/{term}": value for term, value in own.items()}
+        terms |= {f"{name}/{term}".removeprefix("fusion/"): value for term, value in own.items()}
     assert_same(found, (total, terms), method.parameters())
     torch.testing.assert_close(batch["fake"], out["fusion"])
 
@@ -200,7 +200,7 @@ def test_critics_that_are_alone_learn_the_states_of_real_faces_and_parts() -> No
         weight = cut.valid if name == "local" else None
         loss, own = judge.discriminator(method.discriminator[name].network, real, None, source, target, 4, weight)
         total = total + loss
-        terms |= {f"{name}/{term}": value for term, value in own.items()}
+        terms |= {f"{name}/{term}".removeprefix("fusion/"): value for term, value in own.items()}
     assert_same(found, (total, terms), method.parameters())
     assert "fake" not in batch and "global/adv" in method.discriminator_loss(faces("expression")[0], 5)[1]
 

@@ -35,7 +35,7 @@ def test_a_training_and_its_evaluation_are_one_run_with_everything(project: Path
     Image.new("RGB", (8, 8), (255, 0, 0)).save(project / "grid.png")
     with tracking.training_run(SETTINGS, project / "store") as (_, again):  # as after a kill: the same run goes on
         assert again is not None
-        again.scalars(1, {"generator/rec": -1.0})
+        again.scalars(1, {"generator/cycle": -1.0})
         again.image(7, "samples", project / "grid.png")
     with tracking.evaluated_run(result, project / "store") as run_id:
         metrics = {
@@ -63,8 +63,8 @@ def test_a_training_and_its_evaluation_are_one_run_with_everything(project: Path
     # None of its pictures or tables goes to the server with it.
     assert not [file for file in client.list_artifacts(run_id) if "index" in file.path or "store" in file.path]
 
-    losses = pd.read_csv(result / "history.csv").set_index("step")["generator/rec"]
-    logged = {m.step: m.value for m in client.get_metric_history(run_id, "training/generator/rec")}
+    losses = pd.read_csv(result / "history.csv").set_index("step")["generator/cycle"]
+    logged = {m.step: m.value for m in client.get_metric_history(run_id, "training/generator/cycle")}
     assert logged == pytest.approx(losses.to_dict())
     measured = sorted(name for name in run.data.metrics if not name.startswith("system/"))
     assert measured[0].startswith("test/")  # what counts comes first where names are sorted

@@ -226,7 +226,7 @@ class Guide(nn.Module):
         return self.discriminator.discriminator_loss(masks, batch["semantic/fake"], source, target, step)
 
     def generator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
-        """Eq. 16 and lambda_sc times eq. 11: terms `adv`, `cls`, `rec` of the branch, `sc_rgb`, `sc_seg`."""
+        """Eq. 16 and lambda_sc times eq. 11: terms `adv`, `cls`, `self` of the branch, `sc_rgb`, `sc_seg`."""
         config, told = self.config, self.condition.told
         source, target = self.condition.source(batch), self.condition.target(batch)
         masks = self.parser.masks_of(batch)
@@ -235,8 +235,8 @@ class Guide(nn.Module):
         batch["semantic/fake"] = probabilities.detach()
         total, terms = self.discriminator.generator_loss(probabilities, target)
         if lazy := budget.due(step, config.reconstruction_every):
-            terms["rec"] = cross_entropy(masks, self.generator(masks, told(source, source)))
-            total = total + lazy * self.lambda_reconstruction * terms["rec"]
+            terms["self"] = cross_entropy(masks, self.generator(masks, told(source, source)))
+            total = total + lazy * self.lambda_reconstruction * terms["self"]
         parsed = self.parser(batch["edited"])
         terms["sc_rgb"] = cross_entropy(self._constant(edited), parsed)
         terms["sc_seg"] = cross_entropy(self._constant(parsed), edited)

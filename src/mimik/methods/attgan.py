@@ -182,7 +182,7 @@ class Method(nn.Module):
         return self.discriminator.discriminator_loss(batch["image"], fake, source, target, step)
 
     def generator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
-        """Second line of the losses: terms `adv`, `cls`, `rec` (and `match`, `change`, `smooth` where switched on)."""
+        """Second line of the losses: terms `adv`, `cls`, `self` (and `match`, `change`, `smooth` where switched on)."""
         config = self.config
         image = batch["image"]
         source, target = self.condition.source(batch), self.condition.target(batch)
@@ -192,8 +192,8 @@ class Method(nn.Module):
         total, terms = self.discriminator.generator_loss(fake, target)
         if lazy := budget.due(step, config.reconstruction_every):
             own, _ = self.generator.decode(image, code, self.told(source, source))
-            terms["rec"] = losses.reconstruction(image, own).mean()
-            total = total + lazy * config.lambda_reconstruction * terms["rec"]
+            terms["self"] = losses.reconstruction(image, own).mean()
+            total = total + lazy * config.lambda_reconstruction * terms["self"]
         return budget.restrained(config, total, terms, batch, change)
 
     def translate(self, images: Tensor, source: Tensor, target: Tensor) -> Tensor:

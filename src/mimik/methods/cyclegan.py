@@ -208,7 +208,7 @@ class Method(nn.Module):
         return values.roll(values.shape[1] // 2, 1)
 
     def generator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
-        """Terms `adv`, `cycle`, `identity`, means over faces, summed over all generators.
+        """Terms `adv`, `cycle`, `self` (the paper's identity loss), means over faces, summed over all generators.
 
         `edited` is the edit that is made of every face anyway, which in `pairs: hub` goes to the hub or starts there;
         `target` of the batch becomes what it shall show.
@@ -226,9 +226,9 @@ class Method(nn.Module):
         terms = {
             "adv": part_mean(adversarial, present),
             "cycle": part_mean(losses.reconstruction(original, cycled, self.parts), wanted),
-            "identity": part_mean(losses.reconstruction(original, same, self.parts), wanted),
+            "self": part_mean(losses.reconstruction(original, same, self.parts), wanted),
         }
-        total = terms["adv"] + config.lambda_cycle * terms["cycle"] + config.lambda_identity * terms["identity"]
+        total = terms["adv"] + config.lambda_cycle * terms["cycle"] + config.lambda_identity * terms["self"]
         return total, terms
 
     def _leave_edits(self, batch: Batch, faces: Arranged, fake: Tensor) -> None:

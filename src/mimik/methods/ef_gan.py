@@ -359,9 +359,9 @@ class Method(nn.Module):
     # Losses ----------------------------------------------------------------------------------------------------------
 
     def discriminator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
-        """Eq. 1 and 2: terms `final/cls` and `<i>/adv`, `<i>/gp`; of D_interp `interp/adv`, `interp/gp`.
+        """Eq. 1 and 2: terms `adv`, `gp`, `cls`, and `<i>/adv`, `<i>/gp`; of D_interp `interp/adv`, `interp/gp`.
 
-        In a cascade the terms of module k begin with `<k>/`.
+        In a cascade the terms of every module k but the last, whose result is the edit, begin with `<k>/`.
         """
         image = batch["image"]
         source, target = self.condition.source(batch), self.condition.target(batch)
@@ -375,13 +375,13 @@ class Method(nn.Module):
             total, terms = image.new_zeros(()), Terms()
             # While they are trained alone, all that the critics have is `image` and its states.
             for index, critics in enumerate(self.discriminator["cascade"]):
-                label = f"{index + 1}/" if self.config.modules > 1 else ""
+                label = self._label(index)
                 for name, critic in critics.items():
                     real, fake = batch.get(f"real/{name}", image), batch.get(f"fake/{index}/{name}")
                     asked = batch.get(f"state/{index + 1}", target)
                     loss, own = critic.discriminator_loss(real, fake, source, asked, step)
                     total = total + loss
-                    terms.update({f"{label}{name}/{term}": value for term, value in own.items()})
+                    terms.update({f"{label}{_prefix(name)}{term}": value for term, value in own.items()})
         if "interpolator" in self.discriminator and not alone:
             loss, own = self._units_loss(source, batch)
             total = total + loss
@@ -405,9 +405,9 @@ class Method(nn.Module):
         return terms["interp/adv"] + 10.0 * terms["interp/gp"], terms
 
     def generator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
-        """Eq. 6, summed over the modules: terms `<i>/adv`, `final/cls`, `content`, `attention`; of Eq. 5 `interp`.
+        """Eq. 6, summed over the modules: `adv`, `<i>/adv`, `cls`, `cycle` (content), `attention`; of Eq. 5 `interp`.
 
-        `replaced/<i>`, the mean of M_A, is a guard. In a cascade the terms of module k begin with `<k>/`.
+        `replaced/<i>`, the mean of M_A, is a guard. In a cascade the terms of module k but the last begin with `<k>/`.
         """
         config, image = self.config, batch["image"]
         source, target = self.condition.source(batch), self.condition.target(batch)
@@ -421,12 +421,15 @@ class Method(nn.Module):
             for index, (done, critics) in enumerate(zip(steps, self.discriminator["cascade"], strict=True)):
                 loss, own = self._module_loss(index, done, critics, corners, step)
                 total = total + loss
-                label = f"{index + 1}/" if config.modules > 1 else ""
+                label = self._label(index)
                 terms.update({f"{label}{term}": value for term, value in own.items()})
         if "interpolator" in self.generator:
             terms["interp"] = self._interpolation(path[1:-1], pseudo)
             total = total + config.lambda_interpolation * terms["interp"]
         return total, terms
+
+    def _label(self, index: int) -> str:
+        return f"{index + 1}/" if index + 1 < self.config.modules else ""
 
     def _module_loss(self, index: int, done: Step, critics: Any, corners: Mapping[str, Tensor], step: int) -> Loss:
         """Eq. 1 to 4 of one module."""
@@ -435,13 +438,13 @@ class Method(nn.Module):
         for name, critic in critics.items():
             loss, own = critic.generator_loss(done.made[name], done.target)
             total = total + loss
-            terms.update({f"{name}/{term}": value for term, value in own.items()})
+            terms.update({f"{_prefix(name)}{term}": value for term, value in own.items()})
         if lazy := budget.due(step, config.reconstruction_every):
             module = self.generator["cascade"][index]
             back = self.module_step(module, done.made["final"], done.target, done.source, corners).made["final"]
             # What a later module is given is another one's work: it is to be reconstructed, not to become easier.
-            terms["content"] = losses.reconstruction(done.images["face"].detach(), back).mean()
-            total = total + lazy * config.lambda_content * terms["content"]
+            terms["cycle"] = losses.reconstruction(done.images["face"].detach(), back).mean()
+            total = total + lazy * config.lambda_content * terms["cycle"]
         if done.attention:
             masks = done.attention.values()
             marked = masks if config.attention_convention == "change" else [1 - mask for mask in masks]
@@ -480,6 +483,11 @@ class Method(nn.Module):
         own = {name: value for name, value in state.items() if not name.startswith("discriminator.")}
         self.centres.copy_(own.pop("centres"))
         load_stored_state(own, self.generator, self.condition)
+
+
+def _prefix(name: str) -> str:
+    """Of a critic's terms, before their names."""
+    return "" if name == "final" else f"{name}/"
 
 
 def _seen(steps: Sequence[Step], path: Sequence[Tensor]) -> dict[str, Tensor]:

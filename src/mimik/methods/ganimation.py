@@ -120,7 +120,7 @@ class Method(nn.Module):
         return self.discriminator.discriminator_loss(batch["image"], fake, source, target, step)
 
     def generator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
-        """G's line: terms `adv`, `cls` (the regression), `rec`, `attention`, `smooth` (`match` where switched on).
+        """G's line: terms `adv`, `cls` (the regression), `cycle`, `attention`, `smooth` (`match` where switched on).
 
         A_2 is there on the steps that compute the cycle only.
         """
@@ -133,8 +133,8 @@ class Method(nn.Module):
         attention, smooth = mask.mean(), losses.summed_variation(mask).mean()
         if lazy := budget.due(step, config.reconstruction_every):
             again, back = self.edit(fake, target, source)
-            terms["rec"] = losses.reconstruction(image, again).mean()
-            total = total + lazy * config.lambda_reconstruction * terms["rec"]
+            terms["cycle"] = losses.reconstruction(image, again).mean()
+            total = total + lazy * config.lambda_reconstruction * terms["cycle"]
             attention = attention + lazy * back.mean()
             smooth = smooth + lazy * losses.summed_variation(back).mean()
         terms["attention"], terms["smooth"] = attention, smooth

@@ -167,7 +167,7 @@ class Method(nn.Module):
         self.class_landmarks += (share[:, :, None, None] * away).sum(0)
 
     def generator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
-        """Terms `adv`, `cls`, `self`, `triple` (and `match`, `change`, `smooth` where switched on)."""
+        """Terms `adv`, `cls`, `cycle` (self-consistency), `triple` (`match`, `change`, `smooth` where switched on)."""
         config, image = self.config, batch["image"]
         target = self.condition.target(batch)
         own, asked = self._shapes(batch)
@@ -180,9 +180,9 @@ class Method(nn.Module):
             third = fitted(asked.roll(-1, 0), own)
             passes = torch.cat([fake, fake, image]), torch.cat([own, third, third])
             back, through, direct = self.generator(*passes).chunk(3)
-            terms["self"] = losses.reconstruction(image, back).mean()
+            terms["cycle"] = losses.reconstruction(image, back).mean()
             terms["triple"] = losses.reconstruction(direct, through).mean()
-            consistency = config.lambda_self * terms["self"] + config.lambda_triple * terms["triple"]
+            consistency = config.lambda_self * terms["cycle"] + config.lambda_triple * terms["triple"]
             total = total + lazy * consistency
         return budget.restrained(config, total, terms, batch, change)
 

@@ -348,11 +348,14 @@ class Method(nn.Module):
             fake = batch.get(f"fake/{name}")
             loss, own = self.discriminator[name].discriminator_loss(real, fake, source, target, step, weight)
             total = total + loss
-            terms.update({f"{name}/{term}": value for term, value in own.items()})
+            terms.update({f"{_prefix(name)}{term}": value for term, value in own.items()})
         return total, terms
 
     def generator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
-        """Eq. 8; terms `<p>/adv`, `<p>/cls`, `<p>/rec`, and the mean area of every part's mask as a guard."""
+        """Eq. 8; terms `<p>/adv`, `<p>/cls`, `<p>/cycle`, and the mean area of every part's mask as a guard.
+
+        Those of the fusion, whose result is the edit, have no prefix, like those of methods with one generator.
+        """
         config = self.config
         image = batch["image"]
         source, target = self.condition.source(batch), self.condition.target(batch)
@@ -374,10 +377,10 @@ class Method(nn.Module):
             weight = cut.valid if name == "local" else None
             loss, own = self.discriminator[name].generator_loss(out[name], target, weight)
             if lazy:
-                own["rec"] = part_mean(losses.reconstruction(original, cycled[name], parts[name]), weight)
-                loss = loss + lazy * config.lambda_reconstruction * own["rec"]
+                own["cycle"] = part_mean(losses.reconstruction(original, cycled[name], parts[name]), weight)
+                loss = loss + lazy * config.lambda_reconstruction * own["cycle"]
             total = total + lambdas[name] * loss
-            terms.update({f"{name}/{term}": value for term, value in own.items()})
+            terms.update({f"{_prefix(name)}{term}": value for term, value in own.items()})
         for index, part in enumerate(config.parts):
             terms[f"area/{part}"] = cut.masks[:, index].mean()
         total, terms = budget.restrained(config, total, terms, batch, *out["changes"])
@@ -433,6 +436,11 @@ def _parse(segmenter: nn.Module, images: Tensor) -> Tensor:
     with torch.autocast(images.device.type, enabled=False):
         logits: Tensor = segmenter(images.float())
     return logits
+
+
+def _prefix(name: str) -> str:
+    """Before the names of the terms of a network."""
+    return "" if name == "fusion" else f"{name}/"
 
 
 def _seen(out: Mapping[str, Any]) -> dict[str, Tensor]:

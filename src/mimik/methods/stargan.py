@@ -117,7 +117,7 @@ class Method(nn.Module):
         return self.discriminator.discriminator_loss(batch["image"], fake, source, target, step)
 
     def generator_loss(self, batch: Batch, step: int) -> tuple[Tensor, Terms]:
-        """Eq. 6, second line: terms `adv`, `cls`, `rec` (and `match`, `change`, `smooth` where switched on)."""
+        """Eq. 6, second line: terms `adv`, `cls`, `cycle` or `self` (`match`, `change`, `smooth` where switched on)."""
         config, told = self.config, self.condition.told
         image = batch["image"]
         source, target = self.condition.source(batch), self.condition.target(batch)
@@ -126,10 +126,11 @@ class Method(nn.Module):
         batch["edited"] = fake
         total, terms = self.discriminator.generator_loss(fake, target)
         if lazy := budget.due(step, config.reconstruction_every):
-            cycle = config.reconstruction == "cycle"
+            form = config.reconstruction
+            cycle = form == "cycle"
             again, _ = self.edit(fake, told(target, source)) if cycle else self.edit(image, told(source, source), seen)
-            terms["rec"] = losses.reconstruction(image, again).mean()
-            total = total + lazy * config.lambda_reconstruction * terms["rec"]
+            terms[form] = losses.reconstruction(image, again).mean()
+            total = total + lazy * config.lambda_reconstruction * terms[form]
         return budget.restrained(config, total, terms, batch, change)
 
     def edit(self, images: Tensor, told: Tensor, seen: Tensor | None = None) -> tuple[Tensor, Tensor | None]:

@@ -127,7 +127,7 @@ def test_confusion_of_another_shape_is_not_shown(tmp_path: Path) -> None:
         ("generator/mouth/adv", "Adversarial"),
         ("discriminator/gp", "Regularisation"),
         ("discriminator/left_eye/cls", "Condition"),
-        ("generator/rec", "Reconstruction and identity"),
+        ("generator/cycle", "Reconstruction and identity"),
         ("generator/per", "Reconstruction and identity"),
         ("generator/area/nose", "Other terms"),
         ("discriminator/local/p", "Probability of augmentation"),

@@ -24,7 +24,7 @@ POINTS = 400
 SUBJECTS: Mapping[str, Sequence[str]] = {
     "Adversarial": ("adv", "real", "fake", "wrong", "match"),
     "Condition": ("cls", "entropy", "state", "interp"),
-    "Reconstruction and identity": ("rec", "cycle", "identity", "self", "triple", "content", "pix", "per", "noise"),
+    "Reconstruction and identity": ("cycle", "self", "triple", "rec", "pix", "per", "noise"),
     "Semantic consistency": ("sc_rgb", "sc_seg"),
     "Probability of augmentation": ("p",),
     "Regularisation": ("gp", "r1", "tv", "smooth", "attention", "change", "anchor"),
