@@ -153,6 +153,7 @@ def parser() -> argparse.ArgumentParser:
         verbs, "edit", edit_photograph, "edit the faces of photographs with a trained method",
         "mimik edit me.jpg --to happiness --model stargan-rendered -o happy.png",
         "mimik edit me.jpg --to happiness --model results/open_faces/hier_seg -o happy.png",
+        "mimik edit me.jpg --to happiness=0.6,surprise=0.4 --model results/open_faces/stargan -o mixed.png",
         "mimik edit me.jpg --au 12=+0.5 --au 6=+0.3 --model results/affectnet/relative_au -o smile.jpg",
         "mimik edit me.jpg --like you.jpg --model results/affectnet/relative_au -o like_you.jpg",
         "mimik edit me.jpg --sheet expressions --model results/open_faces/stargan -o all.png",
@@ -166,7 +167,10 @@ def parser() -> argparse.ArgumentParser:
         "-o", "--output", required=True, metavar="OUT",
         help="png or tif (lossless), jpg or webp; for several photographs or a folder of them, a folder",
     )  # fmt: skip
-    edit.add_argument("--to", metavar="EXPRESSION", help="the target expression, or the attribute to reverse")
+    edit.add_argument(
+        "--to", metavar="EXPRESSION",
+        help="the target expression, or the attribute to reverse; or a mix: happiness=0.6,surprise=0.4",
+    )  # fmt: skip
     edit.add_argument(
         "--like", metavar="OTHER", help="imitate the main face of this photograph (models of action units)"
     )

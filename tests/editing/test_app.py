@@ -89,6 +89,36 @@ def test_the_controls_of_other_models_are_left_out(studio: Studio) -> None:
     assert studio.wish("faces/attributes", "Young", has=[]).has == ()
 
 
+def test_sliders_are_for_what_any_model_can_be_asked_for(studio: Studio, models: list[Path], tmp_path: Path) -> None:
+    assert studio.edits == ["neutral", "happiness", "anger", "Young", "Male"]
+    torn = tmp_path / "torn"
+    torn.mkdir()
+    (torn / "config.json").write_text("{")
+    assert Studio([torn, models[2]], None, tmp_path).edits == ["Young", "Male"]
+
+
+@pytest.mark.usefixtures("searched")
+def test_a_face_to_imitate_is_the_main_one_or_that_of_a_number(studio: Studio, tmp_path: Path) -> None:
+    opened = studio.open(photograph(tmp_path / "you.png"))
+    assert opened.main == 2  # FACES[0] is second from the left
+    assert studio.exemplar(opened).units is STATE and studio.exemplar(opened, 3).name == "you.png"
+    with pytest.raises(UserError, match="no face number 4"):
+        studio.exemplar(opened, 4)
+    wish = studio.wish("faces/units", {}, like=studio.exemplar(opened))
+    assert wish.like is not None and not wish.empty
+    with pytest.raises(UserError, match=r"^Like: .*cannot imitate a face"):
+        studio.editor("faces/labels").check(studio.wish("faces/labels", {}, like=studio.exemplar(opened)))
+
+
+@pytest.mark.usefixtures("searched")
+def test_nothing_asked_for_shows_the_photograph_as_it_is(studio: Studio, tmp_path: Path) -> None:
+    opened = studio.open(photograph(tmp_path / "me.png"))
+    before, after = studio.preview(opened, "faces/labels", 1, studio.wish("faces/labels", {}, shown="neutral"))
+    assert before == after and MARK.encode() not in after.read_bytes()
+    with pytest.raises(UserError, match=r"^Expression: name an expression"):
+        studio.file(opened, "faces/labels", 1, studio.wish("faces/labels", {}))
+
+
 @pytest.mark.usefixtures("searched")
 def test_previews_and_files_are_edits_marked_as_synthetic(studio: Studio, tmp_path: Path) -> None:
     pytest.importorskip("cv2")

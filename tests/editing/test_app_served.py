@@ -75,11 +75,15 @@ def test_a_program_edits_a_photograph(client: Any, tmp_path: Path) -> None:
     faces = client.predict(handle_file(me), api_name="/faces")
     assert [face["number"] for face in faces] == [1, 2, 3]
     assert faces[0]["box"][0] == 20 and faces[0]["action_units"]["AU45"] == 1
+    mixed = client.predict(handle_file(me), "faces/labels", "anger=0.5,happiness=0.5", api_name="/edit")
+    assert changed(me, mixed) == [0, 1, 2]
     edited = Path(client.predict(handle_file(me), "faces/labels", "anger", face="1", api_name="/edit"))
     assert changed(me, edited) == [2]
     assert MARK.encode() in edited.read_bytes()
     smile = client.predict(handle_file(me), "faces/units", action_units="12=+0.5,6=+0.3", api_name="/edit")
     assert changed(me, smile) == [0, 1, 2]
+    other = {"like": handle_file(photograph(tmp_path / "you.png")), "like_face": "2"}
+    assert changed(me, client.predict(handle_file(me), "faces/units", face="2", **other, api_name="/edit")) == [0]
 
 
 @pytest.mark.parametrize(
@@ -87,6 +91,7 @@ def test_a_program_edits_a_photograph(client: Any, tmp_path: Path) -> None:
     [
         ({"model": "faces/labels", "to": "joy"}, "Expression joy: this model knows"),
         ({"model": "other", "to": "anger"}, "model other: Known: "),
+        ({"model": "faces/labels", "to": "anger=0.5,joy"}, "expected a name and a number for each"),
         ({"model": "faces/labels", "to": "anger", "face": "4"}, "there is no face number 4"),
     ],
 )
@@ -196,8 +201,12 @@ def test_a_person_edits_a_photograph(page: Any, tmp_path: Path) -> None:
     page.locator("#strength input[type=range]").press("ArrowLeft")
     assert changes(page, first)
     weaker = shown(page)
-    page.locator("#to").get_by_text("anger", exact=True).click()
+    page.locator("[id='only-anger']").click()
     assert changes(page, weaker)
+    alone = shown(page)
+    assert page.locator("[id='to-happiness'] input[type=range]").input_value() == "0"
+    page.locator("[id='to-happiness'] input[type=number]").fill("0.4")  # a mix of two
+    assert changes(page, alone)
     page.locator("#save").click()
     page.locator("#saved a").first.wait_for()
     with page.expect_download() as download:
@@ -218,6 +227,12 @@ def test_action_units_strips_comparisons_and_cards(page: Any, tmp_path: Path) ->
     before = shown(page)
     page.locator("#AU12 input[type=range]").press("End")
     assert changes(page, before)
+    smiling = shown(page)
+    page.locator("#like").get_by_text("Like another face").click()
+    page.set_input_files("#other input[type=file]", photograph(tmp_path / "you.png"))
+    assert changes(page, smiling)  # its units in place of the expression's
+    page.locator("#asked").wait_for(state="hidden")
+    page.locator("#other_face").get_by_text("3", exact=True).wait_for()
     page.get_by_role("tab", name="Expressions").click()
     page.locator("#all").click()
     page.locator("#strip img").nth(3 * 4 - 1).wait_for()

@@ -27,7 +27,7 @@ from mimik.editing.files import (
     wanted,
     write,
 )
-from mimik.editing.wishes import Exemplar, Wish, check_strength
+from mimik.editing.wishes import Exemplar, Wish, check_strength, spelt
 from mimik.errors import UserError
 from mimik.labels import ACTION_UNITS
 from mimik.storage.files import file_sha256, write_json
@@ -197,7 +197,7 @@ def write_record(
             "generator_sha256": file_sha256(editor.folder / "generator.safetensors"),
         },
         "wish": {
-            "to": wish.to,
+            "to": spelt(wish.to) or None,
             "strength": wish.strength,
             "from": wish.shown if wish.shown is None or isinstance(wish.shown, str) else list(wish.shown),
             "has": None if wish.has is None else list(wish.has),

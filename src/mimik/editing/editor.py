@@ -20,7 +20,7 @@ from torch import Tensor
 from mimik.components.conditions import Condition, part_way
 from mimik.editing.catalogue import model_folder
 from mimik.editing.composing import Change, Found, put_back
-from mimik.editing.wishes import Exemplar, Wish, check_strength
+from mimik.editing.wishes import STRONGEST, Exemplar, Wish, check_strength, spelt
 from mimik.errors import UserError, alike
 from mimik.faces import alignment
 from mimik.faces.action_units import geometric
@@ -47,6 +47,9 @@ AT_ONCE = 64
 
 FACES = ("all", "largest", "left")
 """Words for the faces of a photograph that are to be edited; beside them their numbers, from 1, from left to right."""
+
+ROUNDING = 1e-6
+"""How far a sum of shares may be from a whole number that it should be."""
 
 JAW = 17
 """Points of the 68 landmarks that lie on the jaw; the others are those of brows, eyes, nose and mouth."""
@@ -132,8 +135,18 @@ class PhotographEditor:
         for word, name in wish.named:
             if name not in known:
                 meant = "".join(f" Did you mean {other}?" for other in alike(name, known)[:1])
+                if "," in name:
+                    meant = f" In a mix each has its share, like {known[0]}=0.6,{known[1 % len(known)]}=0.4."
                 raise UserError(f"{word} {name}: this model knows {', '.join(known)}.{meant}")
-        if wish.to is None and wish.like is None and not (wish.units and space != "attributes"):
+        shares = wish.shares
+        if space != "attributes" and sum(shares.values()) > STRONGEST + ROUNDING:
+            raise UserError(
+                f"{words['to']} {spelt(wish.to)}: together {sum(shares.values()):g} of the way; expected at most "
+                f"{STRONGEST:g}. 1 is a full edit: of a mix, give shares that sum to about 1."
+            )
+        if space == "attributes" and wish.has is not None:
+            self._reversed(torch.from_numpy(self._attributes(1, wish)).to(self.device), wish)
+        if not shares and wish.like is None and not (wish.units and space != "attributes"):
             what = "attribute" if space == "attributes" else f"expression, or action units with {words['units']}"
             raise UserError(f"{words['to']}: name an {what}.")
         if wish.units and space != "action_units":
@@ -141,20 +154,31 @@ class PhotographEditor:
                 f"{words['units']}: {self.folder} is conditioned on {space.removesuffix('s')}s, not on action units. "
                 "Use a model of a method that is conditioned on action units, such as relative_au."
             )
-        if space == "expression":
-            relative = self.condition.config.form == "relative"
-            if wish.shown is None and (relative or wish.strength != 1):
-                needed_by = (
-                    f"{self.config['method']} is conditioned on the difference between two labels"
-                    if relative
-                    else "a strength other than 1 interpolates between two labels"
-                )
-                raise UserError(f"{words['shown']}: name the expression that the photograph shows; {needed_by}.")
+        if space == "expression" and wish.shown is None and (why := self._needs_shown(sum(shares.values()))):
+            raise UserError(f"{words['shown']}: name the expression that the photograph shows; {why}.")
         unknown = [name for name in wish.units if name not in self.condition.names]
         if unknown:
             raise UserError(
                 f"{words['units']}: {', '.join(unknown)}: this model knows {', '.join(self.condition.names)}."
             )
+
+    def _needs_shown(self, way: float) -> str:
+        """Why a model of expressions has to be told which the face shows, for a share of the way; else empty."""
+        if self.condition.config.form == "relative":
+            return f"{self.config['method']} is conditioned on the difference between two labels"
+        if abs(way - 1) > ROUNDING:
+            return "a strength other than 1, or a mix whose shares do not sum to 1, interpolates between it and another"
+        if self._reads_source:
+            return f"{self.config['method']} edits from one expression to another and has to be told both"
+        return ""
+
+    @cached_property
+    def _reads_source(self) -> bool:
+        """Whether the state that a face shows decides its edit, beside the state that it should show."""
+        states = torch.eye(self.condition.dim, device=self.device)[:2]
+        face = np.random.default_rng(0).integers(0, 256, (1, self.size, self.size, 3)).astype(np.uint8)
+        edits = self._generated(face.repeat(2, axis=0), states, states[[1, 1]])
+        return bool((edits[0] != edits[1]).any())
 
     def _check_exemplar(self, wish: Wish) -> None:
         """Raise `UserError` if the wish is to imitate a face and the model cannot."""
@@ -192,15 +216,13 @@ class PhotographEditor:
 
         def labels(names: str | Sequence[str]) -> Tensor:
             every = [names] * count if isinstance(names, str) else names
-            positions = [condition.edits.index(name) for name in every]
-            return torch.tensor(positions, dtype=torch.int64, device=self.device)
+            return self._labels(every)
 
         if condition.space == "expression":
-            assert wish.to is not None
-            target = condition.of_labels(labels(wish.to))
+            target, way = self._mixed(wish, count)
             # Without `shown` the source is not needed: the networks receive the target itself (see `check`).
             source = target if wish.shown is None else condition.of_labels(labels(wish.shown))
-            return source, part_way(source, target, wish.strength)
+            return source, part_way(source, target, way)
         shown = torch.zeros(count, dtype=torch.int64, device=self.device)
         if measured is None:
             assert wish.shown is not None  # see `edit_aligned`
@@ -208,15 +230,48 @@ class PhotographEditor:
         else:
             source = condition.of_faces(shown, torch.from_numpy(measured).to(self.device))
         if condition.space == "attributes":
-            assert wish.to is not None
-            return source, part_way(source, condition.asked(source, shown, labels(wish.to)), wish.strength)
+            return source, self._reversed(source, wish)
         target = source
         if wish.like is not None:
             units = torch.from_numpy(np.stack([wish.like.units] * count)).to(self.device)
             target = part_way(source, condition.of_faces(shown, units), wish.strength)
         elif wish.to is not None:
-            target = part_way(source, condition.of_labels(labels(wish.to)), wish.strength)
+            target = part_way(source, *self._mixed(wish, count))
         return source, target + condition.change(wish.units)
+
+    def _labels(self, names: Sequence[str]) -> Tensor:
+        positions = [self.condition.edits.index(name) for name in names]
+        return torch.tensor(positions, dtype=torch.int64, device=self.device)
+
+    def _mixed(self, wish: Wish, count: int) -> tuple[Tensor, float]:
+        """Where a mix of expressions leads from any state: a point between theirs (count, K), and the share of the way.
+
+        s + sum_k w_k (corner_k - s) = s + W (m - s) with W = sum_k w_k and m = sum_k w_k corner_k / W.
+        """
+        shares = wish.shares
+        way = sum(shares.values())
+        parts = torch.tensor([share / way if way else 0.0 for share in shares.values()], device=self.device)
+        return (parts[:, None] * self.condition.of_labels(self._labels([*shares]))).sum(0).expand(count, -1), way
+
+    def _reversed(self, source: Tensor, wish: Wish) -> Tensor:
+        """States (B, K) of which attributes are reversed, each as far as the wish says.
+
+        Raises:
+            UserError: they contradict one another, such as two colours of the hair.
+        """
+        target = at_once = one_by_one = source
+        for name, share in wish.shares.items():
+            wanted = self._labels([name] * len(source))
+            full = self.condition.asked(source, wanted, wanted)
+            target = torch.where(full != source, part_way(source, full, share), target)
+            at_once = torch.where(full != source, full, at_once)
+            one_by_one = self.condition.asked(one_by_one, wanted, wanted)
+        if not torch.equal(at_once, one_by_one):
+            raise UserError(
+                f"{wish.words['to']} {spelt(wish.to)}: to this model they contradict one another: giving one takes "
+                "another away. Name one of them."
+            )
+        return target
 
     def crops(self, photograph: Picture, found: Sequence[Found]) -> Picture:
         """Aligned faces uint8 (B, S, S, 3), as in training."""

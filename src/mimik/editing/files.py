@@ -262,7 +262,8 @@ def described(wish: Wish, sheet_of: str | None = None) -> str:
     """A wish in words, for the description that goes with the picture."""
     units = ", ".join(f"{name} {change:+g}" for name, change in wish.units.items())
     like = "" if wish.like is None else f"like the face in {Path(wish.like.name).name}"
-    return ", ".join(filter(None, [wish.to or "", like, units, sheet_of or f"strength {wish.strength:g}"]))
+    asked = wish.to if isinstance(wish.to, str) else " + ".join(f"{name} {w:g}" for name, w in (wish.to or {}).items())
+    return ", ".join(filter(None, [asked, like, units, sheet_of or f"strength {wish.strength:g}"]))
 
 
 def edited_png(

@@ -40,7 +40,8 @@ class Model:
     The methods that edit take the same arguments:
 
     - `to`: the target expression, one of `classes`. A model that was trained on attributes takes one of `names`
-      instead and reverses it. None to change only `action_units`, or with `like`.
+      instead and reverses it. A mix of several is a mapping with the share of the way to each: `{"happiness": 0.6,
+      "surprise": 0.4}`. None to change only `action_units`, or with `like`.
     - `strength`: share of the way to the target, 0 to 2. 1 is the full edit; larger values exaggerate it.
     - `shown`: the expression that the face shows now. Models that are conditioned on the difference of two expressions
       need it, and for a `strength` other than 1 all models that are conditioned on expressions. The error message says
@@ -123,7 +124,7 @@ class Model:
     def edit(
         self,
         picture: Picture | Image.Image | Path | str,
-        to: str | None = None,
+        to: str | Mapping[str, float] | None = None,
         *,
         strength: float = 1.0,
         shown: str | None = None,
@@ -168,7 +169,7 @@ class Model:
     def edit_faces(
         self,
         faces: Picture,
-        to: str | None = None,
+        to: str | Mapping[str, float] | None = None,
         *,
         strength: float = 1.0,
         shown: str | Sequence[str] | None = None,
@@ -211,7 +212,7 @@ class Model:
         self,
         source: Path | str,
         output: Path | str,
-        to: str | None = None,
+        to: str | Mapping[str, float] | None = None,
         *,
         strength: float = 1.0,
         shown: str | None = None,
@@ -243,7 +244,7 @@ class Model:
         self,
         sources: Path | str | Sequence[Path | str],
         output: Path | str,
-        to: str | None = None,
+        to: str | Mapping[str, float] | None = None,
         *,
         strength: float = 1.0,
         shown: str | None = None,
@@ -298,7 +299,7 @@ class Model:
 
     def _wish(
         self,
-        to: str | None,
+        to: str | Mapping[str, float] | None,
         strength: float,
         shown: str | Sequence[str] | None,
         action_units: Mapping[str, float] | None,
@@ -308,8 +309,10 @@ class Model:
         aligned: bool = False,
     ) -> Wish:
         """The requested edit, after checking that the model supports it."""
-        if not (to is None or isinstance(to, str)):
-            raise TypeError(f"to: expected a name, got {to!r}")
+        if isinstance(to, Mapping) and all(isinstance(name, str) and _is_number(share) for name, share in to.items()):
+            to = {name: float(share) for name, share in to.items()}
+        elif not (to is None or isinstance(to, str)):
+            raise TypeError(f"to: expected a name, or shares by name like {{'happiness': 0.6}}, got {to!r}")
         if not _is_number(strength):
             raise TypeError(f"strength: expected a number, got {strength!r}")
         names: Sequence[object] = [shown]

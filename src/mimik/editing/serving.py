@@ -18,7 +18,7 @@ import pandas as pd
 
 from mimik.editing.editor import PhotographEditor
 from mimik.editing.files import edited_png, which_faces
-from mimik.editing.wishes import Wish, attributes, unit_changes
+from mimik.editing.wishes import Wish, attributes, mix, unit_changes
 from mimik.errors import UserError
 
 WORDS: Mapping[str, str] = {
@@ -39,7 +39,8 @@ class Editor:
 
         Args:
             model_input: a DataFrame, or what makes one, with one row for each photograph. `photograph`: the bytes of an
-                image file, or their base64 as text. The wish: `to`, `strength`, `shown`, `action_units` (like
+                image file, or their base64 as text. The wish: `to` (a name, or a mix like
+                "happiness=0.6,surprise=0.4"), `strength`, `shown`, `action_units` (like
                 "12=+0.5,6=+0.3"), `has` (names with commas, or none), `faces` (all, largest, left, or a number), as
                 `mimik edit` takes them. `aligned`: the picture is a face as it was aligned for training, of the model's
                 size, and is edited as a whole; no face is looked for.
@@ -71,7 +72,8 @@ class Editor:
         content = _content(given["photograph"], name)
         units = unit_changes([part for part in str(given.get("action_units", "")).split(",") if part])
         has = attributes(str(given["has"])) if "has" in given else None
-        wish = Wish(given.get("to"), float(given.get("strength", 1.0)), given.get("shown"), units, has, words=WORDS)
+        to = mix(str(given["to"])) if "to" in given else None
+        wish = Wish(to, float(given.get("strength", 1.0)), given.get("shown"), units, has, words=WORDS)
         which = which_faces(str(given.get("faces", "all")), "faces")
         return edited_png(self._editor, content, wish, which, name, aligned=bool(given.get("aligned", False)))
 

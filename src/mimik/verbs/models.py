@@ -15,14 +15,15 @@ def edit_photograph(chosen: argparse.Namespace) -> None:
     """`mimik edit`."""
     from mimik.editing import commands
     from mimik.editing.files import which_faces
-    from mimik.editing.wishes import Wish, attributes, unit_changes
+    from mimik.editing.wishes import Wish, attributes, mix, unit_changes
     from mimik.faces.prepared.store import check_outside
     from mimik.storage.provenance import KINDS
 
     photographs, output = [Path(name) for name in chosen.photographs], Path(chosen.output)
     check_outside(output, *inputs())
     has = None if chosen.has is None else attributes(chosen.has)
-    wish = Wish(chosen.to, chosen.strength, chosen.shown, unit_changes(chosen.au), has)
+    to = None if chosen.to is None else mix(chosen.to)
+    wish = Wish(to, chosen.strength, chosen.shown, unit_changes(chosen.au), has)
     like, record = (None if name is None else Path(name) for name in (chosen.like, chosen.json))
     if record is not None:
         check_outside(record, *inputs())

@@ -7,17 +7,17 @@ from typing import Any
 
 from mimik.editing.app.studio import Studio
 from mimik.editing.files import which_faces
-from mimik.editing.wishes import attributes, unit_changes
+from mimik.editing.wishes import attributes, mix, unit_changes
 from mimik.errors import UserError
 from mimik.labels import ACTION_UNITS
 
 
-def add_api(studio: Studio, photograph: Any, gr: Any) -> None:
+def add_api(studio: Studio, photograph: Any, like: Any, gr: Any) -> None:
     """Add the endpoints to the page that is being made.
 
     Args:
         studio: what edits.
-        photograph: a hidden component that takes a file.
+        photograph, like: hidden components that take a file each.
         gr: the module gradio.
     """
 
@@ -50,11 +50,26 @@ def add_api(studio: Studio, photograph: Any, gr: Any) -> None:
 
     @or_error
     def edit(
-        photograph: str | None, model: str, to: str, strength: float, face: str, shown: str, has: str, action_units: str
+        photograph: str | None,
+        model: str,
+        to: str,
+        strength: float,
+        face: str,
+        shown: str,
+        has: str,
+        action_units: str,
+        like_face: str,
+        like: str | None = None,
     ) -> str:
         """A photograph with its faces edited, a PNG that is marked as synthetic."""
         changes = unit_changes([part for part in action_units.split(",") if part.strip()])
-        wish = studio.wish(model, to, strength, shown, attributes(has), changes)
+        other = None
+        if like is not None:
+            number = which_faces(like_face, "like_face") if like_face else None
+            if isinstance(number, str):
+                raise UserError(f"like_face {number}: expected the number of a face, or nothing for the main one.")
+            other = studio.exemplar(_opened(like), number)
+        wish = studio.wish(model, mix(to), strength, shown, attributes(has), changes, other)
         return str(studio.file(_opened(photograph), model, which_faces(face, "face"), wish))
 
     def _opened(path: str | None) -> Any:
@@ -71,6 +86,8 @@ def add_api(studio: Studio, photograph: Any, gr: Any) -> None:
             gr.Textbox("", label="shown"),
             gr.Textbox("", label="has"),
             gr.Textbox("", label="action_units"),
+            gr.Textbox("", label="like_face"),
+            like,
         ]
     call.click(models, [], answer)
     call.click(faces, photograph, answer)

@@ -12,14 +12,16 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from mimik.components.conditions import Condition, ConditionConfig
 from mimik.editing.cards import card, terms_of
 from mimik.editing.catalogue import name_of
 from mimik.editing.composing import Found
 from mimik.editing.editor import PhotographEditor, chosen, expressions, no_face, rows
 from mimik.editing.files import described, marked_png, opened
-from mimik.editing.wishes import Wish
+from mimik.editing.wishes import Exemplar, Wish
 from mimik.errors import UserError, unknown_name
 from mimik.faces.photograph import Photograph
+from mimik.settings.configuration import build
 from mimik.settings.params import Params
 from mimik.storage.files import file_sha256
 from mimik.storage.provenance import write_edit
@@ -70,6 +72,8 @@ class Opened:
         self.name, self.content = name, content
         self.faces = sorted(faces, key=lambda face: face.box[0])
         """From left to right, as they are numbered."""
+        self.main = next((number for number, face in enumerate(self.faces, 1) if face is faces[0]), 0)
+        """The number of the most prominent face; 0 where there is none."""
         self.whole = view(seen, self.faces, (0, 0, seen.shape[1], seen.shape[0]))
         self.no_face = no_face(name, seen)
         """What to say if there are none."""
@@ -140,6 +144,22 @@ class Studio:
                 self._editors[name] = PhotographEditor(self.folders[name])
             return self._editors[name]
 
+    @cached_property
+    def edits(self) -> list[str]:
+        """What any of the models can be asked for by name: expressions, and attributes to reverse.
+
+        Of a model that was not used yet only the description is read; one whose description is damaged is left out.
+        """
+        every: dict[str, None] = {}
+        for folder in self.folders.values():
+            try:
+                config = read_record(folder / "config.json", "method", ("condition", "classes", "attributes"))
+                condition = build(ConditionConfig, config["condition"], f"{folder / 'config.json'}: condition")
+                every |= dict.fromkeys(Condition(condition, config["classes"], config["attributes"]).edits)
+            except (UserError, ValueError):
+                continue  # `editor` says what is wrong with it
+        return list(every)
+
     def open(self, path: Path | None) -> Opened:
         """The photograph in a file, which stays as it is, with its faces; they are searched when it is first opened.
 
@@ -162,11 +182,12 @@ class Studio:
     def wish(
         self,
         model: str | None,
-        to: str | None,
+        to: str | Mapping[str, float] | None,
         strength: float = 1.0,
         shown: str | None = None,
         has: Sequence[str] | None = None,
         units: Mapping[str, float] | None = None,
+        like: Exemplar | None = None,
     ) -> Wish:
         """The edit that the page's controls say, as far as this model has them."""
         space = self.editor(model).condition.space
@@ -176,19 +197,26 @@ class Studio:
             (shown or None) if space == "expression" else None,
             {name: change for name, change in (units or {}).items() if change} if space == "action_units" else {},
             tuple(has or ()) if space == "attributes" else None,
-            words=WORDS,
+            like,
+            WORDS,
         )
 
     def preview(self, photograph: Opened, model: str | None, which: str | int, wish: Wish) -> tuple[Path, Path]:
-        """Files of the view of a photograph before and after an edit. Raises `UserError` if there is no such edit."""
+        """Files of the view of a photograph before and after an edit; nothing asked for changes nothing.
+
+        Raises:
+            UserError: there is no such edit.
+        """
         editor, seen = self.editor(model), photograph.view(which)
-        after = editor.edit(seen.picture, seen.faces, wish)
-        return self._shown(seen.picture, None, ""), self._shown(after, editor, described(wish))
+        before = self._shown(seen.picture, None, "")
+        if wish.empty:
+            return before, before
+        return before, self._shown(editor.edit(seen.picture, seen.faces, wish), editor, described(wish))
 
     def strip(self, photograph: Opened, model: str | None, which: str | int, wish: Wish) -> Iterator[tuple[Path, str]]:
         """Files of each face with all expressions (or attributes) of a model, and what they show."""
         editor, seen = self.editor(model), photograph.view(which)
-        wishes = expressions(editor, wish)
+        wishes = expressions(editor, replace(wish, like=None))
         for number, row in enumerate(rows(editor, seen.picture, seen.faces, wishes), 1):
             face = f"face {number}, " if len(seen.faces) > 1 else ""
             yield self._shown(row[0], None, ""), f"{face}photograph"
@@ -218,6 +246,11 @@ class Studio:
             told = told or (" (of rendered faces)" if editor.rendered else "")
             for row in made:
                 yield self._shown(row[-1], editor if asked else None, described(wish)), f"{name}{told}"
+
+    def exemplar(self, photograph: Opened, number: int | None = None) -> Exemplar:
+        """A face of a photograph as one that can be imitated: that of a number, or the most prominent."""
+        (face,) = chosen(photograph.faces, photograph.main if number is None else number, photograph.name)
+        return Exemplar(photograph.name, face.units)
 
     def file(self, photograph: Opened, model: str | None, which: str | int, wish: Wish) -> Path:
         """The whole photograph, edited: a PNG that is marked as synthetic."""
