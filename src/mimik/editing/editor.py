@@ -175,10 +175,9 @@ class PhotographEditor:
     @cached_property
     def _reads_source(self) -> bool:
         """Whether the state that a face shows decides its edit, beside the state that it should show."""
-        states = torch.eye(self.condition.dim, device=self.device)[:2]
+        first, second = torch.eye(self.condition.dim, device=self.device)[:2, None]
         face = np.random.default_rng(0).integers(0, 256, (1, self.size, self.size, 3)).astype(np.uint8)
-        edits = self._generated(face.repeat(2, axis=0), states, states[[1, 1]])
-        return bool((edits[0] != edits[1]).any())
+        return not np.array_equal(*(self._generated(face, source, second) for source in (first, second)))
 
     def _check_exemplar(self, wish: Wish) -> None:
         """Raise `UserError` if the wish is to imitate a face and the model cannot."""
@@ -215,8 +214,7 @@ class PhotographEditor:
         condition = self.condition
 
         def labels(names: str | Sequence[str]) -> Tensor:
-            every = [names] * count if isinstance(names, str) else names
-            return self._labels(every)
+            return self._labels([names] * count if isinstance(names, str) else names)
 
         if condition.space == "expression":
             target, way = self._mixed(wish, count)
@@ -235,7 +233,7 @@ class PhotographEditor:
         if wish.like is not None:
             units = torch.from_numpy(np.stack([wish.like.units] * count)).to(self.device)
             target = part_way(source, condition.of_faces(shown, units), wish.strength)
-        elif wish.to is not None:
+        elif wish.shares:
             target = part_way(source, *self._mixed(wish, count))
         return source, target + condition.change(wish.units)
 

@@ -1,5 +1,6 @@
 """The page of the app, made of gradio's components around a `Studio`."""
 
+import json
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
@@ -75,10 +76,7 @@ def page(studio: Studio, place: Path, gr: Any) -> Any:
                 )  # fmt: skip
                 _as_it_came(photograph)
                 gr.Examples([[str(example)]], [photograph], label="Or try this one (NASA, public domain)")
-                numbered = gr.Image(
-                    label="Faces", show_label=False, visible=False, interactive=False, format="jpeg", buttons=[],
-                    elem_id="numbered",
-                )  # fmt: skip
+                numbered = _numbered(gr, "numbered")
                 face = gr.Radio(["all"], value="all", label="Face, or click on it", visible=False, elem_id="face")
             with gr.Column(elem_id="result", min_width=0):
                 message = gr.Markdown(elem_id="message")
@@ -102,20 +100,8 @@ def page(studio: Studio, place: Path, gr: Any) -> Any:
                 model = gr.Dropdown(names, value=next(iter(names), None), label="Model", elem_id="model")
                 with gr.Column(elem_id="asked", visible=False) as group_asked:
                     told = gr.Markdown(elem_id="told")
-                    rows, only, asked = [], [], []
-                    for name in studio.edits:
-                        with gr.Row(visible=False) as row:
-                            only.append(gr.Button(name, size="sm", elem_id=f"only-{name}"))
-                            asked.append(
-                                gr.Slider(
-                                    0, 1, 0, step=0.05, label=name, show_label=False, container=False, min_width=0,
-                                    buttons=[], elem_id=f"to-{name}",
-                                )
-                            )  # fmt: skip
-                        rows.append(row)
-                strength = gr.Slider(
-                    0, STRONGEST, 1, step=0.05, label="Strength of the whole edit", elem_id="strength",
-                )  # fmt: skip
+                    rows, only, asked = _shares(gr, studio.edits)
+                strength = gr.Slider(0, STRONGEST, 1, step=0.05, label="Strength of all of it", elem_id="strength")
                 shown = gr.Dropdown([], label="The face shows now", elem_id="shown", interactive=True, visible=False)
                 has = gr.CheckboxGroup([], label="The face has", elem_id="has", interactive=True, visible=False)
                 with gr.Accordion("Like another face", open=False, elem_id="like", visible=False) as group_like:
@@ -124,16 +110,9 @@ def page(studio: Studio, place: Path, gr: Any) -> Any:
                         elem_id="other", buttons=[],
                     )  # fmt: skip
                     _as_it_came(other)
-                    other_numbered = gr.Image(
-                        label="Faces", show_label=False, visible=False, interactive=False, format="jpeg", buttons=[],
-                        elem_id="other_numbered",
-                    )  # fmt: skip
+                    other_numbered = _numbered(gr, "other_numbered")
                     other_face = gr.Radio(
-                        [],
-                        label="Like this face, or click on it",
-                        visible=False,
-                        interactive=True,
-                        elem_id="other_face",
+                        [], label="Which face, or click on it", visible=False, interactive=True, elem_id="other_face"
                     )
                 with gr.Accordion("Action units", elem_id="units", visible=False) as group:
                     units = [
@@ -176,10 +155,10 @@ def page(studio: Studio, place: Path, gr: Any) -> Any:
         for index, button in enumerate(only):
             alone = [*zeros[:index], 1, *zeros[index + 1 :]]
             button.click(None, [], asked, js=f"() => {alone}", api_visibility="private").then(**preview)
-        nothing = [*zeros, 1, *[0] * len(units)]
-        reset.click(None, [], [*asked, strength, *units], js=f"() => {nothing}", api_visibility="private").then(
-            **preview
-        )
+        nothing = json.dumps([*zeros, 1, *[0] * len(units), None])
+        reset.click(
+            None, [], [*asked, strength, *units, other], js=f"() => {nothing}", api_visibility="private"
+        ).then(**preview)  # fmt: skip
         other.change(
             answers.other, [model, other], [group_asked, other_numbered, other_face, message],
             show_progress="hidden", **own,
@@ -201,6 +180,27 @@ def _as_it_came(image: Any) -> Any:
 
 HIDDEN = object()
 """Stands for a part of the page that an error hides."""
+
+
+def _shares(gr: Any, names: Sequence[str]) -> tuple[list[Any], list[Any], list[Any]]:
+    """Rows with a button that asks for a name alone and a slider with its share, hidden until a model has the name."""
+    rows, buttons, sliders = [], [], []
+    for name in names:
+        with gr.Row(visible=False) as row:
+            buttons.append(gr.Button(name, size="sm", elem_id=f"only-{name}"))
+            slider = gr.Slider(
+                0, 1, 0, step=0.05, label=name, show_label=False, container=False, min_width=0, buttons=[],
+                elem_id=f"to-{name}",
+            )  # fmt: skip
+            sliders.append(slider)
+        rows.append(row)
+    return rows, buttons, sliders
+
+
+def _numbered(gr: Any, name: str) -> Any:
+    return gr.Image(
+        label="Faces", show_label=False, visible=False, interactive=False, format="jpeg", buttons=[], elem_id=name
+    )
 
 
 def _gallery(gr: Any, name: str) -> Any:
