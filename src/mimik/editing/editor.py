@@ -145,7 +145,7 @@ class PhotographEditor:
                 f"{STRONGEST:g}. 1 is a full edit: of a mix, give shares that sum to about 1."
             )
         if space == "attributes" and wish.has is not None:
-            self._reversed(torch.from_numpy(self._attributes(1, wish)).to(self.device), wish)
+            self._states(1, self._attributes(1, wish), wish)  # says where attributes contradict one another
         if not shares and wish.like is None and not (wish.units and space != "attributes"):
             what = "attribute" if space == "attributes" else f"expression, or action units with {words['units']}"
             raise UserError(f"{words['to']}: name an {what}.")
@@ -177,7 +177,7 @@ class PhotographEditor:
         """Whether the state that a face shows decides its edit, beside the state that it should show."""
         first, second = torch.eye(self.condition.dim, device=self.device)[:2, None]
         face = np.random.default_rng(0).integers(0, 256, (1, self.size, self.size, 3)).astype(np.uint8)
-        return not np.array_equal(*(self._generated(face, source, second) for source in (first, second)))
+        return not np.array_equal(self._generated(face, first, second), self._generated(face, second, second))
 
     def _check_exemplar(self, wish: Wish) -> None:
         """Raise `UserError` if the wish is to imitate a face and the model cannot."""
