@@ -284,7 +284,7 @@ def test_no_aligned_faces(model: mimik.Model, faces: Any, error: type[Exception]
     ("asked", "error", "message"),
     [
         ({"to": "angry"}, UserError, r"to angry: this model knows neutral, happiness, anger\. Did you mean anger"),
-        ({"to": 2}, TypeError, "to: expected a name, got 2"),
+        ({"to": 2}, TypeError, "to: expected a name, or shares by name"),
         ({}, UserError, "to: name an expression, or action units with action_units"),
         ({"to": "anger", "strength": STRONGEST + 0.1}, UserError, "strength 2.1: expected a number from 0 to 2"),
         ({"to": "anger", "strength": float("nan")}, UserError, "strength nan: expected a number"),
