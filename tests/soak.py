@@ -42,6 +42,7 @@ PAGE = ROOT / "docs" / "reliability.md"
 BEGIN, END = "<!-- soak: written by `make soak` -->", "<!-- soak: end -->"
 
 SNAKEMAKE = ("snakemake", "--cores", "2")
+UNLOCK = "snakemake --unlock"
 DVC = ("dvc", "repro")
 STARTING, ENDING = "the start", "the record for DVC"
 """What a run does before its first job and after its last one."""
@@ -153,7 +154,7 @@ class Attempt:
             if time.monotonic() - begun > LONGEST:
                 self.kill(EVERYTHING)
                 raise TimeoutError(f"{self.log}: no end in {LONGEST} s")
-            time.sleep(0.05)
+            time.sleep(0.2)
 
     def kill(self, victim: str) -> list[psutil.Process]:
         """SIGKILL; those that live on without their program."""
@@ -260,10 +261,11 @@ def life(command: tuple[str, ...], kills: list[Kill], reference: Reference, fold
             faults.append(f"{attempt.log}: a traceback")
         if attempt.process.returncode == 0:
             break
-        if kill is not None:
+        if kill is not None and not any((project / ".snakemake" / "locks").glob("*")):
             continue
         patience -= 1
-        asked = what_is_asked(attempt.text, orphans)
+        # What a start would say is known: it would refuse to go on without this.
+        asked = UNLOCK if kill is not None else what_is_asked(attempt.text, orphans)
         if asked is None or not patience:
             faults.append(f"{attempt.log}: the command does not end well")
             break
@@ -286,7 +288,7 @@ def life(command: tuple[str, ...], kills: list[Kill], reference: Reference, fold
 def what_is_asked(text: str, orphans: list[psutil.Process]) -> str | None:
     """What a message of a run that ended badly asks for: a command, or to wait, or nothing but the same again."""
     if "--unlock argument" in text or "`snakemake --unlock`" in text:
-        return "snakemake --unlock"
+        return UNLOCK
     if "`mimik dvc`" in text:
         return "python -m mimik.cli dvc"
     if any(one.is_running() for one in orphans):
@@ -398,6 +400,12 @@ def origin(state: dict[str, Any]) -> str:
     )
 
 
+def section(state: dict[str, Any]) -> str:
+    """What stands between the markers of the page."""
+    differ = "\n".join(f"- {what}: {why}" for what, why in MAY_DIFFER.items())
+    return f"{table(state)}\n\n{origin(state)}\n\nWhat may differ from the undisturbed run:\n\n{differ}\n"
+
+
 def processor() -> str:
     found = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     return found[1] if found else platform.processor()
@@ -447,12 +455,15 @@ def main() -> int:
         state["inputs"] = fuzz.run(list(fuzz.KINDS), each, chosen.seed, folder / "inputs")
         state["input_seconds"] = time.monotonic() - begun
         write_json(record, state)
-    print(f"\n{table(state)}\n\n{origin(state)}")
+    print(f"\n{section(state)}")
     if chosen.write:
         before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-        write_text(PAGE, f"{before}{BEGIN}\n{table(state)}\n\n{origin(state)}\n{END}{rest.partition(END)[2]}")
+        write_text(PAGE, f"{before}{BEGIN}\n{section(state)}{END}{rest.partition(END)[2]}")
     return int(any(times != well for _, times, well, _ in rows(state)) or any(one["faults"] for one in state["lives"]))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("Stopped; the same command goes on.")
