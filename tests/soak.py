@@ -160,12 +160,15 @@ class Attempt:
         """SIGKILL; those that live on without their program."""
         program = psutil.Process(self.process.pid)
         family = program.children(recursive=True)
+        while victim == JOBS and not any(is_job(one) for one in family) and self.process.poll() is None:
+            time.sleep(0.05)  # it has been announced and is about to be started
+            family = program.children(recursive=True)
         if victim == EVERYTHING:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
             slay(family)
         elif victim == JOBS:
-            slay(one for one in family if ".snakemake/scripts/" in " ".join(command_of(one)))
+            slay(one for one in family if is_job(one))
             self.until({})
             return []
         else:
@@ -181,11 +184,11 @@ class Attempt:
         self.read.close()
 
 
-def command_of(process: psutil.Process) -> list[str]:
+def is_job(process: psutil.Process) -> bool:
     try:
-        return list(process.cmdline())
+        return ".snakemake/scripts/" in " ".join(process.cmdline())
     except psutil.Error:
-        return []
+        return False
 
 
 def slay(processes: Any) -> None:
