@@ -310,7 +310,7 @@ def contents(project: Path) -> dict[str, str]:
                 for one in ids:
                     content = content.replace(one, b"RUN")
                 found[str(path.relative_to(project))] = hashlib.sha256(content).hexdigest()
-            elif path.is_file():
+            elif path.is_file() and path.name != ".gitignore":  # DVC's, beside its outputs
                 found[str(path.relative_to(project))] = file_sha256(path)
     return found
 
@@ -327,7 +327,8 @@ def tracked(project: Path) -> list[Any]:
             metrics = {name: value for name, value in run.data.metrics.items() if not name.startswith("system/")}
             files = sorted(file.path for file in client.list_artifacts(run.info.run_id))
             states = [experiment.name, run.info.run_name, run.info.status]
-            found.append([*states, sorted(run.data.params.items()), sorted(metrics.items()), files])
+            models = len(client.search_model_versions(f"run_id = '{run.info.run_id}'"))
+            found.append([*states, sorted(run.data.params.items()), sorted(metrics.items()), files, models])
     return sorted(found, key=str)
 
 
@@ -451,13 +452,14 @@ def main() -> int:
             write_json(record, state)
             print("\n".join(state["lives"][-1]["faults"]) or "    the reference's bits", flush=True)
     each = -(-chosen.inputs // len(fuzz.KINDS))
-    if {counted["inputs"] for counted in state["inputs"].values()} != {each} and each:
-        begun = time.monotonic()
-        shutil.rmtree(folder / "inputs", ignore_errors=True)
-        (folder / "inputs").mkdir()
-        state["inputs"] = fuzz.run(list(fuzz.KINDS), each, chosen.seed, folder / "inputs")
-        state["input_seconds"] = time.monotonic() - begun
-        write_json(record, state)
+    for kind in fuzz.KINDS if each else ():
+        if state["inputs"].get(kind, {}).get("inputs") != each:
+            begun = time.monotonic()
+            shutil.rmtree(folder / "inputs", ignore_errors=True)
+            (folder / "inputs").mkdir()
+            state["inputs"] |= fuzz.run([kind], each, chosen.seed, folder / "inputs")
+            state["input_seconds"] += time.monotonic() - begun
+            write_json(record, state)
     print(f"\n{section(state)}")
     if chosen.write:
         before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
