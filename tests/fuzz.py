@@ -320,7 +320,7 @@ def store_cases(chance: random.Random, folder: Path, count: int) -> Iterator[Cas
         np.asarray(store.images[:4]).sum()
 
     def read_result(directory: Path) -> None:
-        found = results.load(directory, rendered)
+        found = results.read_result(directory, rendered)
         found.translations.sum()
         found.history, found.per_face, found.continuous("strengths"), found.continuous("action_units")
         found.metric("eea"), found.parts("eea"), shown.choose_rows([found], 4, 0)

@@ -191,6 +191,19 @@ def is_job(process: psutil.Process) -> bool:
         return False
 
 
+def is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def wait_for(processes: list[psutil.Process]) -> None:
+    deadline = time.monotonic() + LONGEST
+    while any(map(is_alive, processes)) and time.monotonic() < deadline:
+        time.sleep(0.5)
+
+
 def slay(processes: Any) -> None:
     for one in processes:
         with contextlib.suppress(psutil.Error):
@@ -274,10 +287,10 @@ def life(command: tuple[str, ...], kills: list[Kill], reference: Reference, fold
             break
         helped[asked] += 1
         if asked == "wait":
-            psutil.wait_procs([one for one in orphans if one.is_running()], timeout=LONGEST)
+            wait_for(orphans)
         elif asked != "again":
             subprocess.run(asked.split(), cwd=project, env={**environment(), "PYTHONPATH": "src"}, check=False)
-    psutil.wait_procs(orphans, timeout=LONGEST)
+    wait_for(orphans)
     if not faults:
         faults = differences(folder.parent / "reference" / "project", project)
         if command == SNAKEMAKE and "mimik: DVC is up to date" not in attempt.text:
@@ -292,10 +305,10 @@ def what_is_asked(text: str, orphans: list[psutil.Process]) -> str | None:
     """What a message of a run that ended badly asks for: a command, or to wait, or nothing but the same again."""
     if "--unlock argument" in text or "`snakemake --unlock`" in text:
         return UNLOCK
+    if any(map(is_alive, orphans)):
+        return "wait"
     if "`mimik dvc`" in text:
         return "python -m mimik.cli dvc"
-    if any(one.is_running() for one in orphans):
-        return "wait"
     return "again" if "SIGKILL" in text or "another process" in text else None
 
 
