@@ -412,8 +412,9 @@ def origin(state: dict[str, Any]) -> str:
     return (
         f"Seed {state['seed']}, commit {state['commit']}, {datetime.date.today()}, {os.cpu_count()} cores "
         f"({processor()}), {hours:.1f} hours for the kills and {state['input_seconds'] / 60:.0f} minutes for the "
-        f"inputs. Undisturbed, the run took {state['seconds']:.0f} s; copies that took the kills: {len(state['lives'])}. "
-        f"What messages asked for: {asked}."
+        f"inputs. Undisturbed, the run took {state['seconds']:.0f} s. "
+        f"Copies that took the kills: {len(state['lives'])}. "
+        f"Needed in between: {asked}."
     )
 
 
