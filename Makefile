@@ -10,6 +10,7 @@
 #   make docs    the documentation as a site, in build/site (installs the extra `docs`, 120 MB, where it is missing)
 #   make coverage  how much of the package the quick tests run; fails below the floor in pyproject.toml
 #   make mutation  put small faults into methods, components and guides: do the tests see them? (an hour or more)
+#   make soak    kill whole workflows and try broken inputs: does all end as undisturbed? (hours)
 #   make bench   measure training steps and the input pipeline
 #   make gpu-check  on a GPU: run its tests, time steps, train and evaluate, in 8 minutes; without a GPU it only says so
 #   make smoke   everything of the demo in small, and Snakemake's own report of it, smoke.zip
@@ -30,10 +31,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo demo-all photographs check test quick-tests all-tests test-services test-slurm lint docs coverage mutation \
-  bench gpu-check smoke wheel wheel-check lock clean
+  soak bench gpu-check smoke wheel wheel-check lock clean
 
 help:
-	@sed -n '2,17s/^# \{0,3\}//p' Makefile
+	@sed -n '2,20s/^# \{0,3\}//p' Makefile
 
 # Of what pip says: its large files, and how far it has come.
 define PIP_PROGRESS
@@ -164,6 +165,11 @@ coverage: $(INSTALLED)
 mutation: export PYTHONPATH := $(CURDIR)/src
 mutation: $(INSTALLED)
 	nice -n 10 python -m tests.mutation --write $(MUTATION_OPTIONS)
+
+# In this folder's code; the last result stands in docs/reliability.md.
+soak: export PYTHONPATH := $(CURDIR)/src
+soak: $(INSTALLED)
+	nice -n 10 python -m tests.soak --write $(SOAK_OPTIONS)
 
 bench: $(INSTALLED)
 	python -m benchmarks

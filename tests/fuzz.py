@@ -320,7 +320,7 @@ def store_cases(chance: random.Random, folder: Path, count: int) -> Iterator[Cas
         np.asarray(store.images[:4]).sum()
 
     def read_result(directory: Path) -> None:
-        found = results.load(directory, rendered)
+        found = results.read_result(directory, rendered)
         found.translations.sum()
         found.history, found.per_face, found.continuous("strengths"), found.continuous("action_units")
         found.metric("eea"), found.parts("eea"), shown.choose_rows([found], 4, 0)
@@ -522,14 +522,17 @@ def tried(case: Case, report: Path) -> str:
     return "time"
 
 
-def run(kinds: list[str], count: int, seed: int, folder: Path) -> bool:
-    """Try all, print the table; whether every input ended well."""
+BAD = ("traceback", "signal", "time", "changed")
+
+
+def run(kinds: list[str], count: int, seed: int, folder: Path) -> dict[str, Counter[str]]:
+    """Try all, print the table; how the inputs of every kind ended."""
     torch.set_num_threads(1)
-    columns = ("inputs", "result", "sentence", "traceback", "signal", "time", "changed")
+    columns = ("inputs", "result", "sentence", *BAD)
     print(f"{'kind':10}" + "".join(f"{name:>10}" for name in columns) + "   slowest")
-    totals: Counter[str] = Counter()
+    found: dict[str, Counter[str]] = {}
     for kind in kinds:
-        counted: Counter[str] = Counter()
+        counted = found[kind] = Counter()
         slowest, report = 0.0, folder / "report.txt"
         for case in KINDS[kind](random.Random(f"{kind} {seed}"), folder / kind, count):
             before, begun = listed(folder / kind), time.monotonic()
@@ -542,13 +545,13 @@ def run(kinds: list[str], count: int, seed: int, folder: Path) -> bool:
                 if before.get(path) != after.get(path) and (case.output is None or case.output not in path.parents)
             ]
             counted.update(["inputs", ending, *(["changed"] if changed else [])])
-            if changed or ending in ("traceback", "signal", "time"):
+            if changed or ending in BAD:
                 told = report.read_text(encoding="utf-8")[-1500:]
                 print(f"--- {kind}: {case.name}: {ending} {changed[:3] or ''}\n{told}", file=sys.stderr)
-        totals.update(counted)
         print(f"{kind:10}" + "".join(f"{counted[name]:>10}" for name in columns) + f"{slowest:9.1f} s", flush=True)
+    totals = sum(found.values(), Counter[str]())
     print(f"{'all':10}" + "".join(f"{totals[name]:>10}" for name in columns))
-    return not any(totals[name] for name in columns[3:])
+    return found
 
 
 def command(arguments: list[str] | None = None) -> int:
@@ -559,7 +562,8 @@ def command(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args(arguments)
     folder = Path(tempfile.mkdtemp(prefix="mimik-fuzz-"))
-    well = run(chosen.kinds or list(KINDS), chosen.count, chosen.seed, folder)
+    found = run(chosen.kinds or list(KINDS), chosen.count, chosen.seed, folder)
+    well = not any(counted[name] for counted in found.values() for name in BAD)
     if well:
         shutil.rmtree(folder)
     else:

@@ -13,8 +13,10 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import yaml
 
 from mimik.settings.params import SCHEMA
+from mimik.settings.reading import read
 from tests.workflow.programs import NAMES, Programs
 
 ROOT = Path(__file__).parents[2]
@@ -145,6 +147,30 @@ class Project:
         """The same project elsewhere, time stamps kept."""
         shutil.copytree(self.folder, folder, symlinks=True)
         return Project(folder)
+
+
+def real_project(folder: Path) -> Project:
+    """The real modules with a handful of faces, hier_seg as the only experiment, and under git and DVC."""
+    folder.mkdir()
+    for name in (*WORKFLOW, "src/mimik"):
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, folder / name)  # compiled files too: compiling takes seconds
+        else:
+            shutil.copy2(ROOT / name, folder / name)
+    values = read(ROOT / "params.yaml")[0]
+    values["experiments"] = [{"dataset": "synthetic", "method": "hier_seg"}]
+    values["datasets"]["synthetic"]["scales"]["smoke"]["identities"] = {"train": 4, "val": 1, "test": 1}
+    # Its segmenter comes from other faces.
+    other = {**values["datasets"]["synthetic"], "dataset": "synthetic", "light": "evening"}
+    values["datasets"]["synthetic_evening"] = other
+    values["methods"]["hier_seg"]["segmenter"] = "synthetic_evening/unet"
+    values["scale"] = "smoke"
+    (folder / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    project = Project(folder)
+    project.must("env", "PYTHONPATH=src", "python", "-m", "mimik.cli", "params", "--stages")
+    project.must("git", "init", "--quiet")
+    project.must("dvc", "init", "--quiet")
+    return project
 
 
 def environment() -> dict[str, str]:

@@ -1,12 +1,10 @@
 """The real pipeline, the real modules, at the smallest scale: from rendered faces to the report and MLflow."""
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 
 from mimik.evaluation.metrics import (
     acd,
@@ -21,33 +19,12 @@ from mimik.evaluation.metrics import (
 )
 from mimik.settings.params import starts_from
 from mimik.settings.reading import read
-from tests.workflow.conftest import ROOT, WORKFLOW, Project
+from tests.workflow.conftest import ROOT, Project, real_project
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A copy of the project with a handful of faces, hier_seg as its only experiment, and under git and DVC."""
-    folder = tmp_path_factory.mktemp("real") / "project"
-    folder.mkdir()
-    for name in (*WORKFLOW, "src/mimik"):
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, folder / name)  # compiled files too: compiling takes seconds
-        else:
-            shutil.copy2(ROOT / name, folder / name)
-    values = read(ROOT / "params.yaml")[0]
-    values["experiments"] = [{"dataset": "synthetic", "method": "hier_seg"}]
-    values["datasets"]["synthetic"]["scales"]["smoke"]["identities"] = {"train": 4, "val": 1, "test": 1}
-    # Its segmenter comes from other faces.
-    other = {**values["datasets"]["synthetic"], "dataset": "synthetic", "light": "evening"}
-    values["datasets"]["synthetic_evening"] = other
-    values["methods"]["hier_seg"]["segmenter"] = "synthetic_evening/unet"
-    values["scale"] = "smoke"
-    (folder / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
-    project = Project(folder)
-    project.must("env", "PYTHONPATH=src", "python", "-m", "mimik.cli", "params", "--stages")
-    project.must("git", "init", "--quiet")
-    project.must("dvc", "init", "--quiet")
-    return project
+    return real_project(tmp_path_factory.mktemp("real") / "project")
 
 
 def test_from_nothing_to_a_report(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

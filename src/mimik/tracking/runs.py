@@ -19,7 +19,7 @@ from mimik.storage.files import digest, file_sha256
 from mimik.storage.records import command_for, read_record
 from mimik.tracking.content import metric_values, send_metrics, send_params
 from mimik.tracking.history import RunLogger, send_history
-from mimik.tracking.models import register
+from mimik.tracking.models import SHA256, register
 from mimik.tracking.parents import TEST, join_trainings
 from mimik.tracking.server import NotStoredError, alone, connected, faults, installed, open_store, reason, told
 
@@ -241,7 +241,7 @@ def _send_result(run: Any, result: Path, config: Mapping[str, Any]) -> None:
         if "/" not in name or (result / name).exists():  # results of earlier versions have no validation
             client.log_artifact(run_id, str(result / name))
     sha256 = file_sha256(result / "generator.safetensors") if made_here else None
-    if sha256 is not None and run.data.tags.get("generator_sha256") != sha256:
-        register(result, config)
-        client.set_tag(run_id, "generator_sha256", sha256)
+    if sha256 is not None and run.data.tags.get(SHA256) != sha256:
+        register(result, config, run_id, sha256)
+        client.set_tag(run_id, SHA256, sha256)
     mlflow.flush_artifact_async_logging()
