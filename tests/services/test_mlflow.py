@@ -159,7 +159,7 @@ def test_four_trainings_outlive_their_server_and_it_gets_everything(server: tupl
             values = client.get_metric_history(run.info.run_id, f"training/{name}")
             assert {value.step: value.value for value in values} == pytest.approx(history[name].dropna().to_dict())
             assert len(values) == history[name].count()  # none twice
-        assert run.data.metrics["test/eea"] == seed / 10
+        assert run.data.metrics["evaluation/eea"] == seed / 10
         assert run.data.params["config.conv_dim"] == "4"
         assert len(run.inputs.dataset_inputs) == 1
         files = {file.path for file in client.list_artifacts(run.info.run_id)}
@@ -170,4 +170,4 @@ def test_four_trainings_outlive_their_server_and_it_gets_everything(server: tupl
     assert len(client.search_model_versions("name = 'stargan-tiny'")) == len(SEEDS)
     parents = {run.data.tags["mlflow.parentRunId"] for run in found.values()}
     assert len(parents) == 1
-    assert client.get_run(parents.pop()).data.metrics["test/eea"] == pytest.approx(0.25)
+    assert client.get_run(parents.pop()).data.metrics["evaluation/eea"] == pytest.approx(0.25)

@@ -67,10 +67,10 @@ def test_a_training_and_its_evaluation_are_one_run_with_everything(project: Path
     logged = {m.step: m.value for m in client.get_metric_history(run_id, "training/generator/cycle")}
     assert logged == pytest.approx(losses.to_dict())
     measured = sorted(name for name in run.data.metrics if not name.startswith("system/"))
-    assert measured[0].startswith("test/")  # what counts comes first where names are sorted
+    assert measured[0].startswith("evaluation/")  # what counts comes first where names are sorted
     assert -1.0 not in logged.values()  # a step that the run has already is not sent again
-    assert run.data.metrics["test/eea"] == 0.75
-    assert run.data.metrics["test/eea_per_class/happiness"] == 0.5
+    assert run.data.metrics["evaluation/eea"] == 0.75
+    assert run.data.metrics["evaluation/eea_per_class/happiness"] == 0.5
     assert not [name for name in run.data.metrics if "fid" in name or "confusion" in name]
     files = {file.path for file in client.list_artifacts(run_id)}
     assert {"metrics.json", "config.json", "samples.png", "images"} <= files
@@ -91,7 +91,7 @@ def test_a_training_and_its_evaluation_are_one_run_with_everything(project: Path
 def check_pictures_made_elsewhere(project: Path, client: Any) -> None:
     """They are a run without losses and generator."""
     run = elsewhere(project, client, "theirs", 0.5)
-    assert run.data.metrics == {"test/eea": 0.5} and run.data.params["submitted.licence"] == "MIT"
+    assert run.data.metrics == {"evaluation/eea": 0.5} and run.data.params["submitted.licence"] == "MIT"
     assert {file.path for file in client.list_artifacts(run.info.run_id)} == {"config.json", "metrics.json"}
     assert "generator_sha256" not in run.data.tags
     assert parents.PARENT not in run.data.tags  # of one training there is nothing to average
@@ -101,8 +101,8 @@ def check_trainings_stand_under_one_parent(project: Path, client: Any) -> None:
     second = elsewhere(project, client, "theirs@2", 0.7)
     third = elsewhere(project, client, "theirs@3", 0.8, config={"conv_dim": 64})  # other settings: not of them
     parent = client.get_run(client.get_run(second.info.run_id).data.tags[parents.PARENT])
-    assert parent.data.metrics["test/eea"] == pytest.approx(0.6)
-    assert parent.data.metrics["test_deviation/eea"] == pytest.approx(0.1 * np.sqrt(2))
+    assert parent.data.metrics["evaluation/eea"] == pytest.approx(0.6)
+    assert parent.data.metrics["evaluation_deviation/eea"] == pytest.approx(0.1 * np.sqrt(2))
     assert parent.data.tags["trainings"] == "2" and "seed" not in parent.data.params
     under = client.search_runs([parent.info.experiment_id], f"tags.`{parents.PARENT}` = '{parent.info.run_id}'")
     assert {run.data.params["method"] for run in under} == {"theirs", "theirs@2"}
@@ -111,7 +111,7 @@ def check_trainings_stand_under_one_parent(project: Path, client: Any) -> None:
     elsewhere(project, client, "theirs@2", 0.9)
     again = client.search_runs([parent.info.experiment_id], f"tags.{parents.OF} LIKE '%'")
     assert [run.info.run_id for run in again] == [parent.info.run_id]
-    assert again[0].data.metrics["test/eea"] == pytest.approx(0.7)
+    assert again[0].data.metrics["evaluation/eea"] == pytest.approx(0.7)
 
 
 def check_tables_of_papers(client: Any) -> None:

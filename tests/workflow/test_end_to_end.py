@@ -74,7 +74,7 @@ def test_from_nothing_to_a_report(project: Project, monkeypatch: pytest.MonkeyPa
     server = f"sqlite:///{project.folder / 'mlflow.db'}"
     client = MlflowClient(server, server)
     run = client.get_run(metrics["mlflow_run_id"])
-    assert run.data.metrics["test/eea"] == metrics["metrics"]["eea"]["value"]
+    assert run.data.metrics["evaluation/eea"] == metrics["metrics"]["eea"]["value"]
     assert any(name.startswith("training/generator/") for name in run.data.metrics)
     assert run.data.params["training.steps"] == "6"
     assert [version.run_id for version in client.search_model_versions("name = 'hier_seg-synthetic'")] == [

@@ -118,7 +118,7 @@ def _metrics(step: int, values: Mapping[str, float], last: Mapping[str, int]) ->
 
 def _named(name: str) -> str:
     """The name of a value of the training in MLflow, whose pages are in the order of names: what was measured on the
-    test faces (`test/`) comes before the losses, and the validation last."""
+    test faces (`evaluation/`) comes before the losses, and the validation last."""
     return name if name.startswith("validation/") else f"{LOSSES}{name}"
 
 

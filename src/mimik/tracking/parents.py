@@ -12,10 +12,11 @@ from mimik.tracking.content import send_metrics, send_params
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-TEST = "test/"
-"""What the names of values begin with that were measured on test faces."""
+TEST = "evaluation/"
+"""What the names of values begin with that were measured on test faces. MLflow opens a comparison on the first names;
+its own, of the machine, begin with `system/`."""
 
-DEVIATION = "test_deviation/"
+DEVIATION = "evaluation_deviation/"
 """What the names of standard deviations between trainings begin with; sorted, they follow `TEST`."""
 
 PARENT = "mlflow.parentRunId"
