@@ -35,7 +35,8 @@ from typing import Any, NamedTuple
 import psutil
 
 from mimik.storage.files import file_sha256, write_json, write_text
-from tests import fuzz
+from tests.fuzz.inputs import KINDS
+from tests.fuzz.trying import run as try_inputs
 from tests.workflow.conftest import ROOT, environment, real_project
 
 PAGE = ROOT / "docs" / "reliability.md"
@@ -465,13 +466,13 @@ def main() -> int:
             state["lives"].append(life(command, kills, reference, folder / f"copy-{number + 1}"))
             write_json(record, state)
             print("\n".join(state["lives"][-1]["faults"]) or "    the reference's bits", flush=True)
-    each = -(-chosen.inputs // len(fuzz.KINDS))
-    for kind in fuzz.KINDS if each else ():
+    each = -(-chosen.inputs // len(KINDS))
+    for kind in KINDS if each else ():
         if state["inputs"].get(kind, {}).get("inputs") != each:
             begun = time.monotonic()
             shutil.rmtree(folder / "inputs", ignore_errors=True)
             (folder / "inputs").mkdir()
-            state["inputs"] |= fuzz.run([kind], each, chosen.seed, folder / "inputs")
+            state["inputs"] |= try_inputs([kind], each, chosen.seed, folder / "inputs")
             state["input_seconds"] += time.monotonic() - begun
             write_json(record, state)
     print(f"\n{section(state)}")

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from tests import fuzz
+from tests.fuzz.inputs import KINDS
+from tests.fuzz.trying import BAD, run
 
 
 @pytest.mark.slow
 def test_inputs_of_every_kind_end_well(tmp_path: Path) -> None:
-    found = fuzz.run(list(fuzz.KINDS), 2, 0, tmp_path)
-    assert list(found) == list(fuzz.KINDS) and all(counted["inputs"] >= 2 for counted in found.values())
-    assert not [kind for kind, counted in found.items() if any(counted[name] for name in fuzz.BAD)]
+    found = run(list(KINDS), 2, 0, tmp_path)
+    assert list(found) == list(KINDS) and all(counted["inputs"] >= 2 for counted in found.values())
+    assert not [kind for kind, counted in found.items() if any(counted[name] for name in BAD)]

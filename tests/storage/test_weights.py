@@ -18,7 +18,7 @@ from mimik.storage import weights
 from mimik.storage.files import file_sha256
 from mimik.storage.weights import MOST_NUMBERS, built, read_pth, read_safetensors, save_pth, save_safetensors
 from mimik.training.runs import load_method
-from tests.fuzz import make_model
+from tests.fuzz.inputs import make_model
 from tests.tiny import make_store
 from tests.training.test_loop import run
 

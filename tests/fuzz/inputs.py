@@ -1,32 +1,14 @@
-"""Broken and hostile inputs by the hundred, with fixed seeds: each has to end in a result or in one sentence.
+"""Inputs of every kind, with what reads them in mimik."""
 
-    python -m tests.fuzz                  the whole table
-    python -m tests.fuzz archive params   some kinds
-    python -m tests.fuzz --count 200      inputs of each kind; --seed 3: others
-
-Not a test of pytest's: it takes minutes. Every input is tried in a process of its own, which may take 60 s and 12 GB,
-and must change no file but those it is to write. The exit status is 1 when one ended in a traceback, a signal, no time,
-or changed a file; what was tried then stays in the folder that is named.
-"""
-
-import argparse
-import copy
 import io
 import json
 import os
 import random
-import resource
 import shutil
-import signal
-import sys
 import tarfile
-import tempfile
-import time
-import traceback
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,8 +20,6 @@ from mimik.cli import main
 from mimik.components.conditions import Condition, ConditionConfig
 from mimik.components.context import Context
 from mimik.datasets import folder as folder_dataset
-from mimik.datasets.listing import UnusableError
-from mimik.errors import UserError
 from mimik.faces import photograph
 from mimik.faces.action_units import openface
 from mimik.faces.prepared import shards
@@ -53,97 +33,15 @@ from mimik.settings import configuration
 from mimik.settings.reading import files_of
 from mimik.training.runs import load_method
 from tests import results_world, tiny
+from tests.fuzz.damage import Case, deep, with_bytes, with_fault
 from tests.training import test_loop
 
-ROOT = Path(__file__).parents[1]
-SECONDS = 60
-MEMORY = 12 << 30
-SENTENCES = (UserError, UnusableError, photograph.UnreadableError)
-"""What people read, and what becomes a row of the quarantine."""
+ROOT = Path(__file__).parents[2]
 
 CLASSES = ["neutral", "happiness", "anger"]
 
 
-class Case(NamedTuple):
-    """One input: what was done to it, what reads it, and the folder that may change meanwhile, if any."""
-
-    name: str
-    action: Callable[[], object]
-    output: Path | None = None
-
-
 Generator = Callable[[random.Random, Path, int], Iterator[Case]]
-
-VALUES: tuple[Any, ...] = (
-    *(None, True, False, 0, -1, 1, 5, 63, 2.5, -0.0, 1e30, 10**12, 10**400, "", "x", "64", "os", "../../x", "é\ud800"),
-    *([], [[]], [None], ["a", "a"], [1, 2], list(range(50)), {}, {"os": {}}, {"a": {"b": {"c": 1}}}, "y" * 100_000),
-)
-
-
-def deep(levels: int) -> str:
-    """JSON of lists in lists."""
-    return "[" * levels + "]" * levels
-
-
-def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Where something stands in a tree of dicts and lists."""
-    for key, item in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
-        yield (*path, key)
-        yield from places(item, (*path, key))
-
-
-def with_fault(value: Any, chance: random.Random) -> tuple[str, Any]:
-    """A copy of a tree with one to three entries replaced, taken out or renamed."""
-    made, told = json.loads(json.dumps(value)), []
-    for _ in range(chance.choice((1, 1, 1, 2, 3))):
-        where = list(places(made))
-        if not where:
-            break
-        *path, last = chance.choice(where)
-        parent = made
-        for step in path:
-            parent = parent[step]
-        kind = chance.choice(("replace", "replace", "replace", "remove", "rename"))
-        told.append(f"{kind} {'.'.join(map(str, (*path, last)))}")
-        if kind == "replace":
-            parent[last] = copy.deepcopy(chance.choice(VALUES))  # it may be changed by the next fault
-            told[-1] += f" by {str(parent[last])[:20]!r}"
-        elif kind == "remove":
-            del parent[last]
-        elif isinstance(parent, dict):
-            parent[f"{last}x"] = parent.pop(last)
-    return ", ".join(told), made
-
-
-def with_bytes(content: bytes, chance: random.Random) -> tuple[str, bytes]:
-    """A copy of some bytes, damaged in one of the ways that disks, transfers, editors and attackers have."""
-    kind = chance.choice(("flip", "flip", "cut", "zeros", "insert", "repeat", "swap", "numbers", "encode", "empty"))
-    made = bytearray(content)
-    if not made or kind == "empty":
-        return "empty", chance.choice((b"", b"\0", b"\n", b"\xff\xfe", b"PK\3\4", b"%!PS-Adobe-3.0 EPSF-3.0\n{} loop"))
-    position = chance.randrange(len(made))
-    length = chance.choice((1, 4, 30, 1000))
-    if kind == "flip":
-        for _ in range(chance.choice((1, 3, 20, 200))):
-            made[chance.randrange(len(made))] = chance.randrange(256)
-    elif kind == "cut":
-        del made[position:]
-    elif kind == "zeros":
-        made[position : position + length] = bytes(len(made[position : position + length]))
-    elif kind == "insert":
-        made[position:position] = chance.randbytes(length)
-    elif kind == "repeat":
-        made[position:position] = made[position : position + length] * chance.choice((1, 100))
-    elif kind == "swap":
-        other = chance.randrange(len(made))
-        made[position], made[other] = made[other], made[position]
-    elif kind == "numbers":
-        digits = [at for at, byte in enumerate(made) if chr(byte).isdigit()]
-        for at in chance.sample(digits, min(len(digits), chance.choice((1, 5)))):
-            made[at : at + 1] = chance.choice((b"", b"-1", b"999999999999", b"1e999", b"nan", b"x"))
-    else:
-        made = bytearray(content.decode("latin-1").encode(chance.choice(("utf-16", "utf-8-sig", "utf-32"))))
-    return f"{kind} at {position}", bytes(made)
 
 
 def make_model(folder: Path) -> Path:
@@ -475,101 +373,3 @@ KINDS: Mapping[str, Generator] = {
     "picture": picture_cases,
     "shard": shard_cases,
 }
-
-
-def listed(folder: Path) -> dict[Path, tuple[int, int]]:
-    """Size and time of every file below a folder."""
-    found = {}
-    for path in folder.rglob("*"):
-        status = path.lstat()
-        if not path.is_dir():
-            found[path] = (status.st_size, status.st_mtime_ns)
-    return found
-
-
-def tried(case: Case, report: Path) -> str:
-    """How a case ends in a process of its own: result, sentence, traceback, signal or time; it tells into `report`."""
-    process = os.fork()
-    if process == 0:
-        ending = "traceback"
-        try:
-            with report.open("w", encoding="utf-8", errors="backslashreplace") as told:
-                os.dup2(told.fileno(), 1)
-                os.dup2(told.fileno(), 2)
-                resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-                try:
-                    case.action()
-                    ending = "result"
-                except SENTENCES as error:
-                    print(error)
-                    ending = "sentence"
-                except SystemExit as ended:
-                    ending = "sentence" if ended.code == 2 else "traceback"
-                except BaseException:
-                    traceback.print_exc(file=told)
-        finally:
-            os._exit(("result", "sentence", "traceback").index(ending))
-    begun = time.monotonic()
-    while time.monotonic() - begun < SECONDS:
-        found, status = os.waitpid(process, os.WNOHANG)
-        if found:
-            if os.WIFSIGNALED(status):
-                return "signal"
-            return ("result", "sentence", "traceback")[os.WEXITSTATUS(status)]
-        time.sleep(0.002)
-    os.kill(process, signal.SIGKILL)
-    os.waitpid(process, 0)
-    return "time"
-
-
-BAD = ("traceback", "signal", "time", "changed")
-
-
-def run(kinds: list[str], count: int, seed: int, folder: Path) -> dict[str, Counter[str]]:
-    """Try all, print the table; how the inputs of every kind ended."""
-    torch.set_num_threads(1)
-    columns = ("inputs", "result", "sentence", *BAD)
-    print(f"{'kind':10}" + "".join(f"{name:>10}" for name in columns) + "   slowest")
-    found: dict[str, Counter[str]] = {}
-    for kind in kinds:
-        counted = found[kind] = Counter()
-        slowest, report = 0.0, folder / "report.txt"
-        for case in KINDS[kind](random.Random(f"{kind} {seed}"), folder / kind, count):
-            before, begun = listed(folder / kind), time.monotonic()
-            ending = tried(case, report)
-            slowest = max(slowest, time.monotonic() - begun)
-            after = listed(folder / kind)
-            changed = [
-                path
-                for path in before.keys() | after.keys()
-                if before.get(path) != after.get(path) and (case.output is None or case.output not in path.parents)
-            ]
-            counted.update(["inputs", ending, *(["changed"] if changed else [])])
-            if changed or ending in BAD:
-                told = report.read_text(encoding="utf-8")[-1500:]
-                print(f"--- {kind}: {case.name}: {ending} {changed[:3] or ''}\n{told}", file=sys.stderr)
-        print(f"{kind:10}" + "".join(f"{counted[name]:>10}" for name in columns) + f"{slowest:9.1f} s", flush=True)
-    totals = sum(found.values(), Counter[str]())
-    print(f"{'all':10}" + "".join(f"{totals[name]:>10}" for name in columns))
-    return found
-
-
-def command(arguments: list[str] | None = None) -> int:
-    """The command line; the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"of {', '.join(KINDS)} (default: all)")
-    parser.add_argument("--count", type=int, default=80, help="inputs of each kind (default: 80)")
-    parser.add_argument("--seed", type=int, default=0)
-    chosen = parser.parse_args(arguments)
-    folder = Path(tempfile.mkdtemp(prefix="mimik-fuzz-"))
-    found = run(chosen.kinds or list(KINDS), chosen.count, chosen.seed, folder)
-    well = not any(counted[name] for counted in found.values() for name in BAD)
-    if well:
-        shutil.rmtree(folder)
-    else:
-        print(f"what was tried: {folder}", file=sys.stderr)
-    return 0 if well else 1
-
-
-if __name__ == "__main__":
-    sys.exit(command())

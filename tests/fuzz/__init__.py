@@ -1,0 +1,1 @@
+"""Broken and hostile inputs by the hundred: `python -m tests.fuzz`."""
